@@ -1,0 +1,222 @@
+"""The glossary: the records that flow through the kit, and their JSONL form.
+
+Knows no policy, no environment and no training library; a trajectory written on a GPU machine is read back
+here with the standard library alone.
+
+Glossary (each name is used in this sense everywhere):
+    episode     one game played from reset to its end; a `Trajectory` is its record
+    step        one action sent to the environment (or nothing, if the reply held none); a `Step`
+    token       one id of the policy's tokenizer
+    order       what a reply writes first: "think_first" (thought, then action), "act_first" (action, then
+                thought), "no_think" (action alone)
+    stage       a part of training with one order
+    history     what earlier steps leave in the prompt: "growing" (all of it) or "windowed" (the last n)
+    observation the environment's text; `task` is what the episode asks for
+    admissible  an action the environment lists as possible in this state
+    thought     the text between <think> and </think>;  action: the text between <action> and </action>
+    group       the episodes of one game in one iteration, compared with each other
+    panel       a fixed list of games, each played exactly once in an evaluation
+Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units stand in the suffix: _nats, _logp, _s, _tokens.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+SCHEMA_VERSION = 1
+
+Order = Literal["think_first", "act_first", "no_think"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+
+# What can be wrong with one step; a step without a flag is a well-formed, admissible one.
+Flag = Literal[
+    "no_action",  # the tags hold no action: nothing was sent to the environment
+    "wrong_order",  # all parts are there, in another order than asked
+    "no_thought",  # the order asks for a thought and the tags hold none
+    "extra_text",  # something stands outside the tags, or a tag stands twice
+    "inadmissible",  # the action is well-formed but not in the admissible list
+    "truncated",  # the token limit ended the reply
+    "env_error",  # the environment failed on this step; the episode ends here
+]
+FLAGS: tuple[Flag, ...] = get_args(Flag)
+
+
+class ActreError(Exception):
+    """An error a user can mend: its text says what, why, and the command that helps."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy may know before a step. `admissible` is in the environment's own order."""
+
+    text: str
+    task: str
+    admissible: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a policy generated after one prompt.
+
+    token_ids: the sampled ids, the stop string's last token included; logps: their log-probabilities in nats
+    under the sampling distribution (temperature applied), same length; text: their decoding;
+    truncated: the token limit came before a stop.
+    """
+
+    token_ids: tuple[int, ...]
+    logps: tuple[float, ...]
+    text: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what was seen, what was written, what came of it.
+
+    prompt_ids end with the forced opening tag, if one is forced; reply_ids continue them. `action` is exactly
+    what the tags held (outer blanks stripped), None if they held nothing and nothing was sent.
+    `reward` is the environment's; penalties are the trainer's and are not in here.
+    """
+
+    observation: Observation
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+    reply_logps: tuple[float, ...]
+    reply_text: str
+    thought: str | None
+    action: str | None
+    flags: tuple[Flag, ...]
+    reward: float
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode. `final` is the observation after the last step, `game` where it came from (path or id).
+
+    group: index of the group within an iteration, None outside training. `meta` holds what a reader may want and
+    no computation needs (stage, iteration, policy name, probe distributions).
+    """
+
+    env: str
+    game: str
+    task_type: str
+    order: Order
+    seed: int
+    steps: tuple[Step, ...]
+    final: Observation
+    won: bool
+    truncated: bool
+    group: int | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool:
+        """Whether the episode reached its goal."""
+        return self.won
+
+    @property
+    def env_return(self) -> float:
+        """The sum of the environment's rewards."""
+        return sum(step.reward for step in self.steps)
+
+
+@dataclass(frozen=True)
+class ActionDistribution:
+    """Exact log-probabilities (nats) of the admissible actions in one state; `other_logp` is what lies outside them."""
+
+    actions: tuple[str, ...]
+    logps: tuple[float, ...]
+    other_logp: float
+    order: Order
+
+
+def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
+    """A plain dict. A prompt that extends the previous step's prompt and reply is stored as its new ids only."""
+    record = asdict(trajectory)
+    previous: tuple[int, ...] = ()
+    for step, out in zip(trajectory.steps, record["steps"], strict=True):
+        extends = bool(previous) and step.prompt_ids[: len(previous)] == previous
+        out["prompt_extends"] = extends
+        out["prompt_ids"] = list(step.prompt_ids[len(previous) :] if extends else step.prompt_ids)
+        out["reply_logps"] = [round(x, 6) for x in step.reply_logps]
+        previous = step.prompt_ids + step.reply_ids
+    return {"schema": SCHEMA_VERSION, **record}
+
+
+def trajectory_from_json(record: dict[str, Any]) -> Trajectory:
+    """The inverse of `trajectory_to_json`. Raises ActreError on another schema or a missing field."""
+    if record.get("schema") != SCHEMA_VERSION:
+        raise ActreError(
+            f"trajectory schema {record.get('schema')!r} is not {SCHEMA_VERSION}: "
+            "it was written by another version of actre; read it with that version"
+        )
+    try:
+        steps = []
+        previous: tuple[int, ...] = ()
+        for raw in record["steps"]:
+            prompt = tuple(raw["prompt_ids"])
+            prompt = previous + prompt if raw["prompt_extends"] else prompt
+            step = Step(
+                observation=_observation(raw["observation"]),
+                prompt_ids=prompt,
+                reply_ids=tuple(raw["reply_ids"]),
+                reply_logps=tuple(raw["reply_logps"]),
+                reply_text=raw["reply_text"],
+                thought=raw["thought"],
+                action=raw["action"],
+                flags=tuple(raw["flags"]),
+                reward=raw["reward"],
+            )
+            previous = step.prompt_ids + step.reply_ids
+            steps.append(step)
+        names = ("env", "game", "task_type", "order", "seed", "won", "truncated", "group", "meta")
+        return Trajectory(
+            steps=tuple(steps), final=_observation(record["final"]), **{n: record[n] for n in names}
+        )
+    except (KeyError, TypeError) as error:
+        raise ActreError(f"not a trajectory record: {error!r}") from error
+
+
+def _observation(raw: dict[str, Any]) -> Observation:
+    return Observation(raw["text"], raw["task"], tuple(raw["admissible"]))
+
+
+def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write dicts, one a line, gzipped if the name ends in .gz; the old file stays until the new one is whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    # mtime=0: the same records give the same bytes
+    part.write_bytes(gzip.compress(lines, mtime=0) if path.suffix == ".gz" else lines)
+    os.replace(part, path)
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The dicts of a JSONL file, gzipped or not. Raises ActreError naming file and line where one does not parse."""
+    path = Path(path)
+    if not path.exists():
+        raise ActreError(f"{path} does not exist")
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    with opened as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ActreError(
+                    f"{path}, line {number}: not JSON ({error}); the file is damaged or incomplete"
+                ) from error
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write trajectories as JSONL (see `trajectory_to_json`)."""
+    write_jsonl(path, map(trajectory_to_json, trajectories))
+
+
+def read_trajectories(path: str | Path) -> list[Trajectory]:
+    """Read what `write_trajectories` wrote."""
+    return [trajectory_from_json(record) for record in read_jsonl(path)]
