@@ -1,0 +1,42 @@
+"""What the rest of the kit may ask of a policy. Its implementations live beside this: hf, scripted."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from actre.types import Reply
+
+
+class Policy(Protocol):
+    """Token ids in, token ids and log-probabilities (nats) out; it knows no environment and no order."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        stop: str | None,
+        seed: int,
+    ) -> list[Reply]:
+        """One sampled reply a prompt. A reply ends with the token that completes `stop`, or with the end-of-turn token."""
+        ...
+
+    def action_logprobs(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        candidates: Sequence[Sequence[Sequence[int]]],
+        *,
+        temperature: float = 1.0,
+    ) -> list[np.ndarray]:
+        """For each prefix, the exact log-probability in nats of each of its candidates: arrays of shape (A,), float64."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Text to ids, no special tokens added."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids to text, every token shown."""
+        ...

@@ -1,0 +1,288 @@
+"""Settings of a run: frozen dataclasses, presets by name, saved as JSON; every random stream's seed.
+
+Knows no library but the standard one. What the paper does not publish is a setting here, and named as one:
+the switch point, the prompts, the learning rate, what happens to the optimizer at the switch.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from actre.types import ActreError, Order
+
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "numpy",
+    "gymnasium",
+    "alfworld",
+    "textworld",
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which policy, and its adapter."""
+
+    name: str = "tiny"
+    """"tiny", "smollm2", a hub name, or a local folder."""
+    loader: Literal["plain", "unsloth"] = "plain"
+    """unsloth needs a GPU; it loads the model and its LoRA kernels only."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    lora_rank: int = 16
+    lora_alpha: int = 32
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Which environment and which panels of games (see `actre games list`)."""
+
+    name: Literal["alfworld", "webshop"] = "alfworld"
+    train: str = "small/train"
+    seen: str = "small/seen"
+    unseen: str = "small/unseen"
+    max_steps: int = 50
+    """Steps after which an episode is cut; 50 is the usual limit for full-size games."""
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """How a state becomes a prompt (the words are in orders.py)."""
+
+    wording: Literal["shared", "instructed"] = "shared"
+    """shared: one prompt for both orders, only the opening tag differs; instructed: each order is described."""
+    tags: Literal["first", "free"] = "first"
+    """first: the reply's opening tag is prefilled; free: nothing is (then order compliance can be measured)."""
+    history: Literal["growing", "windowed"] = "growing"
+    window: int = 2
+    """Observation-action pairs shown by the windowed history."""
+    history_thoughts: bool = True
+    """Whether earlier thoughts stay in a growing history."""
+    list_admissible: bool = False
+    """Whether the prompt lists the admissible actions."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    temperature: float = 1.0
+    eval_temperature: float = 0.4
+    max_reply_tokens: int = 48
+    max_prompt_tokens: int = 4096
+    """An episode whose prompt grows past this is cut and counted as truncated."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage: an order, held for a number of iterations."""
+
+    order: Order
+    iterations: int
+    temperature: float | None = None
+    """None: the run's sampling temperature."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """GRPO's settings; names follow TRL's GRPOConfig where it has them."""
+
+    learning_rate: float = 1e-3
+    groups: int = 6
+    """Games an iteration."""
+    group_size: int = 8
+    """Episodes a game."""
+    advantage: Literal["grpo"] = "grpo"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    kl_beta: float = 0.0
+    """Weight of the KL to the frozen base model (adapter off)."""
+    updates_per_batch: int = 1
+    """Optimizer steps per batch of episodes."""
+    micro_batch_tokens: int = 16384
+    """Upper bound on padded tokens in one forward and backward pass."""
+    max_grad_norm: float = 1.0
+    warmup_iterations: int = 0
+    success_reward: float = 1.0
+    format_penalty: float = 0.1
+    """Taken from the episode's return for each step whose tags are wrong."""
+    inadmissible_penalty: float = 0.0
+    """Taken for each step whose action is not admissible."""
+    optimizer_at_switch: Literal["keep", "reset"] = "keep"
+    """Adam's moments at a stage change."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule_at_switch: Literal["continue", "restart"] = "continue"
+    reference_at_switch: Literal["base"] = "base"
+    """The KL reference stays the base model through all stages."""
+    train_thought: bool = True
+    """Whether the thought's tokens carry gradient in act-first stages."""
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """The fixed states on which action entropy is measured through training."""
+
+    every: int = 10
+    """Iterations between measurements; 0: only before, at each stage change and after."""
+    states: int = 24
+    thoughts: int = 8
+    """K: thoughts sampled a state for the think-first bracket."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    panels: tuple[str, ...] = ("seen", "unseen")
+    limit: int | None = None
+    """Games of each panel; None: all. A limited panel is its first games, fixed."""
+    batch: int = 60
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run."""
+
+    preset: str = "tiny"
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig("act_first", 10), StageConfig("think_first", 20))
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    evaluation: EvalConfig = field(default_factory=EvalConfig)
+
+    @property
+    def iterations(self) -> int:
+        return sum(stage.iterations for stage in self.stages)
+
+
+_FULL_SIZE = EnvConfig(train="official/train", seen="official/valid_seen", unseen="official/valid_unseen")
+_PUBLISHED_PROMPT = PromptConfig(wording="instructed", history="windowed", list_admissible=True)
+# 16 tasks x group 8, 150 iterations, LoRA r=64 at 3e-6 with KL off: the protocol most published results use
+# (verl-agent's settings for ALFWorld, as used with GiGPO, arXiv 2505.10978).
+_PUBLISHED_OPTIM = OptimConfig(
+    learning_rate=3e-6, groups=16, group_size=8, clip_high=0.2, success_reward=10.0, micro_batch_tokens=32768
+)
+_PUBLISHED_SAMPLING = SamplingConfig(max_reply_tokens=512)
+_PUBLISHED_STAGES = (StageConfig("act_first", 50), StageConfig("think_first", 100))
+
+PRESETS: dict[str, RunConfig] = {
+    "tiny": RunConfig(env=EnvConfig(max_steps=20), optim=OptimConfig(inadmissible_penalty=0.0)),
+    "smollm2": RunConfig(
+        preset="smollm2",
+        model=ModelConfig(name="smollm2", lora_rank=32, lora_alpha=64),
+        env=EnvConfig(train="full/train", seen="full/seen", unseen="full/unseen"),
+        prompt=PromptConfig(history="windowed", list_admissible=True),
+        optim=OptimConfig(learning_rate=1e-4),
+        sampling=SamplingConfig(max_reply_tokens=128),
+    ),
+    "qwen-1.5b": RunConfig(
+        preset="qwen-1.5b",
+        model=ModelConfig(name="Qwen/Qwen2.5-1.5B-Instruct", lora_rank=64, lora_alpha=128),
+        env=_FULL_SIZE,
+        prompt=_PUBLISHED_PROMPT,
+        optim=_PUBLISHED_OPTIM,
+        sampling=_PUBLISHED_SAMPLING,
+        stages=_PUBLISHED_STAGES,
+    ),
+    "qwen-7b": RunConfig(
+        preset="qwen-7b",
+        model=ModelConfig(name="Qwen/Qwen2.5-7B-Instruct", lora_rank=64, lora_alpha=128),
+        env=_FULL_SIZE,
+        prompt=_PUBLISHED_PROMPT,
+        optim=_PUBLISHED_OPTIM,
+        sampling=_PUBLISHED_SAMPLING,
+        stages=_PUBLISHED_STAGES,
+    ),
+}
+
+
+def preset(name: str) -> RunConfig:
+    """The preset of that name. Raises ActreError, with the names there are, for another."""
+    if name not in PRESETS:
+        raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A seed below 2**31 for the stream called by `names`: the same for the same arguments, everywhere.
+
+    >>> derive_seed(0, "rollout", 3) == derive_seed(0, "rollout", 3) != derive_seed(0, "rollout", 4)
+    True
+    """
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on, and the git commit where there is one."""
+    found = {"python": platform.python_version()}
+    for name in ("actre", *_LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return found
+    if commit.returncode == 0:
+        found["commit"] = commit.stdout.strip()
+    return found
+
+
+def save_config(config: RunConfig, path: str | Path) -> None:
+    """Write the settings with the versions beside them."""
+    Path(path).write_text(
+        json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
+    )
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read what `save_config` wrote. Raises ActreError for a missing or damaged file, or an unknown setting."""
+    path = Path(path)
+    if not path.exists():
+        raise ActreError(f"{path} does not exist; a run folder has one")
+    try:
+        raw = json.loads(path.read_text())["config"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{path} is not a run's settings: {error}") from error
+    return config_from_dict(raw)
+
+
+def config_from_dict(raw: dict[str, Any]) -> RunConfig:
+    """The inverse of dataclasses.asdict for RunConfig."""
+    parts: dict[str, Any] = {
+        "model": ModelConfig,
+        "env": EnvConfig,
+        "prompt": PromptConfig,
+        "sampling": SamplingConfig,
+        "optim": OptimConfig,
+        "probe": ProbeConfig,
+        "evaluation": EvalConfig,
+    }
+    try:
+        values = {key: parts[key](**value) if key in parts else value for key, value in raw.items()}
+        values["stages"] = tuple(StageConfig(**stage) for stage in raw["stages"])
+        values["evaluation"] = dataclasses.replace(
+            values["evaluation"], panels=tuple(values["evaluation"].panels)
+        )
+        return RunConfig(**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ActreError(f"unknown or missing setting: {error}") from error

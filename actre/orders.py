@@ -1,0 +1,259 @@
+"""The three orders: prompts, the tags to open and to stop at, candidates to score, and how a reply is read.
+
+The only file with prompt text. Knows no model: a tokenizer comes in as an `encode` function and the pieces of
+its chat template. Everything is built as token ids, piece by piece, so that a transcript is never tokenised again:
+a growing history is the previous prompt, the reply as it was sampled, and the new observation's ids.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from actre.config import PromptConfig
+from actre.types import ActreError, Flag, Observation, Order, Step
+
+THINK, END_THINK = "<think>", "</think>"
+ACTION, END_ACTION = "<action>", "</action>"
+_TAGS = (THINK, END_THINK, ACTION, END_ACTION)
+
+ROLE = "You act in a text world, one action at a time, until the task is done."
+_REPLY_SHARED = f"Reply with a thought in {THINK} {END_THINK} and one action in {ACTION} {END_ACTION}."
+_REPLY: dict[Order, str] = {
+    "think_first": f"First write a thought in {THINK} {END_THINK}, then one action in {ACTION} {END_ACTION}.",
+    "act_first": f"First write one action in {ACTION} {END_ACTION}, then the thought behind it in {THINK} {END_THINK}.",
+    "no_think": f"Write one action in {ACTION} {END_ACTION} and nothing else.",
+}
+NO_ACTION_NOTE = "No action was read."
+"""What the policy sees when its reply held no action; nothing was sent to the environment."""
+
+_OPENING: dict[Order, str] = {"think_first": THINK, "act_first": ACTION, "no_think": ACTION}
+_STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "no_think": END_ACTION}
+
+
+class ChatFormat(NamedTuple):
+    """A chat template cut into its pieces; a prompt is head, user text, to_assistant, reply, to_user, user text, ..."""
+
+    head: str
+    to_assistant: str
+    to_user: str
+
+
+def chat_format(tokenizer: Any) -> ChatFormat:
+    """The pieces of a tokenizer's chat template, found by rendering marks through it.
+
+    Raises ActreError if it has no template, or one that does not keep the messages in order.
+    """
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise ActreError(
+            "the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template"
+        )
+    marks = ("@@first@@", "@@reply@@", "@@second@@")
+    roles = ("user", "assistant", "user")
+    messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        head, rest = text.split(marks[0])
+        _, rest = rest.split(marks[1])
+        to_user, to_assistant = rest.split(marks[2])
+    except ValueError as error:
+        raise ActreError(
+            "the chat template drops or repeats a message; it cannot carry a growing history"
+        ) from error
+    return ChatFormat(head, to_assistant, to_user)
+
+
+class Parsed(NamedTuple):
+    """A reply read strictly. `action` is what the tags hold (outer blanks stripped), None if nothing is to be sent."""
+
+    thought: str | None
+    action: str | None
+    flags: tuple[Flag, ...]
+
+
+def parse(text: str, order: Order, *, truncated: bool = False) -> Parsed:
+    """Read a whole reply (forced opening tag included).
+
+    The action is taken only where exactly one <action>...</action> stands in the text, holds no other tag and is not
+    blank; then it is sent as it is, whatever else is wrong. Whatever is wrong is a flag.
+
+    >>> parse("<think>find mug</think> <action>go to shelf 1</action>", "think_first")
+    Parsed(thought='find mug', action='go to shelf 1', flags=())
+    >>> parse("<action>go to shelf 1</action> hm", "no_think")
+    Parsed(thought=None, action='go to shelf 1', flags=('extra_text',))
+    >>> parse("<action>a</action><action>b</action>", "no_think").action is None
+    True
+    """
+    flags: list[Flag] = []
+    action, action_at = _between(text, ACTION, END_ACTION)
+    thought, thought_at = _between(text, THINK, END_THINK)
+    if action is None:
+        flags.append("no_action")
+    if order != "no_think":
+        if thought is None:
+            flags.append("no_thought")
+        elif action is not None and (thought_at < action_at) != (order == "think_first"):
+            flags.append("wrong_order")
+    rest = _without(text, ACTION, END_ACTION) if action is not None else text
+    if thought is not None and order != "no_think":
+        rest = _without(rest, THINK, END_THINK)
+    if not truncated and rest.strip() and not (action is None and thought is None and not _has_tags(rest)):
+        flags.append("extra_text")
+    if truncated:
+        flags.append("truncated")
+    return Parsed(thought, action, tuple(flags))
+
+
+def _between(text: str, opening: str, closing: str) -> tuple[str | None, int]:
+    """The stripped text of the only tag pair and where it starts; (None, -1) if there is none, several, or it is bad."""
+    if text.count(opening) != 1 or text.count(closing) != 1:
+        return None, -1
+    start, end = text.index(opening), text.index(closing)
+    inner = text[start + len(opening) : end].strip()
+    if end < start or not inner or _has_tags(inner):
+        return None, -1
+    return inner, start
+
+
+def _without(text: str, opening: str, closing: str) -> str:
+    return text[: text.index(opening)] + text[text.index(closing) + len(closing) :]
+
+
+def _has_tags(text: str) -> bool:
+    return any(tag in text for tag in _TAGS)
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Prompts and candidates of one order, as token ids.
+
+    encode: text to ids, no special tokens added. end_id: the tokenizer's end-of-turn id, which a free reply may end
+    with (the template's own is then not repeated), or None.
+    """
+
+    encode: Callable[[str], list[int]]
+    chat: ChatFormat
+    config: PromptConfig
+    order: Order
+    end_id: int | None = None
+
+    def with_order(self, order: Order) -> "Renderer":
+        """The same prompts for another order."""
+        return replace(self, order=order)
+
+    @property
+    def opening(self) -> str:
+        """The tag that is prefilled; empty where tags are free."""
+        return _OPENING[self.order] if self.config.tags == "first" else ""
+
+    @property
+    def stop(self) -> str | None:
+        """The string that ends a reply; None: the end-of-turn token alone does (free tags)."""
+        return _STOP[self.order] if self.config.tags == "first" else None
+
+    def prompt(self, steps: Sequence[Step], observation: Observation) -> tuple[int, ...]:
+        """The prompt's ids for the next step of an episode, the forced opening tag included."""
+        if self.config.history == "windowed":
+            return self._first(self._windowed_text(steps, observation))
+        if not steps:
+            return self._first(self._opening_text(observation))
+        last = steps[-1]
+        seen = (NO_ACTION_NOTE if last.action is None else observation.text) + self._admissible_text(
+            observation
+        )
+        if not self.config.history_thoughts:
+            return self._without_thoughts(steps, observation)
+        between = self.encode(self.chat.to_user)
+        if self.end_id is not None and between[:1] == [self.end_id] == list(last.reply_ids[-1:]):
+            between = between[1:]
+        turn = self.encode(seen) + self.encode(self.chat.to_assistant) + self._opening_ids()
+        return (*last.prompt_ids, *last.reply_ids, *between, *turn)
+
+    def probe_prompt(self, observations: Sequence[Observation], actions: Sequence[str]) -> tuple[int, ...]:
+        """A prompt whose history is observations and actions only, the same for every order but for the opening tag.
+
+        observations: n+1 of them, actions: the n between. With a growing history each past reply is its bare action
+        in its tags; thoughts never appear.
+        """
+        if self.config.history == "windowed":
+            steps = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
+            return self._first(self._windowed_text(steps, observations[-1]))
+        bare = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
+        return self._without_thoughts(bare, observations[-1])
+
+    def candidates(self, actions: Sequence[str], *, after_thought: bool) -> list[list[int]]:
+        """Ids of each action with its closing tag; after a thought they begin with the opening <action> tag."""
+        opening = self.encode(ACTION) if after_thought else []
+        return [opening + self.encode(action + END_ACTION) for action in actions]
+
+    def reply_ids(self, thought: str | None, action: str) -> list[int]:
+        """The ids of a well-formed reply in this order, after the forced opening tag: what demonstrations teach."""
+        action_ids = self.encode(action + END_ACTION)
+        if self.order == "no_think" or thought is None:
+            return action_ids
+        thought_ids = self.encode(thought + END_THINK)
+        if self.order == "think_first":
+            return thought_ids + self.encode(ACTION) + action_ids
+        return action_ids + self.encode(THINK) + thought_ids
+
+    def parse(self, reply_text: str, observation: Observation, *, truncated: bool = False) -> Parsed:
+        """Read a reply to one of these prompts; adds the flag "inadmissible" where the action is not in the list."""
+        parsed = parse(self.opening + reply_text, self.order, truncated=truncated)
+        if parsed.action is not None and parsed.action not in observation.admissible:
+            return parsed._replace(flags=(*parsed.flags, "inadmissible"))
+        return parsed
+
+    def _first(self, user_text: str) -> tuple[int, ...]:
+        ids = self.encode(self.chat.head) + self.encode(user_text) + self.encode(self.chat.to_assistant)
+        return (*ids, *self._opening_ids())
+
+    def _opening_ids(self) -> list[int]:
+        return self.encode(self.opening) if self.opening else []
+
+    def _instruction(self) -> str:
+        # no_think has no thought to ask for, so it cannot share the wording of the other two
+        shared = self.config.wording == "shared" and self.order != "no_think"
+        return _REPLY_SHARED if shared else _REPLY[self.order]
+
+    def _opening_text(self, observation: Observation) -> str:
+        task = "" if observation.task in observation.text else f"Your task is to: {observation.task}\n"
+        seen = _without_banner(observation.text) + self._admissible_text(observation)
+        return f"{ROLE} {self._instruction()}\n{task}{seen}"
+
+    def _windowed_text(self, steps: Sequence[Step], observation: Observation) -> str:
+        recent = steps[-self.config.window :] if self.config.window else []
+        lines = [f"{ROLE} Your task is to: {observation.task}"]
+        if steps:
+            lines.append(f"You have taken {len(steps)} steps. The last {len(recent)}:")
+            lines += [
+                f"You saw: {_without_banner(s.observation.text)}\nYou did: {s.action or NO_ACTION_NOTE}"
+                for s in recent
+            ]
+        lines.append(f"You see now: {_without_banner(observation.text)}{self._admissible_text(observation)}")
+        return "\n".join([*lines, self._instruction()])
+
+    def _admissible_text(self, observation: Observation) -> str:
+        if not self.config.list_admissible:
+            return ""
+        listed = [action for action in observation.admissible if action != "help"]
+        return "\nYou can: " + "; ".join(listed)
+
+    def _without_thoughts(self, steps: Sequence[Step], observation: Observation) -> tuple[int, ...]:
+        """A growing history in which each past reply is its action in its tags."""
+        seen = [step.observation for step in steps] + [observation]
+        ids = self.encode(self.chat.head) + self.encode(self._opening_text(seen[0]))
+        for step, after in zip(steps, seen[1:], strict=True):
+            said = ACTION + step.action + END_ACTION if step.action else ""
+            text = (after.text if step.action else NO_ACTION_NOTE) + self._admissible_text(after)
+            ids += self.encode(self.chat.to_assistant) + (self.encode(said) if said else [])
+            ids += self.encode(self.chat.to_user) + self.encode(text)
+        return (*ids, *self.encode(self.chat.to_assistant), *self._opening_ids())
+
+
+def _bare_step(observation: Observation, action: str) -> Step:
+    return Step(observation, (), (), (), "", None, action, (), 0.0)
+
+
+def _without_banner(text: str) -> str:
+    """ALFWorld's first observation begins with a banner line that says nothing."""
+    return re.sub(r"\A-=.*=-\s*", "", text)
