@@ -7,6 +7,7 @@ the switch point, the prompts, the learning rate, what happens to the optimizer 
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from dataclasses import dataclass, field
@@ -211,6 +212,20 @@ def preset(name: str) -> RunConfig:
     if name not in PRESETS:
         raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def data_folder() -> Path:
+    """Where the shipped data lie: $ACTRE_DATA, else data/ beside the package (a checkout, installed with -e).
+
+    Raises ActreError where neither is a folder.
+    """
+    folder = Path(os.environ.get("ACTRE_DATA") or Path(__file__).resolve().parents[1] / "data")
+    if not folder.is_dir():
+        raise ActreError(
+            f"{folder} is no folder, so the shipped games and policies are missing: "
+            "install from a checkout (pip install -e .) or point ACTRE_DATA at its data folder"
+        )
+    return folder
 
 
 def derive_seed(seed: int, *names: object) -> int:
