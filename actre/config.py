@@ -264,9 +264,7 @@ def versions() -> dict[str, str]:
 
 def save_config(config: RunConfig, path: str | Path) -> None:
     """Write the settings with the versions beside them."""
-    Path(path).write_text(
-        json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
-    )
+    Path(path).write_text(json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n")
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -295,9 +293,7 @@ def config_from_dict(raw: dict[str, Any]) -> RunConfig:
     try:
         values = {key: parts[key](**value) if key in parts else value for key, value in raw.items()}
         values["stages"] = tuple(StageConfig(**stage) for stage in raw["stages"])
-        values["evaluation"] = dataclasses.replace(
-            values["evaluation"], panels=tuple(values["evaluation"].panels)
-        )
+        values["evaluation"] = dataclasses.replace(values["evaluation"], panels=tuple(values["evaluation"].panels))
         return RunConfig(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ActreError(f"unknown or missing setting: {error}") from error

@@ -45,9 +45,7 @@ def chat_format(tokenizer: Any) -> ChatFormat:
     Raises ActreError if it has no template, or one that does not keep the messages in order.
     """
     if getattr(tokenizer, "chat_template", None) is None:
-        raise ActreError(
-            "the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template"
-        )
+        raise ActreError("the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template")
     marks = ("@@first@@", "@@reply@@", "@@second@@")
     roles = ("user", "assistant", "user")
     messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
@@ -57,9 +55,7 @@ def chat_format(tokenizer: Any) -> ChatFormat:
         _, rest = rest.split(marks[1])
         to_user, to_assistant = rest.split(marks[2])
     except ValueError as error:
-        raise ActreError(
-            "the chat template drops or repeats a message; it cannot carry a growing history"
-        ) from error
+        raise ActreError("the chat template drops or repeats a message; it cannot carry a growing history") from error
     return ChatFormat(head, to_assistant, to_user)
 
 
@@ -97,7 +93,7 @@ def parse(text: str, order: Order, *, truncated: bool = False) -> Parsed:
     rest = _without(text, ACTION, END_ACTION) if action is not None else text
     if thought is not None and order != "no_think":
         rest = _without(rest, THINK, END_THINK)
-    if not truncated and rest.strip() and not (action is None and thought is None and not _has_tags(rest)):
+    if rest.strip() and not truncated:
         flags.append("extra_text")
     if truncated:
         flags.append("truncated")
@@ -105,7 +101,7 @@ def parse(text: str, order: Order, *, truncated: bool = False) -> Parsed:
 
 
 def _between(text: str, opening: str, closing: str) -> tuple[str | None, int]:
-    """The stripped text of the only tag pair and where it starts; (None, -1) if there is none, several, or it is bad."""
+    """The stripped text of the only tag pair and where it starts; (None, -1) if there is no such pair."""
     if text.count(opening) != 1 or text.count(closing) != 1:
         return None, -1
     start, end = text.index(opening), text.index(closing)
@@ -158,9 +154,7 @@ class Renderer:
         if not steps:
             return self._first(self._opening_text(observation))
         last = steps[-1]
-        seen = (NO_ACTION_NOTE if last.action is None else observation.text) + self._admissible_text(
-            observation
-        )
+        seen = (NO_ACTION_NOTE if last.action is None else observation.text) + self._admissible_text(observation)
         if not self.config.history_thoughts:
             return self._without_thoughts(steps, observation)
         between = self.encode(self.chat.to_user)
@@ -226,8 +220,7 @@ class Renderer:
         if steps:
             lines.append(f"You have taken {len(steps)} steps. The last {len(recent)}:")
             lines += [
-                f"You saw: {_without_banner(s.observation.text)}\nYou did: {s.action or NO_ACTION_NOTE}"
-                for s in recent
+                f"You saw: {_without_banner(s.observation.text)}\nYou did: {s.action or NO_ACTION_NOTE}" for s in recent
             ]
         lines.append(f"You see now: {_without_banner(observation.text)}{self._admissible_text(observation)}")
         return "\n".join([*lines, self._instruction()])

@@ -16,12 +16,13 @@ Glossary (each name is used in this sense everywhere):
     thought     the text between <think> and </think>;  action: the text between <action> and </action>
     group       the episodes of one game in one iteration, compared with each other
     panel       a fixed list of games, each played exactly once in an evaluation
-Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units stand in the suffix: _nats, _logp, _s, _tokens.
+Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units are suffixes: _nats, _logp, _s, _tokens.
 """
 
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -174,9 +175,7 @@ def trajectory_from_json(record: dict[str, Any]) -> Trajectory:
             previous = step.prompt_ids + step.reply_ids
             steps.append(step)
         names = ("env", "game", "task_type", "order", "seed", "won", "truncated", "group", "meta")
-        return Trajectory(
-            steps=tuple(steps), final=_observation(record["final"]), **{n: record[n] for n in names}
-        )
+        return Trajectory(steps=tuple(steps), final=_observation(record["final"]), **{n: record[n] for n in names})
     except (KeyError, TypeError) as error:
         raise ActreError(f"not a trajectory record: {error!r}") from error
 
@@ -201,15 +200,18 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
     path = Path(path)
     if not path.exists():
         raise ActreError(f"{path} does not exist")
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ActreError(
-                    f"{path}, line {number}: not JSON ({error}); the file is damaged or incomplete"
-                ) from error
+    try:
+        raw = path.read_bytes()
+        lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode().split("\n")
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise ActreError(f"{path} cannot be read ({error}): the file is damaged or incomplete") from error
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ActreError(f"{path}, line {number}: not JSON ({error}); the file is damaged or incomplete") from error
 
 
 def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:

@@ -20,7 +20,7 @@ class Policy(Protocol):
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        """One sampled reply a prompt. A reply ends with the token that completes `stop`, or with the end-of-turn token."""
+        """One sampled reply a prompt, ended by the token that completes `stop` or by the end-of-turn token."""
         ...
 
     def action_logprobs(
@@ -30,7 +30,7 @@ class Policy(Protocol):
         *,
         temperature: float = 1.0,
     ) -> list[np.ndarray]:
-        """For each prefix, the exact log-probability in nats of each of its candidates: arrays of shape (A,), float64."""
+        """For each prefix, the exact log-probability (nats) of each of its candidates: arrays (A,), float64."""
         ...
 
     def encode(self, text: str) -> list[int]:

@@ -1,0 +1,45 @@
+"""Settings survive JSON, presets are known by name, seeds are streams."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from actre.config import PRESETS, config_from_dict, derive_seed, load_config, preset, save_config
+from actre.types import ActreError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_comes_back_equal_from_its_file(tmp_path: Path, name: str) -> None:
+    assert preset(name).preset == name
+    save_config(preset(name), tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json") == preset(name)
+    assert "python" in json.loads((tmp_path / "config.json").read_text())["versions"]
+
+
+def test_an_unknown_preset_is_told_the_names_there_are() -> None:
+    with pytest.raises(ActreError, match="qwen-7b"):
+        preset("huge")
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    raw = dataclasses.asdict(preset("tiny"))
+    raw["optim"]["lr"] = 1.0
+    with pytest.raises(ActreError, match="lr"):
+        config_from_dict(raw)
+
+
+def test_a_damaged_settings_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ActreError, match="not a run's settings"):
+        load_config(tmp_path / "config.json")
+    with pytest.raises(ActreError, match="does not exist"):
+        load_config(tmp_path / "none.json")
+
+
+def test_seeds_differ_by_stream_and_are_pinned() -> None:
+    seeds = {derive_seed(s, name, i) for s in range(3) for name in ("rollout", "probe") for i in range(50)}
+    assert len(seeds) == 300
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert derive_seed(0, "rollout", 0) == 1337405893
