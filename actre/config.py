@@ -157,6 +157,9 @@ class RunConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     stages: tuple[StageConfig, ...] = (StageConfig("act_first", 10), StageConfig("think_first", 20))
+    env_steps: int | None = None
+    """Training ends with the first iteration that has taken this many environment steps, so that arms can be compared
+    at equal steps; the last stage's iterations are then the most it may take. None: the iterations alone decide."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
