@@ -1,0 +1,302 @@
+"""An expert that plays on text alone: it looks where things may be, remembers what it saw, takes, changes, places.
+
+Knows the engine's sentences and its own memory; sees neither the game file nor the admissible actions. Its
+`Habits` say how it searches and what it does badly. Before each action it writes one short thought, in a small
+closed vocabulary, that names what the action needs; demonstrations are made of these pairs.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from actre.envs.alfworld.places import usual
+from actre.envs.alfworld.tasks import Task, parse_task
+from actre.types import ActreError
+
+Search = Literal["listed", "random", "likely"]
+_THING = re.compile(r"\ban? (\w+ \d+)")
+_CONTENT = re.compile(r"(?:On the (\w+ \d+)|The (\w+ \d+) is open\. In it), you see ([^.]*)\.")
+_CLOSED = re.compile(r"The (\w+ \d+) is closed\.")
+_MACHINE = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
+_DONE = {"clean": "clean", "heat": "hot", "cool": "cool"}
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How an expert searches, and how well it plays."""
+
+    search: Search = "random"
+    """"listed": in the order of the first observation; "random": an order of its own each game; "likely": first
+    where such things usually are, ties in an order of its own each game."""
+
+    order_noise: float = 0.0
+    """Probability that a search step picks any unseen receptacle instead of the next one."""
+
+    random_moves: float = 0.0
+    """Probability of a step that serves nothing: go somewhere, open, close, examine or take what is there."""
+
+    forget: float = 0.0
+    """Probability, once a game, of forgetting to clean, heat or cool in this game."""
+
+
+class Decision(NamedTuple):
+    """What the expert writes: one thought, one action."""
+
+    thought: str
+    action: str
+
+
+def kind(name: str) -> str:
+    """The class in a name: "cabinet" of "cabinet 12"."""
+    return name.partition(" ")[0]
+
+
+class Memory:
+    """What the text has told so far. seen: receptacle -> what lies there, for those looked into."""
+
+    def __init__(self, obs: str) -> None:
+        self.receptacles = _THING.findall(obs.partition("you see ")[2].partition("Your task")[0])
+        self.seen: dict[str, list[str]] = {}
+        self.closed: set[str] = set()
+        self.beside: dict[str, set[str]] = {}
+        self.here: str | None = None
+        self.holding: str | None = None
+        self.origin: dict[str, str] = {}
+        self.changed: set[str] = set()
+        self.failed: set[str] = set()
+
+    def near(self, receptacle: str) -> bool:
+        """Whether it can be reached without going: the agent stands at it, or at one known to share its place."""
+        return receptacle == self.here or receptacle in self.beside.get(self.here or "", ())
+
+    def where(self, thing: str) -> str | None:
+        """The receptacle in which a thing was last seen."""
+        return next((r for r, things in self.seen.items() if thing in things), None)
+
+    def known(self, thing_kind: str) -> list[str]:
+        """All things of a class that were seen and not taken, those within reach first."""
+        spots = sorted(self.seen, key=lambda r: not self.near(r))
+        return [t for r in spots for t in self.seen[r] if kind(t) == thing_kind]
+
+    def observe(self, action: str, obs: str) -> None:
+        """Take in the answer to an action."""
+        if obs.startswith("Nothing happens"):
+            self._failure(action)
+            return
+        words = action.split()
+        verb = words[0] if words else ""
+        names = re.findall(r"\w+ \d+", action)
+        if verb == "go":
+            self.here = names[0]
+        elif verb == "close":
+            self.closed.add(names[0])
+        elif verb == "take":
+            self.holding = names[0]
+            self.origin[names[0]] = names[1]
+            for things in self.seen.values():
+                things[:] = [t for t in things if t != names[0]]
+        elif verb == "move":
+            self.holding = None
+            self.seen.setdefault(names[1], []).append(names[0])
+        elif verb in _MACHINE:
+            self.changed.add(names[0])
+        for on, inside, things in _CONTENT.findall(obs):
+            self.seen[on or inside] = _THING.findall(things)
+            self.closed.discard(on or inside)
+        self.closed.update(_CLOSED.findall(obs))
+
+    def _failure(self, action: str) -> None:
+        names = re.findall(r"\w+ \d+", action)
+        if action.startswith("go to") and self.here and names:
+            # the engine refuses to go where the agent already stands: both share one place
+            self.beside.setdefault(self.here, set()).add(names[0])
+            self.beside.setdefault(names[0], set()).add(self.here)
+        elif action.startswith("take"):
+            for things in self.seen.values():
+                things[:] = [t for t in things if t != names[0]]
+        elif action.startswith(("open", "examine")) and names:
+            self.closed.discard(names[0])
+            self.seen.setdefault(names[0], [])
+        self.failed.add(action)
+
+
+class Expert:
+    """Plays one game at a time: `reset` with the first observation, then `act` on each. Seeded."""
+
+    def __init__(self, habits: Habits, seed: int) -> None:
+        self.habits = habits
+        self._rng = random.Random(f"actre expert {seed}")
+
+    def reset(self, obs: str, task: str) -> None:
+        """Begin a game. Raises ActreError where the task sentence is none of the six types."""
+        parsed = parse_task(task)
+        if parsed is None:
+            raise ActreError(
+                f"the expert does not know the task {task!r}; it plays the six ALFWorld task types"
+            )
+        self._task: Task = parsed
+        self._memory = Memory(obs)
+        self._order = list(self._memory.receptacles)
+        if self.habits.search != "listed":
+            self._rng.shuffle(self._order)
+        self._forgets = self._rng.random() < self.habits.forget
+        self._last: str | None = None
+
+    def act(self, obs: str) -> Decision:
+        """The next thought and action, given the answer to the last action (or the first observation)."""
+        if self._last is not None:
+            self._memory.observe(self._last, obs)
+        wander = self._rng.random() < self.habits.random_moves
+        decision = self._wander() if wander else self._plan()
+        self._last = decision.action
+        return decision
+
+    # --- the plan ---
+
+    def _plan(self) -> Decision:
+        memory, task = self._memory, self._task
+        held = memory.holding
+        if held and kind(held) != task.thing:
+            return self._put_back(held)
+        if held and task.verb and held not in memory.changed and not self._forgets:
+            return self._change(held, task.verb)
+        if held and task.lamp:
+            return self._light(task.lamp)
+        if held:
+            return self._place(held)
+        for thing in memory.known(task.thing):
+            spot = memory.where(thing)
+            if spot and not self._finished(thing, spot):
+                return self._fetch(thing, spot)
+        return self._search(task.thing)
+
+    def _finished(self, thing: str, spot: str) -> bool:
+        """Whether a thing already lies where and as the task wants it (or as this expert believes)."""
+        task = self._task
+        if task.receptacle is None or kind(spot) != task.receptacle:
+            return False
+        if task.verb and thing not in self._memory.changed and not self._forgets:
+            return False
+        # what a forgetful expert has not put there itself, it would still bring
+        if task.verb and self._forgets and thing not in self._memory.origin:
+            return False
+        return task.count == 1 or spot == self._goal()
+
+    def _fetch(self, thing: str, spot: str) -> Decision:
+        if not self._memory.near(spot):
+            return Decision(f"{thing} is at {spot} . go there", f"go to {spot}")
+        if spot in self._memory.closed:
+            return _open(spot)
+        return Decision(f"{thing} is here . take it", f"take {thing} from {spot}")
+
+    def _change(self, held: str, verb: str) -> Decision:
+        machines = [r for r in self._memory.receptacles if kind(r) == _MACHINE[verb]]
+        machines = [r for r in machines if f"{verb} {held} with {r}" not in self._memory.failed]
+        if not machines:  # a room without one: nothing better than to place it as it is
+            return self._place(held)
+        machine = next((r for r in machines if self._memory.near(r)), machines[0])
+        if self._memory.near(machine):
+            return Decision(f"{machine} is here . {verb} {held}", f"{verb} {held} with {machine}")
+        return Decision(f"i hold {held} . {verb} it at {machine}", f"go to {machine}")
+
+    def _goal(self) -> str | None:
+        """The receptacle to fill: one that has most of what is wanted, then one within reach, then one seen."""
+        memory, task = self._memory, self._task
+        fitting = [r for r in memory.receptacles if kind(r) == task.receptacle]
+        fitting = [r for r in fitting if f"move {memory.holding} to {r}" not in memory.failed] or fitting
+
+        def merit(r: str) -> tuple[int, bool, bool]:
+            things = [t for t in memory.seen.get(r, ()) if kind(t) == task.thing]
+            return (len(things) if task.count > 1 else 0, memory.near(r), r in memory.seen)
+
+        return max(fitting, key=merit, default=None)
+
+    def _place(self, held: str) -> Decision:
+        goal = self._goal()
+        if goal is None:
+            return self._search(self._task.thing)
+        if not self._memory.near(goal):
+            verb = self._task.verb
+            state = f"{held} is {_DONE[verb]}" if verb and held in self._memory.changed else f"i hold {held}"
+            return Decision(f"{state} . bring it to {goal}", f"go to {goal}")
+        if goal in self._memory.closed:
+            return _open(goal)
+        return Decision(f"{goal} is here . put {held}", f"move {held} to {goal}")
+
+    def _light(self, lamp_kind: str) -> Decision:
+        for lamp in self._memory.known(lamp_kind):
+            spot = self._memory.where(lamp)
+            if spot is None or f"use {lamp}" in self._memory.failed:
+                continue
+            if self._memory.near(spot):
+                return Decision(f"{lamp} is here . use it", f"use {lamp}")
+            return Decision(f"{lamp} is at {spot} . go there", f"go to {spot}")
+        return self._search(lamp_kind)
+
+    def _put_back(self, held: str) -> Decision:
+        memory = self._memory
+        home = memory.origin.get(held, memory.here or memory.receptacles[0])
+        spots = [home, *self._order]
+        spot = next((r for r in spots if f"move {held} to {r}" not in memory.failed), home)
+        if not memory.near(spot):
+            return Decision(f"no need for {held} . bring it to {spot}", f"go to {spot}")
+        if spot in memory.closed:
+            return _open(spot)
+        return Decision(f"no need for {held} . put it at {spot}", f"move {held} to {spot}")
+
+    # --- the search ---
+
+    def _search(self, wanted: str) -> Decision:
+        memory = self._memory
+        for spot in memory.receptacles:
+            if memory.near(spot) and spot not in memory.seen:
+                if spot in memory.closed:
+                    return _open(spot)
+                return Decision(f"{spot} is here . examine it", f"examine {spot}")
+        unseen = [r for r in self._order if r not in memory.seen]
+        if not unseen:
+            # all was seen in vain: something was missed or moved; look everywhere again
+            memory.seen = {memory.here: memory.seen.get(memory.here, [])} if memory.here else {}
+            unseen = [r for r in self._order if not memory.near(r)] or self._order
+        if self.habits.order_noise and self._rng.random() < self.habits.order_noise:
+            spot = self._rng.choice(unseen)
+        elif self.habits.search == "likely":
+            spot = max(unseen, key=lambda r: self._hope(wanted, r))
+        else:
+            spot = unseen[0]
+        more = "one more " if self._task.count > 1 and self._placed() else ""
+        return Decision(f"need {more}{wanted} . try {spot}", f"go to {spot}")
+
+    def _hope(self, wanted: str, receptacle: str) -> float:
+        hope = usual(wanted, kind(receptacle))
+        # what must be brought there and need not be changed is not there yet
+        waits = kind(receptacle) == self._task.receptacle and not self._task.verb
+        return hope / 100 if waits else hope
+
+    def _placed(self) -> bool:
+        goal = self._goal()
+        return bool(goal) and any(kind(t) == self._task.thing for t in self._memory.seen.get(goal or "", ()))
+
+    def _wander(self) -> Decision:
+        """A step that serves nothing, but is possible as far as memory goes."""
+        memory = self._memory
+        options = [f"go to {r}" for r in memory.receptacles if not memory.near(r)]
+        doing: list[str] = []
+        if memory.here:
+            doing.append(f"examine {memory.here}")
+            if memory.here in memory.closed:
+                doing.append(f"open {memory.here}")
+            elif memory.holding is None:
+                doing += [
+                    f"take {t} from {memory.here}"
+                    for t in memory.seen.get(memory.here, ())
+                    if kind(t) != "desklamp"
+                ]
+        pool = doing if doing and self._rng.random() < 0.4 else options
+        action = self._rng.choice(pool or ["look"])
+        return Decision(f"look around . {action}", action)
+
+
+def _open(spot: str) -> Decision:
+    return Decision(f"{spot} is closed . open it", f"open {spot}")

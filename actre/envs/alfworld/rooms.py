@@ -1,0 +1,183 @@
+"""A generated room in a few hundred bytes, and the PDDL problem it stands for.
+
+Knows the shape of ALFRED's problems; does not know how rooms are drawn (generate.py) or played. The problem
+follows from the spec and alfworld's wheel alone, so panels store specs; each carries the digest of its problem,
+and a spec whose problem comes out differently is refused by `games.read_game`.
+
+Differs from the official games: only the classes that occur are declared; what lies inside bowls and cups is left
+out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans with fewer
+than 20 receptacles are filled up with drawers, shelves or cabinets, and none holds more than 40.
+"""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+from actre.envs.alfworld import wheel
+from actre.envs.alfworld.wheel import Pose, Spot
+from actre.types import ActreError
+
+# the domain names these whether a room has them or not
+_ALWAYS_RTYPES = ("FridgeType", "MicrowaveType", "SinkBasinType")
+_ALWAYS_OTYPES = ("ButterKnifeType", "KnifeType")
+_FILL = {
+    "kitchen": ("Drawer", "Cabinet"),
+    "livingroom": ("Drawer", "Shelf"),
+    "bedroom": ("Drawer", "Shelf"),
+    "bathroom": ("Drawer", "Cabinet", "Shelf"),
+}
+_ABILITIES = {
+    "cleanable": "Cleanable",
+    "heatable": "Heatable",
+    "coolable": "Coolable",
+    "sliceable": "Sliceable",
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """One game: a floor plan, some of its receptacles, what lies in them, and a goal.
+
+    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`); scenery: the same, for
+    things that stand beside a receptacle and cannot be taken. target: the receptacle class or the lamp class.
+    """
+
+    id: str
+    plan: int
+    task_type: str
+    task: str
+    thing: str
+    target: str
+    receptacles: tuple[int, ...]
+    objects: tuple[tuple[str, int], ...]
+    scenery: tuple[tuple[str, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for a panel line, with the digest of the problem."""
+        return {**asdict(self), "sha": digest(problem(self))}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Room":
+        """The inverse of `to_json`. Raises ActreError where a field is missing or the problem's digest differs."""
+        try:
+            things = {k: tuple((str(c), int(n)) for c, n in record[k]) for k in ("objects", "scenery")}
+            plain = {k: record[k] for k in ("id", "plan", "task_type", "task", "thing", "target")}
+            room = cls(**plain, receptacles=tuple(record["receptacles"]), **things)
+            same = digest(problem(room)) == record["sha"]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ActreError(
+                f"not a room record of a panel ({error!r}): write the panel again with `actre games generate`"
+            ) from error
+        if not same:
+            raise ActreError(
+                f"game {room.id} comes out differently than when its panel was made: another alfworld or another "
+                "generator wrote it. pip install alfworld==0.4.2, or make the panel again: actre games generate"
+            )
+        return room
+
+
+def digest(text: str) -> str:
+    """The first 12 hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def content_key(room: Room) -> str:
+    """What makes two games the same game, whatever their ids: plan, receptacles, contents, goal."""
+    parts = [room.plan, room.task_type, room.thing, room.target, room.receptacles, sorted(room.objects)]
+    return digest(json.dumps(parts))
+
+
+@lru_cache(maxsize=256)
+def spots(plan: int) -> tuple[Spot, ...]:
+    """A floor plan's receptacles, at least 20 and at most 40, in a fixed order."""
+    found = list(wheel.receptacles_of(plan))
+    while len(found) > 40:
+        # the surplus of the commonest class goes, last ones first, so that nothing unique is lost
+        kind = Counter(s.kind for s in found).most_common(1)[0][0]
+        found.pop(max(i for i, s in enumerate(found) if s.kind == kind))
+    fill = _FILL[wheel.room_kind(plan)]
+    for n in range(20 - len(found)):
+        kind = fill[n % len(fill)]
+        name = f"{kind}|{-20 - 0.25 * n:+06.2f}|{0.3 + 0.2 * (n % 3):+06.2f}|{0.5 * n:+06.2f}"
+        found.append(Spot(kind, name, Pose(-80 - n, 2 * n, n % 4, 30)))
+    return tuple(found)
+
+
+def mangle(name: str) -> str:
+    """ALFRED's id as PDDL writes it: `Sink|-01.9` becomes `Sink_bar__minus_01_dot_9`."""
+    for sign, word in (("|", "_bar_"), ("-", "_minus_"), ("+", "_plus_"), (".", "_dot_")):
+        name = name.replace(sign, word)
+    return name
+
+
+def _location(pose: Pose) -> str:
+    return mangle(f"loc|{pose.x}|{pose.z}|{pose.turn}|{pose.horizon}")
+
+
+def _ids(room: Room) -> list[str]:
+    """Ids for objects, then scenery: near their receptacle, no two alike. Names are numbered by these."""
+    rng = random.Random(f"actre room {room.id}")
+    ids: list[str] = []
+    for kind, position in (*room.objects, *room.scenery):
+        centre = [float(x) for x in spots(room.plan)[room.receptacles[position]].name.split("|")[1:4]]
+        name = ""
+        while not name or name in ids:
+            x, y, z = (c + rng.randrange(-40, 41) / 100 for c in centre)
+            name = f"{kind}|{x:+06.2f}|{abs(y):+06.2f}|{z:+06.2f}"
+        ids.append(name)
+    return [mangle(name) for name in ids]
+
+
+def problem(room: Room) -> str:
+    """The PDDL problem of a room, for the domain that alfworld ships."""
+    here = [spots(room.plan)[i] for i in room.receptacles]
+    places = [mangle(s.name) for s in here]
+    locations = [_location(s.pose) for s in here]
+    start = _location(Pose(0, 0, 0, 77))  # no receptacle has this pose: the middle of the room
+    ids = _ids(room)
+    kinds = [kind for kind, _ in (*room.objects, *room.scenery)]
+    rtypes = sorted({f"{s.kind}Type" for s in here} | set(_ALWAYS_RTYPES))
+    otypes = sorted({f"{k}Type" for k in kinds} | set(_ALWAYS_OTYPES))
+    lines = [
+        f"(define (problem plan_{mangle(room.id).replace('/', '_')})",
+        "(:domain alfred)",
+        "(:objects",
+        "agent1 - agent",
+    ]
+    lines += [f"{t} - otype" for t in otypes] + [f"{t} - rtype" for t in rtypes]
+    lines += [f"{i} - object" for i in ids] + [f"{p} - receptacle" for p in places]
+    lines += [f"{p} - location" for p in dict.fromkeys((*locations, start))]
+    lines += [")", "(:init"]
+    lines += [f"(receptacleType {p} {s.kind}Type)" for p, s in zip(places, here, strict=True)]
+    lines += [f"(objectType {i} {k}Type)" for i, k in zip(ids, kinds, strict=True)]
+    lines += [f"(canContain {r} {o})" for r in rtypes for o in otypes if o[:-4] in wheel.fits()[r[:-4]]]
+    lines += _traits(room, ids)
+    openable = wheel.kinds()["openable"]
+    lines += [f"(openable {p})" for p, s in zip(places, here, strict=True) if s.kind in openable]
+    lines += [f"(atLocation agent1 {start})"]
+    lines += [f"(inReceptacle {i} {places[n]})" for i, (_, n) in zip(ids, room.objects, strict=False)]
+    lines += [f"(receptacleAtLocation {p} {at})" for p, at in zip(places, locations, strict=True)]
+    stands = (n for _, n in (*room.objects, *room.scenery))
+    lines += [f"(objectAtLocation {i} {locations[n]})" for i, n in zip(ids, stands, strict=True)]
+    goal = wheel.goals()[room.task_type][0].format(obj=room.thing, recep=room.target, toggle=room.target)
+    return "\n".join([*lines, ")", goal.replace("#", "-").strip(), ""])
+
+
+def _traits(room: Room, ids: list[str]) -> list[str]:
+    lines = []
+    for name, (kind, position) in zip(ids, room.objects, strict=False):
+        if kind in wheel.can()["Toggleable"]:
+            lines.append(f"(toggleable {name})")
+            continue  # lamps are switched where they stand
+        lines.append(f"(pickupable {name})")
+        if kind in wheel.kinds()["movable"]:
+            lines.append(f"(isReceptacleObject {name})")
+        lines += [f"({word} {name})" for word, able in _ABILITIES.items() if kind in wheel.can()[able]]
+        inside = spots(room.plan)[room.receptacles[position]].kind
+        if inside == "Fridge" and kind in wheel.can()["Coolable"]:
+            lines.append(f"(isCool {name})")
+    return lines
