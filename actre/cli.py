@@ -1,0 +1,87 @@
+"""The command line: one subcommand a room. Knows only where each room's commands stand and how errors show.
+
+A room offers `add_parser(subparsers)` in a module that imports nothing heavy: it adds its subcommand and
+calls `set_defaults(run=function)`; `function(args) -> int | None` returns the exit code (None: 0) and does its
+heavy imports itself. Exit codes: 0 done, 1 a check failed, 2 an error the user can mend, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import errno
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import actre
+from actre.types import ActreError
+
+COMMAND_MODULES = ("actre.doctor",)
+"""In the order in which `actre --help` shows them."""
+
+_BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaint about a wrong word names the nearest right one."""
+
+    def error(self, message: str) -> NoReturn:
+        bad = _BAD_CHOICE.search(message)
+        if bad:
+            choices = [choice.strip().strip("'") for choice in bad["choices"].split(",")]
+            near = difflib.get_close_matches(bad["given"], choices, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"
+            message = f"no {bad['given']!r} here; {hint}"
+        super().error(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every room's subcommand. Loads no heavy library (by test)."""
+    parser = _Parser(
+        prog="actre",
+        description="Does thinking before acting narrow what a language-model agent tries? "
+        "Measure it, train it, look at it.",
+        epilog="Start with `actre doctor`, then `actre quickstart`.",
+    )
+    parser.add_argument("--version", action="version", version=f"actre {actre.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name in COMMAND_MODULES:
+        importlib.import_module(name).add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code. `argv` without the program's name, None: sys.argv.
+
+    Raises SystemExit where argparse ends the program itself (--help, --version, wrong usage: 2).
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return args.run(args) or 0
+    except ActreError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has closed. Python would complain once more when it flushes at exit.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        return _complain(
+            f"the disk is full{where}; what was finished before is untouched. "
+            "Free some space (`df -h .` shows what is left) and run the command again"
+        )
+
+
+def _complain(message: str) -> int:
+    print(f"actre: error: {message}", file=sys.stderr)
+    return 2

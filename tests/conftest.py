@@ -1,0 +1,37 @@
+"""What every test may count on: one thread, no network, the same examples, and where the real data lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before anything loads torch: spinning thread pools slow each other down; one thread makes runs repeatable.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A test that wants a model hub is a mistake; it fails at once instead of waiting for a network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ.setdefault("ACTRE_SHARED", str(ROOT.parent / "shared"))
+
+# The same examples everywhere, so that a failure can be seen again; no deadline, for the machines are shared.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the benchmarks' real data ($ACTRE_SHARED, else ../shared); skips without it."""
+    folder = Path(os.environ["ACTRE_SHARED"])
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is no folder; point ACTRE_SHARED at it")
+    return folder
