@@ -1,8 +1,8 @@
-"""An expert that plays on text alone: it looks where things may be, remembers what it saw, takes, changes, places.
+"""An expert that plays on text alone: it looks around, remembers what it saw, takes, changes, places.
 
 Knows the engine's sentences and its own memory; sees neither the game file nor the admissible actions. Its
-`Habits` say how it searches and what it does badly. Before each action it writes one short thought, in a small
-closed vocabulary, that names what the action needs; demonstrations are made of these pairs.
+`Habits` say how it searches and what it does badly. Before each action it writes one short thought, in a
+small closed vocabulary, that names what the action needs; demonstrations are made of these pairs.
 """
 
 import random
@@ -27,8 +27,8 @@ class Habits:
     """How an expert searches, and how well it plays."""
 
     search: Search = "random"
-    """"listed": in the order of the first observation; "random": an order of its own each game; "likely": first
-    where such things usually are, ties in an order of its own each game."""
+    """"listed": in the order of the first observation; "random": in an order drawn for each game; "likely":
+    first where such things usually are, ties in an order drawn for each game."""
 
     order_noise: float = 0.0
     """Probability that a search step picks any unseen receptacle instead of the next one."""
@@ -67,7 +67,7 @@ class Memory:
         self.failed: set[str] = set()
 
     def near(self, receptacle: str) -> bool:
-        """Whether it can be reached without going: the agent stands at it, or at one known to share its place."""
+        """Whether it needs no going: the agent stands at it, or at one known to share its place."""
         return receptacle == self.here or receptacle in self.beside.get(self.here or "", ())
 
     def where(self, thing: str) -> str | None:
@@ -124,7 +124,7 @@ class Memory:
 class Expert:
     """Plays one game at a time: `reset` with the first observation, then `act` on each. Seeded."""
 
-    def __init__(self, habits: Habits, seed: int) -> None:
+    def __init__(self, habits: Habits, seed: int | str) -> None:
         self.habits = habits
         self._rng = random.Random(f"actre expert {seed}")
 
@@ -181,7 +181,7 @@ class Expert:
         # what a forgetful expert has not put there itself, it would still bring
         if task.verb and self._forgets and thing not in self._memory.origin:
             return False
-        return task.count == 1 or spot == self._goal()
+        return task.number == 1 or spot == self._goal()
 
     def _fetch(self, thing: str, spot: str) -> Decision:
         if not self._memory.near(spot):
@@ -201,14 +201,14 @@ class Expert:
         return Decision(f"i hold {held} . {verb} it at {machine}", f"go to {machine}")
 
     def _goal(self) -> str | None:
-        """The receptacle to fill: one that has most of what is wanted, then one within reach, then one seen."""
+        """The receptacle to fill: with most of what is wanted, then within reach, then seen."""
         memory, task = self._memory, self._task
         fitting = [r for r in memory.receptacles if kind(r) == task.receptacle]
         fitting = [r for r in fitting if f"move {memory.holding} to {r}" not in memory.failed] or fitting
 
         def merit(r: str) -> tuple[int, bool, bool]:
             things = [t for t in memory.seen.get(r, ()) if kind(t) == task.thing]
-            return (len(things) if task.count > 1 else 0, memory.near(r), r in memory.seen)
+            return (len(things) if task.number > 1 else 0, memory.near(r), r in memory.seen)
 
         return max(fitting, key=merit, default=None)
 
@@ -265,7 +265,7 @@ class Expert:
             spot = max(unseen, key=lambda r: self._hope(wanted, r))
         else:
             spot = unseen[0]
-        more = "one more " if self._task.count > 1 and self._placed() else ""
+        more = "one more " if self._task.number > 1 and self._placed() else ""
         return Decision(f"need {more}{wanted} . try {spot}", f"go to {spot}")
 
     def _hope(self, wanted: str, receptacle: str) -> float:

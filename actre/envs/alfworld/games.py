@@ -1,7 +1,7 @@
 """Reads games: a game.tw-pddl file, or one game of a panel; and lists the games of a panel or a folder.
 
-Knows the file formats and where shipped and official games lie; does not play and imports neither alfworld nor
-textworld. A panel is a JSONL file (gzipped or not) with one room a line; `panel.jsonl.gz#id` names one game.
+Knows the file formats and where shipped and official games lie; does not play and imports neither alfworld
+nor textworld. A panel is a JSONL file (gzipped or not), one room a line; `panel.jsonl.gz#id` names one game.
 """
 
 import difflib
@@ -26,7 +26,7 @@ _FILE = "game.tw-pddl"
 class Game:
     """One game as the engine needs it.
 
-    id: a short name for people and records. path: what `read_game` was given. task_type: one of tasks.TASK_TYPES.
+    id: a short name for records. path: what `read_game` was given. task_type: see tasks.TASK_TYPES.
     """
 
     id: str
@@ -102,7 +102,7 @@ def _official(split: str) -> Path:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    # a name ending in "movable_recep" or holding "Sliced" is outside the six task types, as in alfworld itself
+    # movable receptacles and slices are outside the six task types, as in alfworld itself
     found = sorted(p for p in folder.rglob(_FILE) if not {"movable", "Sliced"} & _marks(p))
     if not found:
         raise ActreError(
@@ -121,7 +121,7 @@ def _is_panel(path: Path) -> bool:
 
 
 def read_game(path: str | Path) -> Game:
-    """One game, from a game.tw-pddl file, a folder holding one, or `panel.jsonl.gz#id` (panel: a file or a name).
+    """One game: a game.tw-pddl file, a folder holding one, or `panel.jsonl.gz#id` (panel: a file or a name).
 
     Raises ActreError on a missing or damaged file, an unknown id, or the older format 2.1.1.
     """
@@ -153,8 +153,8 @@ def _from_file(name: str, file: Path, raw: Any) -> Game:
     domain, grammar, pddl = (raw[k] for k in fields)
     if "put {o} in/on {r}" in grammar:
         raise ActreError(
-            f"{file} is in the older format 2.1.1 (its actions read `put X in/on Y`), which is not supported yet: "
-            "fetch the current games with alfworld 0.4.2's `alfworld-download`"
+            f"{file} is in the older format 2.1.1 (its actions read `put X in/on Y`), which is not supported "
+            "yet: fetch the current games with alfworld 0.4.2's `alfworld-download`"
         )
     sentence = grammar.partition("Your task is to: ")[2].partition('"')[0]
     task = parse_task(sentence)

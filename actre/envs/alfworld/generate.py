@@ -1,6 +1,7 @@
-"""Draws rooms: six task types, small and full-size, on floor plans of its split. Seeded, the same on every Python.
+"""Draws rooms: six task types, small and full-size, on floor plans of its split. Seeded.
 
-Knows alfworld's wheel and where things usually are; does not play. Every room it draws is solvable by
+Knows alfworld's wheel and where things usually are; does not play. The same seed gives the same rooms on
+every Python. Every room is solvable by
 construction (all receptacles are reachable, what must be changed can be, the goal is not met at the start);
 the shipped panels are also played through by the expert (`actre games check`).
 """
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 
 from actre.envs.alfworld import wheel
 from actre.envs.alfworld.places import usual
-from actre.envs.alfworld.rooms import Room, content_key, problem, spots
+from actre.envs.alfworld.rooms import Room, content_key, spots
 from actre.envs.alfworld.tasks import TASK_TYPES
 from actre.types import ActreError
 
@@ -50,7 +51,7 @@ class Goal(NamedTuple):
 
 
 def plans(split: Split) -> tuple[int, ...]:
-    """The floor plans of a split: "unseen" has the 24 that alfworld's constants hold out, the others share 96."""
+    """The floor plans of a split: "unseen" has the 24 that alfworld holds out, the others share 96."""
     held = wheel.held_out_plans()
     return tuple(p for p in wheel.floor_plans() if (p in held) == (split == "unseen"))
 
@@ -132,7 +133,7 @@ def _choose_small(plan: int, goal: Goal, rng: random.Random) -> tuple[int, ...]:
 
 
 def _place(thing: str, kinds: list[str], allowed: Iterable[str], rng: random.Random) -> int | None:
-    """A position in `kinds` for a thing, favouring where such things usually are; None if nothing is allowed."""
+    """A position in `kinds` for a thing, favouring where such things usually are; None if none is allowed."""
     allowed = set(allowed)
     options = [n for n, k in enumerate(kinds) if k in allowed]
     if not options:

@@ -39,7 +39,7 @@ RARE = ("coffeemachine", "garbagecan", "microwave", "toaster")
 
 
 def usual(thing: str, receptacle: str) -> float:
-    """How readily `thing` lies in one receptacle of that class, relative to others: 8 favoured, 0.5 rare, else 1.
+    """How readily `thing` lies in one receptacle of that class, relative to others: 8, 1 or 0.5.
 
     >>> usual("lettuce", "fridge"), usual("lettuce", "cabinet"), usual("lettuce", "garbagecan")
     (8.0, 1.0, 0.5)

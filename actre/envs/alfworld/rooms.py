@@ -1,12 +1,12 @@
 """A generated room in a few hundred bytes, and the PDDL problem it stands for.
 
 Knows the shape of ALFRED's problems; does not know how rooms are drawn (generate.py) or played. The problem
-follows from the spec and alfworld's wheel alone, so panels store specs; each carries the digest of its problem,
-and a spec whose problem comes out differently is refused by `games.read_game`.
+follows from the spec and alfworld's wheel alone, so panels store specs; each carries the digest of its
+problem, and a spec whose problem comes out differently is refused by `games.read_game`.
 
-Differs from the official games: only the classes that occur are declared; what lies inside bowls and cups is left
-out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans with fewer
-than 20 receptacles are filled up with drawers, shelves or cabinets, and none holds more than 40.
+Differs from the official games: only the classes that occur are declared; what lies inside bowls and cups
+is left out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans with
+fewer than 20 receptacles are filled up with drawers, shelves or cabinets, and none holds more than 40.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ _ABILITIES = {
 class Room:
     """One game: a floor plan, some of its receptacles, what lies in them, and a goal.
 
-    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`); scenery: the same, for
-    things that stand beside a receptacle and cannot be taken. target: the receptacle class or the lamp class.
+    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`). scenery: the same, for
+    things that stand beside a receptacle and cannot be taken. target: a receptacle class or the lamp class.
     """
 
     id: str
@@ -62,11 +62,11 @@ class Room:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Room":
-        """The inverse of `to_json`. Raises ActreError where a field is missing or the problem's digest differs."""
+        """The inverse of `to_json`. Raises ActreError if a field is missing or the problem differs."""
         try:
-            things = {k: tuple((str(c), int(n)) for c, n in record[k]) for k in ("objects", "scenery")}
+            objects, scenery = (tuple((str(c), int(n)) for c, n in record[k]) for k in ("objects", "scenery"))
             plain = {k: record[k] for k in ("id", "plan", "task_type", "task", "thing", "target")}
-            room = cls(**plain, receptacles=tuple(record["receptacles"]), **things)
+            room = cls(**plain, receptacles=tuple(record["receptacles"]), objects=objects, scenery=scenery)
             same = digest(problem(room)) == record["sha"]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ActreError(
@@ -74,8 +74,8 @@ class Room:
             ) from error
         if not same:
             raise ActreError(
-                f"game {room.id} comes out differently than when its panel was made: another alfworld or another "
-                "generator wrote it. pip install alfworld==0.4.2, or make the panel again: actre games generate"
+                f"game {room.id} differs from what its panel was made with: by another alfworld or another "
+                "generator. pip install alfworld==0.4.2, or make the panel again: actre games generate"
             )
         return room
 

@@ -26,7 +26,7 @@ class Task(NamedTuple):
     thing: str
     receptacle: str | None
     lamp: str | None
-    count: int
+    number: int
     verb: str | None
 
 

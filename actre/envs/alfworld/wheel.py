@@ -1,7 +1,7 @@
-"""What alfworld's wheel ships, read without importing alfworld: domain, grammar, constants, goals, floor plans.
+"""What alfworld's wheel ships, read without importing it: domain, grammar, constants, goals, plans.
 
 Knows where the files lie and what they hold; knows no game. `import alfworld` creates folders in the home
-directory and loads textworld, so the package is found by its spec and its two data modules are run on their own.
+directory and loads textworld, so the package is found by its spec and its data modules run on their own.
 """
 
 import importlib.util
@@ -15,8 +15,18 @@ from typing import NamedTuple
 from actre.types import ActreError
 
 ROOM_KINDS = ("kitchen", "livingroom", "bedroom", "bathroom")
-SINGLE_POINT = ("CoffeeMachine", "GarbageCan", "HandTowelHolder", "StoveBurner", "Toaster", "Toilet")
-SINGLE_POINT += ("ToiletPaperHanger", "TowelHolder")
+SINGLE_POINT = (
+    "CoffeeMachine",
+    "GarbageCan",
+    "HandTowelHolder",
+    "StoveBurner",
+    "Toaster",
+    "Toilet",
+    "ToiletPaperHanger",
+    "TowelHolder",
+)
+    "CoffeeMachine GarbageCan HandTowelHolder StoveBurner Toaster Toilet ToiletPaperHanger TowelHolder".split()
+)
 
 
 class Pose(NamedTuple):
@@ -29,7 +39,7 @@ class Pose(NamedTuple):
 
 
 class Spot(NamedTuple):
-    """A receptacle of a floor plan: its class, its id in ALFRED's form (`Cabinet|+00.68|+00.50|-02.20`), its pose."""
+    """A receptacle of a floor plan: class, id in ALFRED's form (`Cabinet|+00.68|+00.50|-02.20`), pose."""
 
     kind: str
     name: str
@@ -53,7 +63,7 @@ def _text(*parts: str) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ActreError(
-            f"{path} is missing: this is another alfworld than expected; pip install --force-reinstall alfworld==0.4.2"
+            f"{path} is missing, so this is another alfworld: pip install --force-reinstall alfworld==0.4.2"
         ) from None
 
 
@@ -70,7 +80,7 @@ def blank_grammar() -> str:
 
 
 def grammar(task: str) -> str:
-    """The grammar of one game, filled in as game.tw-pddl files have it (the template's own full stop stays)."""
+    """The grammar of one game, filled in as in game.tw-pddl files (the template has the full stop)."""
     return blank_grammar().replace("UNKNOWN GOAL", task)
 
 
@@ -122,7 +132,7 @@ def goals() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 @lru_cache(maxsize=1)
 def held_out_plans() -> frozenset[int]:
-    """The 24 floor plans (six a room kind) that the wheel's constants name TEST; the other 96 are for training."""
+    """The 24 floor plans (six a room kind) that the wheel's constants name TEST; 96 are for training."""
     return frozenset(_module("constants").TEST_SCENE_NUMBERS)
 
 
@@ -148,10 +158,10 @@ def objects_of(plan: int) -> frozenset[str]:
 
 @lru_cache(maxsize=128)
 def receptacles_of(plan: int) -> tuple[Spot, ...]:
-    """A floor plan's receptacles in a fixed order: the measured ones, then single-point ones the file leaves out.
+    """A floor plan's receptacles in a fixed order: the measured ones, then those the file leaves out.
 
     The second kind (stove burners, coffee machine, toaster, holders, bins) has no pose in the wheel; it gets
-    places on a line outside the measured grid, four burners in pairs, so that no two of them meet by accident.
+    places outside the measured grid, four burners in pairs, so that no two meet by accident.
     """
     poses = json.loads(_text("gen", "layouts", f"FloorPlan{plan}-openable.json"))
     spots = []

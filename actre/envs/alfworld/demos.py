@@ -1,0 +1,84 @@
+"""Plays the expert through games and records what it wrote: the demonstrations that policies are made from.
+
+Knows the environment and the expert; knows no policy, no prompt and no tokenizer.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from actre.envs.alfworld.expert import Expert, Habits
+from actre.envs.alfworld.generate import Size, Split
+from actre.envs.alfworld.panels import generate, write_panel
+
+if TYPE_CHECKING:
+    from actre.envs.alfworld.env import AlfworldEnv
+
+
+class DemoStep(NamedTuple):
+    """One step of an expert; `observation` is the answer to the action."""
+
+    thought: str
+    action: str
+    observation: str
+
+
+class Demo(NamedTuple):
+    """One episode of an expert. admissible[t]: whether step t's action was listed."""
+
+    game: str
+    task: str
+    task_type: str
+    first: str
+    steps: tuple[DemoStep, ...]
+    won: bool
+    admissible: tuple[bool, ...]
+
+
+def play(env: "AlfworldEnv", expert: Expert, game: str, max_steps: int = 50) -> Demo:
+    """One episode of `expert` in one game, cut after `max_steps`."""
+    obs, info = env.reset(options={"game": game})
+    first, task, task_type, name = obs, info["task"], info["task_type"], info["game"]
+    expert.reset(obs, task)
+    steps: list[DemoStep] = []
+    listed: list[bool] = []
+    over = False
+    while not over and len(steps) < max_steps:
+        decision = expert.act(obs)
+        listed.append(decision.action in info["admissible_commands"])
+        obs, _, terminated, truncated, info = env.step(decision.action)
+        steps.append(DemoStep(decision.thought, decision.action, obs))
+        over = terminated or truncated
+    return Demo(name, task, task_type, first, tuple(steps), bool(info["won"]), tuple(listed))
+
+
+def demonstrations(
+    n_games: int,
+    habits: Habits,
+    seed: int,
+    max_steps: int = 50,
+    *,
+    size: Size = "small",
+    split: Split = "train",
+    episodes: int = 1,
+    panel: str | Path | None = None,
+) -> Iterator[Demo]:
+    """Episodes on `n_games` fresh games that are in no shipped panel, `episodes` of each, game after game.
+
+    The games depend on size, split and seed alone: two calls that differ in habits play the same games.
+    panel: where to keep the games as a panel file (a temporary file unless given).
+    """
+    from actre.envs.alfworld.env import (
+        AlfworldEnv,
+    )  # the engine is heavy; reading demos' types must stay light
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(panel) if panel else Path(folder) / "fresh.jsonl.gz"
+        games = write_panel(path, generate(size, split, n_games, seed))
+        env = AlfworldEnv(games, max_steps=max_steps)
+        for game in games:
+            for k in range(episodes):
+                # a seed of its own for each episode, so that cutting the list short changes nothing before
+                name = game.rpartition("#")[2]
+                yield play(env, Expert(habits, seed=f"{seed} {name} {k}"), game, max_steps)

@@ -1,0 +1,69 @@
+"""Makes panels of generated games: the shipped set, and fresh games that are in no shipped panel.
+
+Knows which seeds the shipped set has; drawing is generate.py's work and reading games.py's.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+from actre.envs.alfworld.games import SHIPPED, data_folder, read_rooms
+from actre.envs.alfworld.generate import SIZES, SPLITS, Size, Split, rooms
+from actre.envs.alfworld.rooms import Room, content_key
+from actre.types import write_jsonl
+
+COUNTS: dict[Split, int] = {"train": 240, "seen": 60, "unseen": 120}
+SHIPPED_SEED = "v1"
+
+
+def shipped_keys() -> set[str]:
+    """The `content_key`s of all games in shipped panels; of those that are here, before the set is made."""
+    here = [name for name in SHIPPED if (data_folder() / f"{name}.jsonl.gz").exists()]
+    return {content_key(room) for name in here for room in read_rooms(name)}
+
+
+def generate(
+    size: Size, split: Split, n: int, seed: int | str, exclude: Iterable[str] = (), avoid_shipped: bool = True
+) -> list[Room]:
+    """`n` fresh rooms, the task types in turn, none of them in a shipped panel.
+
+    exclude: further `content_key`s to avoid. The result depends on the arguments and the shipped set alone.
+    """
+    avoid = set(exclude) | (shipped_keys() if avoid_shipped else set())
+    return list(islice(rooms(size, split, seed, avoid), n))
+
+
+def write_panel(path: str | Path, games: Iterable[Room]) -> list[str]:
+    """Write a panel; returns the paths that `games.read_game` takes. The same rooms give the same bytes."""
+    games = list(games)
+    write_jsonl(path, (room.to_json() for room in games))
+    return [f"{path}#{room.id}" for room in games]
+
+
+def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, int]:
+    """Write the six shipped panels under `folder`; returns how many drawn rooms `keep` refused, by panel.
+
+    `keep` tells whether an expert solves a room. No content stands in two panels.
+    """
+    known: set[str] = set()
+    refused = {}
+    for size in SIZES:
+        for split in SPLITS:
+            chosen: list[Room] = []
+            count = 0
+            # by task type, so that a refused room is replaced by one of its own type
+            per_type: dict[str, int] = {}
+            for room in rooms(size, split, SHIPPED_SEED, known):
+                if per_type.get(room.task_type, 0) >= COUNTS[split] // 6:
+                    continue
+                if not keep(room):
+                    count += 1
+                    continue
+                per_type[room.task_type] = per_type.get(room.task_type, 0) + 1
+                chosen.append(room)
+                if len(chosen) == COUNTS[split]:
+                    break
+            known |= {content_key(room) for room in chosen}
+            write_panel(Path(folder) / f"{size}/{split}.jsonl.gz", chosen)
+            refused[f"{size}/{split}"] = count
+    return refused
