@@ -5,8 +5,8 @@ follows from the spec and alfworld's wheel alone, so panels store specs; each ca
 problem, and a spec whose problem comes out differently is refused by `games.read_game`.
 
 Differs from the official games: only the classes that occur are declared; what lies inside bowls and cups
-is left out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans with
-fewer than 20 receptacles are filled up with drawers, shelves or cabinets, and none holds more than 40.
+is left out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans
+with fewer than 20 receptacles are filled up with drawers, shelves or cabinets; none holds more than 40.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ _ABILITIES = {
 class Room:
     """One game: a floor plan, some of its receptacles, what lies in them, and a goal.
 
-    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`). scenery: the same, for
-    things that stand beside a receptacle and cannot be taken. target: a receptacle class or the lamp class.
+    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`). scenery: the same,
+    for things that stand beside a receptacle and cannot be taken. target: a receptacle class or the lamp class.
     """
 
     id: str

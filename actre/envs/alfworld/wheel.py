@@ -25,8 +25,6 @@ SINGLE_POINT = (
     "ToiletPaperHanger",
     "TowelHolder",
 )
-    "CoffeeMachine GarbageCan HandTowelHolder StoveBurner Toaster Toilet ToiletPaperHanger TowelHolder".split()
-)
 
 
 class Pose(NamedTuple):
