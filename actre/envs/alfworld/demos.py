@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from actre.envs.alfworld.expert import Expert, Habits
+from actre.envs.alfworld.games import read_game
 from actre.envs.alfworld.generate import Size, Split
 from actre.envs.alfworld.panels import generate, write_panel
+from actre.envs.alfworld.rooms import Room
 
 if TYPE_CHECKING:
     from actre.envs.alfworld.env import AlfworldEnv
@@ -82,3 +84,21 @@ def demonstrations(
                 # a seed of its own for each episode, so that cutting the list short changes nothing before
                 name = game.rpartition("#")[2]
                 yield play(env, Expert(habits, seed=f"{seed} {name} {k}"), game, max_steps)
+
+
+def attempts(game: str | Room, tries: int = 3, max_steps: int | None = None) -> Iterator[Demo]:
+    """The full-skill expert's attempts at one game under seeds 0, 1, ...; the last one is won, if any is.
+
+    max_steps: 50, or 100 in a room of more than 12 receptacles, unless given.
+    """
+    from actre.envs.alfworld.env import AlfworldEnv
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = game if isinstance(game, str) else write_panel(Path(folder) / "one.jsonl.gz", [game])[0]
+        limit = max_steps or (50 if read_game(path).pddl_problem.count("(receptacleType ") <= 12 else 100)
+        env = AlfworldEnv([path], max_steps=limit)
+        for seed in range(tries):
+            demo = play(env, Expert(Habits(search="likely"), seed), path, limit)
+            yield demo
+            if demo.won:
+                return

@@ -48,6 +48,7 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
     known: set[str] = set()
     refused = {}
     for size in SIZES:
+        train_plans: set[int] = set()
         for split in SPLITS:
             chosen: list[Room] = []
             count = 0
@@ -55,6 +56,8 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
             per_type: dict[str, int] = {}
             for room in rooms(size, split, SHIPPED_SEED, known):
                 if per_type.get(room.task_type, 0) >= COUNTS[split] // 6:
+                    continue
+                if split == "seen" and room.plan not in train_plans:
                     continue
                 if not keep(room):
                     count += 1
@@ -64,6 +67,8 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
                 if len(chosen) == COUNTS[split]:
                     break
             known |= {content_key(room) for room in chosen}
+            if split == "train":
+                train_plans = {room.plan for room in chosen}
             write_panel(Path(folder) / f"{size}/{split}.jsonl.gz", chosen)
             refused[f"{size}/{split}"] = count
     return refused

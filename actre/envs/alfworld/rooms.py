@@ -42,8 +42,8 @@ _ABILITIES = {
 class Room:
     """One game: a floor plan, some of its receptacles, what lies in them, and a goal.
 
-    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`). scenery: the same,
-    for things that stand beside a receptacle and cannot be taken. target: a receptacle class or the lamp class.
+    receptacles: indices into `spots(plan)`. objects: (class, position there). scenery: the same,
+    for things that stand beside a receptacle and cannot be taken. target: a receptacle class, or the lamp's.
     """
 
     id: str
