@@ -1,7 +1,7 @@
 """The command line: one subcommand a room. Knows only where each room's commands stand and how errors show.
 
 A room offers `add_parser(subparsers)` in a module that imports nothing heavy: it adds its subcommand and
-calls `set_defaults(run=function)`; `function(args) -> int | None` returns the exit code (None: 0) and does its
+calls `set_defaults(run=function)`; `function(args) -> int | None` is the exit code (None: 0) and does its
 heavy imports itself. Exit codes: 0 done, 1 a check failed, 2 an error the user can mend, 130 interrupted.
 """
 

@@ -22,7 +22,7 @@ from actre.config import data_folder
 from actre.types import ActreError
 
 Status = Literal["ok", "other", "absent", "missing"]
-"""other: there, but not as tested; absent: an optional part is not there; missing: the quickstart needs it."""
+"""other: there, not as tested; absent: optional and not there; missing: the quickstart needs it."""
 
 MIN_DISK_GB = 1.0
 """What a quickstart may write: its run folder and the cache of translated games, with room to spare."""

@@ -1,0 +1,136 @@
+"""doctor names what is missing and what mends it, quickly, and imports nothing that it asks about."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from actre import doctor
+from actre.doctor import Check
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_a_missing_package_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_CORE", ("numpy", "surely-not-a-package"))
+    checks = doctor.examine()
+    lost = by_name(checks)["surely-not-a-package"]
+    assert lost.status == "missing"
+    assert "pip install" in lost.mend
+    assert not doctor.can_run(checks)
+    text = doctor.as_text(checks)
+    assert "MISSING surely-not-a-package" in text
+    assert "cannot run" in text
+
+
+def test_another_version_than_tested_is_shown_but_stops_nothing() -> None:
+    (check,) = doctor._packages("g", ("numpy",), {"numpy": "0.1"}, needed=True, mend="pip install it")
+    assert check.status == "other"
+    assert "tested with 0.1" in check.found
+    assert check.mend == "pip install it"
+    assert doctor.can_run([check])
+
+
+def test_a_cpu_build_of_the_tested_version_counts_as_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")
+    (check,) = doctor._packages("g", ("torch",), {"torch": "2.13.0"}, needed=True, mend="x")
+    assert check == Check("g", "torch", "ok", "2.13.0+cpu")
+
+
+def test_missing_compilers_are_a_fault_only_before_the_engine_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "which", lambda command: None)
+    assert {check.status for check in doctor._build_tools()} == {"absent"}
+    monkeypatch.setattr(doctor, "_installed", lambda name: False)
+    checks = list(doctor._build_tools())
+    assert {check.status for check in checks} == {"missing"}
+    assert by_name(checks)["cmake"].mend == "sudo apt-get install cmake"
+
+
+def test_missing_data_are_a_fault_with_the_command_that_mends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACTRE_DATA", str(tmp_path))
+    checks = by_name(list(doctor._data()))
+    assert checks["games"].status == checks["tiny policy"].status == "missing"
+    assert checks["games"].mend == "git checkout -- data"
+    monkeypatch.setenv("ACTRE_DATA", str(tmp_path / "nowhere"))
+    assert [check.status for check in doctor._data()] == ["missing"]
+
+
+def test_official_games_are_optional_but_a_wrong_path_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    assert by_name(list(doctor._data()))["official games"].status == "absent"
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    assert by_name(list(doctor._data()))["official games"].status == "ok"
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nowhere"))
+    assert by_name(list(doctor._data()))["official games"].status == "other"
+
+
+def test_a_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MIN_DISK_GB", 1e9)
+    assert by_name(list(doctor._machine()))["disk"].status == "missing"
+
+
+def fake_nvidia_smi(folder: Path, script: str) -> None:
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "found"),
+    [
+        ("echo 'Tesla T4, 15360, 7.5'", "ok", "Tesla T4, 15 GiB, no bf16 (float16 is used)"),
+        ("echo 'NVIDIA A100, 81920, 8.0'", "ok", "NVIDIA A100, 80 GiB, bf16"),
+        ("echo 'Odd, [N/A], [N/A]'", "ok", "Odd, [N/A], [N/A]"),
+        ("echo 'driver mismatch' >&2; exit 9", "other", "nvidia-smi fails: driver mismatch"),
+    ],
+)
+def test_the_gpu_is_described_by_its_own_tool(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, status: str, found: str
+) -> None:
+    fake_nvidia_smi(tmp_path, script)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0")
+    check = doctor._gpu()
+    assert (check.status, check.found) == (status, found)
+
+
+def test_a_cpu_build_of_torch_beside_a_gpu_is_pointed_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_nvidia_smi(tmp_path, "echo 'NVIDIA A100, 81920, 8.0'")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")
+    assert "torch is a CPU build" in doctor._gpu().found
+
+
+def test_the_command_is_quick_imports_nothing_heavy_and_its_exit_code_is_its_verdict() -> None:
+    code = (
+        "import sys; from actre.cli import main; code = main(['doctor', '--json']);"
+        "heavy = {'torch', 'transformers', 'trl', 'alfworld', 'textworld', 'numpy'} & set(sys.modules);"
+        "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # It takes 0.2 s; the issue allows 2, and a busy machine gets some more here.
+    assert time.perf_counter() - start < 6
+    assert done.stderr == "[]\n"
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["can_run"] else 1)
+    assert {"Python", "cmake", "GPU", "torch", "games"} <= {check["name"] for check in report["checks"]}
+
+
+def test_here_the_quickstart_can_run() -> None:
+    missing = [check for check in doctor.examine() if check.status == "missing"]
+    assert not missing

@@ -1,0 +1,138 @@
+"""The lists agree: what is declared, pinned, imported, installed by conda or on Colab, and promised."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from actre import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+PREINSTALLED_ON_COLAB = {"torch", "transformers", "ipywidgets", "plotly"}
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def pins(file: str) -> dict[str, str]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    found = [line.split("==") for line in lines if line]
+    assert all(len(pair) == 2 for pair in found), "a constraint is name==version"
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def declared() -> dict[str, Requirement]:
+    lines = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+
+
+def test_every_declared_package_is_a_range_that_holds_its_tested_pin() -> None:
+    tested = pins("constraints.txt")
+    for name, requirement in declared().items():
+        assert name in tested, f"{name} has no pin in constraints.txt"
+        assert tested[name] in requirement.specifier, name
+        assert not any(spec.operator == "==" for spec in requirement.specifier), (
+            f"{name} is pinned, not ranged"
+        )
+
+
+def test_trl_stays_below_the_minor_that_fails_on_a_cpu() -> None:
+    assert "1.14.2" in declared()["trl"].specifier
+    assert "1.15.0" not in declared()["trl"].specifier
+
+
+def test_every_library_that_the_package_imports_is_declared() -> None:
+    provided_by = metadata.packages_distributions()
+    names = set(declared())
+    undeclared = set()
+    for path in (ROOT / "actre").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module or ""]
+            for module in (
+                {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names) - {"actre"}
+            ):
+                owners = {canonicalize_name(owner) for owner in provided_by.get(module, [module])}
+                if not owners & names:
+                    undeclared.add(f"{path.relative_to(ROOT)}: {module}")
+    assert undeclared == set()
+
+
+def test_the_extras_are_those_of_the_design() -> None:
+    assert set(EXTRAS) == {"lab", "gpu", "webshop", "test"}
+
+
+def test_conda_installs_the_same_package_from_the_same_list() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    # Nothing of our own list is named a second time: the package itself brings it, held to the same pins.
+    assert pip == ["-c constraints.txt", "-e .[lab,test]"]
+    names = {re.split(r"[<>=]", entry)[0] for entry in conda}
+    assert names == {"python", "pip", "cmake", "make", "cxx-compiler"}
+    (python,) = [entry.removeprefix("python") for entry in conda if entry.startswith("python")]
+    assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
+
+
+def test_colab_gets_the_same_pins_but_for_what_it_brings() -> None:
+    colab, tested = pins("constraints-colab.txt"), pins("constraints.txt")
+    assert colab.items() <= tested.items()
+    assert not colab.keys() & PREINSTALLED_ON_COLAB
+    assert {"trl", "alfworld", "textworld", "gymnasium"} <= colab.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("torch", "2.11.0"),
+        ("transformers", "5.15.0"),
+        ("peft", "0.20.0"),
+        ("ipywidgets", "7.7.1"),
+        ("plotly", "5.24.1"),
+        ("anywidget", "0.9.21"),
+        ("ipykernel", "6.17.1"),
+    ],
+)
+def test_what_colab_brings_is_within_the_ranges(name: str, version: str) -> None:
+    assert version in declared()[name].specifier
+
+
+def test_the_package_says_that_it_is_typed_and_under_which_licence() -> None:
+    assert (ROOT / "actre" / "py.typed").exists()
+    assert "MIT" in (ROOT / "LICENSE").read_text().splitlines()[0]
+    assert PROJECT["license"] == "MIT"
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_named_in_a_document_exist(document: Path) -> None:
+    text = document.read_text()
+    code = "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"^(?: {4}|\t)(.*)$", text, re.MULTILINE))
+    code += "\n" + "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+    targets = set(re.findall(r"(?:^|&& )make ([a-z-]+)", code, re.MULTILINE))
+    assert targets <= make_targets()
+    (subparsers,) = [action for action in cli.build_parser()._actions if action.dest == "command"]
+    assert isinstance(subparsers.choices, dict)
+    commands = set(re.findall(r"(?:^|&& )(?:\.venv/bin/)?actre ([a-z][a-z-]*)", code, re.MULTILINE))
+    assert commands <= set(subparsers.choices)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+    lost = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert lost == []
