@@ -1,0 +1,142 @@
+"""Training rows: cuts trajectories into token sequences with a loss mask, and packs rows into token-bounded slices.
+
+Knows no model and no trainer; a tokenizer comes in as a `decode` function, and only where thoughts are masked.
+One row per step; a step whose prompt extends the previous row's ids is merged into that row, with everything but the
+replies masked. So a growing history becomes one row an episode, and a windowed history one row a step, by one code path.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from actre.config import OptimConfig
+from actre.orders import END_ACTION
+from actre.types import Flag, Order, Trajectory
+
+FORMAT_FLAGS: frozenset[Flag] = frozenset(
+    ("no_action", "wrong_order", "no_thought", "extra_text", "truncated")
+)
+"""A step with one of these has wrong tags: it counts against the parse rate and takes the format penalty."""
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence to train on. All three tuples have length T.
+
+    ids: tokens. mask: True where a token was sampled and carries gradient. logps: the sampler's log-probability
+    (nats, temperature applied) of each sampled token, 0.0 elsewhere. episode: index of its trajectory.
+    """
+
+    ids: tuple[int, ...]
+    mask: tuple[bool, ...]
+    logps: tuple[float, ...]
+    episode: int
+
+    @property
+    def first(self) -> int:
+        """Index of the first token that carries gradient; the length where none does."""
+        return self.mask.index(True) if True in self.mask else len(self.ids)
+
+
+def trajectory_rows(
+    trajectory: Trajectory, episode: int, *, masked_thoughts: Decode | None = None
+) -> list[Row]:
+    """The rows of one episode; none for an episode without steps.
+
+    masked_thoughts: None lets every sampled token carry gradient; a tokenizer's decode masks what follows the
+    action in act-first replies.
+    """
+    rows: list[Row] = []
+    ids: list[int] = []
+    mask: list[bool] = []
+    logps: list[float] = []
+    for step in trajectory.steps:
+        if not ids or list(step.prompt_ids[: len(ids)]) != ids:
+            if ids:
+                rows.append(Row(tuple(ids), tuple(mask), tuple(logps), episode))
+            ids, mask, logps = [], [], []
+        new = step.prompt_ids[len(ids) :]
+        ids += [*new, *step.reply_ids]
+        trained = _trained_tokens(step.reply_ids, trajectory.order, masked_thoughts)
+        mask += [False] * len(new) + [i < trained for i in range(len(step.reply_ids))]
+        logps += [0.0] * len(new) + list(step.reply_logps)
+    if ids:
+        rows.append(Row(tuple(ids), tuple(mask), tuple(logps), episode))
+    return rows
+
+
+def _trained_tokens(reply_ids: Sequence[int], order: Order, decode: Decode | None) -> int:
+    """How many of a reply's first tokens carry gradient: all, or up to the action's closing tag."""
+    if decode is None or order != "act_first" or END_ACTION not in decode(reply_ids):
+        return len(reply_ids)
+    low, high = 1, len(reply_ids)  # the shortest prefix that holds the closing tag
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if END_ACTION in decode(reply_ids[:middle]) else (middle + 1, high)
+    return low
+
+
+def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
+    """What training maximises: success_reward if won, less the penalties of each badly tagged or inadmissible step."""
+    badly_tagged = sum(not FORMAT_FLAGS.isdisjoint(step.flags) for step in trajectory.steps)
+    inadmissible = sum("inadmissible" in step.flags for step in trajectory.steps)
+    won = optim.success_reward * trajectory.won
+    return won - optim.format_penalty * badly_tagged - optim.inadmissible_penalty * inadmissible
+
+
+class RowBatch(NamedTuple):
+    """Rows side by side, padded on the right only, so that positions count from each row's first token.
+
+    ids (B, T) int64; present (B, T) bool, False on padding; mask (B, T) bool, True where a token carries gradient;
+    logps (B, T) float32, the sampler's; advantages (B,) float32.
+    """
+
+    ids: Tensor
+    present: Tensor
+    mask: Tensor
+    logps: Tensor
+    advantages: Tensor
+
+
+def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: int = 1) -> RowBatch:
+    """Pad rows to a batch; `advantages` (episodes,) is indexed by each row's episode.
+
+    The number of rows is brought to a multiple of `multiple`, and to one at least, by rows of two padding tokens
+    without gradient: TRL splits a batch into equal parts and drops the remainder.
+    """
+    missing = -len(rows) % multiple if rows else multiple
+    padded = [*rows, *[Row((pad_id,) * 2, (False,) * 2, (0.0,) * 2, -1)] * missing]
+    width = max(len(row.ids) for row in padded)
+    ids = torch.full((len(padded), width), pad_id, dtype=torch.long)
+    present = torch.zeros((len(padded), width), dtype=torch.bool)
+    mask = torch.zeros((len(padded), width), dtype=torch.bool)
+    logps = torch.zeros((len(padded), width))
+    for i, row in enumerate(padded):
+        n = len(row.ids)
+        ids[i, :n] = torch.tensor(row.ids)
+        present[i, :n] = True
+        mask[i, :n] = torch.tensor(row.mask)
+        logps[i, :n] = torch.tensor(row.logps)
+    per_row = [advantages[row.episode].item() if row.episode >= 0 else 0.0 for row in padded]
+    return RowBatch(ids, present, mask, logps, torch.tensor(per_row))
+
+
+def token_slices(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Indices of rows, longest first, cut into slices of at most `most_tokens` padded tokens (one row at least).
+
+    >>> token_slices([3, 9, 4, 8], 18)
+    [[1, 3], [2, 0]]
+    """
+    slices: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        # the first row of a slice is its longest, so it sets the width
+        if slices and lengths[slices[-1][0]] * (len(slices[-1]) + 1) <= most_tokens:
+            slices[-1].append(index)
+        else:
+            slices.append([index])
+    return slices

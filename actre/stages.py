@@ -1,0 +1,92 @@
+"""What an iteration is to do: its stage, its games, its share of the learning rate. Pure arithmetic on a RunConfig.
+
+Iterations count from 1; 0 stands for the time before the first.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actre.config import OptimConfig, RunConfig, StageConfig, derive_seed
+from actre.types import ActreError, Order
+
+
+class Plan(NamedTuple):
+    """One iteration's rollout. stage counts from 0; seed is for sampling; each game is played group_size times."""
+
+    iteration: int
+    stage: int
+    order: Order
+    temperature: float
+    games: tuple[str, ...]
+    seed: int
+
+
+class Span(NamedTuple):
+    """A stage's place in the run: its index, the iterations before it, its length."""
+
+    stage: int
+    before: int
+    length: int
+
+
+def span_of(stages: Sequence[StageConfig], iteration: int) -> Span:
+    """The stage to which an iteration belongs; the last stage where the run has fewer.
+
+    >>> span_of((StageConfig("act_first", 10), StageConfig("think_first", 20)), 11)
+    Span(stage=1, before=10, length=20)
+    """
+    before = 0
+    for index, stage in enumerate(stages):
+        if iteration <= before + stage.iterations or index == len(stages) - 1:
+            return Span(index, before, stage.iterations)
+        before += stage.iterations
+    raise ActreError("the run has no stage: give RunConfig.stages at least one")
+
+
+def plan(config: RunConfig, games: Sequence[str], iteration: int) -> Plan:
+    """What iteration number `iteration` (from 1) plays.
+
+    The games come from endless shuffled passes over the panel, the same for every run with this seed whatever its
+    stages, so that arms meet the same games at the same iteration.
+    """
+    if not games:
+        raise ActreError("there is no game to train on: `actre games list` shows the panels that are here")
+    index = span_of(config.stages, iteration).stage
+    stage = config.stages[index]
+    first = (iteration - 1) * config.optim.groups
+    drawn = tuple(_nth_game(config.seed, games, first + i) for i in range(config.optim.groups))
+    temperature = config.sampling.temperature if stage.temperature is None else stage.temperature
+    seed = derive_seed(config.seed, "rollout", iteration)
+    return Plan(iteration, index, stage.order, temperature, drawn, seed)
+
+
+def _nth_game(seed: int, games: Sequence[str], position: int) -> str:
+    lap, place = divmod(position, len(games))
+    return random.Random(derive_seed(seed, "games", lap)).sample(games, len(games))[place]
+
+
+def learning_rate_factor(optim: OptimConfig, stages: Sequence[StageConfig], iteration: int) -> float:
+    """What the learning rate is multiplied with in an iteration (from 1): warm-up, then the schedule.
+
+    schedule_at_switch "restart" runs warm-up and schedule anew in each stage, "continue" once over the whole run.
+    The last iteration of a linear or cosine schedule still has a rate above 0.
+
+    >>> stages = (StageConfig("act_first", 2), StageConfig("think_first", 2))
+    >>> [learning_rate_factor(OptimConfig(schedule="linear"), stages, i) for i in (1, 2, 3, 4)]
+    [1.0, 0.75, 0.5, 0.25]
+    >>> restart = OptimConfig(schedule="linear", schedule_at_switch="restart")
+    >>> [learning_rate_factor(restart, stages, i) for i in (1, 2, 3, 4)]
+    [1.0, 0.5, 1.0, 0.5]
+    """
+    done, length = iteration - 1, sum(stage.iterations for stage in stages)
+    if optim.schedule_at_switch == "restart":
+        span = span_of(stages, iteration)
+        done, length = done - span.before, span.length
+    if done < optim.warmup_iterations:
+        return (done + 1) / (optim.warmup_iterations + 1)
+    if optim.schedule == "constant":
+        return 1.0
+    share = min(1.0, (done - optim.warmup_iterations) / max(1, length - optim.warmup_iterations))
+    return 1.0 - share if optim.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))

@@ -1,0 +1,445 @@
+"""Trains a policy through stages with TRL's GRPOTrainer: rollouts in, optimizer steps and metrics out.
+
+Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are played
+(a `Play` function comes in), nor how a reply is read.
+
+An iteration is: play `groups` games `group_size` times each, one advantage per episode, `updates_per_batch` optimizer
+steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed over the batch's sampled tokens
+and divided by their number, so a token weighs the same whatever its episode's length or its micro-batch.
+Differs from GRPO (arXiv 2402.03300, eq. 3): token- instead of sequence-normalised, clip-higher (DAPO, 2503.14476),
+no KL unless kl_beta > 0, old log-probabilities taken from the sampler.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from datasets import Dataset
+from peft import PeftModel
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from actre.advantages import groups_without_signal, grpo
+from actre.config import RunConfig, derive_seed
+from actre.rows import Row, RowBatch, collate, episode_return, token_slices, trajectory_rows
+from actre.runlog import RunLog, rollout_metrics
+from actre.stages import Plan, learning_rate_factor, plan, span_of
+from actre.types import ActreError, Trajectory
+
+Play = Callable[[Plan], list[Trajectory]]
+"""Plays every game of a plan group_size times, with `Trajectory.group` set, and the weights as they are now."""
+
+Measure = Callable[[Any, int, int], dict[str, Any]]
+"""(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
+
+_KL_ROWS = 6
+"""Rows on which the distance to the base model is estimated where the loss itself does not need it."""
+
+
+class TrainResult(NamedTuple):
+    """Where a run left its things, and how far it came."""
+
+    adapter: Path
+    metrics: Path
+    iterations: int
+    env_steps: int
+    generated_tokens: int
+
+
+@dataclass
+class _Counts:
+    """What a run has used so far."""
+
+    iteration: int = 0
+    env_steps: int = 0
+    generated_tokens: int = 0
+
+
+class StagedTrainer(GRPOTrainer):
+    """GRPOTrainer whose batches are whole episodes of an environment, and whose order of thought changes by stage.
+
+    Overrides of TRL 1.14.2, each held by a contract test:
+      _generate_and_score_completions  plays episodes instead of sampling completions; the dataset is a placeholder
+      training_step                    one forward and backward per token-bounded slice; their losses sum to the batch's
+      create_scheduler                 the learning rate of `stages.learning_rate_factor`
+      beta, set after construction     TRL would copy the adapter as the reference; ours is the base, adapter off
+
+    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio then
+    also corrects for whatever differs between sampler and training forward (1e-4 nats on a CPU, by test).
+    Rows without advantage carry no gradient and are left out of the forward pass (unless there is a KL term); the
+    loss is still divided by all tokens.
+
+    At a stage change: the optimizer's moments are kept or cleared, the schedule goes on or starts anew, the reference
+    stays the base model; all three as `OptimConfig` says.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        play: Play,
+        games: Sequence[str],
+        log: RunLog,
+        measure: Callable[[int, int], dict[str, Any]] | None = None,
+        after_update: Callable[[], None] = lambda: None,
+        progress: bool = True,
+    ) -> None:
+        """measure: (iterations done, stage) -> entropy line; after_update: told whenever the weights have changed."""
+        self.config = config
+        self.counts = _Counts()
+        self._play, self._games, self._measure = play, games, measure
+        self.run_log = log
+        self._after_update = after_update
+        self._plan = plan(config, games, 1)
+        self._line: dict[str, Any] = {}
+        self._updates: list[dict[str, float]] = []
+        self._started = 0.0
+        super().__init__(
+            model=model,
+            reward_funcs=_no_reward_function,
+            args=_grpo_config(config, model, log.out),
+            train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
+            processing_class=tokenizer,
+        )
+        self.beta = config.optim.kl_beta
+        self.remove_callback(PrinterCallback)
+        self._bar = tqdm(total=config.iterations, desc="training", unit="iteration", disable=not progress)
+        self.add_callback(_AfterUpdate(self))
+
+    # --- TRL's seam: one iteration's episodes as a batch ---
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Play the iteration's episodes; returns TRL's batch (see `trl_inputs`), one row per `Row` with a signal."""
+        if self.counts.iteration == 0 and not self._updates:
+            self._measure_now(stage=0)
+        self._started = time.perf_counter()
+        self._plan = plan(self.config, self._games, self.counts.iteration + 1)
+        self.temperature = self._plan.temperature
+        self.model.eval()
+        with torch.no_grad():
+            played = self._play(self._plan)
+        self.model.train()
+        rollout_s = time.perf_counter() - self._started
+        batch = self._batch(played)
+        self._line = self._rollout_line(played, rollout_s, batch)
+        self.run_log.trajectories(self._plan, played, self.config.seed)
+        return batch
+
+    def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
+        optim = self.config.optim
+        returns = torch.tensor([episode_return(one, optim) for one in played])
+        groups = torch.tensor([-1 if one.group is None else one.group for one in played])
+        advantages = self.advantages(returns, groups)
+        decode = None if optim.train_thought else self._tokenizer.decode
+        rows = [
+            row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)
+        ]
+        trained = [row for row in rows if optim.kl_beta != 0.0 or advantages[row.episode] != 0.0]
+        collated = collate(
+            trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=self.args.steps_per_generation
+        )
+        batch = trl_inputs(collated, sum(sum(row.mask) for row in rows), self.accelerator.device)
+        if optim.kl_beta != 0.0:
+            batch["ref_per_token_logps"] = self._reference_logps(batch)
+        self._line = {
+            "kl_nats": self._kl_to_base(rows),
+            "groups_without_signal": groups_without_signal(returns, groups),
+        }
+        return batch
+
+    def advantages(self, returns: Tensor, groups: Tensor) -> Tensor:
+        """One advantage per episode: returns and groups (B,) -> (B,)."""
+        return grpo(returns, groups)
+
+    def _rollout_line(
+        self, played: Sequence[Trajectory], rollout_s: float, batch: dict[str, Tensor]
+    ) -> dict[str, Any]:
+        tokens = sum(len(step.reply_ids) for one in played for step in one.steps)
+        self.counts.env_steps += sum(len(one.steps) for one in played)
+        self.counts.generated_tokens += tokens
+        return {
+            "iteration": self._plan.iteration,
+            "stage": self._plan.stage,
+            "order": self._plan.order,
+            **rollout_metrics(played, self.config),
+            **self._line,
+            "rollout_s": rollout_s,
+            "tokens_per_s": tokens / max(rollout_s, 1e-9),
+            "env_steps": self.counts.env_steps,
+            "generated_tokens": self.counts.generated_tokens,
+        }
+
+    # --- the update ---
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """One optimizer step's gradient, slice by slice. Returns the batch's loss, detached."""
+        model.train()
+        batch = self._prepare_inputs(inputs)
+        total = torch.zeros((), device=self.accelerator.device)
+        tokens: list[int] = []
+        for _, piece in sliced(batch, self.config.optim.micro_batch_tokens):
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, piece)
+            self.accelerator.backward(loss)
+            total += loss.detach()
+            tokens.append(int(piece["tool_mask"].sum()))
+        if not torch.isfinite(total):
+            raise ActreError(
+                f"the loss of iteration {self._plan.iteration} is {total.item()}; "
+                "lower optim.learning_rate, and see the trajectories of that iteration"
+            )
+        self._step += 1
+        clipped = self._metrics["train"].pop("clip_ratio/region_mean")
+        self._metrics[
+            "train"
+        ].clear()  # TRL's own means are over slices, unweighted; ours are written instead
+        share = sum(c * n for c, n in zip(clipped, tokens, strict=True)) / batch["num_items_in_batch"].item()
+        self._updates.append({"loss": total.item(), "clip_rate": share})
+        return total
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedule of the config, counted in iterations."""
+        if self.lr_scheduler is None:
+            optim, stages = self.config.optim, self.config.stages
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,
+                lambda done: learning_rate_factor(optim, stages, done // optim.updates_per_batch + 1),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    @contextmanager
+    def _as_base(self) -> Iterator[None]:
+        """The base model: adapter off, nothing recorded."""
+        with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
+            yield
+
+    def _reference_logps(self, batch: dict[str, Tensor]) -> Tensor:
+        """The base model's log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        out = torch.zeros_like(batch["old_per_token_logps"])
+        first = batch["prompt_ids"].shape[1]
+        with self._as_base():
+            for rows, piece in sliced(batch, self.config.optim.micro_batch_tokens):
+                start = piece["prompt_ids"].shape[1] - first
+                logps = self._logps(piece)
+                out[rows, start : start + logps.shape[1]] = logps
+        return out
+
+    def _logps(self, piece: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of a slice's completion tokens at the stage's temperature, as TRL computes them."""
+        ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
+        present = torch.cat([piece["prompt_mask"], piece["completion_mask"]], dim=1)
+        logps, _, _ = self._get_per_token_logps_and_entropies(
+            self.model, ids, present, piece["completion_ids"].shape[1]
+        )
+        return logps
+
+    def _kl_to_base(self, rows: Sequence[Row]) -> float:
+        """KL(policy || base) in nats a token, on a few rows: the mean of exp(d) - d - 1, d = log base - log policy.
+
+        The estimator is unbiased and never negative (Schulman, "Approximating KL divergence", k3).
+        """
+        some = rows[:: max(1, len(rows) // _KL_ROWS)][:_KL_ROWS]
+        collated = collate(some, torch.zeros(1 + max((r.episode for r in some), default=0)), pad_id=0)
+        batch = trl_inputs(collated, 1, self.accelerator.device)
+        mask = batch["tool_mask"].bool()
+        with self._as_base():
+            d = (self._reference_logps(batch) - batch["old_per_token_logps"])[mask]
+        return (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0
+
+    # --- after an update, and between stages ---
+
+    def finish_update(self, logs: dict[str, float]) -> bool:
+        """Called after each optimizer step with TRL's logs. Returns whether training is to end."""
+        self._after_update()
+        self._updates[-1] |= {key: float(logs[key]) for key in ("grad_norm", "learning_rate")}
+        if len(self._updates) < self.config.optim.updates_per_batch:
+            return False
+        names = self._updates[0]
+        means = {name: sum(u[name] for u in self._updates) / len(self._updates) for name in names}
+        self._updates = []
+        self.counts.iteration += 1
+        seconds = time.perf_counter() - self._started
+        update_s = seconds - self._line["rollout_s"]
+        self.run_log.metrics({**self._line, **means, "seconds": seconds, "update_s": update_s})
+        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}")
+        self._bar.update()
+        return self._finish_iteration()
+
+    def _finish_iteration(self) -> bool:
+        done, span = self.counts.iteration, span_of(self.config.stages, self.counts.iteration)
+        limit = self.config.env_steps
+        last = done == self.config.iterations or (limit is not None and self.counts.env_steps >= limit)
+        stage_ends = done == span.before + span.length
+        every = self.config.probe.every
+        if last or stage_ends or (every and done % every == 0):
+            self._measure_now(span.stage)
+        if stage_ends and not last:
+            self.save_adapter(self.run_log.out / "checkpoints" / f"iter-{done}")
+            if self.config.optim.optimizer_at_switch == "reset":
+                self.optimizer.state.clear()
+        return last
+
+    def _measure_now(self, stage: int) -> None:
+        if self._measure is None:
+            return
+        self.model.eval()
+        with torch.no_grad():
+            record = self._measure(self.counts.iteration, stage)
+        self.model.train()
+        order = self.config.stages[stage].order
+        self.run_log.entropy({"iteration": self.counts.iteration, "stage": stage, "order": order, **record})
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as it is now (PEFT, safetensors)."""
+        self.accelerator.unwrap_model(self.model).save_pretrained(str(folder))
+
+    def close(self) -> None:
+        """End the progress bar."""
+        self._bar.close()
+
+
+class _AfterUpdate(TrainerCallback):
+    """Hands TRL's logs (gradient norm, learning rate) to the trainer after each optimizer step."""
+
+    def __init__(self, trainer: StagedTrainer) -> None:
+        self._trainer = trainer
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
+            control.should_training_stop = True
+
+
+def _no_reward_function(**_: Any) -> list[float]:
+    """TRL asks for one; ours is never called, for returns come with the episodes."""
+    raise NotImplementedError("episodes bring their own returns")
+
+
+def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, Tensor]:
+    """TRL's keys for a batch: the columns before the first trained token are the prompt, (B, P), the others (B, C).
+
+    Nothing is padded on the left. tool_mask marks the tokens that carry gradient; total is what the loss is divided
+    by: the trained tokens of all rows, those left out of the batch included.
+    """
+    trained = batch.mask.any(dim=0)
+    first = max(1, int(trained.float().argmax()))
+    present, mask = batch.present.long(), batch.mask.long()
+    inputs = {
+        "prompt_ids": batch.ids[:, :first],
+        "prompt_mask": present[:, :first],
+        "completion_ids": batch.ids[:, first:],
+        "completion_mask": present[:, first:],
+        "tool_mask": mask[:, first:],
+        "old_per_token_logps": batch.logps[:, first:],
+        "advantages": batch.advantages,
+        "num_items_in_batch": torch.tensor(total),
+    }
+    return {key: value.to(device) for key, value in inputs.items()}
+
+
+def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Cut a batch of `trl_inputs` into (rows, slice) of at most `most_tokens` padded tokens, longest rows first.
+
+    A slice has the same keys. It loses the columns in which all its rows are padded, and its prompt grows up to its
+    own first trained token, so that logits are computed for no more columns than need them.
+    """
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    before = batch["prompt_ids"].shape[1]
+    lengths = present.sum(dim=1).tolist()
+    for rows in token_slices(lengths, most_tokens):
+        width = int(max(lengths[row] for row in rows))
+        trained = batch["tool_mask"][rows].any(dim=0)
+        first = before + int(trained.float().argmax())
+        piece = {
+            "prompt_ids": ids[rows, :first],
+            "prompt_mask": present[rows, :first],
+            "completion_ids": ids[rows, first:width],
+            "completion_mask": present[rows, first:width],
+            "advantages": batch["advantages"][rows],
+            "num_items_in_batch": batch["num_items_in_batch"],
+        }
+        for key in ("tool_mask", "old_per_token_logps", "ref_per_token_logps"):
+            if key in batch:
+                piece[key] = batch[key][rows, first - before : width - before]
+        yield rows, piece
+
+
+def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOConfig:
+    """TRL's settings: one generation batch is one optimizer step is one training_step; our code does the slicing."""
+    optim = config.optim
+    parameter = next(model.parameters())
+    return GRPOConfig(
+        output_dir=str(out),
+        seed=derive_seed(config.seed, "trainer"),
+        learning_rate=optim.learning_rate,
+        max_grad_norm=optim.max_grad_norm,
+        max_steps=config.iterations * optim.updates_per_batch,
+        num_iterations=optim.updates_per_batch,
+        per_device_train_batch_size=2,  # placeholders: the rows come from the episodes
+        num_generations=2,
+        gradient_accumulation_steps=1,
+        steps_per_generation=1,
+        loss_type="dapo",
+        epsilon=optim.clip_low,
+        epsilon_high=optim.clip_high,
+        use_bias_correction_kl=False,
+        gradient_checkpointing=_is_large(model),
+        use_cpu=parameter.device.type == "cpu",
+        bf16=parameter.dtype == torch.bfloat16,
+        fp16=parameter.dtype == torch.float16,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+def _is_large(model: torch.nn.Module) -> bool:
+    """Whether activations are worth recomputing: from a hundred million parameters on."""
+    return sum(p.numel() for p in model.parameters()) > 100_000_000
+
+
+def run(trainer: StagedTrainer) -> TrainResult:
+    """Train through all stages and save the adapter; what was done so far is saved on any way out.
+
+    Raises KeyboardInterrupt again after saving, and ActreError where the loss is no number.
+    """
+    log, counts = trainer.run_log, trainer.counts
+    try:
+        with quiet():
+            trainer.train()
+    finally:
+        trainer.close()
+        trainer.save_adapter(log.adapter)
+    return TrainResult(
+        log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No advice from transformers on the console while a bar is shown."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)

@@ -1,0 +1,103 @@
+"""A training task without an engine: two games, each won by naming its word; a random two-layer Llama plays it.
+
+Replies are two sampled words (the order says which is the action), so the toy needs no format and learns in
+seconds; an episode is won if the last of its two actions is the game's word.
+"""
+
+from dataclasses import replace
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from actre.config import ModelConfig, OptimConfig, ProbeConfig, RunConfig, StageConfig
+from actre.stages import Plan
+from actre.types import Observation, Step, Trajectory
+
+WORDS = ("<pad>", "<end>", "game", "one", "two", "you", "said", "act", "a", "b", "c", "d")
+TARGET = {"one": "a", "two": "d"}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
+
+
+def model(seed: int = 0) -> PeftModel:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(LlamaForCausalLM(config), lora)
+
+
+def config(**optim: object) -> RunConfig:
+    defaults: dict[str, object] = {"learning_rate": 1e-2, "groups": 2, "group_size": 8, "micro_batch_tokens": 96}
+    return RunConfig(
+        model=ModelConfig(lora_rank=8),
+        stages=(StageConfig("act_first", 2), StageConfig("think_first", 2)),
+        probe=ProbeConfig(every=0),
+        optim=replace(OptimConfig(), **{**defaults, **optim}),
+    )
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(WORDS.index(word) for word in text.split())
+
+
+class Player:
+    """Plays plans with a model: two steps an episode, a growing history, replies of two sampled words."""
+
+    def __init__(self, model: torch.nn.Module, group_size: int, windowed: bool = False) -> None:
+        self.model, self.group_size, self.windowed = model, group_size, windowed
+        self.plans: list[Plan] = []
+
+    def __call__(self, plan: Plan) -> list[Trajectory]:
+        self.plans.append(plan)
+        generator = torch.Generator().manual_seed(plan.seed)
+        games = [(g, game) for g, game in enumerate(plan.games) for _ in range(self.group_size)]
+        return [self._episode(plan, group, game, generator) for group, game in games]
+
+    def _episode(self, plan: Plan, group: int, game: str, generator: torch.Generator) -> Trajectory:
+        seen = Observation(f"game {game}", game, WORDS)
+        steps: list[Step] = []
+        # games differ in length, so that batches need padding
+        prompt = ids(f"game {game} act") if game == "one" else ids(f"you game {game} you act")
+        for _ in range(2):
+            reply, logps = self._sample(prompt, plan.temperature, generator)
+            words = [WORDS[i] for i in reply]
+            action, thought = words if plan.order == "act_first" else words[::-1]
+            right = action == TARGET[game]
+            steps.append(Step(seen, prompt, reply, logps, " ".join(words), thought, action, (), float(right)))
+            new = ids("you said act")
+            prompt = (*prompt, *new) if self.windowed else (*prompt, *reply, *new)
+        won = steps[-1].reward == 1.0
+        kind = "toy"
+        return Trajectory(kind, game, kind, plan.order, plan.seed, tuple(steps), seen, won, False, group)
+
+    @torch.no_grad()
+    def _sample(
+        self, prompt: tuple[int, ...], temperature: float, generator: torch.Generator
+    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        reply: list[int] = []
+        logps: list[float] = []
+        for _ in range(2):
+            logits = self.model(input_ids=torch.tensor([[*prompt, *reply]])).logits[0, -1] / temperature
+            every = logits.log_softmax(-1)
+            token = int(torch.multinomial(every.exp(), 1, generator=generator))
+            reply.append(token)
+            logps.append(float(every[token]))
+        return tuple(reply), tuple(logps)
