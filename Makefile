@@ -64,7 +64,7 @@ $(VENV)/.core $(VENV)/.lab $(VENV)/.full: $(PY) $(LISTS)
 	@$(PY) -c '$(FITS)' || { echo "error: $(VENV) holds $$($(PY) --version), not Python 3.11-3.13" >&2; \
 	  echo "  mend it: make clean-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
-	$(PY) -m pip install $(TORCH_ARGS) "$(TORCH)"
+	$(PY) -m pip install -c constraints.txt $(TORCH_ARGS) "$(TORCH)"
 	$(PY) -m pip install -c constraints.txt -e ".$(EXTRAS)"
 	@touch $@ $(COVERS)
 

@@ -9,6 +9,7 @@ import argparse
 import difflib
 import errno
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import NoReturn
 import actre
 from actre.types import ActreError
 
-COMMAND_MODULES = ("actre.doctor",)
+COMMAND_MODULES = ("actre.doctor", "actre.envs.alfworld.commands")
 """In the order in which `actre --help` shows them."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
@@ -62,15 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return args.run(args) or 0
+        code = args.run(args) or 0
+        sys.stdout.flush()
+        return code
     except ActreError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has closed. Python would complain once more when it flushes at exit.
-        sys.stderr.close()
+        # The reader (head, less) has seen enough. Without this Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from actre.config import data_folder
 from actre.types import ActreError
@@ -304,7 +304,8 @@ def as_text(checks: list[Check]) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `doctor` to the command line."""
     parser = subparsers.add_parser(
         "doctor",
         help="what is installed, what is missing, and the command that mends it",

@@ -59,7 +59,12 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "hint"), [(["docto"], "did you mean 'doctor'?"), (["zzz"], "there are: doctor")]
+    ("argv", "hint"),
+    [
+        (["docto"], "did you mean 'doctor'?"),
+        (["zzz"], "there are: doctor, games"),
+        (["games", "lst"], "did you mean 'list'?"),
+    ],
 )
 def test_an_unknown_command_gets_a_hint_and_exit_code_2(
     argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
@@ -94,6 +99,22 @@ def test_every_command_answers_help_and_runs_a_function(capsys: pytest.CaptureFi
             cli.main([name, "--help"])
         assert stop.value.code == 0
         assert capsys.readouterr().out.startswith(f"usage: actre {name}")
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            '"$0" -m actre games list small/train | head -n 1; echo ${PIPESTATUS[0]}',
+            sys.executable,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.endswith("\n0\n")
 
 
 def test_the_script_is_on_the_path_and_is_the_same_program() -> None:

@@ -136,3 +136,10 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
     lost = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert lost == []
+
+
+def test_the_readme_lists_every_command_there_is() -> None:
+    (subparsers,) = [action for action in cli.build_parser()._actions if action.dest == "command"]
+    assert isinstance(subparsers.choices, dict)
+    listed = re.findall(r"^\| `actre ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed == list(subparsers.choices)
