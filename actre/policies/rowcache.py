@@ -1,0 +1,116 @@
+"""A key-value cache with one row a sequence, each row as long as its own sequence.
+
+Knows no sampling and no text. transformers' DynamicCache appends the same number of columns to every row and copies
+the whole cache for each token; here every row is written at its own positions in buffers allocated ahead, so ragged
+rows leave no gaps, a row is shortened by forgetting its end, and a token costs one row of writing.
+
+Used with 4D additive masks made here, which transformers passes through unchanged. The buffers hold one column more
+than their capacity: padding is written there and no mask ever shows it.
+"""
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+_ROUND = 64  # columns are allocated in steps of this many, so that a growing episode seldom copies its cache
+
+
+class RowCache(Cache):
+    """Keys and values of `rows` sequences; the next forward writes where `aim` says.
+
+    Only the rows of the last `aim` are computed and returned, as a view from `start` to `stop`.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.capacity = 0
+        self.rows = 0
+        self._row_index = torch.empty(0, 1, dtype=torch.long)
+        self._columns = torch.empty(0, 0, dtype=torch.long)
+        self._view = (slice(0, 0), 0)
+        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+
+    def aim(self, start: int, stop: int, columns: torch.Tensor, width: int) -> None:
+        """The next forward holds rows start..stop, writes its tokens at `columns` (rows, tokens) and sees `width` columns.
+
+        A column of -1 is padding.
+        """
+        self._row_index = torch.arange(start, stop, device=columns.device)[:, None]
+        self._columns = torch.where(columns < 0, self.capacity, columns)
+        self._view = (slice(start, stop), width)
+
+    def reserve(self, rows: int, columns: int) -> None:
+        """Make room for that many rows and columns; what is stored stays."""
+        if rows <= self.rows and columns <= self.capacity:
+            return
+        self.rows = max(rows, self.rows)
+        if columns > self.capacity:
+            self.capacity = -(-columns // _ROUND) * _ROUND
+        for layer in self.layers:
+            layer.grow()
+
+    def copy_rows(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Row target[i] becomes a copy of row source[i]; no row is both."""
+        for layer in self.layers:
+            layer.keys[target] = layer.keys[source]
+            layer.values[target] = layer.values[source]
+
+    def swap_rows(self, first: torch.Tensor, second: torch.Tensor) -> None:
+        """Rows first[i] and second[i] change places."""
+        both, crossed = torch.cat([first, second]), torch.cat([second, first])
+        for layer in self.layers:
+            layer.keys[both] = layer.keys[crossed]
+            layer.values[both] = layer.values[crossed]
+
+
+class _RowLayer(DynamicLayer):
+    """One layer's buffers, shape (rows, heads, capacity + 1, head size)."""
+
+    def __init__(self, cache: RowCache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = self._empty(key_states)
+        self.values = self._empty(value_states)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        cache = self._cache
+        rows, width = cache._view
+        self.keys[cache._row_index, :, cache._columns] = key_states.transpose(1, 2)
+        self.values[cache._row_index, :, cache._columns] = value_states.transpose(1, 2)
+        return self.keys[rows, :, :width], self.values[rows, :, :width]
+
+    def grow(self) -> None:
+        """Reallocate for the cache's new size, keeping what is stored."""
+        if not self.is_initialized:
+            return
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = self._empty(old)
+            new[: old.shape[0], :, : old.shape[2] - 1] = old[:, :, :-1]
+            setattr(self, name, new)
+
+    def _empty(self, like: torch.Tensor) -> torch.Tensor:
+        # zeros, not empty: a masked column may hold anything but not NaN
+        shape = (self._cache.rows, like.shape[1], self._cache.capacity + 1, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def causal_mask(columns: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask (rows, 1, tokens, width): the token at column c sees columns 0..c, padding (-1) sees column 0."""
+    seen = torch.arange(width, device=columns.device) <= columns.clamp(min=0)[:, None, :, None]
+    return additive(seen, dtype)
+
+
+def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """0 where `seen`, the lowest finite number elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+        ~seen, torch.finfo(dtype).min
+    )

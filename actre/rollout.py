@@ -1,0 +1,246 @@
+"""Many episodes at once: groups of one game, evaluations, and branches from one state. Never trains.
+
+Knows policies and environments by their interfaces alone. Episodes advance together, one batched `generate` a step;
+those that are finished leave the batch. A bad rollout is data: a reply without an action, a prompt that grew too
+long or an environment that failed on one episode are recorded on it and the run goes on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gymnasium
+
+from actre.config import EnvConfig, SamplingConfig, derive_seed
+from actre.orders import Renderer
+from actre.policies import Policy
+from actre.types import ActreError, Flag, Observation, Reply, Step, Trajectory
+
+
+@dataclass(frozen=True)
+class Play:
+    """How episodes are played: everything but the games and the seed."""
+
+    policy: Policy
+    renderer: Renderer
+    sampling: SamplingConfig
+    temperature: float
+    max_steps: int
+
+
+class BranchPoint(NamedTuple):
+    """A state to continue from: the environment's snapshot, and the episode that led to it."""
+
+    snapshot: Any
+    steps: tuple[Step, ...]
+    observation: Observation
+
+
+def rollout(
+    policy: Policy,
+    envs: Sequence[gymnasium.Env],
+    games: Sequence[str],
+    *,
+    renderer: Renderer,
+    sampling: SamplingConfig,
+    temperature: float,
+    max_steps: int,
+    seed: int,
+    group_size: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> list[Trajectory]:
+    """Play each game `group_size` times. Returns games in order, a group's members together; `group` is the game's index.
+
+    As many episodes run at once as there are environments. progress: called with the number of episodes that
+    ended. The same seed, policy, games and number of environments give the same trajectories.
+    An environment that raises ActreError ends its episode with the flag "env_error" and the text in
+    meta["env_error"]; at the reset the episode then has no step.
+    """
+    if not envs:
+        raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
+    play = Play(policy, renderer, sampling, temperature, max_steps)
+    wanted = [(group, game, member) for group, game in enumerate(games) for member in range(group_size)]
+    done: list[Trajectory] = []
+    for first in range(0, len(wanted), len(envs)):
+        wave = [
+            _start(env, game, group, derive_seed(seed, "episode", group, member))
+            for env, (group, game, member) in zip(envs, wanted[first : first + len(envs)], strict=False)
+        ]
+        _advance(play, wave, derive_seed(seed, "wave", first), progress)
+        done += [episode.trajectory(renderer) for episode in wave]
+    return done
+
+
+def branch(
+    policy: Policy,
+    env: gymnasium.Env,
+    point: BranchPoint,
+    n: int,
+    *,
+    renderer: Renderer,
+    sampling: SamplingConfig,
+    temperature: float,
+    max_steps: int,
+    seed: int,
+    game: str = "",
+) -> list[Trajectory]:
+    """`n` continuations from one state, in one environment that is put back before each step.
+
+    Returns whole trajectories: the steps that led there, then the continuation. max_steps counts from the start of
+    the episode. The environment needs `snapshot()` and `restore(snapshot)`.
+    """
+    play = Play(policy, renderer, sampling, temperature, max_steps)
+    episodes = [
+        _Episode(
+            env=env,
+            game=game,
+            group=0,
+            seed=derive_seed(seed, "branch", i),
+            observation=point.observation,
+            steps=list(point.steps),
+            snapshot=point.snapshot,
+        )
+        for i in range(n)
+    ]
+    _advance(play, episodes, derive_seed(seed, "branches"), None)
+    return [episode.trajectory(renderer) for episode in episodes]
+
+
+def make_envs(env: EnvConfig, n: int) -> list[gymnasium.Env]:
+    """`n` environments of this kind. Raises ActreError if the environment's package is missing."""
+    if env.name == "webshop":
+        raise ActreError("the WebShop environment is not built yet; use EnvConfig(name='alfworld')")
+    from actre.envs.alfworld import AlfworldEnv
+
+    return [AlfworldEnv(max_steps=env.max_steps) for _ in range(n)]
+
+
+@dataclass
+class _Episode:
+    """One episode as it is played."""
+
+    env: Any
+    game: str
+    group: int
+    seed: int
+    observation: Observation
+    steps: list[Step] = field(default_factory=list)
+    task_type: str = ""
+    won: bool = False
+    truncated: bool = False
+    over: bool = False
+    error: str | None = None
+    snapshot: Any = None
+    """Where a branch stands; None: the environment is this episode's own."""
+
+    def fail(self, error: ActreError) -> None:
+        self.over = self.truncated = True
+        self.error = str(error)
+
+    def trajectory(self, renderer: Renderer) -> Trajectory:
+        spec = self.env.spec
+        return Trajectory(
+            env=spec.id if spec is not None else type(self.env.unwrapped).__name__,
+            game=self.game,
+            task_type=self.task_type,
+            order=renderer.order,
+            seed=self.seed,
+            steps=tuple(self.steps),
+            final=self.observation,
+            won=self.won,
+            truncated=self.truncated,
+            group=self.group,
+            meta={} if self.error is None else {"env_error": self.error},
+        )
+
+
+def _start(env: gymnasium.Env, game: str, group: int, seed: int) -> _Episode:
+    episode = _Episode(env, game, group, seed, Observation("", "", ()))
+    try:
+        text, info = env.reset(seed=seed, options={"game": game})
+    except ActreError as error:
+        episode.fail(error)
+        return episode
+    episode.observation = _observation(text, info)
+    episode.task_type = info.get("task_type", "")
+    return episode
+
+
+def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable[[int], None] | None) -> None:
+    """Play these episodes to their ends."""
+    live = [episode for episode in episodes if not episode.over]
+    reported = 0
+    turn = 0
+    while live:
+        prompts = []
+        for episode in live:
+            prompt = play.renderer.prompt(episode.steps, episode.observation)
+            if len(prompt) > play.sampling.max_prompt_tokens or len(episode.steps) >= play.max_steps:
+                episode.over = episode.truncated = True
+            else:
+                prompts.append(prompt)
+        live = [episode for episode in live if not episode.over]
+        replies = play.policy.generate(
+            prompts,
+            max_new_tokens=play.sampling.max_reply_tokens,
+            temperature=play.temperature,
+            stop=play.renderer.stop,
+            seed=derive_seed(seed, "step", turn),
+        )
+        for episode, prompt, reply in zip(live, prompts, replies, strict=True):
+            _step(play, episode, prompt, reply)
+        live = [episode for episode in live if not episode.over]
+        turn += 1
+        if progress is not None:
+            ended = len(episodes) - len(live)
+            if ended > reported:
+                progress(ended - reported)
+            reported = ended
+
+
+def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) -> None:
+    """Read the reply and, if it holds an action, send it; record what came of it."""
+    seen = episode.observation
+    parsed = play.renderer.parse(reply.text, seen, truncated=reply.truncated)
+    flags: tuple[Flag, ...] = parsed.flags
+    reward = 0.0
+    if parsed.action is not None:
+        try:
+            reward = _send(episode, parsed.action)
+        except ActreError as error:
+            flags = (*flags, "env_error")
+            episode.fail(error)
+    episode.steps.append(
+        Step(
+            observation=seen,
+            prompt_ids=prompt,
+            reply_ids=reply.token_ids,
+            reply_logps=reply.logps,
+            reply_text=reply.text,
+            thought=parsed.thought,
+            action=parsed.action,
+            flags=flags,
+            reward=reward,
+        )
+    )
+    if not episode.over and len(episode.steps) >= play.max_steps:
+        episode.over = episode.truncated = True
+
+
+def _send(episode: _Episode, action: str) -> float:
+    """Send the action, and return the reward."""
+    env = episode.env
+    if episode.snapshot is not None:
+        env.unwrapped.restore(episode.snapshot)
+    text, reward, terminated, truncated, info = env.step(action)
+    episode.observation = _observation(text, info)
+    episode.won = bool(info["won"])
+    episode.over = bool(terminated or truncated)
+    episode.truncated = bool(truncated and not terminated)
+    if episode.snapshot is not None and not episode.over:
+        episode.snapshot = env.unwrapped.snapshot()
+    return float(reward)
+
+
+def _observation(text: str, info: dict[str, Any]) -> Observation:
+    return Observation(text, info["task"], tuple(info["admissible_commands"]))
