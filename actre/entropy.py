@@ -29,6 +29,7 @@ from actre._contraction import (
     Verdict,
     bootstrap,
     contraction_of,
+    percentiles,
 )
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "kl",
     "marginal_entropy",
     "normalised",
+    "percentiles",
     "with_other",
 ]
 

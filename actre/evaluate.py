@@ -1,0 +1,301 @@
+"""Plays fixed panels, every game exactly once, and says how sure the success rates and their differences are.
+
+Knows panels, results and intervals; playing is rollout's work. Seen and unseen panels are never pooled.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from actre.config import RunConfig, derive_seed
+from actre.entropy import Interval, bootstrap, percentiles
+from actre.policies import Policy
+from actre.types import ActreError, Order, Trajectory, read_jsonl, write_jsonl
+
+When = Literal["before", "after"]
+_Z = 1.959963984540054
+"""The normal distribution's 97.5 % point."""
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One game of a panel, played once. steps: sent to the environment; env_return: its rewards' sum."""
+
+    panel: str
+    order: Order
+    game: str
+    task_type: str
+    won: bool
+    steps: int
+    env_return: float
+
+
+class Played(NamedTuple):
+    """A panel's results and its whole episodes, in the panel's order."""
+
+    results: list[EpisodeResult]
+    trajectories: list[Trajectory]
+
+
+class Summary(NamedTuple):
+    """One panel and order, overall (task_type None) or of one task type.
+
+    success: share of games won, with Wilson's interval. steps, env_return: means; return_interval: the latter
+    with its interval over games, None for a single game.
+    """
+
+    panel: str
+    order: Order
+    task_type: str | None
+    games: int
+    won: int
+    success: Interval
+    steps: float
+    env_return: float
+    return_interval: Interval | None
+
+
+def panel_games(config: RunConfig, panel: str) -> list[str]:
+    """The games of "train", "seen" or "unseen" of these settings, or of any source that `list_games` takes.
+
+    `config.evaluation.limit` keeps the first ones, fixed. Raises ActreError where there are none.
+    """
+    if config.env.name != "alfworld":
+        raise ActreError(f"panels of {config.env.name} cannot be listed yet; the environment alfworld can")
+    from actre.envs.alfworld.games import SHIPPED, list_games
+
+    named = {"train": config.env.train, "seen": config.env.seen, "unseen": config.env.unseen}
+    source = named.get(panel, panel)
+    games = list_games(source)[: config.evaluation.limit]
+    if source in SHIPPED:
+        # by the panel's name, not by where the checkout lies: records of two machines must name the same
+        # games
+        return [f"{source}#{game.partition('#')[2]}" for game in games]
+    return games
+
+
+def play(
+    policy: Policy,
+    envs: Sequence[Any],
+    panel: str,
+    *,
+    order: Order,
+    config: RunConfig,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> Played:
+    """Play every game of a panel exactly once at `config.sampling.eval_temperature`.
+
+    policy: any that offers `renderer(prompt, order)`, as `HFPolicy` does; envs: as `rollout.make_envs` makes
+    them; progress: told how many episodes have ended since it was last told.
+    Raises ActreError where the panel is empty or names a game twice.
+    """
+    from actre.rollout import rollout
+
+    games = panel_games(config, panel)
+    _each_once(games, panel)
+    played = rollout(
+        policy,
+        list(envs),
+        games,
+        renderer=policy.renderer(config.prompt, order),  # type: ignore[attr-defined]
+        sampling=config.sampling,
+        temperature=config.sampling.eval_temperature,
+        max_steps=config.env.max_steps,
+        seed=derive_seed(seed, "evaluate", panel, order),
+        progress=progress,
+    )
+    results = [episode_result(trajectory, panel) for trajectory in played]
+    if len(results) != len(games):
+        raise ActreError(f"{len(results)} episodes came back from the {len(games)} games of {panel}")
+    _each_once([result.game for result in results], panel)
+    return Played(results, played)
+
+
+def play_panel(
+    policy: Policy,
+    envs: Sequence[Any],
+    panel: str,
+    *,
+    order: Order,
+    config: RunConfig,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[EpisodeResult]:
+    """The results of `play` alone."""
+    return play(policy, envs, panel, order=order, config=config, seed=seed, progress=progress).results
+
+
+def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:
+    """What an evaluation keeps of an episode."""
+    return EpisodeResult(
+        panel,
+        trajectory.order,
+        trajectory.game,
+        trajectory.task_type,
+        trajectory.won,
+        len(trajectory.steps),
+        trajectory.env_return,
+    )
+
+
+def wilson(won: int, games: int) -> Interval:
+    """A proportion with its 95 % score interval (Wilson 1927; Agresti & Coull 1998 on why not Wald's).
+
+    Raises ValueError for no games, or won outside [0, games].
+
+    >>> [round(x, 3) for x in wilson(9, 10)]
+    [0.9, 0.596, 0.982]
+    """
+    if games < 1 or not 0 <= won <= games:
+        raise ValueError(f"{won} of {games} games won: need at least one game, and won between 0 and it")
+    p, z2 = won / games, _Z**2
+    middle = (p + z2 / (2 * games)) / (1 + z2 / games)
+    half = _Z * sqrt(p * (1 - p) / games + z2 / (4 * games**2)) / (1 + z2 / games)
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def summarise(results: Sequence[EpisodeResult]) -> list[Summary]:
+    """Each panel and order on its own, overall and then by task type, in order of first appearance.
+
+    Raises ActreError for no results, or a game that stands twice in one panel and order.
+    """
+    if not results:
+        raise ActreError("no results to summarise: play a panel first (actre evaluate)")
+    rows = []
+    for panel, order in dict.fromkeys((r.panel, r.order) for r in results):
+        here = [r for r in results if (r.panel, r.order) == (panel, order)]
+        _each_once([r.game for r in here], f"{panel}, {order}")
+        rows.append(_summary(here, None))
+        for task_type in sorted({r.task_type for r in here}):
+            rows.append(_summary([r for r in here if r.task_type == task_type], task_type))
+    return rows
+
+
+def paired_difference(
+    before: Sequence[EpisodeResult] | Sequence[Sequence[EpisodeResult]],
+    after: Sequence[EpisodeResult] | Sequence[Sequence[EpisodeResult]],
+    *,
+    value: Literal["won", "env_return", "steps"] = "won",
+    n: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Mean of after minus before, game by game, with its 95 % bootstrap interval over games.
+
+    before, after: one evaluation, or one for each training seed (one `before` serves all seeds of `after`).
+    With several seeds each resample draws seeds and, once for all of them, games: both with replacement, for
+    the seeds share the games (Owen 2007, the pigeonhole bootstrap, whose intervals are if anything too wide).
+    It then speaks of further seeds and games; from 3 seeds their spread is only roughly known.
+    Raises ActreError where the two sides, or two seeds, were not played on the same games.
+
+    >>> def played(wins):
+    ...     one = lambda i, w: EpisodeResult("unseen", "think_first", f"g{i}", "", bool(w), 9, w)
+    ...     return [one(i, w) for i, w in enumerate(wins)]
+    >>> paired_difference(played([0, 0, 1, 0]), played([1, 0, 1, 1])).value
+    0.5
+    """
+    firsts, seconds = _by_seed(before), _by_seed(after)
+    if len(firsts) == 1:
+        firsts = firsts * len(seconds)
+    if len(firsts) != len(seconds):
+        raise ActreError(
+            f"{len(firsts)} seeds before and {len(seconds)} after: give as many, or one `before` for all"
+        )
+    keys = list(firsts[0])
+    for side in (*firsts, *seconds):
+        if side.keys() != firsts[0].keys():
+            odd = sorted(side.keys() ^ firsts[0].keys())[0]
+            raise ActreError(f"not the same games on both sides: {odd[0]} {odd[1]} is only in one of them")
+    # (seeds, games)
+    difference = np.array(
+        [
+            [float(getattr(b[k], value)) - float(getattr(a[k], value)) for k in keys]
+            for a, b in zip(firsts, seconds, strict=True)
+        ]
+    ).reshape(len(firsts), len(keys))
+    if len(keys) < 2:
+        raise ActreError(f"{len(keys)} game: an interval over games needs at least 2")
+    if len(firsts) == 1:
+        return bootstrap(difference[0], keys, n=n, seed=seed)
+    rng = np.random.default_rng(seed)
+    seeds, games = difference.shape
+    seed_shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=n) / seeds
+    game_shares = rng.multinomial(games, np.full(games, 1 / games), size=n) / games
+    resampled = np.einsum("ns,sg,ng->n", seed_shares, difference, game_shares, optimize=True)
+    return percentiles(float(difference.mean()), resampled, games)
+
+
+def save_evaluation(path: str | Path, results: Iterable[EpisodeResult], when: When) -> None:
+    """Put results into an evaluation.jsonl; earlier ones of the same moment, panel and order are replaced."""
+    fresh = [{"when": when, **asdict(result)} for result in results]
+    replaced = {_place(record) for record in fresh}
+    kept = [r for r in read_jsonl(path) if _place(r) not in replaced] if Path(path).exists() else []
+    write_jsonl(path, [*kept, *fresh])
+
+
+def load_evaluation(path: str | Path, when: When | None = None) -> list[EpisodeResult]:
+    """The results of an evaluation.jsonl, of one moment or (None) of all. Raises ActreError on a damaged
+    file.
+    """
+    records = [dict(record) for record in read_jsonl(path)]
+    try:
+        return [
+            EpisodeResult(**{key: r[key] for key in r if key != "when"})
+            for r in records
+            if when in (None, r["when"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise ActreError(f"{path} is no evaluation record ({error}); `actre evaluate` writes one") from error
+
+
+def _place(record: dict[str, Any]) -> tuple[Any, ...]:
+    return record.get("when"), record.get("panel"), record.get("order")
+
+
+def _summary(results: list[EpisodeResult], task_type: str | None) -> Summary:
+    returns, games = [r.env_return for r in results], [r.game for r in results]
+    won = sum(r.won for r in results)
+    return Summary(
+        results[0].panel,
+        results[0].order,
+        task_type,
+        len(results),
+        won,
+        wilson(won, len(results)),
+        sum(r.steps for r in results) / len(results),
+        sum(returns) / len(results),
+        bootstrap(returns, games) if len(results) > 1 else None,
+    )
+
+
+def _by_seed(
+    results: Sequence[EpisodeResult] | Sequence[Sequence[EpisodeResult]],
+) -> list[dict[tuple[str, str], EpisodeResult]]:
+    """One dict a seed, by panel and game; ActreError for what must not be pooled."""
+    flat = [r for r in results if isinstance(r, EpisodeResult)]
+    several = [flat] if flat else [list(r) for r in results if not isinstance(r, EpisodeResult)]
+    if not several or not all(several):
+        raise ActreError("no results on one side: nothing to compare")
+    panels = sorted({r.panel for one in several for r in one})
+    if len(panels) > 1:
+        raise ActreError(f"results of {' and '.join(panels)} are never pooled: compare one panel at a time")
+    keyed = [{(r.panel, r.game): r for r in one} for one in several]
+    if any(len(games) != len(one) for games, one in zip(keyed, several, strict=True)):
+        raise ActreError(
+            "a game stands twice on one side: compare one order, moment and seed at a time, "
+            "or give one list a seed"
+        )
+    return keyed
+
+
+def _each_once(games: Sequence[str], panel: str) -> None:
+    if not games:
+        raise ActreError(f"the panel {panel} has no games: `actre games list` shows the panels that are here")
+    game, count = Counter(games).most_common(1)[0]
+    if count > 1:
+        raise ActreError(f"{game} stands {count} times in {panel}; a panel has every game once")
