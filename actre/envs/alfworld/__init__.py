@@ -1,0 +1,24 @@
+"""ALFWorld: games, a fast engine with the stock engine's answers, and an expert.
+
+`AlfworldEnv`, `Snapshot`, `Game`, `read_game` and `list_games` are loaded when first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actre.envs.alfworld.env import AlfworldEnv, Snapshot
+    from actre.envs.alfworld.games import Game, list_games, read_game
+
+__all__ = ["AlfworldEnv", "Game", "Snapshot", "list_games", "read_game"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("AlfworldEnv", "Snapshot"):
+        from actre.envs.alfworld import env
+
+        return getattr(env, name)
+    if name in __all__:
+        from actre.envs.alfworld import games
+
+        return getattr(games, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""The fast engine: games ready to play, each compiled once and shared by every environment that plays it.
+
+Knows states, commands and their text; not episodes, rewards or step limits (env.py). The rules come from
+machine.py, the words from text.py, both from one translation of the game (translate.py, kept by cache.py).
+
+It answers as the stock engine does (textworld 1.7.0's PddlEnv under alfworld 0.4.2's AlfredDemangler(shuffle=False)),
+byte for byte; tests/parity replays its recordings.
+"""
+
+from collections import OrderedDict
+
+from actre.envs.alfworld import cache
+from actre.envs.alfworld.games import Game
+from actre.envs.alfworld.machine import Machine, Operator, State
+from actre.envs.alfworld.text import Writer
+from actre.envs.alfworld.translate import FORMAT, Program, translate
+from actre.types import ActreError
+
+NOTHING = "Nothing happens."
+_KEPT_GAMES = 64
+_compiled: "OrderedDict[str, CompiledGame]" = OrderedDict()
+
+
+class CompiledGame:
+    """One game, ready to play. It holds no state of play: a state is a value that its methods take and return."""
+
+    def __init__(self, program: Program) -> None:
+        self._machine = Machine(program)
+        self._writer = Writer(program)
+        self._actions = program["actions"]
+        self._steady = [self._writer.steady(template) for _, _, template, _ in self._actions]
+        self._texts: dict[tuple[int, ...], str] = {}
+        self.initial: State = self._machine.initial
+        self.intro: str = self._writer.write([["n", "intro"]], self.initial)
+
+    def commands(self, state: State) -> dict[str, Operator]:
+        """What can be typed in a state, with what it does; sorted by text."""
+        found: dict[str, Operator] = {}
+        for op in self._machine.applicable(state):
+            found.setdefault(self._texts.get(op.key) or self._command(op, state), op)
+        return dict(sorted(found.items()))
+
+    def _command(self, op: Operator, state: State) -> str:
+        text = self._writer.write(self._actions[op.action][2], state, op.action, op.args)
+        if self._steady[op.action]:
+            self._texts[op.key] = text
+        return text
+
+    def apply(self, state: State, op: Operator) -> tuple[State, str]:
+        """The next state and the feedback that describes it."""
+        after = self._machine.apply(state, op)
+        return after, self._writer.write(self._actions[op.action][3], after, op.action, op.args)
+
+    def won(self, state: State) -> bool:
+        """Whether the game's goal holds."""
+        return self._machine.won(state)
+
+
+def load(game: Game) -> CompiledGame:
+    """A game ready to play: from memory, from the cache on disk, or translated now and then kept there.
+
+    The most recently used games stay in memory, at most 64. Raises ActreError if the game's texts are not a game
+    of this engine.
+    """
+    key = cache.key(str(FORMAT), game.pddl_domain, game.pddl_problem, game.grammar)
+    if key in _compiled:
+        _compiled.move_to_end(key)
+        return _compiled[key]
+    compiled = _from_cache(key)
+    if compiled is None:
+        try:
+            program = translate(game.pddl_domain, game.pddl_problem, game.grammar)
+            compiled = CompiledGame(program)
+        except ActreError as error:
+            raise ActreError(f"{game.path or game.id}: {error}") from error
+        cache.write(key, program)
+    _compiled[key] = compiled
+    while len(_compiled) > _KEPT_GAMES:
+        _compiled.popitem(last=False)
+    return compiled
+
+
+def _from_cache(key: str) -> CompiledGame | None:
+    program = cache.read(key, FORMAT)
+    if program is None:
+        return None
+    try:
+        return CompiledGame(program)
+    except (KeyError, IndexError, TypeError, ValueError, ActreError):
+        return None  # whole JSON, but not what we wrote: translate again

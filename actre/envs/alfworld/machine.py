@@ -1,0 +1,140 @@
+"""The state machine of one game: which actions apply in a state, what each does, whether the goal holds.
+
+Knows the ground operators, axioms and goal that Fast Downward's translator wrote (translate.py). Knows no text.
+
+Differs from the stock engine, which asks a copy of libdownward.so: the same translated task is run here in Python
+on sets of true facts. A state is then a value, so that a snapshot costs nothing, environments share no C state,
+and nothing has to be unloaded. The answers are the same (tests/parity), except that operators stand in the
+translator's order; two with the same command text would have to differ in their effect for that to be seen.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+from actre.envs.alfworld.translate import Program
+
+
+class State(NamedTuple):
+    """One state. All are sets of fact numbers (`Program["variables"]`).
+
+    true: what holds, for the operators and the goal, derived facts included.
+    told: what the text generator believes to hold; denied: what it was told has ended.
+    The two differ from `true` since the stock engine tells its text generator of each effect of an action, in
+    order, whether or not the effect's condition held (switching on a lamp, say), and since it is told that
+    something does not hold only when an action ends it.
+    """
+
+    true: frozenset[int]
+    told: frozenset[int]
+    denied: frozenset[int]
+
+
+class Operator:
+    """One ground action: `positive` facts must hold and `negative` must not, for it to apply."""
+
+    __slots__ = (
+        "action",
+        "args",
+        "conditional",
+        "denies",
+        "key",
+        "negative",
+        "off",
+        "on",
+        "positive",
+        "tells",
+    )
+
+    def __init__(self, action: int, args: list[int], preconditions: list[int], effects: list[Any]) -> None:
+        self.action = action
+        self.args = tuple(args)
+        self.key = (action, *args)
+        self.positive = tuple(p - 1 for p in preconditions if p > 0)
+        self.negative = tuple(-p - 1 for p in preconditions if p < 0)
+        literals = [e if isinstance(e, int) else e[0] for e in effects]
+        self.tells, self.denies = _last(literals)
+        self.on, self.off = _last([e for e in effects if isinstance(e, int)])
+        # Kept in order with the unconditional ones, since a later effect on the same fact wins.
+        self.conditional = None if len(self.on) + len(self.off) == len(literals) else _split(effects)
+
+
+def _last(literals: list[int]) -> tuple[frozenset[int], frozenset[int]]:
+    final = {abs(x) - 1: x > 0 for x in literals}
+    return frozenset(v for v, on in final.items() if on), frozenset(v for v, on in final.items() if not on)
+
+
+def _split(effects: list[Any]) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    pairs = [(e, []) if isinstance(e, int) else (e[0], e[1]) for e in effects]
+    return [(x, tuple(c - 1 for c in cs if c > 0), tuple(-c - 1 for c in cs if c < 0)) for x, cs in pairs]
+
+
+class Machine:
+    """The transition system of one game; stateless but for operators parsed on first need."""
+
+    def __init__(self, program: Program) -> None:
+        self._packed: dict[str, str] = dict(program["operators"])
+        self._anywhere = self._unpack("")
+        self._groups: dict[int, list[Operator]] = {}
+        self._pivots = frozenset(int(key) for key in program["operators"] if key)
+        layers: dict[int, list[tuple[int, list[int], list[int]]]] = {}
+        for layer, head, body in program["rules"]:
+            rule = (head, [x - 1 for x in body if x > 0], [-x - 1 for x in body if x < 0])
+            layers.setdefault(layer, []).append(rule)
+        self._layers = [layers[layer] for layer in sorted(layers)]
+        self._derived = frozenset(head for _, head, _ in program["rules"])
+        self._goal = _last(program["goal"])
+        told = frozenset(program["initial"])
+        self.initial = State(self._derive(told), told, frozenset())
+
+    def applicable(self, state: State) -> list[Operator]:
+        """The operators that apply, one per action and arguments."""
+        true = state.true
+        found = {
+            op.key: op
+            for op in self._anywhere
+            if true.issuperset(op.positive) and true.isdisjoint(op.negative)
+        }
+        for pivot in sorted(true & self._pivots):
+            for op in self._groups.get(pivot) or self._group(pivot):
+                if true.issuperset(op.positive) and true.isdisjoint(op.negative):
+                    found.setdefault(op.key, op)
+        return list(found.values())
+
+    def apply(self, state: State, op: Operator) -> State:
+        """The state after an operator that applies."""
+        true = state.true
+        if op.conditional is None:
+            after = (true - op.off) | op.on
+        else:
+            fired = [x for x, on, off in op.conditional if true.issuperset(on) and true.isdisjoint(off)]
+            on, off = _last(fired)
+            after = (true - off) | on
+        return State(
+            self._derive(after), (state.told - op.denies) | op.tells, (state.denied - op.tells) | op.denies
+        )
+
+    def won(self, state: State) -> bool:
+        """Whether the goal holds."""
+        on, off = self._goal
+        return on <= state.true and off.isdisjoint(state.true)
+
+    def _derive(self, true: frozenset[int]) -> frozenset[int]:
+        if not self._layers:
+            return true
+        facts = set(true - self._derived)
+        for layer in self._layers:
+            grew = True
+            while grew:
+                grew = False
+                for head, on, off in layer:
+                    if head not in facts and facts.issuperset(on) and facts.isdisjoint(off):
+                        facts.add(head)
+                        grew = True
+        return frozenset(facts)
+
+    def _group(self, pivot: int) -> list[Operator]:
+        self._groups[pivot] = self._unpack(str(pivot))
+        return self._groups[pivot]
+
+    def _unpack(self, key: str) -> list[Operator]:
+        return [Operator(*row) for row in json.loads(self._packed.pop(key, "[]"))]
