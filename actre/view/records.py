@@ -1,0 +1,169 @@
+"""Reads what a run folder holds into plain records; a piece that is not there is empty, never an error.
+
+Knows the folder's layout, no chart and no page. Loads no torch, so that a folder made on a GPU machine can be looked
+at anywhere.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from actre.config import RunConfig, load_config
+from actre.entropy import Interval
+from actre.evaluate import EpisodeResult, When, load_evaluation
+from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
+
+_LOGS = ("metrics.jsonl", "entropy.jsonl", "evaluation.jsonl")
+
+
+@dataclass(frozen=True)
+class EntropyPoint:
+    """One measurement on the probe states, in nats; each band's interval is over games.
+
+    in_training: the order in training then; env_steps: environment steps taken by then (cumulative).
+    """
+
+    iteration: int
+    env_steps: int
+    in_training: str
+    states: int
+    thoughts: int
+    act_first: Interval
+    think_first_lower: Interval
+    think_first_upper: Interval
+    conditional: Interval
+    information: Interval
+    verdict: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run folder, read. `arm` is the folder's name; `metrics` holds metrics.jsonl's lines as they are."""
+
+    folder: Path
+    arm: str
+    config: RunConfig | None
+    versions: dict[str, str]
+    metrics: tuple[dict[str, Any], ...]
+    entropy: tuple[EntropyPoint, ...]
+    results: dict[When, tuple[EpisodeResult, ...]]
+    before: tuple[Trajectory, ...] = field(repr=False)
+    after: tuple[Trajectory, ...] = field(repr=False)
+
+    @property
+    def all_results(self) -> tuple[EpisodeResult, ...]:
+        """Every evaluated episode, before and after training."""
+        return tuple(result for results in self.results.values() for result in results)
+
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """(environment steps so far, metric) of each iteration that has the metric as a finite number."""
+        points = []
+        for row in self.metrics:
+            x, y = row.get("env_steps"), row.get(name)
+            if _finite(x) and _finite(y):
+                points.append((float(x), float(y)))  # type: ignore[arg-type]
+        return points
+
+    @property
+    def switches(self) -> list[tuple[float, str, str]]:
+        """(environment steps, order before, order after) of each stage change."""
+        pairs = zip(self.metrics, self.metrics[1:], strict=False)
+        return [
+            (float(a.get("env_steps", 0)), str(a.get("order")), str(b.get("order")))
+            for a, b in pairs
+            if a.get("stage") != b.get("stage")
+        ]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run: settings and at least one log."""
+    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in _LOGS)
+
+
+def read_runs(folder: str | Path) -> list[RunRecord]:
+    """The run in a folder, or the runs in its subfolders (a quickstart's arms), "actre" first, then by name.
+
+    Raises ActreError where there is none, and where a file is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ActreError(f"{folder} is no folder; `actre quickstart` or `actre train` makes a run folder")
+    folders = [folder] if is_run(folder) else sorted(f for f in folder.iterdir() if f.is_dir() and is_run(f))
+    if not folders:
+        raise ActreError(
+            f"{folder} is no run folder: neither it nor a folder in it has config.json beside "
+            f"{', '.join(_LOGS[:-1])} or {_LOGS[-1]}; `actre quickstart` or `actre train` makes one"
+        )
+    return sorted((read_run(f) for f in folders), key=lambda run: (run.arm != "actre", run.arm))
+
+
+def read_run(folder: Path) -> RunRecord:
+    """One run folder. Raises ActreError where a file in it is damaged."""
+    settings = folder / "config.json"
+    metrics = tuple(_lines(folder / "metrics.jsonl"))
+    try:
+        entropy = tuple(entropy_point(row, metrics) for row in _lines(folder / "entropy.jsonl"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActreError(
+            f"{folder}: a line of entropy.jsonl lacks a field or has a wrong one ({error}); "
+            "the file was written by another version of actre or by hand"
+        ) from error
+    return RunRecord(
+        folder=folder,
+        arm=folder.resolve().name,
+        config=load_config(settings),
+        versions=_versions(settings),
+        metrics=metrics,
+        entropy=entropy,
+        results={when: _results(folder / "evaluation.jsonl", when) for when in get_args(When)},
+        before=_trajectories(folder / "trajectories" / "eval_before.jsonl.gz"),
+        after=_trajectories(folder / "trajectories" / "eval_after.jsonl.gz"),
+    )
+
+
+def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ()) -> EntropyPoint:
+    """One line of entropy.jsonl; `metrics` tell how many environment steps its iteration had taken."""
+    iteration = int(row.get("iteration", 0))
+    taken = [m.get("env_steps", 0) for m in metrics if m.get("iteration", 0) <= iteration]
+    return EntropyPoint(
+        iteration=iteration,
+        env_steps=int(taken[-1]) if taken else 0,
+        in_training=str(row.get("order", "")),
+        states=int(row.get("states", 0)),
+        thoughts=int(row.get("k", 0)),
+        act_first=_band(row["act_first"]),
+        think_first_lower=_band(row["think_first_lower"]),
+        think_first_upper=_band(row["think_first_upper"]),
+        conditional=_band(row.get("conditional")),
+        information=_band(row.get("information")),
+        verdict=str(row.get("verdict", "")),
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return list(read_jsonl(path)) if path.is_file() else []
+
+
+def _trajectories(path: Path) -> tuple[Trajectory, ...]:
+    return tuple(read_trajectories(path)) if path.is_file() else ()
+
+
+def _results(path: Path, when: When) -> tuple[EpisodeResult, ...]:
+    return tuple(load_evaluation(path, when)) if path.is_file() else ()
+
+
+def _versions(settings: Path) -> dict[str, str]:
+    found = json.loads(settings.read_text()).get("versions", {})
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _band(raw: dict[str, Any] | None) -> Interval:
+    if raw is None or raw.get("value") is None:
+        return Interval(math.nan, math.nan, math.nan)
+    return Interval(*(float(raw.get(k)) if raw.get(k) is not None else math.nan for k in Interval._fields))  # type: ignore[arg-type]
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,142 @@
+"""What was seen, in plain sentences, whichever way it came out. Numbers in, sentences out; knows no page and no chart."""
+
+import math
+from collections.abc import Sequence
+
+from actre.entropy import Interval
+from actre.view.names import arm_name
+from actre.view.records import EntropyPoint
+
+MARGIN_NATS = 0.1
+
+CAUTION = (
+    "This is one run with one seed. It shows what happened here, not what the method does: another seed can come out "
+    "the other way. A claim about ActRe needs at least three seeds per arm, compared at equal environment steps."
+)
+MODEL_ORGANISM = (
+    "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It is made for "
+    "watching the method at work in minutes; it is no evidence about large language models."
+)
+
+
+def nats(band: Interval) -> str:
+    """A value with its interval, in nats.
+
+    >>> nats(Interval(1.5, 1.25, 1.75))
+    '1.50 nats [1.25, 1.75]'
+    """
+    if math.isinf(band.value):
+        return "no bound"
+    return f"{band.value:.2f} nats{_interval(band)}"
+
+
+def share(band: Interval) -> str:
+    """A share with its interval, in per cent.
+
+    >>> share(Interval(0.5, 0.4, 0.61))
+    '50% [40, 61]'
+    """
+    inner = f" [{band.low * 100:.0f}, {band.high * 100:.0f}]" if _bounded(band) else ""
+    return f"{band.value * 100:.0f}%{inner}"
+
+
+def points(band: Interval) -> str:
+    """A difference of shares in percentage points, signed.
+
+    >>> points(Interval(-0.05, -0.15, 0.04))
+    '−5 points [−15, +4]'
+    """
+    inner = f" [{_signed(band.low)}, {_signed(band.high)}]" if _bounded(band) else ""
+    return f"{_signed(band.value)} points{inner}"
+
+
+def entropy_at_start(point: EntropyPoint) -> list[str]:
+    """What the first measurement says: both orders, the verdict, and the trap."""
+    low, high = point.think_first_lower, point.think_first_upper
+    bracket = f"between {low.value:.2f} and {high.value:.2f} nats"
+    if not math.isfinite(high.value):
+        bracket = f"at least {low.value:.2f} nats (too few thoughts to bound it from above)"
+    said = [
+        f"On {point.states} fixed states the policy's choice of action holds {nats(point.act_first)} when it acts "
+        f"first, about {math.exp(point.act_first.value):.1f} equally likely actions; when it thinks first, {bracket}."
+    ]
+    said.append(verdict_words(point))
+    if math.isfinite(point.conditional.value):
+        said.append(
+            f"Once a thought is written, {nats(point.conditional)} remain. That is a different quantity: set against "
+            "act-first's whole entropy it would show a narrowing by construction."
+        )
+    return said
+
+
+def verdict_words(point: EntropyPoint) -> str:
+    """The recorded verdict as a sentence."""
+    thoughts = f"with {point.thoughts} thoughts a state" if point.thoughts else "with these thoughts"
+    return {
+        "narrowed": "Thinking first narrowed the choice: act-first lies above even the upper bound of think-first.",
+        "widened": "Thinking first widened the choice: act-first lies below even the lower bound of think-first.",
+        "equivalent": f"The two orders hold the same choice within {MARGIN_NATS:g} nats.",
+        "inconclusive": f"Which order holds more choice stays open: {thoughts} the bracket and the intervals leave "
+        "both directions possible. That is not the same as no difference.",
+    }.get(point.verdict, "No verdict was recorded.")
+
+
+def entropy_through_training(arm: str, measured: Sequence[EntropyPoint]) -> str:
+    """First against last measurement of one run."""
+    name = _capital(arm_name(arm))
+    if len(measured) < 2:
+        return f"{name}: measured once only, so nothing can be said about its course."
+    first, last = measured[0], measured[-1]
+
+    def middle(p: EntropyPoint) -> float:
+        return (p.think_first_lower.value + p.think_first_upper.value) / 2
+
+    act = f"{first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
+    think = f"{middle(first):.2f} to {middle(last):.2f} thinking first (middle of the bracket)"
+    if not (math.isfinite(middle(first)) and math.isfinite(middle(last))):
+        think = f"{first.think_first_lower.value:.2f} to {last.think_first_lower.value:.2f} thinking first (lower bound)"
+    return f"{name}: from {act}, and from {think}."
+
+
+def change(name: str, before: Interval, after: Interval, difference: Interval | None, panel: str) -> str:
+    """Success before and after training of one run."""
+    text = (
+        f"{_capital(name)} won {share(before)} of the {panel} games before training and {share(after)} after"
+    )
+    if difference is None:
+        return f"{text}."
+    return f"{text}, paired on the same games {points(difference)}: {_direction(difference, 'it got better', 'it got worse', 'no clear change')}."
+
+
+def arms_compared(first: str, second: str, difference: Interval, panel: str) -> str:
+    """One run's success minus the other's on the same games."""
+    direction = _direction(
+        difference,
+        f"{first} won more",
+        f"{second} won more",
+        "the interval includes zero, so these games do not tell the two runs apart",
+    )
+    return f"After training, {first} minus {second} on the same {panel} games is {points(difference)}: {direction}."
+
+
+def _direction(band: Interval, above: str, below: str, open_: str) -> str:
+    if not _bounded(band):
+        return open_
+    return above if band.low > 0 else below if band.high < 0 else open_
+
+
+def _signed(value: float) -> str:
+    rounded = round(value * 100)
+    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
+
+
+def _interval(band: Interval) -> str:
+    return f" [{band.low:.2f}, {band.high:.2f}]" if _bounded(band) else ""
+
+
+def _bounded(band: Interval) -> bool:
+    return math.isfinite(band.low) and math.isfinite(band.high)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
