@@ -18,8 +18,11 @@ from typing import NoReturn
 import actre
 from actre.types import ActreError
 
-COMMAND_MODULES = ("actre.doctor", "actre.envs.alfworld.commands")
-"""In the order in which `actre --help` shows them."""
+COMMANDS = {
+    "doctor": "actre.doctor",
+    "games": "actre.envs.alfworld.commands",
+}
+"""Command -> the module that offers it, in the order in which `actre --help` shows them."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
 
@@ -37,8 +40,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every room's subcommand. Loads no heavy library (by test)."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser with every room's subcommand, or with one. Loads no heavy library (by test)."""
     parser = _Parser(
         prog="actre",
         description="Does thinking before acting narrow what a language-model agent tries? "
@@ -47,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"actre {actre.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name in COMMAND_MODULES:
-        importlib.import_module(name).add_parser(subparsers)
+    for module in COMMANDS.values() if only is None else (COMMANDS[only],):
+        importlib.import_module(module).add_parser(subparsers)
     return parser
 
 
@@ -57,17 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit where argparse ends the program itself (--help, --version, wrong usage: 2).
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.command is None:
-        parser.print_help()
-        return 0
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        # The command's own room alone: `actre doctor` answers even where another room cannot be loaded.
+        parser = build_parser(argv[0] if argv and argv[0] in COMMANDS else None)
+        args = parser.parse_args(argv)
+        if args.command is None:
+            parser.print_help()
+            return 0
         code = args.run(args) or 0
         sys.stdout.flush()
         return code
     except ActreError as error:
         return _complain(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "actre":
+            raise
+        return _complain(f"{error.name} is not installed; what is missing, and what brings it: actre doctor")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -49,15 +49,15 @@ def examine() -> list[Check]:
         *_machine(),
         *_build_tools(),
         _gpu(),
-        *_packages("quickstart", _CORE, pins, needed=True, mend='pip install -c constraints.txt -e "."'),
+        *_packages("quickstart", _CORE, pins, needed=True, mend=_install(".")),
         *_engine(),
-        *_packages("lab", _LAB, pins, needed=False, mend='pip install -c constraints.txt -e ".[lab]"'),
+        *_packages("lab", _LAB, pins, needed=False, mend=_install(".[lab]")),
         *_packages(
             "gpu extra",
             _GPU,
             pins,
             needed=False,
-            mend='pip install -c constraints.txt -e ".[gpu]"  (GPU only)',
+            mend=_install(".[gpu]"),
         ),
         *_data(),
     ]
@@ -140,6 +140,16 @@ def _machine() -> Iterator[Check]:
     )
 
 
+def _pip() -> str:
+    """The installing command for the very Python that runs this, as one types it in the checkout."""
+    python = Path(sys.executable)
+    return f"{python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python} -m pip install"
+
+
+def _install(what: str) -> str:
+    return f'{_pip()} -c constraints.txt -e "{what}"'
+
+
 def _cores() -> int:
     """Cores this process may use; fewer than the machine's in a container or a batch job."""
     if sys.platform == "linux":
@@ -192,7 +202,7 @@ def _gpu() -> Check:
         )
     gpus = "; ".join(_describe_gpu(line) for line in answer.stdout.strip().splitlines())
     if _installed("torch") and "+cpu" in metadata.version("torch"):
-        mend = "pip install --force-reinstall torch, from PyTorch's CUDA wheels"
+        mend = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
         return Check(group, name, "other", f"{gpus}; but torch is a CPU build", mend)
     return Check(group, name, "ok", gpus)
 
@@ -250,9 +260,7 @@ def _engine() -> Iterator[Check]:
         if path.is_file():
             yield Check("engine", what, "ok", f"{package}/{file}")
         else:
-            mend = (
-                "pip install --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
-            )
+            mend = f"{_pip()} --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
             yield Check("engine", what, "missing", f"{path} is not there", mend)
 
 

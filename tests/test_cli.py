@@ -87,6 +87,24 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     assert "actre doctor" in capsys.readouterr().out
 
 
+def test_a_package_that_is_not_there_is_named_with_the_command_that_tells_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raise_in_doctor(monkeypatch, ModuleNotFoundError("No module named 'trl'", name="trl"))
+    assert cli.main(["doctor"]) == 2
+    assert "trl is not installed" in capsys.readouterr().err
+
+
+def test_doctor_answers_where_the_other_rooms_cannot_be_loaded() -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = sys.modules['gymnasium'] = None;"
+        "from actre.cli import main; sys.exit(main(['doctor']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("machine\n")
+    assert done.stderr == ""
+
+
 def test_every_command_answers_help_and_runs_a_function(capsys: pytest.CaptureFixture[str]) -> None:
     actions = [action for action in cli.build_parser()._actions if action.choices]
     commands = actions[0].choices
