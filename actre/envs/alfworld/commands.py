@@ -69,8 +69,8 @@ def _generate(args: argparse.Namespace) -> int:
 
         refused = panels.make_shipped(folder, solved)
         print()
-        for name, count in refused.items():
-            print(f"{folder}/{name}.jsonl.gz: written, {count} drawn games dropped")
+        for name, ids in refused.items():
+            print(f"{folder}/{name}.jsonl.gz: written, {len(ids)} drawn games dropped {ids or ''}")
         return 0
     if args.out is None:
         raise ActreError("where to? `actre games generate --n 60 --out my-games.jsonl.gz`")

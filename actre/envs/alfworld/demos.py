@@ -27,7 +27,7 @@ class DemoStep(NamedTuple):
 
 
 class Demo(NamedTuple):
-    """One episode of an expert. admissible[t]: whether step t's action was listed."""
+    """One episode of an expert. game: its id in its panel, or its path. admissible[t]: whether step t's action was listed."""
 
     game: str
     task: str
@@ -41,7 +41,8 @@ class Demo(NamedTuple):
 def play(env: "AlfworldEnv", expert: Expert, game: str, max_steps: int = 50) -> Demo:
     """One episode of `expert` in one game, cut after `max_steps`."""
     obs, info = env.reset(options={"game": game})
-    first, task, task_type, name = obs, info["task"], info["task_type"], info["game"]
+    first, task, task_type = obs, info["task"], info["task_type"]
+    name = game.partition("#")[2] or game
     expert.reset(obs, task)
     steps: list[DemoStep] = []
     listed: list[bool] = []

@@ -34,10 +34,13 @@ class Habits:
     """Probability that a search step picks any unseen receptacle instead of the next one."""
 
     random_moves: float = 0.0
-    """Probability of a step that serves nothing: go somewhere, open, close, examine or take what is there."""
+    """Probability of a step that serves nothing: go somewhere, open, examine or take what is there."""
 
     forget: float = 0.0
     """Probability, once a game, of forgetting to clean, heat or cool in this game."""
+
+    recall: float = 0.0
+    """Probability that a forgetful expert remembers, each time it has searched everything in vain."""
 
 
 class Decision(NamedTuple):
@@ -256,7 +259,10 @@ class Expert:
                 return Decision(f"{spot} is here . examine it", f"examine {spot}")
         unseen = [r for r in self._order if r not in memory.seen]
         if not unseen:
-            # all was seen in vain: something was missed or moved; look everywhere again
+            # all was seen in vain: something was missed, moved or forgotten; look everywhere again
+            if self._forgets and self.habits.recall and self._rng.random() < self.habits.recall:
+                self._forgets = False
+                return self._plan()
             memory.seen = {memory.here: memory.seen.get(memory.here, [])} if memory.here else {}
             unseen = [r for r in self._order if not memory.near(r)] or self._order
         if self.habits.order_noise and self._rng.random() < self.habits.order_noise:

@@ -167,10 +167,15 @@ def _others(size: Size, plan: int, goal: Goal, kinds: list[str], rng: random.Ran
 
 
 def solvable_by_construction(room: Room) -> bool:
-    """Whether enough objects exist and the goal is not met at the start."""
+    """Whether the room has what the goal needs, and does not meet it at the start.
+
+    A small room can lack its machine: where the sink shares the place of a receptacle chosen before it.
+    """
     kinds = [spots(room.plan)[i].kind for i in room.receptacles]
     at = [kinds[n] for thing, n in room.objects if thing == room.thing]
     need = 2 if room.task_type == "pick_two_obj_and_place" else 1
+    if room.task_type in _ABLE and _ABLE[room.task_type][1] not in kinds:
+        return False
     if room.task_type == "look_at_obj_in_light":
         return len(at) >= 1 and any(thing == room.target for thing, _ in room.objects)
     return len(at) >= need and room.target in kinds and room.target not in at

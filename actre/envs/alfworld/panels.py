@@ -40,18 +40,18 @@ def write_panel(path: str | Path, games: Iterable[Room]) -> list[str]:
     return [f"{path}#{room.id}" for room in games]
 
 
-def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, int]:
-    """Write the six shipped panels under `folder`; returns how many drawn rooms `keep` refused, by panel.
+def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, list[str]]:
+    """Write the six shipped panels under `folder`; returns the ids of drawn rooms `keep` refused, by panel.
 
     `keep` tells whether an expert solves a room. No content stands in two panels.
     """
     known: set[str] = set()
-    refused = {}
+    refused: dict[str, list[str]] = {}
     for size in SIZES:
         train_plans: set[int] = set()
         for split in SPLITS:
             chosen: list[Room] = []
-            count = 0
+            dropped = refused.setdefault(f"{size}/{split}", [])
             # by task type, so that a refused room is replaced by one of its own type
             per_type: dict[str, int] = {}
             for room in rooms(size, split, SHIPPED_SEED, known):
@@ -60,7 +60,7 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
                 if split == "seen" and room.plan not in train_plans:
                     continue
                 if not keep(room):
-                    count += 1
+                    dropped.append(room.id)
                     continue
                 per_type[room.task_type] = per_type.get(room.task_type, 0) + 1
                 chosen.append(room)
@@ -70,5 +70,4 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
             if split == "train":
                 train_plans = {room.plan for room in chosen}
             write_panel(Path(folder) / f"{size}/{split}.jsonl.gz", chosen)
-            refused[f"{size}/{split}"] = count
     return refused
