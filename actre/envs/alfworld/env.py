@@ -50,9 +50,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 (gymnasium's own name and form)
 
-    def __init__(
-        self, games: Sequence[str | Path] = (), max_steps: int = 50, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, games: Sequence[str | Path] = (), max_steps: int = 50, render_mode: str | None = None) -> None:
         if isinstance(games, str | Path):
             raise ActreError(f"games is one path ({games}): give a list, such as list_games({str(games)!r})")
         if max_steps < 1:
@@ -65,18 +63,14 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self._game: Game | None = None
         self._over = True
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode. The same seed on the same list of games draws the same game."""
         super().reset(seed=seed)
         options = options or {}
         if unknown := set(options) - {"game"}:
             raise ActreError(f"reset has no option {sorted(unknown)}: it takes {{'game': path}}")
         if "game" not in options and not self.games:
-            raise ActreError(
-                "there is no game to play: give AlfworldEnv a list of games, or options={'game': path}"
-            )
+            raise ActreError("there is no game to play: give AlfworldEnv a list of games, or options={'game': path}")
         path = options["game"] if "game" in options else self.games[self.np_random.integers(len(self.games))]
         game = read_game(path)
         compiled = load(game)  # what fails, fails before anything of the last episode is touched
@@ -90,9 +84,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         if self._over:
             raise ActreError("the episode is over: call reset() before the next step()")
         if not isinstance(action, str):
-            raise ActreError(
-                f"an action is a string such as 'look', not {type(action).__name__} ({action!r})"
-            )
+            raise ActreError(f"an action is a string such as 'look', not {type(action).__name__} ({action!r})")
         operator = self._commands.get(action.strip())
         if operator is None:
             self._text = NOTHING
@@ -127,9 +119,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         """The last observation, in the mode "ansi"."""
         return self._text if self.render_mode == "ansi" and self._game is not None else None
 
-    def _enter(
-        self, game: Game, compiled: CompiledGame, state: State, text: str, steps: int, over: bool
-    ) -> None:
+    def _enter(self, game: Game, compiled: CompiledGame, state: State, text: str, steps: int, over: bool) -> None:
         self._game, self._compiled, self._text, self._steps, self._over = game, compiled, text, steps, over
         self._task = compiled.intro.rpartition(_TASK_MARK)[2].strip()
         self._move(state)

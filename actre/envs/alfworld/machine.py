@@ -89,11 +89,7 @@ class Machine:
     def applicable(self, state: State) -> list[Operator]:
         """The operators that apply, one per action and arguments."""
         true = state.true
-        found = {
-            op.key: op
-            for op in self._anywhere
-            if true.issuperset(op.positive) and true.isdisjoint(op.negative)
-        }
+        found = {op.key: op for op in self._anywhere if true.issuperset(op.positive) and true.isdisjoint(op.negative)}
         for pivot in sorted(true & self._pivots):
             for op in self._groups.get(pivot) or self._group(pivot):
                 if true.issuperset(op.positive) and true.isdisjoint(op.negative):
@@ -109,9 +105,7 @@ class Machine:
             fired = [x for x, on, off in op.conditional if true.issuperset(on) and true.isdisjoint(off)]
             on, off = _last(fired)
             after = (true - off) | on
-        return State(
-            self._derive(after), (state.told - op.denies) | op.tells, (state.denied - op.tells) | op.denies
-        )
+        return State(self._derive(after), (state.told - op.denies) | op.tells, (state.denied - op.tells) | op.denies)
 
     def won(self, state: State) -> bool:
         """Whether the goal holds."""

@@ -50,9 +50,7 @@ class _Relation:
         self.negated = negated
         self._indexes: dict[tuple[int, ...], dict[tuple[Thing, ...], list[Any]]] = {}
 
-    def matching(
-        self, bound: tuple[int, ...], key: tuple[Thing, ...]
-    ) -> list[tuple[int | None, tuple[int, ...]]]:
+    def matching(self, bound: tuple[int, ...], key: tuple[Thing, ...]) -> list[tuple[int | None, tuple[int, ...]]]:
         """The rows whose arguments at the positions `bound` are `key`."""
         if not bound:
             return self.rows
@@ -71,9 +69,7 @@ class Writer:
         self._program = program
         self._names: list[str] = program["names"]
         self._types: list[str] = program["types"]
-        self.entities = [
-            Entity(*e) for e in zip(program["names"], program["types"], program["shown"], strict=True)
-        ]
+        self.entities = [Entity(*e) for e in zip(program["names"], program["types"], program["shown"], strict=True)]
         self._facts: dict[str, list[tuple[int | None, tuple[int, ...]]]] = {}
         for v, (predicate, *args) in enumerate(program["variables"]):
             self._facts.setdefault(predicate, []).append((v, tuple(args)))
@@ -84,9 +80,7 @@ class Writer:
         self._steady: dict[str, bool] = {}
         self._fluent = {v[0] for v in program["variables"]}
 
-    def write(
-        self, nodes: list[Any], state: State, action: int | None = None, args: tuple[int, ...] = ()
-    ) -> str:
+    def write(self, nodes: list[Any], state: State, action: int | None = None, args: tuple[int, ...] = ()) -> str:
         """The text of `nodes` in a state, after (or for) an action with these arguments."""
         context = Context({}, {})
         if action is not None:
@@ -152,9 +146,7 @@ class Writer:
         for query, nodes in self._grammar.get(symbol, []):
             if query is None or next(self._assignments(query, context, state), None) is not None:
                 return nodes
-        raise ActreError(
-            f"the game's grammar has no rule for #{symbol}# here: the game file is damaged or foreign"
-        )
+        raise ActreError(f"the game's grammar has no rule for #{symbol}# here: the game file is damaged or foreign")
 
     def _contexts(self, node: list[Any], context: Context, state: State) -> Iterator[Context]:
         if node[2] is None:
@@ -223,9 +215,7 @@ def _expression(text: str) -> Evaluate:
         try:
             tree = ast.parse(text.strip(), mode="eval").body
         except SyntaxError as error:
-            raise ActreError(
-                f"the game's grammar holds an expression that is no expression: {text!r}"
-            ) from error
+            raise ActreError(f"the game's grammar holds an expression that is no expression: {text!r}") from error
         _EXPRESSIONS[text] = _compile(tree, text)
     return _EXPRESSIONS[text]
 
@@ -254,6 +244,4 @@ def _compile(tree: ast.expr, text: str) -> Evaluate:
                 return result
 
             return evaluate
-    raise ActreError(
-        f"the game's grammar holds an expression that is not allowed: {text!r}; is the game foreign?"
-    )
+    raise ActreError(f"the game's grammar holds an expression that is not allowed: {text!r}; is the game foreign?")

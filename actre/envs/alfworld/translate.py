@@ -1,299 +1,234 @@
 """Turns one game's PDDL and grammar into a plain-JSON `Program` that machine.py and text.py can run.
 
-Knows Fast Downward's translator and TextWorld's grammar parsers, and calls them unchanged: the grounded
-operators, axioms, goal and initial facts are theirs. Knows no state, no step and no cache. This is the only file
-that imports textworld and fast_downward, and only when a game is new.
+Knows Fast Downward's translator (fast-downward-textworld 20.6.4), which parses, normalises and grounds the game, and
+is set as textworld.envs.pddl sets it (no invariants, nothing filtered). Knows no state, no step and no cache.
 
-Differs from textworld.envs.pddl.PddlEnv.load: one translation instead of four (the optimised second one serves
-only the planner; load and reset each repeat both), and the names that
-alfworld.agents.environment.alfred_tw_env.AlfredDemangler(shuffle=False) gives are worked out here.
+Differs from textworld.envs.pddl.PddlEnv:
+- one translation where load and reset each make two (the optimised one serves only the planner);
+- the ground actions are taken as they are and not written to SAS text and read again. That text has one variable,
+  true or false, per fluent fact, so that an action without conditional effects can be copied; one with conditional
+  effects goes through the translator's own function. A test compares the result with the SAS text;
+- variables are not reordered, which the planner alone would notice.
 
-The Program (JSON; `i` indexes `names`, `v` indexes `variables`, a literal is v+1 if true, -(v+1) if false):
-    names, types, shown  [str]   per entity: PDDL id, declared type, displayed name (None: in no initial fact)
+The Program (`i` indexes `names`, `v` indexes `variables`, a literal is v+1 if true, -(v+1) if false):
+    names, types, shown  [str]   per entity: PDDL id, declared type, displayed name (null: in no initial fact)
     variables   [[predicate, i...]]   one per fluent ground fact
-    initial     [v]                   those true at the start
+    initial     [v]   those true at the start, but for derived ones
     static      [[predicate, i...]]   facts that never change, of the predicates that the grammar asks about
-    rules       [[layer, v, [literal...]]]   derived facts; goal: [literal...]
-    operators   {v or "": str}        JSON text of [[action, [i...], [literal...], [effect...]]...] grouped by one true
-                                      precondition ("": none); parsed when first needed. effect: literal, or
-                                      [literal, [condition literal...]]
-    actions     [[name, [[placeholder, type]...], template, feedback]]
-    grammar     {symbol: [[query or null, nodes]...]}
-    nodes       str (text) | ["n", symbol] | ["e", expression] | ["c", node, query or null] | ["l", ["c", ...]]
-    query       [[predicate, [[placeholder, type]...], [[type...]...]]...]   last: type signatures in search order
+    rules       [[layer, v, [literal...]]]   derived facts;  goal: [literal...]
+    operators   {v or "": str}   JSON text of [[action, [i...], [literal...], [effect...]]...], parsed when first
+                needed: the operators that have v as a precondition, besides the literals given ("": those with none).
+                effect: literal, or [literal, [condition literal...]]
+    actions     [[name, [[placeholder, type]...], template nodes, feedback nodes]]
+    grammar     {symbol: [[query or null, nodes]...]}   (nodes, query: see grammar.py)
 """
 
+import contextlib
+import gc
+import io
 import json
 import sys
 import threading
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+from actre.envs.alfworld.grammar import asked_predicates, read_grammar
 from actre.types import ActreError
 
 Program = dict[str, Any]
-FORMAT = 1
+FORMAT = 2
 
-# pddl2sas overwrites sys.argv and redirects sys.stdout while it runs.
+# The translator keeps its settings in a module, which is read from sys.argv on import, and prints as it works.
 _TRANSLATOR = threading.Lock()
+
+
+class GroundOperator(NamedTuple):
+    """A ground action: its name and arguments, literals, and effects (a literal, or [literal, conditions])."""
+
+    name: tuple[str, ...]
+    preconditions: list[int]
+    effects: list[Any]
 
 
 def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
     """The Program of one game. Raises ActreError if the texts are not a game of this engine."""
-    task, sas = _pddl_to_sas(pddl_domain, pddl_problem)
-    program = _read_sas(sas, {o.name: o.type_name for o in task.objects})
+    with _quiet_translator():
+        program, task = _read_pddl(pddl_domain, pddl_problem)
+    words = read_grammar(grammar, tuple((t.name, tuple(t.supertype_names)) for t in task.types))
     parameters = {a.name: [[p.name.strip("?"), p.type_name] for p in a.parameters] for a in task.actions}
-    supertypes = [(t.name, list(t.supertype_names)) for t in task.types]
-    program |= _read_grammar(grammar, supertypes, parameters, program.pop("arities"))
-    asked = _asked_predicates(program)
+    arities = program.pop("arities")
+    if unknown := sorted(set(arities) - set(words["actions"])):
+        raise ActreError(f"its grammar has no words for {', '.join(unknown)}: it is no ALFWorld game, or damaged")
+    program["actions"] = [[a, parameters[a][:n], *words["actions"][a]] for a, n in arities.items()]
+    program["grammar"] = words["rules"]
     index = {name: i for i, name in enumerate(program["names"])}
     fluent = {tuple(v) for v in program["variables"]}
-    static: set[tuple[Any, ...]] = set()
-    mentioned = {i for v in program["initial"] for i in program["variables"][v][1:]}
-    for predicate, args in _initial_facts(task):
-        fact = (predicate, *(index[a] for a in args))
-        mentioned.update(fact[1:])
-        if fact not in fluent and predicate in asked:
-            static.add(fact)
-    program["static"] = [list(fact) for fact in sorted(static)]
-    program["shown"] = _shown_names(program["names"], mentioned)
-    return program
+    asked = asked_predicates(words)
+    # Assignments (distances, total-cost) are no facts; PddlState drops those whose value is a whole number.
+    facts = [(a.predicate, *(index[x] for x in a.args)) for a in task.init if getattr(a, "predicate", "=") != "="]
+    program["static"] = sorted({fact for fact in facts if fact[0] in asked and fact not in fluent})
+    program["shown"] = _shown_names(program["names"], {i for fact in facts for i in fact[1:]})
+    return {"format": FORMAT, **program}
 
 
-def _pddl_to_sas(domain: str, problem: str) -> tuple[Any, str]:
-    import fast_downward
-
+@contextlib.contextmanager
+def _quiet_translator() -> Iterator[None]:
+    """Fast Downward's translator set as textworld sets it, with nothing of it left behind afterwards."""
     with _TRANSLATOR:
-        argv, stdout = sys.argv, sys.stdout
+        argv, collecting = sys.argv, gc.isenabled()
         try:
-            return fast_downward.pddl2sas(domain, problem)
-        except (
-            SystemExit,
-            AssertionError,
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            sys.argv = ["translate.py", "domain", "task"]
+            from fast_downward.translate import options
+        except ImportError as error:
             raise ActreError(
-                f"the game's PDDL cannot be translated ({type(error).__name__}: {error}): it is no ALFWorld game "
-                "or it is damaged; get it again, or check it with `actre games check`"
+                f"the ALFWorld engine needs fast_downward ({error}): pip install alfworld==0.4.2 textworld==1.7.0"
             ) from error
         finally:
-            sys.argv, sys.stdout = argv, stdout
+            sys.argv = argv
+        options.filter_unimportant_vars = False
+        options.filter_unreachable_facts = False
+        options.use_partial_encoding = False
+        options.add_implied_preconditions = False
+        options.invariant_generation_max_candidates = 0
+        try:
+            gc.disable()  # it makes many small objects and drops none: collecting doubles its time
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+        except (SystemExit, AssertionError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else ""
+            raise ActreError(
+                f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or damaged; "
+                "fetch or generate it again, and check it with `actre games check`"
+            ) from error
+        finally:
+            if collecting:
+                gc.enable()
 
 
-def _initial_facts(task: Any) -> list[tuple[str, tuple[str, ...]]]:
-    # Assignments (distances, total-cost) are dropped, as PddlState drops those whose value is a whole number.
-    atoms = (a for a in task.init if hasattr(a, "predicate") and a.predicate != "=")
-    return [(a.predicate, tuple(a.args)) for a in atoms]
+def _read_pddl(domain: str, problem: str) -> tuple[Program, Any]:
+    from fast_downward.translate import axiom_rules, instantiate, normalize, options
+    from fast_downward.translate.pddl_parser import lisp_parser, parsing_functions
 
-
-def _read_sas(sas: str, types: dict[str, str]) -> Program:
-    """The state machine of a translation without invariants: every variable is one fact, true or false."""
-    lines = iter(sas.split("\n"))
-    names = list(types)
+    parsed = [lisp_parser.parse_nested_list(text.split("\n")) for text in (domain, problem)]
+    task = parsing_functions.parse_task(*parsed)
+    normalize.normalize(task)
+    reachable, atoms, actions, axioms, _ = instantiate.explore(task)
+    if not reachable:
+        raise ActreError("its goal can never be reached: fetch or generate another game")
+    goals = list(getattr(task.goal, "parts", ())) or [task.goal]
+    axioms, layers = axiom_rules.handle_axioms(actions, axioms, goals, options.layer_strategy)
+    names = [o.name for o in task.objects]
     index = {name: i for i, name in enumerate(names)}
-    _skip_to(lines, "end_metric")
-    variables, true_values, layers = [], [], []
-    for _ in range(int(next(lines))):
-        _, _, layer, size, *values, _ = [next(lines) for _ in range(7)]
-        truth = [value.startswith("Atom ") for value in values]
-        if size != "2" or sorted(truth) != [False, True]:
-            raise ActreError(f"the game's translation holds a variable that is no plain fact ({values})")
-        name, args = values[truth.index(True)][len("Atom ") :].removesuffix(")").split("(", 1)
-        variables.append([name, *(index[a] for a in args.split(", ") if a)])
-        true_values.append(truth.index(True))
-        layers.append(int(layer))
-
-    def literal(var: str, value: str) -> int:
-        v = int(var)
-        return v + 1 if int(value) == true_values[v] else -(v + 1)
-
-    for _ in range(int(next(lines))):  # mutex groups
-        _skip_to(lines, "end_mutex_group")
-    next(lines)
-    initial = [v for v in range(len(variables)) if int(next(lines)) == true_values[v]]
-    _skip_to(lines, "begin_goal")
-    goal = [literal(*next(lines).split()) for _ in range(int(next(lines)))]
-    next(lines)
-    operators = [_read_operator(lines, literal) for _ in range(int(next(lines)))]
+    ordered = sorted(atoms)
+    number = {atom: v for v, atom in enumerate(ordered)}
+    variables = [[a.predicate, *(index[x] for x in a.args)] for a in ordered]
+    initial = sorted(number[a] for a in set(task.init) if a in number)
     rules = []
-    for _ in range(int(next(lines))):
-        next(lines)
-        body = [literal(*next(lines).split()) for _ in range(int(next(lines)))]
-        var, _, value = next(lines).split()
-        head = literal(var, value)
-        if head < 0:
-            raise ActreError("the game's translation derives a negated fact: no game of this engine does")
-        rules.append([layers[head - 1], head - 1, body])
-        next(lines)
-    return {
-        "format": FORMAT,
+    for axiom in axioms:
+        if axiom.effect.negated:
+            raise ActreError("it derives the absence of a fact, which no game of this engine does")
+        if (body := _literals(axiom.condition, number)) is not None:
+            rules.append([layers[axiom.effect], number[axiom.effect], body])
+    operators = [op for action in actions if (op := _operator(action, number)) is not None]
+    program = {
         "names": names,
-        "types": [types[name] for name in names],
+        "types": [o.type_name for o in task.objects],
         "variables": variables,
         "initial": initial,
         "rules": rules,
-        "goal": goal,
-        **_group_operators(operators, variables, set(initial), index),
+        "goal": _literals(goals, number),
+        **_group_operators(operators, variables, initial, index),
     }
+    if program["goal"] is None:
+        raise ActreError("its goal contradicts itself: fetch or generate another game")
+    return program, task
 
 
-def _skip_to(lines: Any, mark: str) -> None:
-    while next(lines) != mark:
-        pass
+def _literals(conditions: Any, number: dict[Any, int]) -> list[int] | None:
+    """Conditions as literals, static ones left out; None if they contradict each other."""
+    found: dict[int, bool] = {}
+    for condition in conditions:
+        v = number.get(condition.negate() if condition.negated else condition)
+        if v is not None and found.setdefault(v, not condition.negated) == condition.negated:
+            return None
+    return [v + 1 if on else -(v + 1) for v, on in found.items()]
 
 
-def _read_operator(lines: Any, literal: Any) -> tuple[list[str], list[int], list[Any]]:
-    next(lines)
-    name = next(lines).split()
-    preconditions = [literal(*next(lines).split()) for _ in range(int(next(lines)))]
+def _operator(action: Any, number: dict[Any, int]) -> GroundOperator | None:
+    """A ground action; None if it can never apply or changes nothing."""
+    name = tuple(action.name[1:-1].split())
+    preconditions = _literals(action.precondition, number)
+    if preconditions is None:
+        return None
+    if any(conditions for conditions, _ in (*action.add_effects, *action.del_effects)):
+        return _conditional_operator(name, action, number)
+    given = set(preconditions)
+    added = {number[fact] for _, fact in action.add_effects}
+    deleted = {number[fact] for _, fact in action.del_effects} - added  # what is both is added
+    effects = [v + 1 for v in added if v + 1 not in given] + [-(v + 1) for v in deleted if -(v + 1) not in given]
+    return GroundOperator(name, preconditions, sorted(effects, key=abs)) if effects else None
+
+
+def _conditional_operator(name: tuple[str, ...], action: Any, number: dict[Any, int]) -> GroundOperator | None:
+    from fast_downward.translate.translate import translate_strips_operator
+
+    pairs = {fact: [(v, 0)] for fact, v in number.items()}
+    ranges = [2] * len(number)
+    translated = translate_strips_operator(action, pairs, ranges, pairs, ranges, {})
+    if not translated:
+        return None
+    (operator,) = translated
+
+    def literal(v: int, value: int) -> int:
+        return v + 1 if value == 0 else -(v + 1)
+
+    preconditions = [literal(v, value) for v, value in operator.prevail]
     effects: list[Any] = []
-    for _ in range(int(next(lines))):
-        numbers = next(lines).split()
-        count = int(numbers[0])
-        conditions = [literal(*numbers[k : k + 2]) for k in range(1, 1 + 2 * count, 2)]
-        var, before, after = numbers[1 + 2 * count :]
-        if before != "-1":
-            preconditions.append(literal(var, before))
-        effect = literal(var, after)
-        effects.append([effect, conditions] if conditions else effect)
-    next(lines)  # cost
-    next(lines)  # end_operator
-    return name, preconditions, effects
+    for v, before, after, conditions in operator.pre_post:
+        if before != -1 and literal(v, before) not in preconditions:
+            preconditions.append(literal(v, before))
+        needs = [literal(*condition) for condition in conditions]
+        effects.append([literal(v, after), needs] if needs else literal(v, after))
+    return GroundOperator(name, preconditions, effects)
 
 
 def _group_operators(
-    operators: list[tuple[list[str], list[int], list[Any]]],
-    variables: list[list[Any]],
-    initial: set[int],
-    index: dict[str, int],
+    operators: list[GroundOperator], variables: list[list[Any]], initial: list[int], index: dict[str, int]
 ) -> Program:
-    """Operators by the true precondition whose predicate is rarest at the start: where the agent is, what it holds."""
+    """Operators by the positive precondition whose predicate is rarest at the start: where one is, what one holds."""
     rarity = Counter(variables[v][0] for v in initial)
-    names = sorted({name[0] for name, _, _ in operators})
-    number = {name: i for i, name in enumerate(names)}
+    arities = {op.name[0]: len(op.name) - 1 for op in operators}
+    number = {name: i for i, name in enumerate(arities)}
     groups: dict[str, list[Any]] = {}
     for name, preconditions, effects in operators:
         positive = [p - 1 for p in preconditions if p > 0]
-        pivot = min(positive, key=lambda v: (rarity[variables[v][0]], v), default="")
-        rest = [p for p in preconditions if pivot == "" or p != pivot + 1]
+        pivot = min(positive, key=lambda v: (rarity[variables[v][0]], v), default=None)
+        rest = preconditions if pivot is None else [p for p in preconditions if p != pivot + 1]
         row = [number[name[0]], [index[a] for a in name[1:]], rest, effects]
-        groups.setdefault(str(pivot), []).append(row)
+        groups.setdefault("" if pivot is None else str(pivot), []).append(row)
     packed = {key: json.dumps(rows, separators=(",", ":")) for key, rows in groups.items()}
-    return {"operators": packed, "arities": {n[0]: len(n) - 1 for n, _, _ in operators}}
-
-
-def _read_grammar(
-    text: str, supertypes: list[tuple[str, list[str]]], parameters: dict[str, Any], arities: dict[str, int]
-) -> Program:
-    from tatsu.exceptions import ParseException
-    from textworld.envs.pddl.logic import GameLogic
-    from textworld.envs.pddl.textgen import _parse_and_convert
-    from textworld.logic import Type, TypeHierarchy
-
-    types = TypeHierarchy()
-    for name, parents in supertypes:
-        if all(name != known.name for known in types):
-            types.add(Type(name, parents))
-    try:
-        logic = GameLogic(domain="", grammar=text)
-        actions = []
-        for name in sorted(arities):
-            action = logic.actions[name]
-            template = _nodes(_parse_and_convert(action.template, rule_name="symbols"), types)
-            feedback = _nodes(_parse_and_convert(action.feedback_rule, rule_name="symbols"), types)
-            actions.append([name, parameters[name][: arities[name]], template, feedback])
-        grammar = {
-            symbol: [[_query(rule.condition, types), _nodes(rule.rhs, types)] for rule in rules]
-            for symbol, rules in logic.grammar._rules.items()
-        }
-    except (ParseException, json.JSONDecodeError, KeyError, AttributeError) as error:
-        raise ActreError(
-            f"the game's text grammar cannot be read ({type(error).__name__}: {error}): "
-            "it is no ALFWorld game or it is damaged; get it again, or check it with `actre games check`"
-        ) from error
-    return {"actions": actions, "grammar": grammar}
-
-
-def _nodes(symbols: Any, types: Any) -> list[Any]:
-    from textworld.envs.pddl import textgen
-
-    def node(symbol: Any) -> Any:
-        match symbol:
-            case textgen.TerminalSymbol():
-                return str(symbol)
-            case textgen.NonterminalSymbol():
-                return ["n", str(symbol)]
-            case textgen.EvalSymbol():
-                return ["e", symbol.expression]
-            case textgen.ConditionalSymbol():
-                return ["c", node(symbol.expression), _query(symbol.given, types)]
-            case textgen.ListSymbol():
-                return ["l", node(symbol.symbol)]
-        raise ActreError(f"the game's text grammar holds an unknown symbol ({type(symbol).__name__})")
-
-    return [node(symbol) for symbol in symbols]
-
-
-def _query(expression: str | None, types: Any) -> list[Any] | None:
-    from textworld.logic import Rule
-
-    if not expression:
-        return None
-    query = []
-    for predicate in Rule.parse_conjunctive_query(expression).preconditions:
-        places = [[p.name, p.type] for p in predicate.parameters]
-        wanted = [types.get(t) for t in predicate.signature.types]
-        signatures = [[t.name for t in found] for found in types.multi_subtypes(wanted)]
-        query.append([predicate.name, places, signatures])
-    return query
-
-
-def _asked_predicates(program: Program) -> set[str]:
-    asked: set[str] = set()
-
-    def walk(part: Any) -> None:
-        if not isinstance(part, list):
-            return
-        match part:
-            case ["c", inner, query]:
-                asked.update(p[0].removeprefix("not_") for p in query or [])
-                walk(inner)
-            case _:
-                for inner in part:
-                    walk(inner)
-
-    for rules in program["grammar"].values():
-        for query, nodes in rules:
-            asked.update(p[0].removeprefix("not_") for p in query or [])
-            walk(nodes)
-    for _, _, template, feedback in program["actions"]:
-        walk(template)
-        walk(feedback)
-    return asked
+    return {"operators": packed, "arities": arities}
 
 
 def _shown_names(names: list[str], mentioned: set[int]) -> list[str | None]:
-    """What the player reads for each entity: "Book_bar_..." becomes "book 1", numbered from the last id to the first.
+    """What the player reads for each entity: "book_bar_..." becomes "book 1", numbered from the last id to the first.
 
     The rule is alfworld.agents.utils.misc.Demangler's (0.4.2), applied to the entities of the initial facts; an id
     without "_bar_" keeps a trailing blank there, so it does here.
     """
     ids = sorted(names[i] for i in mentioned)
-    classes = {}
+    kinds: dict[str, str] = {}
     for name in ids:
         head, bar, _ = name.partition("_bar_")
-        classes[name] = (head + ("basin" if "basin" in name else "")) if bar else None
-    left = Counter(c for c in classes.values() if c is not None)
-    shown = {}
+        if bar:
+            kinds[name] = head + ("basin" if "basin" in name else "")
+    left = Counter(kinds.values())
+    shown: dict[str, str] = {}
     for name in ids:
-        if (kind := classes[name]) is None:
-            shown[name] = _plain(name) + " "
-        else:
-            shown[name] = f"{_plain(kind)} {left[kind]}"
+        kind = kinds.get(name)
+        shown[name] = f"{_plain(kind)} {left[kind]}" if kind is not None else f"{_plain(name)} "
+        if kind is not None:
             left[kind] -= 1
     return [shown.get(name) for name in names]
 
