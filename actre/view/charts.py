@@ -1,4 +1,6 @@
-"""Which numbers of a run become which SVG chart. Knows run records and `actre.view.svg`; no page, no plain words."""
+"""Which numbers of a run become which SVG chart. Knows run records and `actre.view.svg`; no page, no
+plain words.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -41,8 +43,7 @@ def entropy_at_start(point: EntropyPoint, width: float) -> Html:
     return row_chart(
         rows,
         width=width,
-        title=f"Action entropy before training: act-first {point.act_first.value:.2f} nats, think-first between "
-        f"{low.value:.2f} and {high.value:.2f} nats",
+        title=f"Action entropy before training, nats: act-first {point.act_first.value:.2f}, think-first {words}",
         x_label="action entropy, nats",
         low=0.0,
         high=max(ends, default=1.0),
@@ -52,7 +53,7 @@ def entropy_at_start(point: EntropyPoint, width: float) -> Html:
     )
 
 
-def entropy_through_training(run: RunRecord, width: float, top: float) -> Html:
+def entropy_through_training(run: RunRecord, width: float, *, top: float) -> Html:
     """Act-first's line with its interval, think-first's bracket as an area, over environment steps."""
     act = [
         Point(
@@ -63,10 +64,7 @@ def entropy_through_training(run: RunRecord, width: float, top: float) -> Html:
         )
         for p in run.entropy
     ]
-    think = [
-        Point(p.env_steps, math.nan, p.think_first_lower.value, p.think_first_upper.value)
-        for p in run.entropy
-    ]
+    think = [Point(p.env_steps, math.nan, p.think_first_lower.value, p.think_first_upper.value) for p in run.entropy]
     return line_chart(
         [Area("think-first", "think", think), Line("act-first", "act", act, dots=True)],
         width=width,
@@ -91,7 +89,9 @@ def entropy_top(runs: Sequence[RunRecord]) -> float:
 
 
 def learning_curves(runs: Sequence[RunRecord], metric: str, label: str, width: float) -> Html:
-    """A metric of every run over environment steps: each iteration faint, the mean of the last five strong."""
+    """A metric of every run over environment steps: each iteration faint, the mean of the last five
+    strong.
+    """
     lines = []
     for index, run in enumerate(runs):
         curve = run.curve(metric)
@@ -173,7 +173,9 @@ def difference_rows(runs: Sequence[RunRecord], order: str, width: float) -> Html
 
 
 def differences(runs: Sequence[RunRecord], group: Group) -> list[tuple[str, str, Interval, str]]:
-    """(label, colour class, difference, its value in words) of each paired comparison on one panel and order."""
+    """(label, colour class, difference, its value in words) of each paired comparison on one panel and
+    order.
+    """
     found = []
     for index, run in enumerate(runs):
         band = difference(pick(run, "before", group), pick(run, "after", group))

@@ -1,6 +1,7 @@
 """Whole trajectories for reading: which ones a report shows, and how an episode reads as HTML.
 
-Knows trajectories and `actre.view.html`; no charts. Which are shown is drawn by the run's seed, never by how they look.
+Knows trajectories and `actre.view.html`; no charts. Which are shown is drawn by the run's seed, never by how
+they look.
 """
 
 import random
@@ -27,11 +28,12 @@ class Shown:
 
 
 def choose(runs: Sequence[RunRecord], seed: int) -> list[Shown]:
-    """One episode won, one lost, and one game that ends differently; each drawn at random from all that qualify.
+    """One episode won, one lost, and one game that ends differently; each drawn at random from all that
+    qualify.
 
-    The first run's evaluation after training is drawn from, think-first on unseen games where there are such. The
-    game that ends differently is compared between the first two runs, or before and after where there is one run.
-    What nothing qualifies for is left out.
+    The first run's evaluation after training is drawn from, think-first on unseen games where there are
+    such. The game that ends differently is compared between the first two runs, or before and after where
+    there is one run. What nothing qualifies for is left out.
     """
     if not runs:
         return []
@@ -41,7 +43,10 @@ def choose(runs: Sequence[RunRecord], seed: int) -> list[Shown]:
     for title, won in (("One episode won", True), ("One episode lost", False)):
         drawn = _draw([t for t in after if t.won == won], seed, title)
         if drawn is not None:
-            why = f"Drawn by the seed from the {sum(t.won == won for t in after)} of {len(after)} episodes that {arm_name(first.arm)} {'won' if won else 'lost'} after training."
+            why = (
+                f"Drawn by the seed from the {sum(t.won == won for t in after)} of {len(after)} episodes "
+                f"that {arm_name(first.arm)} {'won' if won else 'lost'} after training."
+            )
             shown.append(Shown(title, why, ((f"{arm_name(first.arm)}, after training", drawn),)))
     if len(runs) > 1:
         names = [f"{arm_name(run.arm)}, after training" for run in runs[:2]]
@@ -65,9 +70,7 @@ def _preferred(run: RunRecord, trajectories: Sequence[Trajectory]) -> list[Traje
     return [t for t in think if t.game in unseen] or think or list(trajectories)
 
 
-def _same_game(
-    first: Sequence[Trajectory], second: Sequence[Trajectory]
-) -> list[tuple[Trajectory, Trajectory]]:
+def _same_game(first: Sequence[Trajectory], second: Sequence[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
     by_game = {t.game: t for t in second}
     return [(t, by_game[t.game]) for t in first if t.game in by_game]
 
@@ -80,9 +83,7 @@ def exhibit(shown: Shown) -> Html:
     """One exhibit as HTML: heading, why it is here, its episodes (two side by side on wide screens)."""
     css = "episodes two" if len(shown.episodes) == 2 else "episodes"
     blocks = [episode(trajectory, title) for title, trajectory in shown.episodes]
-    return tag(
-        "section", tag("h3", shown.title), tag("p", shown.why, class_="soft"), tag("div", blocks, class_=css)
-    )
+    return tag("section", tag("h3", shown.title), tag("p", shown.why, class_="soft"), tag("div", blocks, class_=css))
 
 
 def episode(trajectory: Trajectory, title: str = "") -> Html:
@@ -99,16 +100,12 @@ def episode(trajectory: Trajectory, title: str = "") -> Html:
     task = trajectory.final.task or (trajectory.steps[0].observation.task if trajectory.steps else "")
     head = tag(
         "header",
-        tag(
-            "p", tag("span", ending, class_=f"chip {ending}"), " ", task or "no task recorded", class_="task"
-        ),
+        tag("p", tag("span", ending, class_=f"chip {ending}"), " ", task or "no task recorded", class_="task"),
         tag("p", " · ".join(fact for fact in facts if fact), class_="soft"),
         tag("p", trajectory.game, class_="soft mono"),
     )
     items = [step(one, number, trajectory.order) for number, one in enumerate(trajectory.steps, 1)]
-    last = tag(
-        "li", tag("span", "end", class_="n"), tag("p", trajectory.final.text, class_="seen"), class_="step"
-    )
+    last = tag("li", tag("span", "end", class_="n"), tag("p", trajectory.final.text, class_="seen"), class_="step")
     return tag("article", head, tag("ol", items, last, class_="steps"), class_="episode")
 
 

@@ -9,17 +9,19 @@ from typing import Any
 
 
 class Html(str):
-    """Markup that is already safe. Only `tag` and `join` make it from text; anything else is escaped on its way in."""
+    """Markup that is already safe. Only `tag` and `join` make it from text; anything else is escaped on
+    its way in.
+    """
 
     __slots__ = ()
 
 
 def text(value: object) -> Html:
-    """One child as safe markup: Html as it is, None as nothing, a list or tuple's members laid end to end, anything
-    else escaped (quotes too).
+    """One child as safe markup: Html as it is, None as nothing, a list or tuple's members laid end to end,
+    anything else escaped (quotes too).
 
-    Characters that HTML forbids (control characters, lone surrogates) become U+FFFD, so that the file is valid and
-    can be written as UTF-8, and a reader sees that something stood there.
+    Characters that HTML forbids (control characters, lone surrogates) become U+FFFD, so that the file is
+    valid and can be written as UTF-8, and a reader sees that something stood there.
     """
     if isinstance(value, Html):
         return value

@@ -1,7 +1,7 @@
 """Reads what a run folder holds into plain records; a piece that is not there is empty, never an error.
 
-Knows the folder's layout, no chart and no page. Loads no torch, so that a folder made on a GPU machine can be looked
-at anywhere.
+Knows the folder's layout, no chart and no page. Loads no torch, so that a folder made on a GPU machine can
+be looked at anywhere.
 """
 
 import json
@@ -107,8 +107,8 @@ def read_run(folder: Path) -> RunRecord:
         entropy = tuple(entropy_point(row, metrics) for row in _lines(folder / "entropy.jsonl"))
     except (KeyError, TypeError, ValueError) as error:
         raise ActreError(
-            f"{folder}: a line of entropy.jsonl lacks a field or has a wrong one ({error}); "
-            "the file was written by another version of actre or by hand"
+            f"{folder}: a line of entropy.jsonl lacks a field or has a wrong one ({error}); the file was "
+            "written by another version of actre or by hand"
         ) from error
     return RunRecord(
         folder=folder,

@@ -1,4 +1,6 @@
-"""Writes a run folder's report: one offline HTML file. Knows where it lies and the command line; the page is `page`'s."""
+"""Writes a run folder's report: one offline HTML file. Knows where it lies and the command line; the page
+is `page`'s.
+"""
 
 import argparse
 import os
@@ -12,8 +14,9 @@ NAME = "report.html"
 def write(folder: str | Path) -> Path:
     """Write FOLDER/report.html from what the folder holds; returns its path.
 
-    The folder is one run, or holds runs in its subfolders (as a quickstart's does). A missing piece is named in the
-    page. Raises ActreError for a folder that is no run, a damaged file, and a folder that cannot be written to.
+    The folder is one run, or holds runs in its subfolders (as a quickstart's does). A missing piece is named
+    in the page. Raises ActreError for a folder that is no run, a damaged file, and a folder that cannot be
+    written to.
     """
     from actre.view.page import page
     from actre.view.records import read_runs
@@ -26,9 +29,7 @@ def write(folder: str | Path) -> Path:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except PermissionError as error:
-        raise ActreError(
-            f"{path} cannot be written ({error.strerror}): copy the folder to one of yours"
-        ) from error
+        raise ActreError(f"{path} cannot be written ({error.strerror}): copy the folder to one of yours") from error
     return path
 
 
@@ -37,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "report",
         help="write a run's report as one offline HTML file",
-        description="Reads a run folder (or a folder of runs, as runs/quickstart) and writes report.html into it.",
+        description="Reads a run folder, or a folder of runs (runs/quickstart), and writes its report.html.",
     )
     parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="e.g. runs/quickstart")
     parser.set_defaults(run=_run)

@@ -32,9 +32,7 @@ def groups(runs: Sequence[RunRecord]) -> list[Group]:
 def pick(run: RunRecord, when: When, group: Group, task_type: str | None = None) -> list[EpisodeResult]:
     """The run's episodes of one evaluation."""
     return [
-        r
-        for r in run.results[when]
-        if (r.panel, r.order) == group and (task_type is None or r.task_type == task_type)
+        r for r in run.results[when] if (r.panel, r.order) == group and (task_type is None or r.task_type == task_type)
     ]
 
 

@@ -1,7 +1,7 @@
 """Static charts as inline SVG: line charts with bands, and row charts with intervals.
 
-Knows numbers, labels and the CSS classes of `actre.view.page`; no records, no files. Each chart is drawn for a given
-width in px, so that a page can hold one for wide and one for narrow screens with text of the same size.
+Knows numbers, labels and the CSS classes of `report.css`; no records, no files. Each chart is drawn for a
+given width in px, so that a page can hold one for wide and one for narrow screens with text of the same size.
 """
 
 import math
@@ -25,7 +25,9 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A line with an optional band. `css` is a colour class; faint: drawn thin, without label (raw values)."""
+    """A line with an optional band. `css` is a colour class; faint: drawn thin, without label (raw
+    values).
+    """
 
     label: str
     css: str
@@ -96,13 +98,12 @@ def line_chart(
     labels = [s for s in drawn if s.label]
     right = 14 + max((len(s.label) for s in labels), default=0) * _CHAR
     left, top, bottom = 40.0, 34.0, 40.0
-    y_ticks = ticks(
-        0.0 if y_from_zero else min(ys, default=0.0), y_top if y_top is not None else max(ys, default=1.0)
-    )
-    x_ticks = ticks(min(xs, default=0.0), max(xs, default=1.0), most=max(2, int((width - left - right) / 80)))
+    y_ticks = ticks(0.0 if y_from_zero else min(ys, default=0.0), y_top if y_top is not None else max(ys, default=1.0))
+    x_low = min(0.0, *xs) if xs else 0.0
+    x_ticks = ticks(x_low, max(xs, default=1.0), most=max(3, int((width - left - right) / 80)))
     if len(x_ticks) > 1 and x_ticks[-1] > max(xs, default=1.0):
         x_ticks = x_ticks[:-1]
-    x_at = _scale(min(xs, default=0.0), max(xs, default=1.0), left, width - right)
+    x_at = _scale(x_low, max(xs, default=1.0), left, width - right)
     y_at = _scale(y_ticks[0], y_ticks[-1], height - bottom, top)
     parts = [
         _y_grid(y_ticks, y_at, left, width - right, percent),
@@ -133,15 +134,15 @@ def row_chart(
 ) -> Html:
     """Rows of dots with whiskers, or bars, on one x axis.
 
-    stacked: each row's label stands above its marks instead of at their left (narrow screens). zero: a strong line
-    at 0.
+    stacked: each row's label stands above its marks instead of at their left (narrow screens). zero: a
+    strong line at 0.
     """
     left = 10.0 if stacked else label_width
     per_row = row_height + (18.0 if stacked else 0.0)
     heights = [24.0 if row.heading else per_row for row in rows]
     bottom = 40.0
     height = sum(heights) + bottom + 6
-    x_ticks = ticks(low, high, most=max(2, int((width - left - right) / 70)))
+    x_ticks = ticks(low, high, most=max(4, int((width - left - right) / 70)))
     # The axis covers the ticks and the given range, so that a mark at the edge is never cut.
     x_at = _scale(min(low, x_ticks[0]), max(high, x_ticks[-1]), left + 4, width - right)
     base = height - bottom
@@ -212,9 +213,7 @@ def _svg(parts: Sequence[Html], width: float, height: float, title: str) -> Html
     )
 
 
-def _y_grid(
-    values: Sequence[float], y_at: Callable[[float], float], left: float, right: float, percent: bool
-) -> Html:
+def _y_grid(values: Sequence[float], y_at: Callable[[float], float], left: float, right: float, percent: bool) -> Html:
     parts = []
     for value in values:
         y = y_at(value)

@@ -1,21 +1,22 @@
-"""What was seen, in plain sentences, whichever way it came out. Numbers in, sentences out; knows no page and no chart."""
+"""What was seen, in plain sentences, whichever way it came out. Numbers in, sentences out; knows no page
+and no chart.
+"""
 
 import math
 from collections.abc import Sequence
 
-from actre.entropy import Interval
+from actre.entropy import MARGIN_NATS, Interval
 from actre.view.names import arm_name
 from actre.view.records import EntropyPoint
 
-MARGIN_NATS = 0.1
-
 CAUTION = (
-    "This is one run with one seed. It shows what happened here, not what the method does: another seed can come out "
-    "the other way. A claim about ActRe needs at least three seeds per arm, compared at equal environment steps."
+    "This is one run with one seed. It shows what happened here, not what the method does: another seed "
+    "can come out the other way. A claim about ActRe needs at least three seeds per arm, compared at "
+    "equal environment steps."
 )
 MODEL_ORGANISM = (
-    "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It is made for "
-    "watching the method at work in minutes; it is no evidence about large language models."
+    "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It "
+    "is made for watching the method at work in minutes; it is no evidence about large language models."
 )
 
 
@@ -57,14 +58,15 @@ def entropy_at_start(point: EntropyPoint) -> list[str]:
     if not math.isfinite(high.value):
         bracket = f"at least {low.value:.2f} nats (too few thoughts to bound it from above)"
     said = [
-        f"On {point.states} fixed states the policy's choice of action holds {nats(point.act_first)} when it acts "
-        f"first, about {math.exp(point.act_first.value):.1f} equally likely actions; when it thinks first, {bracket}."
+        f"On {point.states} fixed states the policy's choice of action holds {nats(point.act_first)} when "
+        f"it acts first, about {math.exp(point.act_first.value):.1f} equally likely actions; when it "
+        f"thinks first, {bracket}."
     ]
     said.append(verdict_words(point))
     if math.isfinite(point.conditional.value):
         said.append(
-            f"Once a thought is written, {nats(point.conditional)} remain. That is a different quantity: set against "
-            "act-first's whole entropy it would show a narrowing by construction."
+            f"Once a thought is written, {nats(point.conditional)} remain. That is a different quantity: "
+            "set against act-first's whole entropy it would show a narrowing by construction."
         )
     return said
 
@@ -73,11 +75,11 @@ def verdict_words(point: EntropyPoint) -> str:
     """The recorded verdict as a sentence."""
     thoughts = f"with {point.thoughts} thoughts a state" if point.thoughts else "with these thoughts"
     return {
-        "narrowed": "Thinking first narrowed the choice: act-first lies above even the upper bound of think-first.",
-        "widened": "Thinking first widened the choice: act-first lies below even the lower bound of think-first.",
+        "narrowed": "Thinking first narrowed the choice: act-first lies above even think-first's upper bound.",
+        "widened": "Thinking first widened the choice: act-first lies below even think-first's lower bound.",
         "equivalent": f"The two orders hold the same choice within {MARGIN_NATS:g} nats.",
-        "inconclusive": f"Which order holds more choice stays open: {thoughts} the bracket and the intervals leave "
-        "both directions possible. That is not the same as no difference.",
+        "inconclusive": f"Which order holds more choice stays open: {thoughts} the bracket and intervals "
+        "leave both directions possible. That is not the same as no difference.",
     }.get(point.verdict, "No verdict was recorded.")
 
 
@@ -94,18 +96,21 @@ def entropy_through_training(arm: str, measured: Sequence[EntropyPoint]) -> str:
     act = f"{first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
     think = f"{middle(first):.2f} to {middle(last):.2f} thinking first (middle of the bracket)"
     if not (math.isfinite(middle(first)) and math.isfinite(middle(last))):
-        think = f"{first.think_first_lower.value:.2f} to {last.think_first_lower.value:.2f} thinking first (lower bound)"
+        think = (
+            f"{first.think_first_lower.value:.2f} to {last.think_first_lower.value:.2f} thinking first (lower bound)"
+        )
     return f"{name}: from {act}, and from {think}."
 
 
 def change(name: str, before: Interval, after: Interval, difference: Interval | None, panel: str) -> str:
     """Success before and after training of one run."""
-    text = (
-        f"{_capital(name)} won {share(before)} of the {panel} games before training and {share(after)} after"
-    )
+    text = f"{_capital(name)} won {share(before)} of the {panel} games before training and {share(after)} after"
     if difference is None:
         return f"{text}."
-    return f"{text}, paired on the same games {points(difference)}: {_direction(difference, 'it got better', 'it got worse', 'no clear change')}."
+    return (
+        f"{text}, paired on the same games {points(difference)}: "
+        f"{_direction(difference, 'it got better', 'it got worse', 'no clear change')}."
+    )
 
 
 def arms_compared(first: str, second: str, difference: Interval, panel: str) -> str:

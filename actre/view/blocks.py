@@ -1,0 +1,58 @@
+"""The report's building blocks: tables, figures, tiles, and what stands in for a missing piece.
+
+Knows HTML and intervals; no records and no charts.
+"""
+
+import math
+from collections.abc import Sequence
+
+from actre.entropy import Interval
+from actre.view.html import Html, tag
+
+
+def tile(name: str, big: str, sub: str) -> Html:
+    return tag("div", tag("dt", name), tag("dd", big, class_="big"), tag("dd", sub, class_="sub"), class_="tile")
+
+
+def missing(sentence: str, why: str) -> Html:
+    return tag("p", f"{sentence} ({capital(why)}.)", class_="soft")
+
+
+def figure(chart: Html, caption: str) -> Html:
+    return tag("figure", chart, tag("figcaption", caption))
+
+
+def cells(band: Interval) -> list[str]:
+    if math.isnan(band.value):
+        return ["not recorded", "–"]
+    value = f"{band.value:.3f}" if math.isfinite(band.value) else "no bound"
+    both = math.isfinite(band.low) and math.isfinite(band.high)
+    return [value, f"{band.low:.3f} to {band.high:.3f}" if both else "–"]
+
+
+def span(band: Interval) -> str:
+    return f"{band.low * 100:.0f}–{band.high * 100:.0f}%"
+
+
+def numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """A figure's numbers, folded."""
+    return folded("The numbers", table(names, rows))
+
+
+def folded(name: str, content: Html) -> Html:
+    return tag("details", tag("summary", name), content)
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]], css: str | None = None) -> Html:
+    """A table; a column whose every cell begins with a digit, a sign or a dash is set flush right."""
+    numeric = [all(row[i][:1] in "0123456789−-+–" for row in rows) for i in range(len(names))]
+    css_of = ["num" if flag and css is None else None for flag in numeric]
+    head = tag("tr", [tag("th", name, scope="col", class_=c) for name, c in zip(names, css_of, strict=True)])
+    body = [tag("tr", [tag("td", cell, class_=c) for cell, c in zip(row, css_of, strict=True)]) for row in rows]
+    table = tag("table", tag("thead", head), tag("tbody", body), class_=css)
+    # tabindex: a region that scrolls must be reachable by keyboard
+    return tag("div", table, class_="scroll", tabindex=0)
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,256 @@
+"""The report's sections, one function each: run records to HTML, a sentence where a piece is missing.
+
+Knows which words, chart and table show a record; the page around them is `page`'s.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from actre.view import charts, words
+from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
+from actre.view.episodes import choose, exhibit
+from actre.view.html import Html, join, tag
+from actre.view.names import arm_name, order_name
+from actre.view.records import EntropyPoint, RunRecord
+from actre.view.success import ORDER, Group, difference, groups, pick, task_types
+from actre.view.success import success as share_won
+
+
+def start_of(runs: Sequence[RunRecord]) -> EntropyPoint | None:
+    """The measurement before training: the first run's that has one."""
+    return next((p for run in runs for p in run.entropy if p.iteration == 0), None)
+
+
+def primary(runs: Sequence[RunRecord]) -> Group | None:
+    """The panel and order of the primary endpoint, unseen games thought first, or the nearest there is."""
+    found = groups(runs)
+    return next((g for g in found if g == ("unseen", ORDER)), found[0] if found else None)
+
+
+# --- entropy ---
+
+
+def entropy_start(runs: Sequence[RunRecord]) -> Html:
+    start = start_of(runs)
+    if start is None:
+        return missing("No action entropy was measured before training.", "entropy.jsonl has no line for iteration 0")
+    said = words.entropy_at_start(start)
+    rows = [
+        ["act-first, exact", *cells(start.act_first)],
+        ["think-first, lower bound", *cells(start.think_first_lower)],
+        ["think-first, upper bound", *cells(start.think_first_upper)],
+        ["after a given thought, E[H(A|T)]", *cells(start.conditional)],
+        ["what the thought decides, I(A;T)", *cells(start.information)],
+    ]
+    caption = (
+        f"Mean over {start.states} probe states, {start.thoughts} thoughts a state; whiskers are 95 % "
+        "intervals over games. The bar is a bracket, not an interval: the true value lies in it in "
+        "expectation, and more thoughts close it. Only the first two rows may be compared."
+    )
+    return join(
+        [
+            [tag("p", sentence) for sentence in said],
+            figure(charts.both(lambda width: charts.entropy_at_start(start, width)), caption),
+            numbers(["quantity, nats", "mean", "95 % interval"], rows),
+        ]
+    )
+
+
+def entropy_course(runs: Sequence[RunRecord]) -> Html:
+    measured = [run for run in runs if run.entropy]
+    if not measured:
+        return missing("Action entropy was not measured during training.", "there is no entropy.jsonl")
+    top = charts.entropy_top(measured)
+    figures: list[Html] = []
+    for run in measured:
+        figures += [
+            tag("h3", capital(arm_name(run.arm))),
+            charts.both(partial(charts.entropy_through_training, run, top=top)),
+        ]
+    caption = (
+        "Act-first is exact (the band: 95 % interval over games); think-first lies between the two edges "
+        "of its band. All measurements use the same probe states, prompt and temperature. A dashed line "
+        "marks a change of order in training."
+    )
+    rows = [
+        [
+            arm_name(run.arm),
+            str(p.iteration),
+            f"{p.env_steps:,}",
+            f"{p.act_first.value:.2f}",
+            f"{p.think_first_lower.value:.2f} – {p.think_first_upper.value:.2f}",
+            p.verdict,
+        ]
+        for run in measured
+        for p in run.entropy
+    ]
+    names = ["run", "iteration", "env. steps", "act-first", "think-first", "verdict"]
+    return join(
+        [
+            [tag("p", words.entropy_through_training(run.arm, run.entropy)) for run in measured],
+            tag("figure", figures, tag("figcaption", caption)),
+            numbers(names, rows),
+        ]
+    )
+
+
+# --- learning and success ---
+
+
+def learning(runs: Sequence[RunRecord]) -> Html:
+    trained = [run for run in runs if run.curve("success")]
+    if not trained:
+        return missing("No training iteration was recorded.", "metrics.jsonl is missing or empty")
+    caption = (
+        "Thin: each iteration (its own games, at training temperature). Strong: mean of the last five "
+        "iterations. These are training games in the order of the stage, so they show learning; what "
+        "counts is the evaluation below."
+    )
+    parts = [
+        tag("h3", "Success"),
+        charts.both(lambda width: charts.learning_curves(trained, "success", "share of episodes won", width)),
+        tag("h3", "Return"),
+        charts.both(lambda width: charts.learning_curves(trained, "return", "mean return, penalties included", width)),
+    ]
+    rows = []
+    for run in trained:
+        last, seconds = run.metrics[-1], sum(value for _, value in run.curve("seconds"))
+        taken = [f"{last.get(key, 0):,}" for key in ("iteration", "env_steps", "generated_tokens")]
+        rows.append([arm_name(run.arm), *taken, f"{seconds:,.0f} s"])
+    names = ["run", "iterations", "env. steps", "generated tokens", "time"]
+    return join([tag("figure", parts, tag("figcaption", caption)), table(names, rows)])
+
+
+def success(runs: Sequence[RunRecord]) -> Html:
+    main = primary(runs)
+    if main is None:
+        return missing("No evaluation was recorded.", "evaluation.jsonl is missing or empty")
+    found = groups(runs)
+    chart = charts.both(lambda width: charts.success_rows(runs, width))
+    caption = (
+        "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
+        "Wilson intervals."
+    )
+    parts = [figure(chart, caption)]
+    if any(charts.differences(runs, g) for g in found if g.order == main.order):
+        gaps = charts.both(lambda width: charts.difference_rows(runs, main.order, width))
+        words_ = (
+            f"Paired on the same games, {order_name(main.order)}; 95 % bootstrap intervals over games. "
+            "Right of zero: more games won."
+        )
+        parts += [tag("h3", "Differences on the same games"), figure(gaps, words_)]
+    types = task_types(runs)
+    if len(types) > 1:
+        by_type = charts.both(lambda width: charts.task_rows(runs, main, width))
+        few = (
+            f"{capital(main.panel)} games, {order_name(main.order)}. Few games a type: the intervals "
+            "are wide, and differences between types are exploratory."
+        )
+        parts += [tag("h3", "By task type"), figure(by_type, few)]
+    return join(
+        [
+            *parts,
+            numbers(
+                ["run", "panel, order", "task type", "games", "before", "after", "difference"],
+                _success_table(runs),
+            ),
+        ]
+    )
+
+
+def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
+    rows = []
+    for run in runs:
+        for group in groups(runs):
+            for task_type in [None, *task_types(runs)]:
+                before, after = (pick(run, when, group, task_type) for when in ("before", "after"))
+                if not (before or after):
+                    continue
+                first, last, gap = share_won(before), share_won(after), difference(before, after)
+                rows.append(
+                    [
+                        arm_name(run.arm),
+                        f"{group.panel}, {order_name(group.order)}",
+                        "all" if task_type is None else task_type.replace("_", " "),
+                        str(max(len(before), len(after))),
+                        words.share(first) if first else "–",
+                        words.share(last) if last else "–",
+                        words.points(gap) if gap else "–",
+                    ]
+                )
+    return rows
+
+
+def replies(runs: Sequence[RunRecord]) -> Html:
+    rows = []
+    for run in runs:
+        for name, key in (("tags well-formed", "parse_rate"), ("action admissible", "admissible_rate")):
+            curve = run.curve(key)
+            if curve:
+                ends = [sum(y for _, y in part) / len(part) for part in (curve[:5], curve[-5:])]
+                rows.append([arm_name(run.arm), name, *(f"{end * 100:.1f}%" for end in ends)])
+    if not rows:
+        return missing("How replies were formed was not recorded.", "metrics.jsonl is missing or empty")
+    note = "Share of training steps; the opening tag is given to the policy, so the order of a reply is forced."
+    config = runs[0].config
+    if config is not None and config.prompt.tags == "free":
+        note = "Share of training steps; no tag is given to the policy, so a wrong order counts as badly formed."
+    return join([tag("p", note), table(["run", "", "first five iterations", "last five"], rows)])
+
+
+# --- episodes, settings ---
+
+
+def episodes(runs: Sequence[RunRecord]) -> Html:
+    config = runs[0].config
+    shown = choose(runs, config.seed if config is not None else 0)
+    if not shown:
+        return missing("No evaluation episode was kept.", "trajectories/eval_after.jsonl.gz is missing or empty")
+    parts = [exhibit(one) for one in shown]
+    if len(shown) < 3:
+        parts.append(
+            tag(
+                "p",
+                "Fewer than three are shown: for the others no episode of this run qualifies.",
+                class_="soft",
+            )
+        )
+    note = (
+        "Drawn by the seed, not picked. Each step in the order in which it was written; every word is the "
+        "model's or the game's."
+    )
+    return join([tag("p", note), *parts])
+
+
+def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
+    parts: list[Html] = [
+        tag("p", "This page is made again by:"),
+        tag("pre", f"actre report {folder}"),
+    ]
+    for run in runs:
+        stages = run.config.stages if run.config else ()
+        plan = ", then ".join(f"{s.iterations} iterations {order_name(s.order)}" for s in stages)
+        parts.append(tag("h3", capital(arm_name(run.arm))))
+        if run.config is not None:
+            parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
+            rows = [[name, value] for name, value in _flat(dataclasses.asdict(run.config))]
+            parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
+        if run.versions:
+            rows = [[name, value] for name, value in run.versions.items()]
+            parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))
+    return join(parts)
+
+
+def _flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            for index, one in enumerate(value):
+                rows += _flat(one, f"{prefix}{key}[{index}].")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows
