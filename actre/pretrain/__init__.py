@@ -1,0 +1,33 @@
+"""Pretraining of tiny policies: the command `actre pretrain-tiny`. Loads nothing heavy before it runs.
+
+rows.py turns an expert's episodes into rows, loop.py trains, start.py measures what came out.
+"""
+
+import argparse
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `actre pretrain-tiny`: make a tiny policy, or check the start of one."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "pretrain-tiny",
+        help="make the tiny policy from an expert's episodes, or measure its start",
+        description="Plays the expert on fresh generated games, trains a small Llama on its episodes in all three "
+        "orders, and measures the start: admissible actions and success in each order.",
+    )
+    parser.add_argument("--kind", choices=["neutral"], default="neutral", help="which policy (default: neutral)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="runs/tiny-neutral", help="folder of the policy (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, help="training tokens (default: the recipe's)")
+    parser.add_argument("--threads", type=int, default=2, help="results are the same for the same number")
+    parser.add_argument("--games", type=int, help="fresh games to play (default: the recipe's)")
+    parser.add_argument("--work", default="runs/pretrain", help="demonstrations, log and checkpoint (%(default)s)")
+    parser.add_argument("--check", metavar="FOLDER", help="only measure the start of the policy in FOLDER")
+    parser.add_argument("--episodes", type=int, default=420, help="episodes of the check, an order (%(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from actre.pretrain.command import run
+
+    return run(args)

@@ -1,0 +1,161 @@
+"""Turns an expert's episodes into training rows: ids as acting would build them, and a weight for each id.
+
+Knows prompts only through `actre.orders.Renderer`, so pretraining and acting cannot disagree; knows no model.
+Neutral: every episode gives one row in each of the three orders, with the same thoughts and actions.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from actre.config import PromptConfig
+from actre.envs.alfworld.demos import Demo, DemoStep
+from actre.orders import Renderer, chat_format
+from actre.types import ORDERS, Observation, Order, Step, read_jsonl, write_jsonl
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Wording = Literal["shared", "instructed"]
+WORDINGS: tuple[Wording, ...] = ("shared", "instructed")
+
+
+class Row(NamedTuple):
+    """One episode as one sequence. weights[t]: how much predicting ids[t] counts; same length as ids."""
+
+    ids: np.ndarray  # (T,) int32
+    weights: np.ndarray  # (T,) float32
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the rows are a mixture of, and what counts in them."""
+
+    instructed: float = 0.2
+    """Share of episodes whose prompt describes the order ("instructed"); the others share one wording."""
+    bare: float = 0.2
+    """Share of episodes whose first steps stand as bare actions, without thoughts, as probe states have them."""
+    observation_weight: float = 0.2
+    """Weight of an observation's tokens; a reply's have 1. Predicting them teaches copying."""
+
+
+def renderers(tokenizer: "PreTrainedTokenizerFast") -> dict[tuple[Wording, Order], Renderer]:
+    """The prompts of both wordings and all three orders, with encoded texts kept."""
+
+    @lru_cache(maxsize=1 << 16)
+    def cached(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+    def encode(text: str) -> list[int]:
+        return list(cached(text))
+
+    chat = chat_format(tokenizer)
+    return {
+        (wording, order): Renderer(encode, chat, PromptConfig(wording=wording), order, tokenizer.eos_token_id)
+        for wording in WORDINGS
+        for order in ORDERS
+    }
+
+
+def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: float = 0.2) -> Row:
+    """One episode in one order. The first `bare` steps are history without thoughts and are not learned.
+
+    Weights: 1 for replies, their end mark and opening tags; `observation_weight` for what the environment answers;
+    0 for the first prompt, for history that is only given, and for replies the engine would not accept.
+    """
+    seen = [Observation(demo.first, demo.task, ())]
+    seen += [Observation(step.observation, demo.task, ()) for step in demo.steps]
+    ids: list[int] = []
+    weights: list[float] = []
+    steps: list[Step] = []
+    learned = 0.0
+    for t in range(bare, len(demo.steps)):
+        if t == bare and bare:
+            prompt = renderer.probe_prompt(seen[: t + 1], [step.action for step in demo.steps[:t]])
+        else:
+            prompt = renderer.prompt(steps, seen[t])
+        new = len(prompt) - len(ids)
+        weights += [0.0] * new if t == bare else [learned] + [observation_weight] * (new - 1)
+        learned = 1.0 if demo.admissible[t] else 0.0
+        weights[-1] = learned  # the opening tag, which a free reply must choose
+        reply = renderer.reply_ids(demo.steps[t].thought, demo.steps[t].action)
+        weights += [learned] * len(reply)
+        ids = [*prompt, *reply]
+        said = demo.steps[t]
+        steps.append(Step(seen[t], prompt, tuple(reply), (), "", said.thought, said.action, (), 0.0))
+    return Row(np.array(ids, np.int32), np.array(weights, np.float32))
+
+
+def rows(
+    demos: Iterable[Demo],
+    prompts: dict[tuple[Wording, Order], Renderer],
+    mix: Mix,
+    seed: int,
+    longest: int,
+) -> list[Row]:
+    """Every episode in each order, with the same wording and the same bare steps in all three.
+
+    Episodes that come out longer than `longest` tokens in any order are left out of all.
+    """
+    rng = random.Random(f"actre rows {seed}")
+    made: list[Row] = []
+    for demo in demos:
+        wording: Wording = "instructed" if rng.random() < mix.instructed else "shared"
+        bare = rng.randrange(1, len(demo.steps)) if rng.random() < mix.bare and len(demo.steps) > 1 else 0
+        three = [
+            row(demo, prompts[wording, order], bare=bare, observation_weight=mix.observation_weight) for order in ORDERS
+        ]
+        if max(len(r.ids) for r in three) <= longest:
+            made += three
+    return made
+
+
+def batches(made: Sequence[Row], max_tokens: int, seed: int) -> Iterator[list[Row]]:
+    """Endless batches of rows of like length, at most `max_tokens` padded tokens each; every pass shuffled anew."""
+    if not made:
+        return
+    for turn in range(10**9):
+        rng = random.Random(f"actre batches {seed} {turn}")
+        order = list(range(len(made)))
+        rng.shuffle(order)
+        found: list[list[Row]] = []
+        for start in range(0, len(order), 1024):
+            # like lengths together, within a part only, so that batches still differ from pass to pass
+            part = sorted(order[start : start + 1024], key=lambda i: len(made[i].ids))
+            batch: list[Row] = []
+            for i in part:
+                if batch and len(made[i].ids) * (len(batch) + 1) > max_tokens:
+                    found.append(batch)
+                    batch = []
+                batch.append(made[i])
+            found.append(batch)
+        rng.shuffle(found)
+        yield from found
+
+
+def pad(batch: Sequence[Row], pad_id: int) -> Row:
+    """A batch as two arrays of shape (B, T), padded on the right with weight 0."""
+    longest = max(len(r.ids) for r in batch)
+    ids = np.full((len(batch), longest), pad_id, np.int32)
+    weights = np.zeros((len(batch), longest), np.float32)
+    for n, r in enumerate(batch):
+        ids[n, : len(r.ids)] = r.ids
+        weights[n, : len(r.ids)] = r.weights
+    return Row(ids, weights)
+
+
+def cached_demos(path: Path, make: Callable[[], Iterable[Demo]]) -> list[Demo]:
+    """The episodes in a file, or those that `make` plays, then kept in it."""
+    if not path.exists():
+        write_jsonl(path, (demo._asdict() for demo in make()))
+    return [_demo(record) for record in read_jsonl(path)]
+
+
+def _demo(record: dict[str, Any]) -> Demo:
+    steps = tuple(DemoStep(*step) for step in record.pop("steps"))
+    return Demo(steps=steps, admissible=tuple(record.pop("admissible")), **record)

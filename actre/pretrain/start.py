@@ -1,0 +1,158 @@
+"""Measures the start of a tiny policy: how it plays fresh games, in each order, before any training in the arms.
+
+A tiny policy is chosen by this alone. Knows the conditions and how to write them down; does not train.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actre.config import RunConfig, derive_seed, preset
+from actre.rollout import make_envs, rollout
+from actre.types import ORDERS, ActreError, Order, Trajectory
+
+ADMISSIBLE_AT_LEAST = 0.90
+SUCCESS_BETWEEN = (0.15, 0.40)
+SPREAD_AT_MOST = 0.08
+GAMES_SEED = "start check"
+FRESH_GROUP = 4
+"""Episodes of one game: the games are then few enough to compile, and how often a group is mixed is seen too."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one order starts, at one temperature. Shares lie in [0, 1]; errors are standard errors over games.
+
+    admissible: share of steps whose action was listed. mixed_groups: share of games that are won in some episodes
+    and not in all: the ones a group-relative advantage learns from.
+    """
+
+    order: Order
+    temperature: float
+    games: int
+    episodes: int
+    steps: int
+    admissible: float
+    admissible_error: float
+    success: float
+    success_error: float
+    mixed_groups: float
+    mean_steps: float
+
+
+def measure(policy: Any, games: list[str], order: Order, temperature: float, config: RunConfig, seed: int) -> Start:
+    """Play each game `FRESH_GROUP` times and summarise."""
+    envs = make_envs(config.env, min(64, len(games) * FRESH_GROUP))
+    played = rollout(
+        policy,
+        envs,
+        games,
+        renderer=policy.renderer(config.prompt, order),
+        sampling=config.sampling,
+        temperature=temperature,
+        max_steps=config.env.max_steps,
+        seed=derive_seed(seed, "start", order, temperature),
+        group_size=FRESH_GROUP,
+    )
+    return summarise(played, order, temperature)
+
+
+def summarise(played: list[Trajectory], order: Order, temperature: float) -> Start:
+    """The figures of episodes that stand group by group. Raises ActreError for none."""
+    if not played:
+        raise ActreError("no episodes to summarise")
+    groups: dict[int, list[Trajectory]] = {}
+    for trajectory in played:
+        groups.setdefault(trajectory.group or 0, []).append(trajectory)
+    success = [float(np.mean([t.won for t in group])) for group in groups.values()]
+    flags = [[_admissible(step.flags) for t in group for step in t.steps] for group in groups.values()]
+    share = [sum(group) / max(1, len(group)) for group in flags]
+    steps = sum(len(group) for group in flags)
+    return Start(
+        order=order,
+        temperature=temperature,
+        games=len(groups),
+        episodes=len(played),
+        steps=steps,
+        admissible=round(sum(map(sum, flags)) / max(1, steps), 4),
+        admissible_error=_error(share),
+        success=round(float(np.mean(success)), 4),
+        success_error=_error(success),
+        mixed_groups=round(float(np.mean([0 < s < 1 for s in success])), 4),
+        mean_steps=round(steps / len(played), 2),
+    )
+
+
+def _admissible(flags: tuple[str, ...]) -> bool:
+    return "inadmissible" not in flags and "no_action" not in flags
+
+
+def _error(values: list[float]) -> float:
+    return round(float(np.std(values, ddof=1)) / sqrt(len(values)), 4) if len(values) > 1 else 0.0
+
+
+def missed(starts: list[Start]) -> list[str]:
+    """The conditions that a start at temperature 1 does not meet, in words; empty if it meets them all."""
+    found: list[str] = []
+    for start in starts:
+        if start.admissible < ADMISSIBLE_AT_LEAST:
+            found.append(f"{start.order}: {start.admissible:.1%} of the actions admissible, below 90 %")
+        if not SUCCESS_BETWEEN[0] <= start.success <= SUCCESS_BETWEEN[1]:
+            found.append(f"{start.order}: success {start.success:.1%}, not within 15-40 %")
+    rates = [start.success for start in starts]
+    if max(rates) - min(rates) > SPREAD_AT_MOST:
+        found.append(f"success differs by {max(rates) - min(rates):.1%} between orders, more than 8 points")
+    return found
+
+
+def fresh_games(n: int, folder: Path, exclude: set[str]) -> list[str]:
+    """`n` generated small games, training floor plans, in no shipped panel and not among `exclude`."""
+    from actre.envs.alfworld.panels import generate, write_panel
+
+    return write_panel(folder / "start-games.jsonl.gz", generate("small", "train", n, GAMES_SEED, exclude=exclude))
+
+
+def check(folder: str | Path, episodes: int, work: Path, exclude: set[str], *, seed: int = 0) -> dict[str, Any]:
+    """Measure the policy in `folder` in each order at temperatures 1.0 and 0.4. Returns what start.json holds."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from actre.policies.hf import HFPolicy
+
+    if not (Path(folder) / "config.json").exists():
+        raise ActreError(f"{folder} holds no policy; make one: actre pretrain-tiny --out {folder}")
+    config = preset("tiny")
+    policy = HFPolicy(AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
+    games = fresh_games(-(-episodes // FRESH_GROUP), work, exclude)
+    starts: dict[float, list[Start]] = {}
+    for temperature in (config.sampling.temperature, config.sampling.eval_temperature):
+        starts[temperature] = [measure(policy, games, order, temperature, config, seed) for order in ORDERS]
+        policy.reset()
+    return {
+        "seed": seed,
+        "starts": [asdict(start) for both in starts.values() for start in both],
+        "missed": missed(starts[config.sampling.temperature]),
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The start as a Markdown table, as the card shows it."""
+    lines = [
+        "| order | temperature | games | episodes | admissible actions | success | groups of mixed outcome | steps |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for s in record["starts"]:
+        lines.append(
+            f"| {s['order']} | {s['temperature']} | {s['games']} | {s['episodes']} "
+            f"| {s['admissible']:.1%} ± {s['admissible_error']:.1%} | {s['success']:.1%} ± {s['success_error']:.1%} "
+            f"| {s['mixed_groups']:.0%} | {s['mean_steps']} |"
+        )
+    return "\n".join(lines)
+
+
+def write_record(folder: str | Path, record: dict[str, Any]) -> None:
+    """Write start.json into the policy's folder."""
+    (Path(folder) / "start.json").write_text(json.dumps(record, indent=1) + "\n")
