@@ -21,6 +21,8 @@ from actre.types import ActreError
 COMMANDS = {
     "doctor": "actre.doctor",
     "games": "actre.envs.alfworld.commands",
+    "models": "actre.policies.commands",
+    "report": "actre.view.report",
 }
 """Command -> the module that offers it, in the order in which `actre --help` shows them."""
 

@@ -116,9 +116,7 @@ def _machine() -> Iterator[Check]:
     )
     memory = _memory_gb()
     if memory is None:
-        yield Check(
-            group, "memory", "other", "unknown on this system", f"the quickstart takes {MIN_MEMORY_GB:.0f} GB"
-        )
+        yield Check(group, "memory", "other", "unknown on this system", f"the quickstart takes {MIN_MEMORY_GB:.0f} GB")
     else:
         enough = memory >= MIN_MEMORY_GB
         yield Check(
@@ -134,9 +132,7 @@ def _machine() -> Iterator[Check]:
         "disk",
         "ok" if free >= MIN_DISK_GB else "missing",
         f"{free:.1f} GB free here",
-        ""
-        if free >= MIN_DISK_GB
-        else f"free at least {MIN_DISK_GB:.0f} GB, or run with --out on another disk",
+        "" if free >= MIN_DISK_GB else f"free at least {MIN_DISK_GB:.0f} GB, or run with --out on another disk",
     )
 
 
@@ -192,14 +188,10 @@ def _gpu() -> Check:
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check(
-            group, name, "other", f"nvidia-smi does not answer: {error}", "look at the driver: nvidia-smi"
-        )
+        return Check(group, name, "other", f"nvidia-smi does not answer: {error}", "look at the driver: nvidia-smi")
     if answer.returncode != 0:
         reason = (answer.stdout + answer.stderr).strip().splitlines()[:1]
-        return Check(
-            group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "look at the driver: nvidia-smi"
-        )
+        return Check(group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "look at the driver: nvidia-smi")
     gpus = "; ".join(_describe_gpu(line) for line in answer.stdout.strip().splitlines())
     if _installed("torch") and "+cpu" in metadata.version("torch"):
         mend = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
@@ -221,9 +213,7 @@ def _describe_gpu(line: str) -> str:
     return f"{name}, {size}, {'bf16' if bf16 else 'no bf16 (float16 is used)'}"
 
 
-def _packages(
-    group: str, names: tuple[str, ...], pins: dict[str, str], *, needed: bool, mend: str
-) -> Iterator[Check]:
+def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, needed: bool, mend: str) -> Iterator[Check]:
     for name in names:
         if not _installed(name):
             hint = f"{mend}  ({_CPU_HINT})" if name == "torch" else mend

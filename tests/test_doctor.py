@@ -65,9 +65,7 @@ def test_missing_data_are_a_fault_with_the_command_that_mends_it(
     assert [check.status for check in doctor._data()] == ["missing"]
 
 
-def test_official_games_are_optional_but_a_wrong_path_is_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_official_games_are_optional_but_a_wrong_path_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     assert by_name(list(doctor._data()))["official games"].status == "absent"
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
@@ -106,9 +104,7 @@ def test_the_gpu_is_described_by_its_own_tool(
     assert (check.status, check.found) == (status, found)
 
 
-def test_a_cpu_build_of_torch_beside_a_gpu_is_pointed_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_cpu_build_of_torch_beside_a_gpu_is_pointed_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_nvidia_smi(tmp_path, "echo 'NVIDIA A100, 81920, 8.0'")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")

@@ -35,6 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "actre.warmstart",
             "actre.pretrain",
             "actre.diagnose",
+            "actre._diagnosis",
             "actre.evaluate",
             "actre.adapters",
             "actre.view",
@@ -142,9 +143,7 @@ def test_imports_run_one_way() -> None:
 
 
 def test_the_walk_sees_what_it_must_forbid() -> None:
-    source = (
-        "from actre.trainer import StagedTrainer\ndef f():\n    from . import html\n    import actre.cli\n"
-    )
+    source = "from actre.trainer import StagedTrainer\ndef f():\n    from . import html\n    import actre.cli\n"
     seen = list(edges_of("actre.view.report", source, False, {"actre.view.html"}))
     assert [edge.imported for edge in seen] == ["actre.trainer", "actre.view.html", "actre.cli"]
     assert [wrong(edge) is None for edge in seen] == [False, True, False]
@@ -158,8 +157,7 @@ def test_a_heavy_library_is_imported_only_where_it_belongs(library: str) -> None
     strangers = [
         f"{edge.importer}:{edge.line}"
         for edge in EDGES
-        if edge.imported.split(".")[0] == library
-        and not any(within(edge.importer, r) for r in HOMES[library])
+        if edge.imported.split(".")[0] == library and not any(within(edge.importer, r) for r in HOMES[library])
     ]
     assert strangers == []
 

@@ -64,8 +64,7 @@ def test_without_a_fitting_python_the_ways_out_are_named(bare: Path) -> None:
     assert "no Python 3.11-3.13" in done.stderr
     assert "PYTHON=" in done.stderr
     assert (
-        "no Python 3.11-3.13 with its venv module was found at /no/such"
-        in make(bare, "test", "PYTHON=/no/such").stderr
+        "no Python 3.11-3.13 with its venv module was found at /no/such" in make(bare, "test", "PYTHON=/no/such").stderr
     )
 
 

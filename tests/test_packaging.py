@@ -39,9 +39,7 @@ def test_every_declared_package_is_a_range_that_holds_its_tested_pin() -> None:
     for name, requirement in declared().items():
         assert name in tested, f"{name} has no pin in constraints.txt"
         assert tested[name] in requirement.specifier, name
-        assert not any(spec.operator == "==" for spec in requirement.specifier), (
-            f"{name} is pinned, not ranged"
-        )
+        assert not any(spec.operator == "==" for spec in requirement.specifier), f"{name} is pinned, not ranged"
 
 
 def test_trl_stays_below_the_minor_that_fails_on_a_cpu() -> None:
@@ -60,9 +58,7 @@ def test_every_library_that_the_package_imports_is_declared() -> None:
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules = [node.module or ""]
-            for module in (
-                {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names) - {"actre"}
-            ):
+            for module in {module.split(".")[0] for module in modules} - set(sys.stdlib_module_names) - {"actre"}:
                 owners = {canonicalize_name(owner) for owner in provided_by.get(module, [module])}
                 if not owners & names:
                     undeclared.add(f"{path.relative_to(ROOT)}: {module}")
