@@ -1,0 +1,280 @@
+"""What a diagnosis holds: its settings, its states, their means with intervals, the verdict; as JSON too.
+
+Pure records and arithmetic: knows no policy. `actre.diagnose` makes them, and offers these names.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from actre.entropy import (
+    Contraction,
+    CountMethod,
+    Decomposition,
+    Interval,
+    bootstrap,
+    contraction,
+    normalised,
+)
+from actre.types import ActreError, read_jsonl
+
+SCHEMA_VERSION = 1
+PSEUDO_THOUGHTS = 0.1
+"""Weight of the uniform distribution in the upper bound, in thoughts: it keeps one unfinished thought among
+finished ones from making the bound infinite, and loosens it by at most log(1 + 0.1 / (K-1)) nats (0.014 at
+K = 8).
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a diagnosis depends on but the weights; two measurements are comparable if these agree.
+
+    wording: "shared" is the comparison proper (one prompt, only the forced opening tag differs); "instructed"
+    describes each order in its own words. force_action_tag: <action> is written for the policy after its
+    thought (and the thought closed for it, if it did not); for models that do not write tags themselves.
+    """
+
+    model: str
+    probes: str
+    states: int
+    thoughts: int
+    seed: int
+    temperature: float
+    max_thought_tokens: int
+    wording: Literal["shared", "instructed"]
+    history: str
+    window: int
+    list_admissible: bool
+    force_action_tag: bool
+    count_method: CountMethod
+    pseudo_thoughts: float = PSEUDO_THOUGHTS
+
+
+@dataclass(frozen=True)
+class StateDiagnosis:
+    """One probe state. Entropies in nats over A+1 outcomes, "other" the last one.
+
+    act_first_p, think_first_p: (A+1,) the exact distribution, and the mean of the K exact ones. lower, upper,
+    conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order.
+    unfinished: thoughts that never closed. token_*: mean -log p a token, another quantity than action
+    entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
+    kl_*: None if infinite.
+    """
+
+    index: int
+    game: str
+    task_type: str
+    source: str
+    position: str
+    step: int
+    actions: tuple[str, ...]
+    act_first_p: tuple[float, ...]
+    think_first_p: tuple[float, ...]
+    act_first: float
+    lower: float
+    upper: float
+    conditional: float
+    information: float
+    equal_n_act_first: float
+    equal_n_think_first: float
+    unfinished: int
+    js: float
+    kl_act_think: float | None
+    kl_think_act: float | None
+    token_thought: float | None
+    token_action_act_first: float | None
+    token_action_think_first: float | None
+    thoughts: tuple[str, ...]
+
+    @property
+    def decomposition(self) -> Decomposition:
+        """Think-first's bracket."""
+        return Decomposition(self.lower, self.upper, self.conditional, self.information, len(self.thoughts))
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All states of a diagnosis, their means with intervals over games, and the verdict.
+
+    summary: name -> mean over the states. act_first, think_first_lower, think_first_upper, conditional,
+    information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
+    token_action_think_first in nats; other_act_first, other_think_first, unfinished, normalised_act_first,
+    normalised_think_first as shares. conditional is NOT comparable with act_first (docs/entropy.md); token_*
+    is another quantity.
+    """
+
+    settings: Settings
+    states: tuple[StateDiagnosis, ...]
+    summary: dict[str, Interval]
+    contraction: Contraction
+
+    @property
+    def verdict(self) -> str:
+        return self.contraction.verdict
+
+    @property
+    def words(self) -> str:
+        """The verdict in plain words."""
+        return self.contraction.words
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, for diagnosis.json."""
+        c = self.contraction
+        return {
+            "schema": SCHEMA_VERSION,
+            "settings": asdict(self.settings),
+            "verdict": c.verdict,
+            "words": c.words,
+            "difference": {
+                "lower": _interval_json(c.lower),
+                "upper": _interval_json(c.upper),
+                "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
+            },
+            "thoughts_needed": c.thoughts_needed,
+            "games_needed": c.games_needed,
+            "summary": {name: _interval_json(value) for name, value in self.summary.items()},
+            "states": [asdict(state) for state in self.states],
+        }
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> "Diagnosis":
+        """The inverse of `to_json`; means and verdict are computed again from the states. Raises
+        ActreError.
+        """
+        if record.get("schema") != SCHEMA_VERSION:
+            raise ActreError(f"diagnosis schema {record.get('schema')!r} is not {SCHEMA_VERSION}: diagnose again")
+        try:
+            settings = Settings(**record["settings"])
+            states = [_state_from_json(state) for state in record["states"]]
+        except (KeyError, TypeError) as error:
+            raise ActreError(f"not a diagnosis ({error!r}): run `actre diagnose` again") from error
+        return summarised(settings, states)
+
+
+def entropy_record(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis as the fields of one line of entropy.jsonl; the trainer adds iteration, stage and order."""
+    return {
+        "states": len(diagnosis.states),
+        "k": diagnosis.settings.thoughts,
+        **{name: _interval_json(value) for name, value in diagnosis.summary.items()},
+        "verdict": diagnosis.verdict,
+        "words": diagnosis.words,
+    }
+
+
+def load_diagnosis(path: str | Path) -> Diagnosis:
+    """Read a diagnosis.json. Raises ActreError for a missing, damaged or foreign file."""
+    path = Path(path)
+    if not path.exists():
+        raise ActreError(f"{path} does not exist; `actre diagnose` writes one")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ActreError(f"{path} is damaged ({error}); run `actre diagnose` again") from error
+    return Diagnosis.from_json(record if isinstance(record, dict) else {})
+
+
+def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
+    """Write a diagnosis.json."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class DiagnosisLog:
+    """The file of finished states: a line of settings, then a line a state, flushed one by one."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        self.settings = settings
+
+    def read(self) -> dict[int, StateDiagnosis]:
+        """The finished states by index; starts the file if there is none. Raises ActreError for other
+        settings.
+        """
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._write({"schema": SCHEMA_VERSION, "settings": asdict(self.settings)})
+            return {}
+        self._drop_torn_line()
+        header, *lines = read_jsonl(self.path)
+        if header != {"schema": SCHEMA_VERSION, "settings": asdict(self.settings)}:
+            theirs, ours = header.get("settings") or {}, asdict(self.settings)
+            differ = [name for name in ours if theirs.get(name) != ours[name]]
+            raise ActreError(
+                f"{self.path} holds a diagnosis with other settings ({', '.join(differ) or 'schema'}): "
+                "give another --out, or remove it"
+            )
+        states = [_state_from_json(line) for line in lines]
+        return {state.index: state for state in states}
+
+    def append(self, state: StateDiagnosis) -> None:
+        """Add a finished state."""
+        self._write(asdict(state))
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def _drop_torn_line(self) -> None:
+        """A line without its end is what an interruption left; the state is measured again."""
+        text = self.path.read_bytes()
+        if text and not text.endswith(b"\n"):
+            self.path.write_bytes(text[: text.rfind(b"\n") + 1])
+
+
+def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:
+    """Means with intervals over games, and the verdict; the same states give the same numbers."""
+    values: dict[str, list[float | None]] = {
+        "act_first": [s.act_first for s in states],
+        "think_first_lower": [s.lower for s in states],
+        "think_first_upper": [s.upper for s in states],
+        "conditional": [s.conditional for s in states],
+        "information": [s.information for s in states],
+        "equal_n_act_first": [s.equal_n_act_first for s in states],
+        "equal_n_think_first": [s.equal_n_think_first for s in states],
+        "normalised_act_first": [normalised(s.act_first_p) for s in states],
+        "normalised_think_first": [normalised(s.think_first_p) for s in states],
+        "other_act_first": [s.act_first_p[-1] for s in states],
+        "other_think_first": [s.think_first_p[-1] for s in states],
+        "unfinished": [s.unfinished / len(s.thoughts) for s in states],
+        "js": [s.js for s in states],
+        "token_thought": [s.token_thought for s in states],
+        "token_action_act_first": [s.token_action_act_first for s in states],
+        "token_action_think_first": [s.token_action_think_first for s in states],
+    }
+    summary = {}
+    for name, column in values.items():
+        known = [(v, s.game) for v, s in zip(column, states, strict=True) if v is not None]
+        # a quantity that exists in one game only (or nowhere) has no interval, and is left out
+        if len({game for _, game in known}) > 1:
+            summary[name] = bootstrap([v for v, _ in known], [game for _, game in known], seed=settings.seed)
+    compared = contraction(
+        [s.act_first for s in states],
+        [s.decomposition for s in states],
+        [s.game for s in states],
+        equal_n=([s.equal_n_act_first for s in states], [s.equal_n_think_first for s in states]),
+        seed=settings.seed,
+    )
+    return Diagnosis(settings, tuple(states), summary, compared)
+
+
+def _state_from_json(record: dict[str, Any]) -> StateDiagnosis:
+    names = {field.name for field in fields(StateDiagnosis)}
+    if set(record) != names:
+        raise ActreError(f"not a diagnosed state: {sorted(set(record) ^ names)} missing or unknown")
+    tuples = ("actions", "act_first_p", "think_first_p", "thoughts")
+    return StateDiagnosis(**{**record, **{name: tuple(record[name]) for name in tuples}})
+
+
+def _interval_json(interval: Interval) -> dict[str, float | None]:
+    return {name: or_none(value) for name, value in interval._asdict().items()}
+
+
+def or_none(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return value if math.isfinite(value) else None

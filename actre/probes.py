@@ -1,0 +1,207 @@
+"""Fixed, seeded sets of states on which models and checkpoints are compared: observations and actions, no
+thoughts.
+
+Knows environments and the expert; knows no policy. A probe is how an episode began; every policy is asked
+what it would do next, whoever played so far. The population is named by what made it: games, sources,
+positions, seed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from actre.config import data_folder, derive_seed
+from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_jsonl
+
+Source = Literal["expert", "random", "policy"]
+Position = Literal["early", "late"]
+
+SHIPPED = {"small/unseen": "small_unseen", "small/seen": "small_seen"}
+"""Panels with a shipped set -> its file's name in data/probes."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A state and how it was reached: n+1 observations, the last one the state's, and the n actions between.
+
+    source: who played; position: whether the state was cut from the first third of that episode or from the
+    rest.
+    """
+
+    game: str
+    task_type: str
+    observations: tuple[Observation, ...]
+    actions: tuple[str, ...]
+    source: Source
+    position: Position
+
+    @property
+    def state(self) -> Observation:
+        """What is seen now."""
+        return self.observations[-1]
+
+
+def make_probes(
+    games: Sequence[str],
+    env: Any,
+    n: int,
+    seed: int,
+    sources: Sequence[Source] = ("expert", "random"),
+    max_steps: int = 20,
+) -> list[Probe]:
+    """n states on distinct games (on as many as there are, if fewer), sources and early and late ones in
+    turn.
+
+    env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv. "expert" plays with its
+    default habits, "random" takes any admissible action but help. The same arguments give the same probes.
+    Raises ActreError for no games, n below 1, or a source that plays no episode here.
+    """
+    if not games or n < 1:
+        raise ActreError(f"{n} probes from {len(games)} games: both must be at least 1")
+    if not sources or not set(sources) <= {"expert", "random"}:
+        raise ActreError(
+            f"sources {tuple(sources)}: make_probes plays expert and random; for a policy's "
+            "episodes use probes_from_trajectories"
+        )
+    order = np.random.default_rng(derive_seed(seed, "probes", "games")).permutation(len(games))
+    probes = []
+    for i in range(n):
+        game = games[order[i % len(games)]]
+        source = sources[i % len(sources)]
+        # each source has early and late states alike
+        position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
+        stream = derive_seed(seed, "probes", game, i)
+        observations, actions, task_type = _episode(env, game, source, stream, max_steps)
+        at = _cut(len(actions), position, np.random.default_rng(stream))
+        seen, done = tuple(observations[: at + 1]), tuple(actions[:at])
+        probes.append(Probe(game, task_type, seen, done, source, position))
+    return probes
+
+
+def probes_from_trajectories(trajectories: Sequence[Trajectory], n: int, seed: int) -> list[Probe]:
+    """n states from a policy's episodes, one an episode, early and late in turn; steps that sent nothing are
+    left out.
+
+    Raises ActreError where fewer than n episodes hold a step.
+    """
+    usable = [t for t in trajectories if any(step.action is not None for step in t.steps)]
+    if len(usable) < n or n < 1:
+        raise ActreError(f"{n} probes from {len(usable)} episodes with an action: play more games first")
+    rng = np.random.default_rng(derive_seed(seed, "probes", "policy"))
+    probes = []
+    for i, index in enumerate(rng.permutation(len(usable))[:n]):
+        trajectory = usable[index]
+        sent = [step for step in trajectory.steps if step.action is not None]
+        position: Position = "early" if i % 2 == 0 else "late"
+        at = _cut(len(sent), position, rng)
+        seen = tuple(step.observation for step in sent[: at + 1])
+        done = tuple(str(step.action) for step in sent[:at])
+        probes.append(Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position))
+    return probes
+
+
+def replay(env: Any, probe: Probe) -> dict[str, Any]:
+    """Bring an environment to a probe's state; returns its info there.
+
+    Raises ActreError where the environment answers otherwise than it did when the probe was made.
+    """
+    text, info = env.reset(options={"game": probe.game})
+    for t, expected in enumerate(probe.observations):
+        if (text, tuple(info["admissible_commands"])) != (expected.text, expected.admissible):
+            raise ActreError(
+                f"{probe.game} is another game than the probe was made on (it differs at step {t}): "
+                "make the probes again (actre probes)"
+            )
+        if t < len(probe.actions):
+            text, _, _, _, info = env.step(probe.actions[t])
+    return info
+
+
+def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
+    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes."""
+    write_jsonl(path, (asdict(probe) for probe in probes))
+
+
+def load_probes(path: str | Path) -> list[Probe]:
+    """Read what `save_probes` wrote. Raises ActreError on a missing or damaged file."""
+    probes = []
+    try:
+        for record in read_jsonl(path):
+            raw = record["observations"]
+            seen = tuple(Observation(o["text"], o["task"], tuple(o["admissible"])) for o in raw)
+            actions = tuple(record["actions"])
+            probes.append(Probe(**{**record, "observations": seen, "actions": actions}))
+    except (KeyError, TypeError) as error:
+        raise ActreError(f"{path} holds no probes ({error!r}); `actre probes` makes them") from error
+    if not all(len(p.observations) == len(p.actions) + 1 for p in probes):
+        raise ActreError(
+            f"{path}: a probe lacks an observation or an action; make the file again (actre probes)"
+        )
+    return probes
+
+
+def shipped_probes(panel: str = "small/unseen") -> list[Probe]:
+    """The shipped set on a panel's games. Raises ActreError where none is shipped."""
+    if panel not in SHIPPED:
+        raise ActreError(f"no probes are shipped for {panel!r}; `actre probes --panel {panel}` makes some")
+    return load_probes(data_folder() / "probes" / f"{SHIPPED[panel]}.jsonl.gz")
+
+
+def first_probes(probes: Sequence[Probe], n: int | None) -> list[Probe]:
+    """The first n probes, all if n is None. Raises ActreError where there are fewer."""
+    if n is not None and n > len(probes):
+        raise ActreError(
+            f"{n} probe states are wanted and {len(probes)} are there: `actre probes` makes more"
+        )
+    return list(probes[:n])
+
+
+def digest(probes: Sequence[Probe]) -> str:
+    """A short name that changes with anything in the probes."""
+    return sha256(repr(tuple(probes)).encode()).hexdigest()[:12]
+
+
+def _cut(steps: int, position: Position, rng: np.random.Generator) -> int:
+    """After how many of an episode's steps to stop: before its last one, for then it may be over."""
+    third = max(1, steps // 3)
+    low, high = (0, third) if position == "early" else (third, steps)
+    return int(rng.integers(low, high)) if high > low else max(0, steps - 1)
+
+
+def _episode(
+    env: Any, game: str, source: Source, seed: int, max_steps: int
+) -> tuple[list[Observation], list[str], str]:
+    """What was seen (one more than done) and done, and the task's type."""
+    rng = np.random.default_rng(derive_seed(seed, "actions"))
+    text, info = env.reset(options={"game": game})
+    task_type = info.get("task_type", "")
+    expert = _expert(text, info["task"], seed) if source == "expert" else None
+    seen = [Observation(text, info["task"], tuple(info["admissible_commands"]))]
+    done: list[str] = []
+    over = False
+    while not over and len(done) < max_steps:
+        action = expert.act(text).action if expert else _any_action(seen[-1], rng)
+        text, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        seen.append(Observation(text, info["task"], tuple(info["admissible_commands"])))
+        done.append(action)
+    return seen, done, task_type
+
+
+def _expert(text: str, task: str, seed: int) -> Any:
+    from actre.envs.alfworld.expert import Expert, Habits
+
+    expert = Expert(Habits(), seed)
+    expert.reset(text, task)
+    return expert
+
+
+def _any_action(state: Observation, rng: np.random.Generator) -> str:
+    actions = [action for action in state.admissible if action != "help"]
+    if not actions:
+        raise ActreError("a state without admissible actions: nothing can be tried in it")
+    return actions[rng.integers(len(actions))]

@@ -1,0 +1,234 @@
+"""A diagnosis finds what is true of policies whose entropies are known in closed form, and can be
+interrupted.
+"""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted_orders import ScriptedOrders, probes
+
+from actre import entropy as e
+from actre.config import PromptConfig, RunConfig, SamplingConfig
+from actre.diagnose import (
+    PSEUDO_THOUGHTS,
+    Diagnosis,
+    diagnose,
+    entropy_record,
+    load_diagnosis,
+    save_diagnosis,
+)
+from actre.types import ActreError
+
+ACTIONS = ("left", "right", "up", "down")
+CONFIG = RunConfig()
+DECISIVE = {
+    f"go {a}": tuple(0.94 if a == b else 0.02 for b in ACTIONS) for a in ACTIONS
+}  # each thought settles the action; together they settle nothing
+
+
+def neutral() -> ScriptedOrders:
+    """The same marginal in both orders; after a thought hardly anything is open."""
+    return ScriptedOrders(ACTIONS, (0.25,) * 4, {t: 0.25 for t in DECISIVE}, DECISIVE)
+
+
+def narrow() -> ScriptedOrders:
+    """Act-first tries everything; think-first has one habit."""
+    thoughts = {"go left": 0.97, "go up": 0.03}
+    return ScriptedOrders(ACTIONS, (0.25,) * 4, thoughts, DECISIVE)
+
+
+def test_act_first_is_exact_and_keeps_what_lies_outside_the_list() -> None:
+    policy = ScriptedOrders(ACTIONS, (0.4, 0.3, 0.1, 0.0), {"hm": 1.0}, {"hm": (0.2, 0.2, 0.2, 0.2)})
+    found = diagnose(policy, probes(ACTIONS), CONFIG, thoughts=4, seed=0)
+    state = found.states[0]
+    assert state.act_first_p == pytest.approx((0.4, 0.3, 0.1, 0.0, 0.2))
+    assert state.think_first_p == pytest.approx((0.2,) * 5)
+    assert state.act_first == pytest.approx(e.entropy([0.4, 0.3, 0.1, 0.2]))
+    assert (state.lower, state.conditional) == pytest.approx((math.log(5), math.log(5)))
+    assert state.information == pytest.approx(0, abs=1e-12)
+    assert found.summary["other_act_first"].value == pytest.approx(0.2)
+    assert state.js == pytest.approx(e.js(state.act_first_p, state.think_first_p))
+    assert state.kl_think_act is None  # "down" is impossible act-first
+    assert state.kl_act_think == pytest.approx(e.kl(state.act_first_p, state.think_first_p))
+
+
+def test_the_bracket_and_the_decomposition_find_the_known_truth() -> None:
+    policy = neutral()
+    found = diagnose(policy, probes(ACTIONS, games=30), CONFIG, thoughts=16, seed=0)
+    truth, conditional = e.entropy(policy.marginal), e.entropy((0.94, 0.02, 0.02, 0.02))
+    s = found.summary
+    assert s["think_first_lower"].value < truth < s["think_first_upper"].value
+    assert s["conditional"].value == pytest.approx(conditional, abs=1e-9)
+    for state in found.states:
+        assert state.lower == pytest.approx(state.conditional + state.information, abs=1e-12)
+    assert s["act_first"] == pytest.approx((math.log(4),) * 3)
+
+
+def test_a_neutral_policy_with_decisive_thoughts_is_not_called_narrowed_though_the_naive_look_says_so() -> None:
+    found = diagnose(neutral(), probes(ACTIONS, games=24), CONFIG, thoughts=8, seed=0)
+    assert found.summary["act_first"].value - found.summary["conditional"].value > 1  # the trap
+    assert found.verdict in ("inconclusive", "equivalent")
+    more = diagnose(neutral(), probes(ACTIONS, games=24), CONFIG, thoughts=128, seed=0)
+    assert more.verdict == "equivalent"
+
+
+def test_a_policy_of_one_habit_is_narrowed_and_its_mirror_widened() -> None:
+    assert diagnose(narrow(), probes(ACTIONS), CONFIG, thoughts=16, seed=0).verdict == "narrowed"
+    mirror = ScriptedOrders(ACTIONS, (0.97, 0.01, 0.01, 0.01), {t: 0.25 for t in DECISIVE}, DECISIVE)
+    found = diagnose(mirror, probes(ACTIONS), CONFIG, thoughts=16, seed=0)
+    assert found.verdict == "widened"
+    assert "widens" in found.words
+
+
+def test_equal_n_draws_as_many_actions_in_each_order() -> None:
+    found = diagnose(neutral(), probes(ACTIONS, games=60), CONFIG, thoughts=8, seed=0)
+    act, think = found.summary["equal_n_act_first"], found.summary["equal_n_think_first"]
+    # the same true marginal but for 0.02s, the same count, the same estimator: the same bias
+    assert act.value == pytest.approx(think.value, abs=0.12)
+    plugin = diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0, count_method="plugin")
+    assert plugin.summary["equal_n_act_first"].high <= math.log(2) + 1e-12
+
+
+def test_both_orders_see_one_prompt_without_thoughts_but_for_the_opening_tag() -> None:
+    policy = neutral()
+    diagnose(policy, probes(ACTIONS), replace(CONFIG, prompt=PromptConfig(tags="free")), thoughts=2, seed=0)
+    assert len({p.rpartition("<")[0] for p in policy.prompts}) == 1
+    assert {p.rpartition("<")[2] for p in policy.prompts} == {"think>", "action>"}
+    assert all("<action>north</action>" in p for p in policy.prompts)
+    assert all(f"go {a}" not in p for p in policy.prompts for a in ACTIONS)
+    instructed = neutral()
+    found = diagnose(instructed, probes(ACTIONS), CONFIG, thoughts=2, seed=0, wording="instructed")
+    assert found.settings.wording == "instructed"
+    assert len({p.rpartition("<")[0] for p in instructed.prompts}) == 2
+
+
+def test_one_temperature_serves_sampling_and_scoring() -> None:
+    policy = neutral()
+    config = replace(CONFIG, sampling=SamplingConfig(temperature=0.7))
+    found = diagnose(policy, probes(ACTIONS), config, thoughts=2, seed=0)
+    assert policy.temperatures == {0.7}
+    assert found.settings.temperature == 0.7
+
+
+def test_a_thought_that_never_closes_counts_as_other_and_is_not_dropped() -> None:
+    policy = ScriptedOrders(
+        ACTIONS, (0.25,) * 4, {"go left": 0.5, "...": 0.25, "end": 0.25}, {"go left": (1.0, 0, 0, 0)}
+    )
+    found = diagnose(policy, probes(ACTIONS, games=40), CONFIG, thoughts=16, seed=0)
+    for state in found.states:
+        assert state.think_first_p[-1] == pytest.approx(state.unfinished / 16)
+        assert math.isfinite(state.upper)
+    assert found.summary["unfinished"].value == pytest.approx(0.5, abs=0.06)
+    assert found.summary["other_think_first"].value == pytest.approx(found.summary["unfinished"].value)
+
+
+def test_forcing_the_action_tag_lets_a_policy_without_tags_be_measured() -> None:
+    after = {**DECISIVE, "...": (0.7, 0.1, 0.1, 0.1), "end": (0.1, 0.7, 0.1, 0.1)}
+    policy = ScriptedOrders(ACTIONS, (0.25,) * 4, {"go left": 0.4, "...": 0.3, "end": 0.3}, after, tagless=True)
+    plain = diagnose(policy, probes(ACTIONS), CONFIG, thoughts=32, seed=0)
+    assert plain.summary["other_think_first"].value == 1.0
+    assert plain.summary["think_first_lower"].value == 0.0
+    forced = diagnose(policy, probes(ACTIONS, games=20), CONFIG, thoughts=32, seed=0, force_action_tag=True)
+    assert forced.summary["other_think_first"].value == pytest.approx(0.0, abs=1e-9)
+    assert forced.summary["unfinished"].value == pytest.approx(0.6, abs=0.1)
+    truth = e.entropy(policy.marginal[:-1])
+    assert forced.summary["think_first_lower"].low < truth < forced.summary["think_first_upper"].high
+
+
+def test_token_entropies_are_means_a_token_of_something_else() -> None:
+    found = diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=4, seed=0)
+    state = found.states[0]
+    thought_tokens = np.mean([len(t) + len("</think>") for t in state.thoughts])
+    assert state.token_thought == pytest.approx(math.log(4) / thought_tokens)
+    action_tokens = np.mean([len(a) + len("</action>") for a in ACTIONS])
+    assert state.token_action_act_first == pytest.approx(math.log(4) / action_tokens)
+    assert state.token_action_think_first is not None
+    unclosed = ScriptedOrders(ACTIONS, (0.25,) * 4, {"...": 1.0}, {})
+    assert diagnose(unclosed, probes(ACTIONS), CONFIG, thoughts=2, seed=0).states[0].token_action_think_first is None
+
+
+def test_an_action_listed_twice_is_one_outcome() -> None:
+    twice = [
+        replace(p, observations=(*p.observations[:-1], replace(p.state, admissible=ACTIONS + ACTIONS[:1])))
+        for p in probes(ACTIONS)
+    ]
+    assert diagnose(neutral(), twice, CONFIG, thoughts=2, seed=0).states[0].actions == ACTIONS
+
+
+# --- seeds, files, interruption ---
+
+
+def test_the_same_seed_gives_the_same_diagnosis_and_another_seed_other_thoughts() -> None:
+    one, two, other = (diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=4, seed=s) for s in (0, 0, 1))
+    assert one == two
+    assert [s.thoughts for s in one.states] != [s.thoughts for s in other.states]
+
+
+def test_an_interrupted_diagnosis_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    states = probes(ACTIONS, games=10, each=2)
+    whole = diagnose(neutral(), states, CONFIG, thoughts=16, seed=0, out=tmp_path / "whole.jsonl")
+    policy = neutral()
+    policy.fail_after = 2
+    out = tmp_path / "part.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(policy, states, CONFIG, thoughts=16, seed=0, out=out)
+    lines = out.read_text().splitlines()
+    assert len(lines) == 1 + 8  # settings, and two batches of four states
+    out.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])  # a torn last line
+    told: list[int] = []
+    again = neutral()
+    assert diagnose(again, states, CONFIG, thoughts=16, seed=0, out=out, progress=told.append) == whole
+    assert again.calls == 4  # the torn batch and the three missing ones
+    assert told[0] == 7
+    assert sum(told) == len(states)
+    assert sorted(out.read_text().splitlines()) == sorted((tmp_path / "whole.jsonl").read_text().splitlines())
+
+
+def test_a_file_of_other_settings_or_weights_is_not_continued(tmp_path: Path) -> None:
+    out = tmp_path / "d.jsonl"
+    diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
+    with pytest.raises(ActreError, match=r"other settings \(thoughts\)"):
+        diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=5, seed=0, out=out)
+    with pytest.raises(ActreError, match=r"other settings \(probes, states\)"):
+        diagnose(neutral(), probes(ACTIONS, games=13), CONFIG, thoughts=4, seed=0, out=out)
+    changed = neutral()
+    changed.act_first = (0.4, 0.2, 0.2, 0.2)
+    with pytest.raises(ActreError, match="another policy"):
+        diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
+
+
+def test_a_diagnosis_comes_back_from_json_without_losing_anything(tmp_path: Path) -> None:
+    found = diagnose(narrow(), probes(ACTIONS), CONFIG, thoughts=8, seed=3)
+    save_diagnosis(tmp_path / "d" / "diagnosis.json", found)
+    assert load_diagnosis(tmp_path / "d" / "diagnosis.json") == found
+    record = json.loads((tmp_path / "d" / "diagnosis.json").read_text())
+    assert record["verdict"] == found.verdict
+    assert record["settings"]["pseudo_thoughts"] == PSEUDO_THOUGHTS
+    for broken in ({}, {**record, "schema": 99}, {**record, "settings": {}}, {**record, "states": [{}]}):
+        with pytest.raises(ActreError, match="diagnose"):
+            Diagnosis.from_json(broken)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ActreError, match="damaged"):
+        load_diagnosis(tmp_path / "bad.json")
+    with pytest.raises(ActreError, match="does not exist"):
+        load_diagnosis(tmp_path / "none.json")
+
+
+def test_an_entropy_line_is_plain_json_with_the_agreed_fields() -> None:
+    line = entropy_record(diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=4, seed=0))
+    assert json.loads(json.dumps(line, allow_nan=False)) == line
+    assert (line["states"], line["k"]) == (12, 4)
+    for name in ("act_first", "think_first_lower", "think_first_upper", "conditional", "information"):
+        assert set(line[name]) == {"value", "low", "high"}
+    assert line["verdict"] in ("narrowed", "widened", "equivalent", "inconclusive")
+
+
+def test_too_little_to_measure_is_refused_at_once() -> None:
+    with pytest.raises(ActreError, match="at least 2"):
+        diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=1, seed=0)
+    with pytest.raises(ActreError, match="2 games"):
+        diagnose(neutral(), probes(ACTIONS, games=1, each=5), CONFIG, thoughts=4, seed=0)
