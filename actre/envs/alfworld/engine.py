@@ -28,7 +28,8 @@ class CompiledGame:
         self._machine = Machine(program)
         self._writer = Writer(program)
         self._actions = program["actions"]
-        self._steady = [self._writer.steady(template) for _, _, template, _ in self._actions]
+        # Per action: which arguments its command text depends on; None if that text may change with the state.
+        self._needs = [self._writer.needs(action) for action in range(len(self._actions))]
         self._texts: dict[tuple[int, ...], str] = {}
         self.initial: State = self._machine.initial
         self.intro: str = self._writer.write([["n", "intro"]], self.initial)
@@ -41,9 +42,16 @@ class CompiledGame:
         return dict(sorted(found.items()))
 
     def _command(self, op: Operator, state: State) -> str:
-        text = self._writer.write(self._actions[op.action][2], state, op.action, op.args)
-        if self._steady[op.action]:
-            self._texts[op.key] = text
+        template = self._actions[op.action][2]
+        needs = self._needs[op.action]
+        if needs is None:
+            return self._writer.write(template, state, op.action, op.args)
+        # Negative, so that it is no operator's key: "go to shelf 1" is one text wherever one stands.
+        key = (-op.action - 1, *[op.args[k] for k in needs])
+        text = self._texts.get(key)
+        if text is None:
+            text = self._texts[key] = self._writer.write(template, state, op.action, op.args)
+        self._texts[op.key] = text
         return text
 
     def apply(self, state: State, op: Operator) -> tuple[State, str]:

@@ -32,40 +32,21 @@ class State(NamedTuple):
 class Operator:
     """One ground action: `positive` facts must hold and `negative` must not, for it to apply."""
 
-    __slots__ = (
-        "action",
-        "args",
-        "conditional",
-        "denies",
-        "key",
-        "negative",
-        "off",
-        "on",
-        "positive",
-        "tells",
-    )
+    __slots__ = ("action", "args", "effects", "key", "negative", "positive")
 
-    def __init__(self, action: int, args: list[int], preconditions: list[int], effects: list[Any]) -> None:
+    def __init__(self, action: int, args: list[int], positive: list[int], negative: list[int], effects: list[Any]):
         self.action = action
-        self.args = tuple(args)
+        self.args = args
         self.key = (action, *args)
-        self.positive = tuple(p - 1 for p in preconditions if p > 0)
-        self.negative = tuple(-p - 1 for p in preconditions if p < 0)
-        literals = [e if isinstance(e, int) else e[0] for e in effects]
-        self.tells, self.denies = _last(literals)
-        self.on, self.off = _last([e for e in effects if isinstance(e, int)])
-        # Kept in order with the unconditional ones, since a later effect on the same fact wins.
-        self.conditional = None if len(self.on) + len(self.off) == len(literals) else _split(effects)
+        self.positive = positive
+        self.negative = negative
+        self.effects = effects
 
 
 def _last(literals: list[int]) -> tuple[frozenset[int], frozenset[int]]:
+    """What a sequence of literals makes true and what false: the last word on each fact counts."""
     final = {abs(x) - 1: x > 0 for x in literals}
     return frozenset(v for v, on in final.items() if on), frozenset(v for v, on in final.items() if not on)
-
-
-def _split(effects: list[Any]) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
-    pairs = [(e, []) if isinstance(e, int) else (e[0], e[1]) for e in effects]
-    return [(x, tuple(c - 1 for c in cs if c > 0), tuple(-c - 1 for c in cs if c < 0)) for x, cs in pairs]
 
 
 class Machine:
@@ -99,13 +80,17 @@ class Machine:
     def apply(self, state: State, op: Operator) -> State:
         """The state after an operator that applies."""
         true = state.true
-        if op.conditional is None:
-            after = (true - op.off) | op.on
-        else:
-            fired = [x for x, on, off in op.conditional if true.issuperset(on) and true.isdisjoint(off)]
-            on, off = _last(fired)
-            after = (true - off) | on
-        return State(self._derive(after), (state.told - op.denies) | op.tells, (state.denied - op.tells) | op.denies)
+        fired, announced = [], []
+        for effect in op.effects:
+            literal, conditions = (effect, ()) if isinstance(effect, int) else effect
+            announced.append(literal)
+            if all((abs(c) - 1 in true) is (c > 0) for c in conditions):
+                fired.append(literal)
+        on, off = _last(fired)
+        tells, denies = _last(announced)
+        return State(
+            self._derive((true - off) | on), (state.told - denies) | tells, (state.denied - tells) | denies
+        )
 
     def won(self, state: State) -> bool:
         """Whether the goal holds."""

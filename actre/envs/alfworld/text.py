@@ -9,7 +9,7 @@ entity, strings, `+`, `or` and `and`; anything else is refused, so that a foreig
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actre.envs.alfworld.machine import State
@@ -42,81 +42,100 @@ class Entity(NamedTuple):
         return str(self.name)
 
 
+Row = tuple[int | None, tuple[int, ...]]  # fact number (None: it always holds) and arguments
+
+
 class _Relation:
     """The facts of one predicate that can ever hold, in the order in which the stock engine finds them."""
 
-    def __init__(self, rows: list[tuple[int | None, tuple[int, ...]]], negated: bool) -> None:
-        self.rows = rows  # (fact number, or None if it always holds; arguments)
+    def __init__(self, rows: list[Row], negated: bool) -> None:
+        self._rows = rows
         self.negated = negated
-        self._indexes: dict[tuple[int, ...], dict[tuple[Thing, ...], list[Any]]] = {}
+        self._indexes: dict[tuple[int, ...], dict[tuple[Thing, ...], list[Row]]] = {}
 
-    def matching(self, bound: tuple[int, ...], key: tuple[Thing, ...]) -> list[tuple[int | None, tuple[int, ...]]]:
+    def matching(self, bound: tuple[int, ...], key: tuple[Thing, ...]) -> list[Row]:
         """The rows whose arguments at the positions `bound` are `key`."""
         if not bound:
-            return self.rows
-        if bound not in self._indexes:
-            index: dict[tuple[Thing, ...], list[Any]] = {}
-            for row in self.rows:
+            return self._rows
+        index = self._indexes.get(bound)
+        if index is None:
+            index = self._indexes[bound] = {}
+            for row in self._rows:
                 index.setdefault(tuple(row[1][k] for k in bound), []).append(row)
-            self._indexes[bound] = index
-        return self._indexes[bound].get(key, [])
+        return index.get(key, [])
+
+
+Query = list[tuple[_Relation, list[Place]]]  # predicates in order, with the places they are to fill
+_LIST_SYMBOLS = ("list_empty", "list_separator", "list_last_separator")
 
 
 class Writer:
-    """The text of one game."""
+    """The text of one game. Raises ActreError where the game's grammar cannot be followed."""
 
     def __init__(self, program: Program) -> None:
-        self._program = program
         self._names: list[str] = program["names"]
         self._types: list[str] = program["types"]
-        self.entities = [Entity(*e) for e in zip(program["names"], program["types"], program["shown"], strict=True)]
-        self._facts: dict[str, list[tuple[int | None, tuple[int, ...]]]] = {}
-        for v, (predicate, *args) in enumerate(program["variables"]):
-            self._facts.setdefault(predicate, []).append((v, tuple(args)))
-        for predicate, *args in program["static"]:
-            self._facts.setdefault(predicate, []).append((None, tuple(args)))
-        self._relations: dict[tuple[str, str], _Relation] = {}
+        self._entities = list(map(Entity, program["names"], program["types"], program["shown"]))
+        self._actions: list[Any] = program["actions"]
         self._grammar: dict[str, list[Any]] = program["grammar"]
-        self._steady: dict[str, bool] = {}
-        self._fluent = {v[0] for v in program["variables"]}
+        self._facts: dict[str, list[Row]] = {predicate: [] for predicate in program["asked"]}
+        for v, (predicate, *args) in enumerate(program["variables"]):
+            if predicate in self._facts:
+                self._facts[predicate].append((v, tuple(args)))
+        for predicate, *args in program["static"]:
+            self._facts[predicate].append((None, tuple(args)))
+        self._relations: dict[tuple[str, ...], _Relation] = {}
+        self._queries: dict[int, Query] = {}  # by the identity of the parsed form, which lives in the grammar
 
-    def write(self, nodes: list[Any], state: State, action: int | None = None, args: tuple[int, ...] = ()) -> str:
+    def write(self, nodes: list[Any], state: State, action: int | None = None, args: Sequence[int] = ()) -> str:
         """The text of `nodes` in a state, after (or for) an action with these arguments."""
         context = Context({}, {})
         if action is not None:
-            for (name, type_), i in zip(self._program["actions"][action][1], args, strict=True):
+            for (name, type_), i in zip(self._actions[action][1], args, strict=True):
                 context.names[name] = i
                 context.places[name, type_] = i if self._types[i] == type_ else (i, type_)
         out: list[str] = []
-        self._emit(nodes, context, state, out)
+        try:
+            self._emit(nodes, context, state, out)
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ActreError(
+                f"the game's grammar cannot be followed ({error!r}): the game is foreign or damaged; "
+                "check it with `actre games check`"
+            ) from error
         return "".join(out)
 
-    def steady(self, nodes: list[Any]) -> bool:
-        """Whether the text of `nodes` can never depend on the state: it asks about facts that never change."""
-        for node in nodes:
+    def needs(self, action: int) -> list[int] | None:
+        """The arguments on which the command text of an action depends, None if it depends on the state.
+
+        Facts that never change do not count. A place that a query has yet to fill may not be filled with any
+        argument of the action, so that the text then depends on all of them.
+        """
+        _, parameters, template, _ = self._actions[action]
+        places = {(name, type_): k for k, (name, type_) in enumerate(parameters)}
+        found: set[int] = set()
+        for node in template:
+            inner = node[1] if node[0] == "l" else node
             if isinstance(node, str):
                 continue
-            kind, content = node[0], node[1]
-            if kind == "n" and not self._steady_symbol(content):
-                return False
-            if kind == "l" and not (self.steady([content]) and self._steady_lists()):
-                return False
-            if kind == "c" and not (self.steady([content]) and self._static_query(node[2])):
-                return False
-        return True
+            if inner[0] != "c" or inner[1][0] != "e":
+                return None
+            if node[0] == "l" and not all(self._plain(symbol) for symbol in _LIST_SYMBOLS):
+                return None
+            tree = ast.walk(ast.parse(inner[1][1].strip()))
+            found.update(
+                k for part in tree if isinstance(part, ast.Name) for (name, _), k in places.items() if name == part.id
+            )
+            for relation, wanted in self._query(inner[2]) if inner[2] else []:
+                if any(number is not None for number, _ in relation.matching((), ())):
+                    return None
+                found.update(places[p] for p in wanted if p in places)
+                if not places.keys() >= set(wanted):
+                    found.update(places.values())
+        return sorted(found)
 
-    def _steady_lists(self) -> bool:
-        return all(self._steady_symbol(s) for s in ("list_empty", "list_separator", "list_last_separator"))
-
-    def _steady_symbol(self, symbol: str) -> bool:
-        if symbol not in self._steady:
-            self._steady[symbol] = False  # for one that contains itself
-            rules = self._grammar.get(symbol, [])
-            self._steady[symbol] = all(self._static_query(q) and self.steady(nodes) for q, nodes in rules)
-        return self._steady[symbol]
-
-    def _static_query(self, query: list[Any] | None) -> bool:
-        return not any(p[0].removeprefix("not_") in self._fluent for p in query or [])
+    def _plain(self, symbol: str) -> bool:
+        rules = self._grammar.get(symbol)
+        return bool(rules) and rules[0][0] is None and all(isinstance(node, str) for node in rules[0][1])
 
     def _emit(self, nodes: list[Any], context: Context, state: State, out: list[str]) -> None:
         for node in nodes:
@@ -125,7 +144,7 @@ class Writer:
             elif node[0] == "n":
                 self._emit(self._rule(node[1], context, state), context, state, out)
             elif node[0] == "e":
-                out.append(str(_expression(node[1])(self._named, context.names)))
+                out.append(str(_expression(node[1])(self._entities, context.names)))
             elif node[0] == "c":
                 for inner in self._contexts(node, context, state):
                     self._emit([node[1]], inner, state, out)
@@ -146,7 +165,7 @@ class Writer:
         for query, nodes in self._grammar.get(symbol, []):
             if query is None or next(self._assignments(query, context, state), None) is not None:
                 return nodes
-        raise ActreError(f"the game's grammar has no rule for #{symbol}# here: the game file is damaged or foreign")
+        raise ActreError(f"the game's grammar has no rule for #{symbol}# here: the game is damaged or foreign")
 
     def _contexts(self, node: list[Any], context: Context, state: State) -> Iterator[Context]:
         if node[2] is None:
@@ -160,53 +179,58 @@ class Writer:
 
     def _assignments(self, query: list[Any], context: Context, state: State) -> Iterator[dict[Place, Thing]]:
         """Every way to fill the query's places, no two with the same entity."""
-        return self._extend(query, 0, dict(context.places), set(context.places.values()), state)
+        return self._extend(self._query(query), 0, context.places, state)
 
     def _extend(
-        self, query: list[Any], depth: int, places: dict[Place, Thing], used: set[Thing], state: State
+        self, query: Query, depth: int, places: dict[Place, Thing], state: State
     ) -> Iterator[dict[Place, Thing]]:
         if depth == len(query):
-            yield dict(places)
+            yield places
             return
-        predicate, wanted, signatures = query[depth]
-        relation = self._relation(predicate, signatures)
-        slots: list[Place] = [(name, type_) for name, type_ in wanted]
-        bound = tuple(k for k, slot in enumerate(slots) if slot in places)
-        free = [k for k in range(len(slots)) if k not in bound]
+        relation, wanted = query[depth]
+        bound = tuple([k for k, place in enumerate(wanted) if place in places])
+        free = [k for k in range(len(wanted)) if k not in bound]
         holding = state.denied if relation.negated else state.told
-        for number, args in relation.matching(bound, tuple(places[slots[k]] for k in bound)):
+        for number, args in relation.matching(bound, tuple([places[wanted[k]] for k in bound])):
             if number not in holding and (number is not None or relation.negated):
                 continue
-            new: dict[Place, Thing] = {}
+            new = dict(places) if free else places
             for k in free:
-                if slots[k] in new:
-                    if new[slots[k]] != args[k]:
+                if wanted[k] in new:  # twice in one predicate
+                    if new[wanted[k]] != args[k]:
                         break
-                elif args[k] in used or args[k] in new.values():
+                elif args[k] in new.values():
                     break
                 else:
-                    new[slots[k]] = args[k]
+                    new[wanted[k]] = args[k]
             else:
-                yield from self._extend(query, depth + 1, places | new, used | set(new.values()), state)
+                yield from self._extend(query, depth + 1, new, state)
+
+    def _query(self, parsed: list[Any]) -> Query:
+        query = self._queries.get(id(parsed))
+        if query is None:
+            query = [
+                (self._relation(predicate, signatures), [(name, type_) for name, type_ in wanted])
+                for predicate, wanted, signatures in parsed
+            ]
+            self._queries[id(parsed)] = query
+        return query
 
     def _relation(self, predicate: str, signatures: list[list[str]]) -> _Relation:
-        key = (predicate, ",".join(signatures[0]) if signatures else "")
+        key = (predicate, *(signatures[0] if signatures else ()))
         if key not in self._relations:
             order = {tuple(s): k for k, s in enumerate(signatures)}
             rows = []
-            for number, args in self._facts.get(predicate.removeprefix("not_"), []):
-                rank = order.get(tuple(self._types[i] for i in args))
+            for number, args in self._facts[predicate.removeprefix("not_")]:
+                rank = order.get(tuple([self._types[i] for i in args]))
                 if rank is not None:
                     rows.append((rank, [self._names[i] for i in args], number, args))
             rows.sort(key=lambda row: row[:2])
             self._relations[key] = _Relation([row[2:] for row in rows], predicate.startswith("not_"))
         return self._relations[key]
 
-    def _named(self, i: int) -> Entity:
-        return self.entities[i]
 
-
-Evaluate = Callable[[Callable[[int], Entity], dict[str, int]], Any]
+Evaluate = Callable[[list[Entity], dict[str, int]], Any]
 _EXPRESSIONS: dict[str, Evaluate] = {}
 
 
@@ -223,22 +247,22 @@ def _expression(text: str) -> Evaluate:
 def _compile(tree: ast.expr, text: str) -> Evaluate:
     match tree:
         case ast.Name(id=name):
-            return lambda entity, names: entity(names[name])
+            return lambda entities, names: entities[names[name]]
         case ast.Attribute(value=value, attr=attr) if attr in Entity._fields:
             inner = _compile(value, text)
-            return lambda entity, names: getattr(inner(entity, names), attr)
+            return lambda entities, names: getattr(inner(entities, names), attr)
         case ast.Constant(value=str() as constant):
-            return lambda entity, names: constant
+            return lambda entities, names: constant
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             a, b = _compile(left, text), _compile(right, text)
-            return lambda entity, names: a(entity, names) + b(entity, names)
+            return lambda entities, names: a(entities, names) + b(entities, names)
         case ast.BoolOp(op=op, values=values):
             parts, stop = [_compile(v, text) for v in values], isinstance(op, ast.Or)
 
-            def evaluate(entity: Callable[[int], Entity], names: dict[str, int]) -> Any:
+            def evaluate(entities: list[Entity], names: dict[str, int]) -> Any:
                 result = None
                 for part in parts:
-                    result = part(entity, names)
+                    result = part(entities, names)
                     if bool(result) is stop:
                         break
                 return result

@@ -14,11 +14,12 @@ The Program (`i` indexes `names`, `v` indexes `variables`, a literal is v+1 if t
     names, types, shown  [str]   per entity: PDDL id, declared type, displayed name (null: in no initial fact)
     variables   [[predicate, i...]]   one per fluent ground fact
     initial     [v]   those true at the start, but for derived ones
-    static      [[predicate, i...]]   facts that never change, of the predicates that the grammar asks about
+    asked       [predicate]   those that the grammar asks about
+    static      [[predicate, i...]]   facts that never change, of those predicates
     rules       [[layer, v, [literal...]]]   derived facts;  goal: [literal...]
-    operators   {v or "": str}   JSON text of [[action, [i...], [literal...], [effect...]]...], parsed when first
-                needed: the operators that have v as a precondition, besides the literals given ("": those with none).
-                effect: literal, or [literal, [condition literal...]]
+    operators   {v or "": str}   JSON text of [[action, [i...], [v...], [v...], [effect...]]...], parsed when first
+                needed: the operators that have v as a precondition ("": those with none), with what else must be true
+                and what false. effect: literal, or [literal, [condition literal...]]
     actions     [[name, [[placeholder, type]...], template nodes, feedback nodes]]
     grammar     {symbol: [[query or null, nodes]...]}   (nodes, query: see grammar.py)
 """
@@ -37,7 +38,7 @@ from actre.envs.alfworld.grammar import asked_predicates, read_grammar
 from actre.types import ActreError
 
 Program = dict[str, Any]
-FORMAT = 2
+FORMAT = 4
 
 # The translator keeps its settings in a module, which is read from sys.argv on import, and prints as it works.
 _TRANSLATOR = threading.Lock()
@@ -67,6 +68,7 @@ def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
     asked = asked_predicates(words)
     # Assignments (distances, total-cost) are no facts; PddlState drops those whose value is a whole number.
     facts = [(a.predicate, *(index[x] for x in a.args)) for a in task.init if getattr(a, "predicate", "=") != "="]
+    program["asked"] = sorted(asked)
     program["static"] = sorted({fact for fact in facts if fact[0] in asked and fact not in fluent})
     program["shown"] = _shown_names(program["names"], {i for fact in facts for i in fact[1:]})
     return {"format": FORMAT, **program}
@@ -204,8 +206,9 @@ def _group_operators(
     for name, preconditions, effects in operators:
         positive = [p - 1 for p in preconditions if p > 0]
         pivot = min(positive, key=lambda v: (rarity[variables[v][0]], v), default=None)
-        rest = preconditions if pivot is None else [p for p in preconditions if p != pivot + 1]
-        row = [number[name[0]], [index[a] for a in name[1:]], rest, effects]
+        rest = [v for v in positive if v != pivot]
+        negative = [-p - 1 for p in preconditions if p < 0]
+        row = [number[name[0]], [index[a] for a in name[1:]], rest, negative, effects]
         groups.setdefault("" if pivot is None else str(pivot), []).append(row)
     packed = {key: json.dumps(rows, separators=(",", ":")) for key, rows in groups.items()}
     return {"operators": packed, "arities": arities}
