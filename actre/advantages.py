@@ -1,15 +1,17 @@
-"""Advantages: from the returns of a batch of episodes to one number per episode. Pure torch; knows no trainer."""
+"""Advantages: from the returns of a batch of episodes to one number per episode. Pure torch; knows no
+trainer.
+"""
 
 import torch
 from torch import Tensor
 
 
 def grpo(returns: Tensor, groups: Tensor, *, eps: float = 1e-4) -> Tensor:
-    """Group-relative advantages, one per episode: A_i = (R_i - mean_g R) / (std_g R + eps), g the episode's group.
+    """Group-relative advantages, one an episode: A_i = (R_i - mean_g R) / (std_g R + eps), g its group.
 
-    returns: (B,) returns of the episodes. groups: (B,) integers, equal where episodes share a game. Returns (B,)
-    float; every token of an episode takes its episode's advantage. A group whose returns are all equal, or that
-    has one member, gets exactly 0.
+    returns: (B,) returns of the episodes. groups: (B,) integers, equal where episodes share a game. Returns
+    (B,) float; every token of an episode takes its episode's advantage. A group whose returns are all equal,
+    or that has one member, gets exactly 0.
 
     Source: DeepSeekMath (arXiv 2402.03300), section 4.1.2, outcome supervision.
     Differs: `eps` in the denominator and the standard deviation over n-1, both as in TRL's GRPOTrainer.
@@ -24,7 +26,8 @@ def grpo(returns: Tensor, groups: Tensor, *, eps: float = 1e-4) -> Tensor:
     for group in groups.unique():
         members = groups == group
         values = returns[members]
-        # equal values may differ from their rounded mean, which eps would not hide: 0.7 eight times has std 6e-8
+        # equal values may differ from their rounded mean, which eps would not hide: 0.7 eight times has std
+        # 6e-8
         if values.numel() > 1 and not torch.all(values == values[0]):
             advantages[members] = (values - values.mean()) / (values.std(correction=1) + eps)
     return advantages

@@ -1,11 +1,12 @@
-"""Training rows: cuts trajectories into token sequences with a loss mask, and packs rows into token-bounded slices.
+"""Training rows: trajectories as token sequences with a loss mask, packed into token-bounded slices.
 
-Knows no model and no trainer; a tokenizer comes in as a `decode` function, and only where thoughts are masked.
-One row per step; a step whose prompt extends the previous row's ids is merged into that row, with everything but the
-replies masked. So a growing history becomes one row an episode, and a windowed history one row a step, by one code path.
+Knows no model and no trainer; a tokenizer comes in as a `decode` function, and only where thoughts are
+masked. One row per step; a step whose prompt extends the previous row's ids is merged into that row, with
+everything but the replies masked. So a growing history becomes one row an episode, and a windowed history one
+row a step, by one code path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,8 +29,9 @@ Decode = Callable[[Sequence[int]], str]
 class Row:
     """One sequence to train on. All three tuples have length T.
 
-    ids: tokens. mask: True where a token was sampled and carries gradient. logps: the sampler's log-probability
-    (nats, temperature applied) of each sampled token, 0.0 elsewhere. episode: index of its trajectory.
+    ids: tokens. mask: True where a token was sampled and carries gradient. logps: the sampler's log-
+    probability (nats, temperature applied) of each sampled token, 0.0 elsewhere. episode: index of its
+    trajectory.
     """
 
     ids: tuple[int, ...]
@@ -82,7 +84,9 @@ def _trained_tokens(reply_ids: Sequence[int], order: Order, decode: Decode | Non
 
 
 def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
-    """What training maximises: success_reward if won, less the penalties of each badly tagged or inadmissible step."""
+    """What training maximises: success_reward if won, less the penalties of each badly tagged or
+    inadmissible step.
+    """
     badly_tagged = sum(not FORMAT_FLAGS.isdisjoint(step.flags) for step in trajectory.steps)
     inadmissible = sum("inadmissible" in step.flags for step in trajectory.steps)
     won = optim.success_reward * trajectory.won
@@ -92,7 +96,8 @@ def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
 class RowBatch(NamedTuple):
     """Rows side by side, padded on the right only, so that positions count from each row's first token.
 
-    ids (B, T) int64; present (B, T) bool, False on padding; mask (B, T) bool, True where a token carries gradient;
+    ids (B, T) int64; present (B, T) bool, False on padding; mask (B, T) bool, True where a token carries
+    gradient;
     logps (B, T) float32, the sampler's; advantages (B,) float32.
     """
 
@@ -106,8 +111,8 @@ class RowBatch(NamedTuple):
 def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: int = 1) -> RowBatch:
     """Pad rows to a batch; `advantages` (episodes,) is indexed by each row's episode.
 
-    The number of rows is brought to a multiple of `multiple`, and to one at least, by rows of two padding tokens
-    without gradient: TRL splits a batch into equal parts and drops the remainder.
+    The number of rows is brought to a multiple of `multiple`, and to one at least, by rows of two padding
+    tokens without gradient: TRL splits a batch into equal parts and drops the remainder.
     """
     missing = -len(rows) % multiple if rows else multiple
     padded = [*rows, *[Row((pad_id,) * 2, (False,) * 2, (0.0,) * 2, -1)] * missing]
@@ -127,7 +132,7 @@ def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: i
 
 
 def token_slices(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Indices of rows, longest first, cut into slices of at most `most_tokens` padded tokens (one row at least).
+    """Indices of rows, longest first, in slices of at most `most_tokens` padded tokens (or of one row).
 
     >>> token_slices([3, 9, 4, 8], 18)
     [[1, 3], [2, 0]]
@@ -140,3 +145,54 @@ def token_slices(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
         else:
             slices.append([index])
     return slices
+
+
+def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, Tensor]:
+    """TRL's keys for a batch: columns before the first trained token are the prompt (B, P), others (B, C).
+
+    Nothing is padded on the left. tool_mask marks the tokens that carry gradient; total is what the loss is
+    divided
+    by: the trained tokens of all rows, those left out of the batch included.
+    """
+    trained = batch.mask.any(dim=0)
+    first = max(1, int(trained.float().argmax()))
+    present, mask = batch.present.long(), batch.mask.long()
+    inputs = {
+        "prompt_ids": batch.ids[:, :first],
+        "prompt_mask": present[:, :first],
+        "completion_ids": batch.ids[:, first:],
+        "completion_mask": present[:, first:],
+        "tool_mask": mask[:, first:],
+        "old_per_token_logps": batch.logps[:, first:],
+        "advantages": batch.advantages,
+        "num_items_in_batch": torch.tensor(total),
+    }
+    return {key: value.to(device) for key, value in inputs.items()}
+
+
+def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """A batch of `trl_inputs` as (rows, slice) of at most `most_tokens` padded tokens, longest rows first.
+
+    A slice has the same keys. It loses the columns in which all its rows are padded, and its prompt grows up
+    to its own first trained token, so that logits are computed for no more columns than need them.
+    """
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    before = batch["prompt_ids"].shape[1]
+    lengths = present.sum(dim=1).tolist()
+    for rows in token_slices(lengths, most_tokens):
+        trained = batch["tool_mask"][rows].any(dim=0)
+        first = before + int(trained.float().argmax())
+        width = max(first + 1, *(lengths[row] for row in rows))  # a column at least, for TRL scores one
+        piece = {
+            "prompt_ids": ids[rows, :first],
+            "prompt_mask": present[rows, :first],
+            "completion_ids": ids[rows, first:width],
+            "completion_mask": present[rows, first:width],
+            "advantages": batch["advantages"][rows],
+            "num_items_in_batch": batch["num_items_in_batch"],
+        }
+        for key in ("tool_mask", "old_per_token_logps", "ref_per_token_logps"):
+            if key in batch:
+                piece[key] = batch[key][rows, first - before : width - before]
+        yield rows, piece

@@ -43,7 +43,9 @@ class RunLog:
         _append(self.out / "entropy.jsonl", record)
 
     def trajectories(self, plan: Plan, played: Sequence[Trajectory], seed: int) -> None:
-        """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and iteration in `meta`."""
+        """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and
+        iteration in `meta`.
+        """
         place = {"iteration": plan.iteration, "stage": plan.stage, "run_seed": seed}
         marked = [replace(one, meta={**one.meta, **place}) for one in played]
         write_trajectories(self.out / "trajectories" / f"train_{plan.iteration:04d}.jsonl.gz", marked)
@@ -55,10 +57,11 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 
 
 def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str, float]:
-    """What an iteration's episodes say: shares in [0, 1], means an episode (success, return, steps) or a step (rates).
+    """What an iteration's episodes say: means an episode (success, return, steps) and shares of steps.
 
-    token_entropy_nats is the mean of -log p over the sampled tokens: an unbiased estimate of the policy's mean token
-    entropy at the sampling temperature, for free. It is not the action entropy (see actre.entropy).
+    token_entropy_nats is the mean of -log p over the sampled tokens: an unbiased estimate of the policy's
+    mean token entropy at the sampling temperature, for free. It is not the action entropy (see
+    actre.entropy).
     """
     steps = [step for one in played for step in one.steps]
     logps = [logp for step in steps for logp in step.reply_logps]

@@ -1,4 +1,4 @@
-"""What an iteration is to do: its stage, its games, its share of the learning rate. Pure arithmetic on a RunConfig.
+"""What an iteration is to do: its stage, its games, its share of the learning rate. Plain arithmetic.
 
 Iterations count from 1; 0 stands for the time before the first.
 """
@@ -13,7 +13,9 @@ from actre.types import ActreError, Order
 
 
 class Plan(NamedTuple):
-    """One iteration's rollout. stage counts from 0; seed is for sampling; each game is played group_size times."""
+    """One iteration's rollout. stage counts from 0; seed is for sampling; each game is played group_size
+    times.
+    """
 
     iteration: int
     stage: int
@@ -48,8 +50,8 @@ def span_of(stages: Sequence[StageConfig], iteration: int) -> Span:
 def plan(config: RunConfig, games: Sequence[str], iteration: int) -> Plan:
     """What iteration number `iteration` (from 1) plays.
 
-    The games come from endless shuffled passes over the panel, the same for every run with this seed whatever its
-    stages, so that arms meet the same games at the same iteration.
+    The games come from endless shuffled passes over the panel, the same for every run with this seed whatever
+    its stages, so that arms meet the same games at the same iteration.
     """
     if not games:
         raise ActreError("there is no game to train on: `actre games list` shows the panels that are here")
@@ -70,8 +72,8 @@ def _nth_game(seed: int, games: Sequence[str], position: int) -> str:
 def learning_rate_factor(optim: OptimConfig, stages: Sequence[StageConfig], iteration: int) -> float:
     """What the learning rate is multiplied with in an iteration (from 1): warm-up, then the schedule.
 
-    schedule_at_switch "restart" runs warm-up and schedule anew in each stage, "continue" once over the whole run.
-    The last iteration of a linear or cosine schedule still has a rate above 0.
+    schedule_at_switch "restart" runs warm-up and schedule anew in each stage, "continue" once over the whole
+    run. The last iteration of a linear or cosine schedule still has a rate above 0.
 
     >>> stages = (StageConfig("act_first", 2), StageConfig("think_first", 2))
     >>> [learning_rate_factor(OptimConfig(schedule="linear"), stages, i) for i in (1, 2, 3, 4)]

@@ -1,19 +1,21 @@
 """Trains a policy through stages with TRL's GRPOTrainer: rollouts in, optimizer steps and metrics out.
 
-Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are played
-(a `Play` function comes in), nor how a reply is read.
+Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are
+played (a `Play` function comes in), nor how a reply is read.
 
-An iteration is: play `groups` games `group_size` times each, one advantage per episode, `updates_per_batch` optimizer
-steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed over the batch's sampled tokens
-and divided by their number, so a token weighs the same whatever its episode's length or its micro-batch.
-Differs from GRPO (arXiv 2402.03300, eq. 3): token- instead of sequence-normalised, clip-higher (DAPO, 2503.14476),
-no KL unless kl_beta > 0, old log-probabilities taken from the sampler.
+An iteration is: play `groups` games `group_size` times each, one advantage per episode, `updates_per_batch`
+optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed over the
+batch's sampled tokens and divided by their number, so a token weighs the same whatever its episode's length
+or its micro-batch.
+Differs from GRPO (arXiv 2402.03300, eq. 3): token- instead of sequence-normalised, clip-higher (DAPO,
+2503.14476), no KL unless kl_beta > 0, old log-probabilities taken from the sampler.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +31,23 @@ from trl import GRPOConfig, GRPOTrainer
 
 from actre.advantages import groups_without_signal, grpo
 from actre.config import RunConfig, derive_seed
-from actre.rows import Row, RowBatch, collate, episode_return, token_slices, trajectory_rows
+from actre.envs.alfworld.games import list_games
+from actre.policies.hf import HFPolicy
+from actre.policies.models import add_lora, load
+from actre.rollout import make_envs, rollout
+from actre.rows import Row, collate, episode_return, sliced, trajectory_rows, trl_inputs
 from actre.runlog import RunLog, rollout_metrics
 from actre.stages import Plan, learning_rate_factor, plan, span_of
 from actre.types import ActreError, Trajectory
 
 Play = Callable[[Plan], list[Trajectory]]
-"""Plays every game of a plan group_size times, with `Trajectory.group` set, and the weights as they are now."""
+"""Plays every game of a plan group_size times, with `Trajectory.group` set, with the weights of now."""
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
 """(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
+
+_STEPS_PER_GENERATION = 1
+"""Parts into which TRL cuts a batch of episodes: one, for each optimizer step is to see all of them."""
 
 _KL_ROWS = 6
 """Rows on which the distance to the base model is estimated where the loss itself does not need it."""
@@ -64,21 +73,22 @@ class _Counts:
 
 
 class StagedTrainer(GRPOTrainer):
-    """GRPOTrainer whose batches are whole episodes of an environment, and whose order of thought changes by stage.
+    """GRPOTrainer whose batches are whole episodes, and whose order of thought and action changes by stage.
 
     Overrides of TRL 1.14.2, each held by a contract test:
-      _generate_and_score_completions  plays episodes instead of sampling completions; the dataset is a placeholder
-      training_step                    one forward and backward per token-bounded slice; their losses sum to the batch's
-      create_scheduler                 the learning rate of `stages.learning_rate_factor`
-      beta, set after construction     TRL would copy the adapter as the reference; ours is the base, adapter off
+      _generate_and_score_completions  plays episodes; the dataset is a placeholder
+      training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
+      create_scheduler  the learning rate of `stages.learning_rate_factor`
+      beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
+                        base model, adapter off
 
-    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio then
-    also corrects for whatever differs between sampler and training forward (1e-4 nats on a CPU, by test).
-    Rows without advantage carry no gradient and are left out of the forward pass (unless there is a KL term); the
-    loss is still divided by all tokens.
+    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio
+    then also corrects for whatever differs between sampler and training forward (under 1e-4 nats on a CPU, by
+    test). Rows without advantage carry no gradient and are left out of the forward pass (unless there is a KL
+    term); the loss is still divided by all tokens.
 
-    At a stage change: the optimizer's moments are kept or cleared, the schedule goes on or starts anew, the reference
-    stays the base model; all three as `OptimConfig` says.
+    At a stage change: the optimizer's moments are kept or cleared, the schedule goes on or starts anew, the
+    reference stays the base model; all three as `OptimConfig` says.
     """
 
     def __init__(
@@ -94,8 +104,9 @@ class StagedTrainer(GRPOTrainer):
         after_update: Callable[[], None] = lambda: None,
         progress: bool = True,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line; after_update: told whenever the weights have changed."""
+        """measure: (iterations done, stage) -> entropy line; after_update: called when weights change."""
         self.config = config
+        self.policy_model = model
         self.counts = _Counts()
         self._play, self._games, self._measure = play, games, measure
         self.run_log = log
@@ -119,21 +130,19 @@ class StagedTrainer(GRPOTrainer):
     # --- TRL's seam: one iteration's episodes as a batch ---
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Play the iteration's episodes; returns TRL's batch (see `trl_inputs`), one row per `Row` with a signal."""
+        """Play the iteration's episodes; returns TRL's batch (see `trl_inputs`)."""
         if self.counts.iteration == 0 and not self._updates:
             self._measure_now(stage=0)
         self._started = time.perf_counter()
         self._plan = plan(self.config, self._games, self.counts.iteration + 1)
         self.temperature = self._plan.temperature
-        self.model.eval()
+        self.policy_model.eval()
         with torch.no_grad():
             played = self._play(self._plan)
-        self.model.train()
-        rollout_s = time.perf_counter() - self._started
-        batch = self._batch(played)
-        self._line = self._rollout_line(played, rollout_s, batch)
+        self.policy_model.train()
+        self._line = self._rollout_line(played, time.perf_counter() - self._started)
         self.run_log.trajectories(self._plan, played, self.config.seed)
-        return batch
+        return self._batch(played)
 
     def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
         optim = self.config.optim
@@ -146,24 +155,20 @@ class StagedTrainer(GRPOTrainer):
         ]
         trained = [row for row in rows if optim.kl_beta != 0.0 or advantages[row.episode] != 0.0]
         collated = collate(
-            trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=self.args.steps_per_generation
+            trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION
         )
         batch = trl_inputs(collated, sum(sum(row.mask) for row in rows), self.accelerator.device)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
-        self._line = {
-            "kl_nats": self._kl_to_base(rows),
-            "groups_without_signal": groups_without_signal(returns, groups),
-        }
+        self._line["kl_nats"] = self._kl_to_base(rows)
+        self._line["groups_without_signal"] = groups_without_signal(returns, groups)
         return batch
 
     def advantages(self, returns: Tensor, groups: Tensor) -> Tensor:
         """One advantage per episode: returns and groups (B,) -> (B,)."""
         return grpo(returns, groups)
 
-    def _rollout_line(
-        self, played: Sequence[Trajectory], rollout_s: float, batch: dict[str, Tensor]
-    ) -> dict[str, Any]:
+    def _rollout_line(self, played: Sequence[Trajectory], rollout_s: float) -> dict[str, Any]:
         tokens = sum(len(step.reply_ids) for one in played for step in one.steps)
         self.counts.env_steps += sum(len(one.steps) for one in played)
         self.counts.generated_tokens += tokens
@@ -172,7 +177,6 @@ class StagedTrainer(GRPOTrainer):
             "stage": self._plan.stage,
             "order": self._plan.order,
             **rollout_metrics(played, self.config),
-            **self._line,
             "rollout_s": rollout_s,
             "tokens_per_s": tokens / max(rollout_s, 1e-9),
             "env_steps": self.counts.env_steps,
@@ -200,9 +204,7 @@ class StagedTrainer(GRPOTrainer):
             )
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
-        self._metrics[
-            "train"
-        ].clear()  # TRL's own means are over slices, unweighted; ours are written instead
+        self._metrics["train"].clear()  # TRL's means are over slices, unweighted; ours are written instead
         share = sum(c * n for c, n in zip(clipped, tokens, strict=True)) / batch["num_items_in_batch"].item()
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
@@ -212,9 +214,11 @@ class StagedTrainer(GRPOTrainer):
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """The schedule of the config, counted in iterations."""
         if self.lr_scheduler is None:
+            optimizer = optimizer or self.optimizer
+            assert optimizer is not None, "transformers creates the optimizer first"
             optim, stages = self.config.optim, self.config.stages
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer,
+                optimizer,
                 lambda done: learning_rate_factor(optim, stages, done // optim.updates_per_batch + 1),
             )
             self._created_lr_scheduler = True
@@ -223,7 +227,7 @@ class StagedTrainer(GRPOTrainer):
     @contextmanager
     def _as_base(self) -> Iterator[None]:
         """The base model: adapter off, nothing recorded."""
-        with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
+        with torch.no_grad(), self.policy_model.disable_adapter():
             yield
 
     def _reference_logps(self, batch: dict[str, Tensor]) -> Tensor:
@@ -238,7 +242,7 @@ class StagedTrainer(GRPOTrainer):
         return out
 
     def _logps(self, piece: dict[str, Tensor]) -> Tensor:
-        """Log-probabilities of a slice's completion tokens at the stage's temperature, as TRL computes them."""
+        """Log-probabilities of a slice's completion tokens at the stage's temperature."""
         ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
         present = torch.cat([piece["prompt_mask"], piece["completion_mask"]], dim=1)
         logps, _, _ = self._get_per_token_logps_and_entropies(
@@ -247,7 +251,7 @@ class StagedTrainer(GRPOTrainer):
         return logps
 
     def _kl_to_base(self, rows: Sequence[Row]) -> float:
-        """KL(policy || base) in nats a token, on a few rows: the mean of exp(d) - d - 1, d = log base - log policy.
+        """KL(policy || base), nats a token, on a few rows: mean of exp(d) - d - 1, d = log base - log policy.
 
         The estimator is unbiased and never negative (Schulman, "Approximating KL divergence", k3).
         """
@@ -288,23 +292,23 @@ class StagedTrainer(GRPOTrainer):
             self._measure_now(span.stage)
         if stage_ends and not last:
             self.save_adapter(self.run_log.out / "checkpoints" / f"iter-{done}")
-            if self.config.optim.optimizer_at_switch == "reset":
+            if self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
                 self.optimizer.state.clear()
         return last
 
     def _measure_now(self, stage: int) -> None:
         if self._measure is None:
             return
-        self.model.eval()
+        self.policy_model.eval()
         with torch.no_grad():
             record = self._measure(self.counts.iteration, stage)
-        self.model.train()
+        self.policy_model.train()
         order = self.config.stages[stage].order
         self.run_log.entropy({"iteration": self.counts.iteration, "stage": stage, "order": order, **record})
 
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter as it is now (PEFT, safetensors)."""
-        self.accelerator.unwrap_model(self.model).save_pretrained(str(folder))
+        self.policy_model.save_pretrained(str(folder))
 
     def close(self) -> None:
         """End the progress bar."""
@@ -324,63 +328,15 @@ class _AfterUpdate(TrainerCallback):
             control.should_training_stop = True
 
 
-def _no_reward_function(**_: Any) -> list[float]:
+def _no_reward_function(**_: Any) -> list[float | None]:
     """TRL asks for one; ours is never called, for returns come with the episodes."""
     raise NotImplementedError("episodes bring their own returns")
 
 
-def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, Tensor]:
-    """TRL's keys for a batch: the columns before the first trained token are the prompt, (B, P), the others (B, C).
-
-    Nothing is padded on the left. tool_mask marks the tokens that carry gradient; total is what the loss is divided
-    by: the trained tokens of all rows, those left out of the batch included.
-    """
-    trained = batch.mask.any(dim=0)
-    first = max(1, int(trained.float().argmax()))
-    present, mask = batch.present.long(), batch.mask.long()
-    inputs = {
-        "prompt_ids": batch.ids[:, :first],
-        "prompt_mask": present[:, :first],
-        "completion_ids": batch.ids[:, first:],
-        "completion_mask": present[:, first:],
-        "tool_mask": mask[:, first:],
-        "old_per_token_logps": batch.logps[:, first:],
-        "advantages": batch.advantages,
-        "num_items_in_batch": torch.tensor(total),
-    }
-    return {key: value.to(device) for key, value in inputs.items()}
-
-
-def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Cut a batch of `trl_inputs` into (rows, slice) of at most `most_tokens` padded tokens, longest rows first.
-
-    A slice has the same keys. It loses the columns in which all its rows are padded, and its prompt grows up to its
-    own first trained token, so that logits are computed for no more columns than need them.
-    """
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    before = batch["prompt_ids"].shape[1]
-    lengths = present.sum(dim=1).tolist()
-    for rows in token_slices(lengths, most_tokens):
-        width = int(max(lengths[row] for row in rows))
-        trained = batch["tool_mask"][rows].any(dim=0)
-        first = before + int(trained.float().argmax())
-        piece = {
-            "prompt_ids": ids[rows, :first],
-            "prompt_mask": present[rows, :first],
-            "completion_ids": ids[rows, first:width],
-            "completion_mask": present[rows, first:width],
-            "advantages": batch["advantages"][rows],
-            "num_items_in_batch": batch["num_items_in_batch"],
-        }
-        for key in ("tool_mask", "old_per_token_logps", "ref_per_token_logps"):
-            if key in batch:
-                piece[key] = batch[key][rows, first - before : width - before]
-        yield rows, piece
-
-
 def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOConfig:
-    """TRL's settings: one generation batch is one optimizer step is one training_step; our code does the slicing."""
+    """TRL's settings: one generation batch is one optimizer step is one training_step; our code does the
+    slicing.
+    """
     optim = config.optim
     parameter = next(model.parameters())
     return GRPOConfig(
@@ -393,7 +349,7 @@ def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCo
         per_device_train_batch_size=2,  # placeholders: the rows come from the episodes
         num_generations=2,
         gradient_accumulation_steps=1,
-        steps_per_generation=1,
+        steps_per_generation=_STEPS_PER_GENERATION,
         loss_type="dapo",
         epsilon=optim.clip_low,
         epsilon_high=optim.clip_high,
@@ -417,25 +373,81 @@ def _is_large(model: torch.nn.Module) -> bool:
     return sum(p.numel() for p in model.parameters()) > 100_000_000
 
 
-def run(trainer: StagedTrainer) -> TrainResult:
-    """Train through all stages and save the adapter; what was done so far is saved on any way out.
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    measure: Measure | None = None,
+    model: PeftModel | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
-    Raises KeyboardInterrupt again after saving, and ActreError where the loss is no number.
+    measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
+    dict becomes a line of entropy.jsonl. model and tokenizer: a base with its adapter, trained in place; None
+    loads `config.model` and adds one.
+    Raises ActreError if `out` already holds a training run. On any way out, what was done so far is saved.
+    """
+    log = RunLog(Path(out), config)
+    games = list_games(config.env.train)
+    if model is None or tokenizer is None:
+        base, tokenizer = load(config.model)
+        model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
+    policy = HFPolicy(model, tokenizer)
+    envs = make_envs(config.env, config.optim.groups * config.optim.group_size)
+
+    def play(wanted: Plan) -> list[Trajectory]:
+        return rollout(
+            policy,
+            envs,
+            wanted.games,
+            renderer=policy.renderer(config.prompt, wanted.order),
+            sampling=config.sampling,
+            temperature=wanted.temperature,
+            max_steps=config.env.max_steps,
+            seed=wanted.seed,
+            group_size=config.optim.group_size,
+        )
+
+    trainer = StagedTrainer(
+        config,
+        model,
+        tokenizer,
+        play=play,
+        games=games,
+        log=log,
+        measure=None if measure is None else partial(measure, policy),
+        after_update=policy.reset,
+        progress=progress,
+    )
+    return run(trainer)
+
+
+def run(trainer: StagedTrainer) -> TrainResult:
+    """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
+
+    Raises KeyboardInterrupt, saying what was saved, and ActreError where the loss is no number.
     """
     log, counts = trainer.run_log, trainer.counts
     try:
-        with quiet():
+        with _quiet():
             trainer.train()
+    except KeyboardInterrupt:
+        # nothing was finished, so nothing is saved and the folder can be used again
+        saved = f"; the adapter and the metrics so far are in {log.out}" if counts.iteration else ""
+        raise KeyboardInterrupt(f"stopped after {counts.iteration} iterations{saved}") from None
     finally:
         trainer.close()
-        trainer.save_adapter(log.adapter)
+        if counts.iteration:
+            trainer.save_adapter(log.adapter)
     return TrainResult(
         log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens
     )
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """No advice from transformers on the console while a bar is shown."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""A training task without an engine: two games, each won by naming its word; a random two-layer Llama plays it.
+"""A training task without an engine: two games, each won by naming its word, and a random Llama.
 
 Replies are two sampled words (the order says which is the action), so the toy needs no format and learns in
 seconds; an episode is won if the last of its two actions is the game's word.
@@ -39,13 +39,19 @@ def model(seed: int = 0) -> PeftModel:
         pad_token_id=0,
         eos_token_id=1,
         bos_token_id=None,
+        initializer_range=0.2,
     )
     lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     return get_peft_model(LlamaForCausalLM(config), lora)
 
 
 def config(**optim: object) -> RunConfig:
-    defaults: dict[str, object] = {"learning_rate": 1e-2, "groups": 2, "group_size": 8, "micro_batch_tokens": 96}
+    defaults: dict[str, object] = {
+        "learning_rate": 1e-2,
+        "groups": 2,
+        "group_size": 8,
+        "micro_batch_tokens": 96,
+    }
     return RunConfig(
         model=ModelConfig(lora_rank=8),
         stages=(StageConfig("act_first", 2), StageConfig("think_first", 2)),
@@ -68,36 +74,45 @@ class Player:
     def __call__(self, plan: Plan) -> list[Trajectory]:
         self.plans.append(plan)
         generator = torch.Generator().manual_seed(plan.seed)
-        games = [(g, game) for g, game in enumerate(plan.games) for _ in range(self.group_size)]
-        return [self._episode(plan, group, game, generator) for group, game in games]
+        return [one for g, game in enumerate(plan.games) for one in self._group(plan, g, game, generator)]
 
-    def _episode(self, plan: Plan, group: int, game: str, generator: torch.Generator) -> Trajectory:
+    def _group(self, plan: Plan, group: int, game: str, generator: torch.Generator) -> list[Trajectory]:
         seen = Observation(f"game {game}", game, WORDS)
-        steps: list[Step] = []
         # games differ in length, so that batches need padding
-        prompt = ids(f"game {game} act") if game == "one" else ids(f"you game {game} you act")
+        first = ids(f"game {game} act") if game == "one" else ids(f"you game {game} you act")
+        prompts = [first] * self.group_size
+        steps: list[list[Step]] = [[] for _ in prompts]
         for _ in range(2):
-            reply, logps = self._sample(prompt, plan.temperature, generator)
-            words = [WORDS[i] for i in reply]
-            action, thought = words if plan.order == "act_first" else words[::-1]
-            right = action == TARGET[game]
-            steps.append(Step(seen, prompt, reply, logps, " ".join(words), thought, action, (), float(right)))
-            new = ids("you said act")
-            prompt = (*prompt, *new) if self.windowed else (*prompt, *reply, *new)
-        won = steps[-1].reward == 1.0
-        kind = "toy"
-        return Trajectory(kind, game, kind, plan.order, plan.seed, tuple(steps), seen, won, False, group)
+            replies, logps = self._sample(prompts, plan.temperature, generator)
+            for i, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
+                words = [WORDS[token] for token in reply]
+                action, thought = words if plan.order == "act_first" else words[::-1]
+                right = float(action == TARGET[game])
+                text = " ".join(words)
+                steps[i].append(Step(seen, prompt, reply, logps[i], text, thought, action, (), right))
+                new = ids("you said act")
+                prompts[i] = (*prompt, *new) if self.windowed else (*prompt, *reply, *new)
+        return [
+            Trajectory(
+                *("toy", game, "toy", plan.order, plan.seed),
+                steps=tuple(played),
+                final=seen,
+                won=played[-1].reward == 1.0,
+                truncated=False,
+                group=group,
+            )
+            for played in steps
+        ]
 
     @torch.no_grad()
     def _sample(
-        self, prompt: tuple[int, ...], temperature: float, generator: torch.Generator
-    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        reply: list[int] = []
-        logps: list[float] = []
+        self, prompts: list[tuple[int, ...]], temperature: float, generator: torch.Generator
+    ) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:
+        sequences, logps = torch.tensor(prompts), []
         for _ in range(2):
-            logits = self.model(input_ids=torch.tensor([[*prompt, *reply]])).logits[0, -1] / temperature
-            every = logits.log_softmax(-1)
-            token = int(torch.multinomial(every.exp(), 1, generator=generator))
-            reply.append(token)
-            logps.append(float(every[token]))
-        return tuple(reply), tuple(logps)
+            every = (self.model(input_ids=sequences).logits[:, -1] / temperature).log_softmax(-1)
+            token = torch.multinomial(every.exp(), 1, generator=generator)
+            logps.append(every.gather(1, token))
+            sequences = torch.cat([sequences, token], dim=1)
+        replies = [tuple(row) for row in sequences[:, -2:].tolist()]
+        return replies, [tuple(row) for row in torch.cat(logps, dim=1).tolist()]
