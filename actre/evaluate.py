@@ -60,6 +60,18 @@ class Summary(NamedTuple):
     return_interval: Interval | None
 
 
+def load_policy(config: RunConfig, adapter: str | Path | None = None) -> Any:
+    """The settings' model as an HFPolicy, with a trained adapter if one is named."""
+    from actre.policies.hf import HFPolicy
+    from actre.policies.models import load
+
+    if adapter is None:
+        return HFPolicy(*load(config.model))
+    from actre.adapters import load as load_adapter
+
+    return HFPolicy(*load_adapter(adapter, config.model))
+
+
 def panel_games(config: RunConfig, panel: str) -> list[str]:
     """The games of "train", "seen" or "unseen" of these settings, or of any source that `list_games` takes.
 
@@ -203,9 +215,7 @@ def paired_difference(
     if len(firsts) == 1:
         firsts = firsts * len(seconds)
     if len(firsts) != len(seconds):
-        raise ActreError(
-            f"{len(firsts)} seeds before and {len(seconds)} after: give as many, or one `before` for all"
-        )
+        raise ActreError(f"{len(firsts)} seeds before and {len(seconds)} after: give as many, or one `before` for all")
     keys = list(firsts[0])
     for side in (*firsts, *seconds):
         if side.keys() != firsts[0].keys():
@@ -245,9 +255,7 @@ def load_evaluation(path: str | Path, when: When | None = None) -> list[EpisodeR
     records = [dict(record) for record in read_jsonl(path)]
     try:
         return [
-            EpisodeResult(**{key: r[key] for key in r if key != "when"})
-            for r in records
-            if when in (None, r["when"])
+            EpisodeResult(**{key: r[key] for key in r if key != "when"}) for r in records if when in (None, r["when"])
         ]
     except (KeyError, TypeError) as error:
         raise ActreError(f"{path} is no evaluation record ({error}); `actre evaluate` writes one") from error
@@ -287,8 +295,7 @@ def _by_seed(
     keyed = [{(r.panel, r.game): r for r in one} for one in several]
     if any(len(games) != len(one) for games, one in zip(keyed, several, strict=True)):
         raise ActreError(
-            "a game stands twice on one side: compare one order, moment and seed at a time, "
-            "or give one list a seed"
+            "a game stands twice on one side: compare one order, moment and seed at a time, or give one list a seed"
         )
     return keyed
 

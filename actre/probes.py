@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from actre.config import data_folder, derive_seed
+from actre.config import RunConfig, data_folder, derive_seed
 from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_jsonl
 
 Source = Literal["expert", "random", "policy"]
 Position = Literal["early", "late"]
 
-SHIPPED = {"small/unseen": "small_unseen", "small/seen": "small_seen"}
-"""Panels with a shipped set -> its file's name in data/probes."""
+SHIPPED = {"small/unseen": "small_unseen.jsonl.gz", "full/unseen": "full_unseen.jsonl.gz"}
+"""Panel -> the shipped set of states on its games, in data/probes."""
+_SHIPPED_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -138,25 +139,50 @@ def load_probes(path: str | Path) -> list[Probe]:
     except (KeyError, TypeError) as error:
         raise ActreError(f"{path} holds no probes ({error!r}); `actre probes` makes them") from error
     if not all(len(p.observations) == len(p.actions) + 1 for p in probes):
-        raise ActreError(
-            f"{path}: a probe lacks an observation or an action; make the file again (actre probes)"
-        )
+        raise ActreError(f"{path}: a probe lacks an observation or an action; make the file again (actre probes)")
     return probes
 
 
-def shipped_probes(panel: str = "small/unseen") -> list[Probe]:
-    """The shipped set on a panel's games. Raises ActreError where none is shipped."""
+def shipped_probes(config: RunConfig) -> list[Probe]:
+    """The first `config.probe.states` of the shipped states on `config.env.unseen`.
+
+    Raises ActreError where none are shipped for that panel, or fewer.
+    """
+    panel = config.env.unseen
     if panel not in SHIPPED:
-        raise ActreError(f"no probes are shipped for {panel!r}; `actre probes --panel {panel}` makes some")
-    return load_probes(data_folder() / "probes" / f"{SHIPPED[panel]}.jsonl.gz")
-
-
-def first_probes(probes: Sequence[Probe], n: int | None) -> list[Probe]:
-    """The first n probes, all if n is None. Raises ActreError where there are fewer."""
-    if n is not None and n > len(probes):
         raise ActreError(
-            f"{n} probe states are wanted and {len(probes)} are there: `actre probes` makes more"
+            f"no probe states are shipped for {panel!r} (there are for {', '.join(SHIPPED)}): "
+            f"make some with `actre probes --panel {panel}`"
         )
+    return first_probes(load_probes(data_folder() / "probes" / SHIPPED[panel]), config.probe.states)
+
+
+def probes_for(config: RunConfig) -> list[Probe]:
+    """`shipped_probes` where they are shipped; else as many made anew on the first games of
+    `config.env.unseen`.
+    """
+    if config.env.unseen in SHIPPED:
+        return shipped_probes(config)
+    return panel_probes(config.env.unseen, config.probe.states, _SHIPPED_SEED)
+
+
+def panel_probes(panel: str, n: int, seed: int, sources: Sequence[Source] = ("expert", "random")) -> list[Probe]:
+    """`make_probes` on a panel's games, named by the panel where it is a shipped one."""
+    from actre.envs.alfworld import AlfworldEnv
+    from actre.envs.alfworld.games import SHIPPED as PANELS
+    from actre.envs.alfworld.games import list_games
+
+    games = list_games(panel)
+    if panel in PANELS:
+        games = [f"{panel}#{game.partition('#')[2]}" for game in games]
+    steps = 20 if panel.startswith("small/") else 50
+    return make_probes(games, AlfworldEnv(max_steps=steps), n, seed, sources, max_steps=steps)
+
+
+def first_probes(probes: Sequence[Probe], n: int) -> list[Probe]:
+    """The first n probes. Raises ActreError where there are fewer."""
+    if not 0 < n <= len(probes):
+        raise ActreError(f"{n} probe states are wanted and {len(probes)} are there: `actre probes` makes more")
     return list(probes[:n])
 
 
