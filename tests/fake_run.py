@@ -1,12 +1,17 @@
-"""Builds run folders of the right layout from seeded random numbers, for tests of what people see. No policy, no engine."""
+"""Builds run folders of the right layout from seeded random numbers, for tests of what people see. No
+policy, no engine.
+"""
 
-import json
 import math
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from actre.config import PRESETS, RunConfig, StageConfig, save_config
+from actre.diagnose import Diagnosis, Settings, StateDiagnosis, save_diagnosis, summarised
+from actre.entropy import entropy, js, marginal_entropy
 from actre.types import FLAGS, Observation, Order, Step, Trajectory, write_jsonl, write_trajectories
 
 TASKS = (
@@ -29,9 +34,7 @@ def observation(task: str, place: str | None, things: str = "nothing") -> Observ
     return Observation(f"You arrive at {place}. On the {place}, you see {things}.", task, listed)
 
 
-def trajectory(
-    game: str, task_type: str, order: Order, won: bool, seed: int, *, hostile: str = ""
-) -> Trajectory:
+def trajectory(game: str, task_type: str, order: Order, won: bool, seed: int, *, hostile: str = "") -> Trajectory:
     """An episode that looks like ALFWorld's; `hostile` is put wherever a model or a game may put text."""
     rng = random.Random(f"{seed}{game}{order}{won}")
     task = f"put a mug in shelf{hostile}"
@@ -79,7 +82,7 @@ def build_run(
     final: float = 0.6,
     start: float = 0.27,
     hostile: str = "",
-    panels: tuple[tuple[str, int], ...] = (("seen", 36), ("unseen", 60)),
+    panels: tuple[tuple[str, int], ...] = (("seen", 12), ("unseen", 24)),
 ) -> Path:
     """A whole run folder at folder/arm; success rises from `start` to `final`."""
     rng = random.Random(f"{seed}{arm}")
@@ -125,7 +128,53 @@ def build_quickstart(folder: Path, *, seed: int = 0, hostile: str = "") -> Path:
     build_run(folder, "actre", seed=seed, final=0.62, hostile=hostile)
     build_run(folder, "think_first", seed=seed, final=0.48, hostile=hostile)
     save_config(replace(PRESETS["tiny"], seed=seed), folder / "config.json")
+    save_diagnosis(folder / "diagnosis.json", fake_diagnosis(seed=seed))
     return folder
+
+
+def fake_diagnosis(states: int = 12, thoughts: int = 8, seed: int = 0) -> Diagnosis:
+    """Random distributions, but entropies, brackets, intervals and verdict as they follow from them."""
+    settings = Settings(
+        "tiny", "made-up", states, thoughts, seed, 1.0, 48, "shared", "growing", 2, False, False, "plugin"
+    )
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(states):
+        game, task_type = games("unseen", states)[index]
+        actions = tuple(f"go to {place}" for place in PLACES)
+        act = rng.dirichlet(np.full(len(actions) + 1, 0.7))
+        after = rng.dirichlet(np.full(len(actions) + 1, 0.3), size=thoughts)
+        d = marginal_entropy(after)
+        mean = after.mean(axis=0)
+        found.append(
+            StateDiagnosis(
+                index=index,
+                game=game,
+                task_type=task_type,
+                source="expert",
+                position="early",
+                step=index % 5,
+                actions=actions,
+                act_first_p=tuple(act),
+                think_first_p=tuple(mean),
+                act_first=entropy(act),
+                lower=d.lower,
+                upper=d.upper,
+                conditional=d.conditional,
+                information=d.information,
+                equal_n_act_first=entropy(act),
+                equal_n_think_first=entropy(mean),
+                unfinished=0,
+                js=js(act, mean),
+                kl_act_think=None,
+                kl_think_act=None,
+                token_thought=0.9,
+                token_action_act_first=0.4,
+                token_action_think_first=0.2,
+                thoughts=tuple(f"look at {PLACES[k % len(PLACES)]}." for k in range(thoughts)),
+            )
+        )
+    return summarised(settings, found)
 
 
 def _metrics(config: RunConfig, rng: random.Random, start: float, final: float) -> list[dict]:
@@ -194,7 +243,3 @@ def _entropy(metrics: list[dict], rng: random.Random) -> list[dict]:
 def damage(path: Path) -> None:
     """Cut a file in the middle of a line."""
     path.write_text(path.read_text()[:-20])
-
-
-def as_json(trajectories: list[Trajectory]) -> str:
-    return json.dumps([asdict(t) for t in trajectories])

@@ -15,7 +15,7 @@ def tile(name: str, big: str, sub: str) -> Html:
 
 
 def missing(sentence: str, why: str) -> Html:
-    return tag("p", f"{sentence} ({capital(why)}.)", class_="soft")
+    return tag("p", f"{sentence}: {why}.", class_="soft")
 
 
 def figure(chart: Html, caption: str) -> Html:

@@ -5,9 +5,10 @@ plain words.
 import math
 from collections.abc import Callable, Sequence
 
+from actre.diagnose import StateDiagnosis
 from actre.entropy import Interval
 from actre.view.html import Html, tag
-from actre.view.names import arm_css, arm_name, order_name
+from actre.view.names import arm_css, arm_name, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord
 from actre.view.success import Group, difference, groups, pick, same_start, success, task_types
 from actre.view.svg import Area, Cell, Line, Mark, Point, Row, line_chart, row_chart
@@ -50,6 +51,34 @@ def entropy_at_start(point: EntropyPoint, width: float) -> Html:
         label_width=160.0,
         stacked=width < 500,
         right=84.0,
+    )
+
+
+def entropy_by_state(states: Sequence[StateDiagnosis], width: float) -> Html:
+    """A row per probe state, the most open first: act-first's dot on think-first's bracket."""
+    ordered = sorted(states, key=lambda state: -state.act_first)
+    rows = [
+        Row(
+            f"{task_name(state.task_type)}; step {state.step}",
+            [
+                Cell("bar", "think", state.upper, state.lower, _finite(state.upper, state.lower)),
+                Cell("dot", "act", state.act_first),
+            ],
+        )
+        for state in ordered
+    ]
+    ends = [v for state in states for v in (state.act_first, state.upper) if math.isfinite(v)]
+    return row_chart(
+        rows,
+        width=width,
+        title=f"Action entropy of {len(states)} probe states in both orders",
+        x_label="action entropy, nats",
+        low=0.0,
+        high=max(ends, default=1.0),
+        label_width=170.0,
+        row_height=19.0,
+        stacked=width < 500,
+        right=20.0,
     )
 
 
@@ -140,7 +169,7 @@ def task_rows(runs: Sequence[RunRecord], group: Group, width: float) -> Html:
     """The same by task type, for one panel and order."""
     rows = []
     for task_type in task_types(runs):
-        rows.append(Row(task_type.replace("_", " "), heading=True))
+        rows.append(Row(task_name(task_type), heading=True))
         rows += _before_after(runs, group, task_type)
     return _success_chart(rows, width, f"Success by task type on {group.panel} games")
 

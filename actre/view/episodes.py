@@ -12,7 +12,7 @@ from typing import TypeVar
 from actre.config import derive_seed
 from actre.types import Step, Trajectory
 from actre.view.html import Html, tag
-from actre.view.names import arm_name, flag_words, order_name
+from actre.view.names import arm_name, flag_words, order_name, task_name
 from actre.view.records import RunRecord
 
 _T = TypeVar("_T")
@@ -93,7 +93,7 @@ def episode(trajectory: Trajectory, title: str = "") -> Html:
     facts = [
         title or None,
         order_name(trajectory.order),
-        trajectory.task_type.replace("_", " "),
+        task_name(trajectory.task_type),
         f"{count} step{'s' if count != 1 else ''}",
         f"return {trajectory.env_return:g}",
     ]

@@ -37,7 +37,8 @@ def _allowed(character: str) -> str:
     control = (code < 32 and character not in "\t\n") or 127 <= code < 160
     # Bidirectional overrides would let a game's text rearrange the words around it.
     bidi = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
-    return "\ufffd" if control or bidi or 0xD800 <= code <= 0xDFFF else character
+    forbidden = 0xD800 <= code <= 0xDFFF or code & 0xFFFE == 0xFFFE
+    return "\ufffd" if control or bidi or forbidden else character
 
 
 def join(children: Iterable[object], between: str = "") -> Html:

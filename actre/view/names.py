@@ -17,7 +17,28 @@ _FLAGS = {
     "truncated": "cut at the token limit",
     "env_error": "environment failed",
 }
-ORDER_CSS = {"act_first": "act", "think_first": "think", "no_think": "neutral"}
+_TASKS = {
+    "pick_and_place_simple": "put",
+    "pick_two_obj_and_place": "put two",
+    "pick_clean_then_place_in_recep": "clean, then put",
+    "pick_heat_then_place_in_recep": "heat, then put",
+    "pick_cool_then_place_in_recep": "cool, then put",
+    "look_at_obj_in_light": "look at in light",
+}
+QUANTITIES = {
+    "equal_n_act_first": "act-first, from as many sampled actions",
+    "equal_n_think_first": "think-first, from as many sampled actions",
+    "js": "Jensen-Shannon divergence of the two orders",
+    "normalised_act_first": "act-first, share of the largest possible",
+    "normalised_think_first": "think-first lower bound, share of the largest possible",
+    "other_act_first": "act-first, probability outside the admissible actions",
+    "other_think_first": "think-first, probability outside the admissible actions",
+    "unfinished": "thoughts that never closed, share",
+    "token_thought": "token entropy of the thought (another quantity)",
+    "token_action_act_first": "token entropy of the action, act-first (another quantity)",
+    "token_action_think_first": "token entropy of the action, think-first (another quantity)",
+}
+"""What a diagnosis measures besides the two orders' action entropy."""
 
 
 def arm_name(arm: str) -> str:
@@ -28,6 +49,11 @@ def arm_name(arm: str) -> str:
 def order_name(order: str) -> str:
     """An order in words."""
     return _ORDERS.get(order, order)
+
+
+def task_name(task_type: str) -> str:
+    """A task type in words."""
+    return _TASKS.get(task_type, task_type.replace("_", " "))
 
 
 def flag_words(flag: str) -> str:

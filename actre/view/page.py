@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from actre.diagnose import Diagnosis
 from actre.view import sections, words
 from actre.view.blocks import span, tile
 from actre.view.html import Html, join, tag
@@ -20,13 +21,15 @@ _STYLE = Path(__file__).with_name("report.css")
 _NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(runs: Sequence[RunRecord], folder: Path) -> str:
-    """The whole page as text, for the runs of one folder (the first is the one the others are compared
-    with).
+def page(runs: Sequence[RunRecord], folder: Path, diagnosis: Diagnosis | None = None) -> str:
+    """The whole page as text, for the runs of one folder (the first is the one the others are compared with).
+
+    diagnosis: of the untrained policy; without it the first run's measurement before training stands in.
     """
+    start = sections.start_of(runs, diagnosis)
     title = f"{folder.resolve().name}: report"
     parts = [
-        ("entropy", "Action entropy before training", sections.entropy_start(runs)),
+        ("entropy", "Action entropy before training", sections.entropy_start(start, diagnosis)),
         ("course", "Action entropy through training", sections.entropy_course(runs)),
         ("learning", "Learning", sections.learning(runs)),
         ("success", "Success before and after", sections.success(runs)),
@@ -48,7 +51,7 @@ def page(runs: Sequence[RunRecord], folder: Path) -> str:
         "header",
         tag("p", _kicker(runs), class_="kicker"),
         tag("h1", "Does thinking before acting narrow what this agent tries?"),
-        _summary(runs),
+        _summary(runs, start),
         tag("nav", join(links, " "), aria_label="Sections"),
         class_="top",
     )
@@ -72,9 +75,8 @@ def _kicker(runs: Sequence[RunRecord]) -> str:
 # --- summary ---
 
 
-def _summary(runs: Sequence[RunRecord]) -> Html:
+def _summary(runs: Sequence[RunRecord], start: EntropyPoint | None) -> Html:
     said: list[str] = []
-    start = sections.start_of(runs)
     if start is not None:
         said.append(" ".join(words.entropy_at_start(start)[:2]))
     group = sections.primary(runs)
@@ -106,17 +108,20 @@ def _tiles(runs: Sequence[RunRecord], start: EntropyPoint | None, group: Group |
                 "act-first / think-first (bracket)",
             )
         )
-    for run in runs if group is not None else ():
-        before, after = success(pick(run, "before", group)), success(pick(run, "after", group))  # type: ignore[arg-type]
-        if before is not None and after is not None:
-            tiles.append(
-                tile(
-                    f"{arm_name(run.arm)}: {group.panel} games won",  # type: ignore[union-attr]
-                    f"{before.value * 100:.0f}% → {after.value * 100:.0f}%",
-                    f"{order_name(group.order)}, 95 % interval after: {span(after)}",  # type: ignore[union-attr]
-                )
-            )
+    if group is not None:
+        tiles += [one for run in runs if (one := _success_tile(run, group)) is not None]
     return tag("dl", tiles, class_="tiles") if tiles else None
+
+
+def _success_tile(run: RunRecord, group: Group) -> Html | None:
+    before, after = success(pick(run, "before", group)), success(pick(run, "after", group))
+    if before is None or after is None:
+        return None
+    return tile(
+        f"{arm_name(run.arm)}: {group.panel} games won",
+        f"{before.value * 100:.0f}% → {after.value * 100:.0f}%",
+        f"{order_name(group.order)}, 95 % interval after: {span(after)}",
+    )
 
 
 def _success_sentences(runs: Sequence[RunRecord], group: Group) -> list[str]:

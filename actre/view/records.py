@@ -6,15 +6,18 @@ be looked at anywhere.
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from actre.config import RunConfig, load_config
+from actre.diagnose import Diagnosis, load_diagnosis
 from actre.entropy import Interval
 from actre.evaluate import EpisodeResult, When, load_evaluation
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
+_LEFT_OVER = ".interrupted"
+"""What a quickstart that was stopped keeps beside the run that replaced it."""
 _LOGS = ("metrics.jsonl", "entropy.jsonl", "evaluation.jsonl")
 
 
@@ -36,6 +39,9 @@ class EntropyPoint:
     conditional: Interval
     information: Interval
     verdict: str
+    words: str
+    others: dict[str, Interval]
+    """What else was measured, by its name in `actre.diagnose.Diagnosis.summary`."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,20 @@ def read_runs(folder: str | Path) -> list[RunRecord]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ActreError(f"{folder} is no folder; `actre quickstart` or `actre train` makes a run folder")
-    folders = [folder] if is_run(folder) else sorted(f for f in folder.iterdir() if f.is_dir() and is_run(f))
+    inside = (f for f in folder.iterdir() if f.is_dir() and not f.name.endswith(_LEFT_OVER))
+    folders = [folder] if is_run(folder) else sorted(f for f in inside if is_run(f))
     if not folders:
         raise ActreError(
             f"{folder} is no run folder: neither it nor a folder in it has config.json beside "
             f"{', '.join(_LOGS[:-1])} or {_LOGS[-1]}; `actre quickstart` or `actre train` makes one"
         )
     return sorted((read_run(f) for f in folders), key=lambda run: (run.arm != "actre", run.arm))
+
+
+def read_diagnosis(folder: str | Path) -> Diagnosis | None:
+    """The folder's diagnosis.json, if there is one. Raises ActreError where it is damaged."""
+    path = Path(folder) / "diagnosis.json"
+    return load_diagnosis(path) if path.is_file() else None
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -127,6 +140,7 @@ def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ())
     """One line of entropy.jsonl; `metrics` tell how many environment steps its iteration had taken."""
     iteration = int(row.get("iteration", 0))
     taken = [m.get("env_steps", 0) for m in metrics if m.get("iteration", 0) <= iteration]
+    known = {f.name for f in fields(EntropyPoint)}
     return EntropyPoint(
         iteration=iteration,
         env_steps=int(taken[-1]) if taken else 0,
@@ -139,6 +153,8 @@ def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ())
         conditional=_band(row.get("conditional")),
         information=_band(row.get("information")),
         verdict=str(row.get("verdict", "")),
+        words=str(row.get("words", "")),
+        others={k: _band(v) for k, v in row.items() if k not in known and isinstance(v, dict)},
     )
 
 

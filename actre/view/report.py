@@ -19,10 +19,10 @@ def write(folder: str | Path) -> Path:
     written to.
     """
     from actre.view.page import page
-    from actre.view.records import read_runs
+    from actre.view.records import read_diagnosis, read_runs
 
     folder = Path(folder)
-    text = page(read_runs(folder), folder)
+    text = page(read_runs(folder), folder, read_diagnosis(folder))
     path = folder / NAME
     part = path.with_name(path.name + ".part")
     try:

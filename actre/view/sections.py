@@ -8,18 +8,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from actre.diagnose import Diagnosis, entropy_record
 from actre.view import charts, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
 from actre.view.episodes import choose, exhibit
 from actre.view.html import Html, join, tag
-from actre.view.names import arm_name, order_name
-from actre.view.records import EntropyPoint, RunRecord
+from actre.view.names import QUANTITIES, arm_name, order_name, task_name
+from actre.view.records import EntropyPoint, RunRecord, entropy_point
 from actre.view.success import ORDER, Group, difference, groups, pick, task_types
 from actre.view.success import success as share_won
 
 
-def start_of(runs: Sequence[RunRecord]) -> EntropyPoint | None:
-    """The measurement before training: the first run's that has one."""
+def start_of(runs: Sequence[RunRecord], diagnosis: Diagnosis | None) -> EntropyPoint | None:
+    """The measurement before training: the diagnosis, else the first run's that has one."""
+    if diagnosis is not None:
+        return entropy_point(entropy_record(diagnosis))
     return next((p for run in runs for p in run.entropy if p.iteration == 0), None)
 
 
@@ -32,10 +35,12 @@ def primary(runs: Sequence[RunRecord]) -> Group | None:
 # --- entropy ---
 
 
-def entropy_start(runs: Sequence[RunRecord]) -> Html:
-    start = start_of(runs)
+def entropy_start(start: EntropyPoint | None, diagnosis: Diagnosis | None) -> Html:
     if start is None:
-        return missing("No action entropy was measured before training.", "entropy.jsonl has no line for iteration 0")
+        return missing(
+            "No action entropy was measured before training",
+            "there is no diagnosis.json, and entropy.jsonl has no line for iteration 0",
+        )
     said = words.entropy_at_start(start)
     rows = [
         ["act-first, exact", *cells(start.act_first)],
@@ -43,25 +48,30 @@ def entropy_start(runs: Sequence[RunRecord]) -> Html:
         ["think-first, upper bound", *cells(start.think_first_upper)],
         ["after a given thought, E[H(A|T)]", *cells(start.conditional)],
         ["what the thought decides, I(A;T)", *cells(start.information)],
+        *([QUANTITIES[name], *cells(value)] for name, value in start.others.items() if name in QUANTITIES),
     ]
     caption = (
-        f"Mean over {start.states} probe states, {start.thoughts} thoughts a state; whiskers are 95 % "
-        "intervals over games. The bar is a bracket, not an interval: the true value lies in it in "
-        "expectation, and more thoughts close it. Only the first two rows may be compared."
+        f"Mean over {start.states} probe states, {start.thoughts} thoughts a state; whiskers are 95 % intervals over "
+        "games. The bar is a bracket, not an interval: the true value lies in it in expectation, and more thoughts "
+        "close it. Only the first two rows may be compared."
     )
-    return join(
-        [
-            [tag("p", sentence) for sentence in said],
-            figure(charts.both(lambda width: charts.entropy_at_start(start, width)), caption),
-            numbers(["quantity, nats", "mean", "95 % interval"], rows),
-        ]
-    )
+    parts = [
+        [tag("p", sentence) for sentence in said],
+        figure(charts.both(lambda width: charts.entropy_at_start(start, width)), caption),
+    ]
+    if start.words:
+        parts.append(tag("p", f"In numbers: {start.words}", class_="soft"))
+    if diagnosis is not None:
+        by_state = charts.both(lambda width: charts.entropy_by_state(diagnosis.states, width))
+        told = "Each probe state: act-first (dot) and think-first's bracket (bar), the most open states on top."
+        parts += [tag("h3", "State by state"), figure(by_state, told)]
+    return join([*parts, numbers(["quantity, in nats unless it is a share", "mean", "95 % interval"], rows)])
 
 
 def entropy_course(runs: Sequence[RunRecord]) -> Html:
     measured = [run for run in runs if run.entropy]
     if not measured:
-        return missing("Action entropy was not measured during training.", "there is no entropy.jsonl")
+        return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
     top = charts.entropy_top(measured)
     figures: list[Html] = []
     for run in measured:
@@ -102,7 +112,7 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
 def learning(runs: Sequence[RunRecord]) -> Html:
     trained = [run for run in runs if run.curve("success")]
     if not trained:
-        return missing("No training iteration was recorded.", "metrics.jsonl is missing or empty")
+        return missing("No training iteration was recorded", "metrics.jsonl is missing or empty")
     caption = (
         "Thin: each iteration (its own games, at training temperature). Strong: mean of the last five "
         "iterations. These are training games in the order of the stage, so they show learning; what "
@@ -126,7 +136,7 @@ def learning(runs: Sequence[RunRecord]) -> Html:
 def success(runs: Sequence[RunRecord]) -> Html:
     main = primary(runs)
     if main is None:
-        return missing("No evaluation was recorded.", "evaluation.jsonl is missing or empty")
+        return missing("No evaluation was recorded", "evaluation.jsonl is missing or empty")
     found = groups(runs)
     chart = charts.both(lambda width: charts.success_rows(runs, width))
     caption = (
@@ -173,7 +183,7 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
                     [
                         arm_name(run.arm),
                         f"{group.panel}, {order_name(group.order)}",
-                        "all" if task_type is None else task_type.replace("_", " "),
+                        "all" if task_type is None else task_name(task_type),
                         str(max(len(before), len(after))),
                         words.share(first) if first else "–",
                         words.share(last) if last else "–",
@@ -192,7 +202,7 @@ def replies(runs: Sequence[RunRecord]) -> Html:
                 ends = [sum(y for _, y in part) / len(part) for part in (curve[:5], curve[-5:])]
                 rows.append([arm_name(run.arm), name, *(f"{end * 100:.1f}%" for end in ends)])
     if not rows:
-        return missing("How replies were formed was not recorded.", "metrics.jsonl is missing or empty")
+        return missing("How replies were formed was not recorded", "metrics.jsonl is missing or empty")
     note = "Share of training steps; the opening tag is given to the policy, so the order of a reply is forced."
     config = runs[0].config
     if config is not None and config.prompt.tags == "free":
@@ -207,7 +217,7 @@ def episodes(runs: Sequence[RunRecord]) -> Html:
     config = runs[0].config
     shown = choose(runs, config.seed if config is not None else 0)
     if not shown:
-        return missing("No evaluation episode was kept.", "trajectories/eval_after.jsonl.gz is missing or empty")
+        return missing("No evaluation episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
     parts = [exhibit(one) for one in shown]
     if len(shown) < 3:
         parts.append(
