@@ -20,8 +20,14 @@ from actre.types import ActreError
 
 COMMANDS = {
     "doctor": "actre.doctor",
+    "quickstart": "actre.quickstart",
     "games": "actre.envs.alfworld.commands",
     "models": "actre.policies.commands",
+    "pretrain-tiny": "actre.pretrain",
+    "probes": "actre.probes_command",
+    "diagnose": "actre.diagnose_command",
+    "train": "actre.train_command",
+    "evaluate": "actre.evaluate_command",
     "report": "actre.view.report",
 }
 """Command -> the module that offers it, in the order in which `actre --help` shows them."""
@@ -79,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] == "actre":
             raise
         return _complain(f"{error.name} is not installed; what is missing, and what brings it: actre doctor")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Without this Python would complain when it flushes at exit.

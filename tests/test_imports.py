@@ -36,12 +36,19 @@ LAYERS: tuple[frozenset[str], ...] = (
             "actre.pretrain",
             "actre.diagnose",
             "actre._diagnosis",
+            "actre.probes_command",
+            "actre.diagnose_command",
+            "actre.probes_command",
+            "actre.evaluate_command",
             "actre.evaluate",
             "actre.adapters",
+            "actre.diagnose_command",
+            "actre.probes_command",
+            "actre.evaluate_command",
             "actre.view",
         }
     ),
-    frozenset({"actre.quickstart", "actre.study"}),
+    frozenset({"actre.quickstart", "actre.study", "actre.train_command"}),
     frozenset({"actre.cli", "actre.__main__"}),
 )
 BESIDE = frozenset({"actre.doctor"})
