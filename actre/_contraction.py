@@ -147,8 +147,7 @@ def contraction_of(
         raise ValueError(f"margin is {margin}: it must be above 0 nats")
     _finite(act_first, "act_first")
     per_state = tuple(
-        Bracket(float(a - u), float(a - low))
-        for a, low, u in zip(act_first, think_lower, think_upper, strict=True)
+        Bracket(float(a - u), float(a - low)) for a, low, u in zip(act_first, think_lower, think_upper, strict=True)
     )
     upper = bootstrap(act_first, games, paired_with=think_lower, n=n, seed=seed)
     if np.isposinf(think_upper).any():
@@ -160,7 +159,7 @@ def contraction_of(
     verdict = _verdict(lower, upper, equal, len(set(games)), margin)
     thoughts, more_games = None, None
     if verdict == "inconclusive":
-        thoughts, more_games = _what_would_settle(lower, upper, equal, k, len(set(games)), margin)
+        thoughts, more_games = _what_would_settle(lower, upper, k, len(set(games)), margin)
     words = _words(verdict, lower, upper, equal, len(set(games)), margin, thoughts, more_games)
     return Contraction(lower, upper, equal, per_state, verdict, words, thoughts, more_games)
 
@@ -178,7 +177,7 @@ def _verdict(lower: Interval, upper: Interval, equal: Interval | None, games: in
 
 
 def _what_would_settle(
-    lower: Interval, upper: Interval, equal: Interval | None, k: int, games: int, margin: float
+    lower: Interval, upper: Interval, k: int, games: int, margin: float
 ) -> tuple[int | None, int | None]:
     """Rough K and number of games for a verdict: the bracket closes about as 1/K, intervals as
     1/sqrt(games).
@@ -188,9 +187,9 @@ def _what_would_settle(
     middle = (lower.value + upper.value) / 2
     # what separates the middle from the nearest verdict: being clear of 0, or clear of +-margin
     room = max(abs(middle), margin - abs(middle))
-    noise = max((lower.high - lower.low) / 2, (upper.high - upper.low) / 2)
-    if equal is not None and abs(middle) > margin:
-        noise = max(noise, (equal.high - equal.low) / 2)
+    # the end that varies less: the other one's spread is mostly the bracket's, which thoughts narrow and
+    # games do not
+    noise = min(lower.high - lower.low, upper.high - upper.low) / 2
     more_games = math.ceil(games * (noise / (room / 2)) ** 2) if noise > room / 2 else None
     half_width = (upper.value - lower.value) / 2
     left = room - min(noise, room / 2)
@@ -230,9 +229,7 @@ def _words(
     return f"Inconclusive: {why}. The difference is {between}{sampled}.{settle}"
 
 
-def _bootstrap_mean(
-    values: np.ndarray, members: list[list[int]], n: int, rng: np.random.Generator
-) -> Interval:
+def _bootstrap_mean(values: np.ndarray, members: list[list[int]], n: int, rng: np.random.Generator) -> Interval:
     """The pooled mean's bootstrap by group sums: the same resamples as the general loop, without the loop."""
     sums = np.array([values[rows].sum() for rows in members])
     sizes = np.array([len(rows) for rows in members], dtype=float)

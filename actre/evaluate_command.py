@@ -1,0 +1,70 @@
+"""`actre evaluate`: play fixed panels with a policy, each game once, and show success with intervals.
+
+Knows how to ask and how to show; evaluate.py does the work and is imported when the command runs.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actre.config import preset, save_config
+from actre.diagnose_command import add_policy_arguments
+from actre.types import ORDERS, write_trajectories
+
+if TYPE_CHECKING:
+    from actre.evaluate import Summary
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `evaluate` to the command line."""
+    evaluate = subparsers.add_parser("evaluate", help="play fixed panels, every game exactly once")
+    add_policy_arguments(evaluate)
+    evaluate.add_argument("--panels", nargs="+", default=["seen", "unseen"], help="seen, unseen, or any games")
+    evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
+    evaluate.add_argument("--limit", type=int, help="only the first so many games of each panel")
+    evaluate.add_argument("--when", choices=("before", "after"), default="after", help="of the training")
+    evaluate.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
+    from actre.evaluate import load_policy, panel_games, play, save_evaluation, summarise
+    from actre.rollout import make_envs
+
+    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(config, model=replace(config.model, name=args.model or config.model.name))
+    limit = args.limit if args.limit is not None else config.evaluation.limit
+    config = replace(config, evaluation=replace(config.evaluation, limit=limit))
+    games = {panel: panel_games(config, panel) for panel in args.panels}
+    policy = load_policy(config, args.adapter)
+    envs = make_envs(config.env, min(config.evaluation.batch, max(map(len, games.values()))))
+    args.out.mkdir(parents=True, exist_ok=True)
+    save_config(config, args.out / "config.json")
+    results, trajectories = [], []
+    with tqdm(total=len(args.orders) * sum(map(len, games.values())), unit="game", desc="playing") as bar:
+        for panel in args.panels:
+            for order in args.orders:
+                played = play(policy, envs, panel, order=order, config=config, seed=args.seed, progress=bar.update)
+                results += played.results
+                meta = {"panel": panel, "when": args.when}
+                trajectories += [replace(t, meta={**t.meta, **meta}) for t in played.trajectories]
+                save_evaluation(args.out / "evaluation.jsonl", played.results, args.when)
+    write_trajectories(args.out / "trajectories" / f"eval_{args.when}.jsonl.gz", trajectories)
+    print(described(summarise(results)))
+    print(f"written: {args.out / 'evaluation.jsonl'}")
+    return 0
+
+
+def described(rows: "list[Summary]") -> str:
+    """A table of success rates for a terminal."""
+    lines = ["success [95 % interval], mean steps"]
+    for row in rows:
+        name = row.task_type or f"{row.panel}, {row.order}"
+        lines.append(
+            f"{'' if row.task_type is None else '  '}{name:34} {row.success}  ({row.won} of {row.games})  "
+            f"{row.steps:.1f} steps"
+        )
+    return "\n".join(lines)
