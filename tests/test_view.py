@@ -1,0 +1,177 @@
+"""Figures and the stepper: what they show is what was recorded, and text stays text."""
+
+import math
+
+import ipywidgets
+import plotly.graph_objects as go
+import pytest
+from fake_run import build_quickstart, fake_diagnosis, trajectory
+
+from actre.evaluate import EpisodeResult, summarise
+from actre.types import ActreError
+from actre.view import plots, svg
+from actre.view.records import RunRecord, read_runs
+from actre.view.stepper import Stepper
+
+HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(1)>"
+DIAGNOSIS = fake_diagnosis()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
+    return read_runs(build_quickstart(tmp_path_factory.mktemp("runs")))
+
+
+def figures(runs: list[RunRecord]) -> list[go.Figure]:
+    return [
+        plots.action_distributions(DIAGNOSIS.states[0]),
+        plots.entropy_by_state(DIAGNOSIS),
+        plots.decomposition(DIAGNOSIS),
+        plots.entropy_through_training(runs[0].entropy),
+        plots.learning_curve(runs),
+        plots.success({"after": summarise(runs[0].results["after"])}),
+    ]
+
+
+def test_every_figure_is_fit_for_light_and_dark_and_any_width(runs: list[RunRecord]) -> None:
+    for figure in figures(runs):
+        assert type(figure) is go.Figure
+        assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
+        assert figure.layout.autosize
+        assert figure.layout.width is None
+        assert figure.layout.title.text
+
+
+def test_no_figure_uses_what_plotly_5_24_lacks(runs: list[RunRecord]) -> None:
+    for figure in figures(runs):
+        assert {trace.type for trace in figure.data} <= {"scatter", "bar"}
+
+
+def test_no_button_sends_a_figure_anywhere() -> None:
+    assert "sendChartToCloud" in plots.CONFIG["modeBarButtonsToRemove"]
+    assert plots.CONFIG["displaylogo"] is False
+
+
+@pytest.mark.parametrize("most", [3, 12])
+def test_shown_probabilities_sum_to_one_in_both_orders(most: int) -> None:
+    figure = plots.action_distributions(DIAGNOSIS.states[0], most=most)
+    assert [bar.name for bar in figure.data] == ["act-first", "think-first"]
+    for bar in figure.data:
+        assert math.isclose(sum(bar.x), 1.0, abs_tol=1e-9)
+
+
+def test_the_two_terms_add_up_to_the_lower_bound() -> None:
+    bars = plots.decomposition(DIAGNOSIS).data
+    shown = sum(bar.x[1] for bar in bars[1:3])
+    assert math.isclose(shown, DIAGNOSIS.summary["think_first_lower"].value, abs_tol=1e-9)
+
+
+def test_success_is_drawn_with_its_interval() -> None:
+    results = [EpisodeResult("unseen", "think_first", f"g{i}", "t", i < 9, 5, 0.0) for i in range(10)]
+    (trace,) = plots.success({"after": summarise(results)}).data
+    assert trace.x == (0.9,)
+    assert math.isclose(0.9 - trace.error_x.arrayminus[0], 0.596, abs_tol=1e-3)
+
+
+def test_the_switch_is_marked_in_a_learning_curve(runs: list[RunRecord]) -> None:
+    figure = plots.learning_curve(runs[:1])
+    (line,) = figure.layout.shapes
+    assert line.x0 == runs[0].switches[0][0]
+
+
+def test_a_hostile_action_is_no_markup_in_a_figure() -> None:
+    state = DIAGNOSIS.states[0]
+    spoiled = type(state)(**{**state.__dict__, "actions": tuple(HOSTILE + a for a in state.actions)})
+    assert "<script" not in plots.action_distributions(spoiled).to_json().replace("\\u003c", "<")
+
+
+def test_buttons_walk_through_an_episode_and_stop_at_its_ends() -> None:
+    stepper = Stepper([trajectory("g0", "t", "think_first", True, 0), trajectory("g1", "t", "act_first", False, 1)])
+    count = len(stepper.trajectories[0].steps)
+    seen = []
+    for _ in range(count + 2):
+        seen.append(stepper.at)
+        stepper._buttons["next step"].click()
+    assert seen[:count] == [(0, i) for i in range(count)]
+    assert stepper.at == (0, count - 1)
+    assert stepper._buttons["next step"].disabled
+    assert not stepper._buttons["step back"].disabled
+    stepper._buttons["first step"].click()
+    assert stepper.at == (0, 0)
+    assert stepper._buttons["step back"].disabled
+
+
+def test_choosing_an_episode_shows_its_first_step() -> None:
+    stepper = Stepper([trajectory(f"g{i}", "t", "think_first", True, i) for i in range(3)])
+    stepper.go(0, 3)
+    stepper._list.value = 2
+    assert stepper.at == (2, 0)
+    stepper.go(1, 2)
+    assert stepper.at == (1, 2)
+    assert stepper._list.value == 1
+    stepper.go(99, 99)
+    assert stepper.at == (2, len(stepper.trajectories[2].steps) - 1)
+
+
+def test_each_step_shows_its_thought_action_and_observation() -> None:
+    one = trajectory("g0", "t", "think_first", True, 0)
+    stepper = Stepper([one])
+    for number, step in enumerate(one.steps):
+        stepper.go(0, number)
+        for words in (step.thought, step.action, step.observation.text.split("\n")[0]):
+            assert words is not None
+            assert words in stepper._pane.value
+        assert f"step {number + 1} of {len(one.steps)}" in stepper._head.value
+
+
+def test_text_is_never_markup_in_the_stepper() -> None:
+    stepper = Stepper([trajectory("g0", "t", "think_first", False, 0, hostile=HOSTILE)])
+    for number in range(len(stepper.trajectories[0].steps)):
+        stepper.go(0, number)
+        for shown in (stepper._pane.value, stepper._head.value, stepper.static()):
+            assert "<script" not in shown
+            assert "<img" not in shown
+            assert shown.count("<style>") == shown.count("</style>") == 1
+
+
+def test_without_a_widget_the_whole_episode_shows() -> None:
+    one = trajectory("g0", "t", "think_first", True, 0)
+    bundle = Stepper([one])._repr_mimebundle_()
+    assert all(str(step.action) in bundle["text/html"] for step in one.steps)
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_the_stepper_has_no_slider() -> None:
+    kinds = {type(widget) for widget in Stepper([trajectory("g", "t", "no_think", True, 0)]).widget.children}
+    assert ipywidgets.IntSlider not in kinds
+
+
+def test_nothing_to_step_through_is_a_clear_error() -> None:
+    with pytest.raises(ActreError, match="nothing to step through"):
+        Stepper([])
+
+
+def test_a_chart_with_one_point_or_none_is_still_a_chart() -> None:
+    one = svg.Point(10.0, 0.5, 0.4, 0.6)
+    for points in ([], [one], [one._replace(y=math.nan, low=math.nan, high=math.nan)]):
+        drawn = svg.line_chart(
+            [svg.Line("a", "arm-0", points), svg.Area("b", "think", points)],
+            width=358,
+            height=200,
+            title="t",
+            y_label="y",
+            x_label="x",
+        )
+        assert drawn.startswith("<svg")
+        assert "nan" not in drawn
+
+
+def test_labels_at_the_lines_ends_do_not_touch() -> None:
+    lines = [
+        svg.Line(f"line {i}", "arm-0", [svg.Point(0, 0.5, 0.5, 0.5), svg.Point(9, 0.5, 0.5, 0.5)]) for i in range(4)
+    ]
+    drawn = svg.line_chart(lines, width=600, height=200, title="t", y_label="y", x_label="x")
+    heights = sorted(
+        float(part.split('y="')[1].split('"')[0]) for part in drawn.split("<text")[1:] if "label arm" in part
+    )
+    assert all(b - a >= 14.9 for a, b in zip(heights, heights[1:], strict=False))
