@@ -1,5 +1,6 @@
 """Figures and the stepper: what they show is what was recorded, and text stays text."""
 
+import itertools
 import math
 
 import ipywidgets
@@ -167,11 +168,10 @@ def test_a_chart_with_one_point_or_none_is_still_a_chart() -> None:
 
 
 def test_labels_at_the_lines_ends_do_not_touch() -> None:
-    lines = [
-        svg.Line(f"line {i}", "arm-0", [svg.Point(0, 0.5, 0.5, 0.5), svg.Point(9, 0.5, 0.5, 0.5)]) for i in range(4)
-    ]
+    points = [svg.Point(0, 0.5, 0.5, 0.5), svg.Point(9, 0.5, 0.5, 0.5)]
+    lines = [svg.Line(f"line {i}", "arm-0", points) for i in range(4)]
     drawn = svg.line_chart(lines, width=600, height=200, title="t", y_label="y", x_label="x")
-    heights = sorted(
-        float(part.split('y="')[1].split('"')[0]) for part in drawn.split("<text")[1:] if "label arm" in part
-    )
-    assert all(b - a >= 14.9 for a, b in zip(heights, heights[1:], strict=False))
+    labels = [part for part in drawn.split("<text")[1:] if "label arm" in part]
+    heights = sorted(float(part.split('y="')[1].split('"')[0]) for part in labels)
+    assert len(heights) == 4
+    assert all(b - a >= 14.9 for a, b in itertools.pairwise(heights))

@@ -100,7 +100,7 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
             orientation="h",
             name="H(A|s), exact",
             marker={"color": _ORDERS["act_first"]},
-            error_x=_interval([mean["act_first"], None]),
+            error_x={**_interval([mean["act_first"], None]), "color": _GREY},
         )
     )
     color = {"color": _ORDERS["think_first"]}
@@ -190,8 +190,10 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
         figure.add_trace(go.Scatter(x=steps, y=means, mode="lines+markers", line=thick, name=name))
         for at, _, after in run.switches:
             figure.add_vline(x=at, line={"color": color, "width": 1, "dash": "dot"})
-            note = {"x": at, "y": 1.0, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "showarrow": False}
+            note = {"x": at, "y": 1.0, "yref": "paper", "yanchor": "top", "xanchor": "left", "showarrow": False}
             figure.add_annotation({**note, "text": f"{order_name(after)} from here", "font": {"size": 11}})
+    if metric == "success":
+        figure.update_yaxes(rangemode="tozero", tickformat=".0%")
     return _laid_out(figure, f"{metric.capitalize()} in training", "environment steps", metric)
 
 
@@ -200,22 +202,27 @@ def success(summaries: dict[str, Sequence[Summary]]) -> go.Figure:
 
     Only the lines over all task types are drawn.
     """
+    whole = {name: [row for row in rows if row.task_type is None] for name, rows in summaries.items()}
+    places = list(dict.fromkeys((row.panel, row.order) for rows in whole.values() for row in rows))
     figure = go.Figure()
-    for index, (name, rows) in enumerate(summaries.items()):
-        whole = [row for row in rows if row.task_type is None]
+    for index, (name, rows) in enumerate(whole.items()):
+        # numbers instead of categories, so that the groups of one row lie below each other
+        shift = 0.6 * ((index + 0.5) / len(whole) - 0.5)
+        color = _ARMS[index % len(_ARMS)]
         figure.add_trace(
             go.Scatter(
-                x=[row.success.value for row in whole],
-                y=_plain(f"{row.panel}, {order_name(row.order)} " for row in whole),
+                x=[row.success.value for row in rows],
+                y=[places.index((row.panel, row.order)) + shift for row in rows],
                 mode="markers",
-                marker={"color": _ARMS[index % len(_ARMS)], "size": 10},
-                error_x=_interval([row.success for row in whole]),
+                marker={"color": color, "size": 9},
+                error_x={**_interval([row.success for row in rows]), "color": color},
                 name=_plain([name])[0],
             )
         )
+    words = _plain(f"{panel}, {order_name(order)} " for panel, order in places)
+    figure.update_yaxes(tickvals=list(range(len(places))), ticktext=words, autorange="reversed", showgrid=False)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_layout(scattermode="group")
-    return _laid_out(figure, "Games won", "share of games won", "", height=320)
+    return _laid_out(figure, "Games won", "share of games won", "", height=150 + 26 * len(whole) * max(len(places), 1))
 
 
 def _laid_out(figure: go.Figure, title: str, x: str, y: str, height: int = 380) -> go.Figure:
@@ -227,8 +234,9 @@ def _laid_out(figure: go.Figure, title: str, x: str, y: str, height: int = 380) 
         plot_bgcolor=clear,
         autosize=True,
         height=height,
-        margin={"l": 60, "r": 20, "t": 60, "b": 50},
-        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top"},
+        margin={"l": 60, "r": 20, "t": 90, "b": 50},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        modebar={"bgcolor": clear, "color": _GREY},
         hoverlabel={"namelength": -1},
     )
     line = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
