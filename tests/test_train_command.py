@@ -1,0 +1,56 @@
+"""`actre train` says what is wrong with its arguments before anything heavy is loaded, and hands on what was asked."""
+
+import argparse
+
+import pytest
+
+from actre import cli, train_command
+from actre.config import RunConfig, StageConfig, preset
+
+
+def parsed(*arguments: str) -> RunConfig:
+    return train_command._config(cli.build_parser("train").parse_args(["train", *arguments]))
+
+
+def test_without_arguments_the_presets_settings_are_trained() -> None:
+    assert parsed() == preset("tiny")
+
+
+def test_arguments_change_what_they_name_and_nothing_else() -> None:
+    config = parsed(
+        "--seed", "3", "--stages", "no_think:4,think_first:2", "--env-steps", "900", "--games", "full/train"
+    )
+    assert (config.seed, config.env_steps, config.env.train) == (3, 900, "full/train")
+    assert config.stages == (StageConfig("no_think", 4), StageConfig("think_first", 2))
+    assert config.optim == preset("tiny").optim
+    assert config.env.unseen == preset("tiny").env.unseen
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("act_frist:3", "no order 'act_frist'; there are: think_first"),
+        ("act_first", "how many iterations? e.g. act_first:10"),
+        ("act_first:0", "how many iterations?"),
+        ("act_first:-1", "how many iterations?"),
+        ("", "no order ''"),
+    ],
+)
+def test_stages_that_cannot_be_read_are_explained(text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        train_command.stages(text)
+    assert said in str(error.value)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--stages", text])
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--preset", "tyni"], "no preset 'tyni'"), (["--env-steps", "0"], "at least 1 is needed")]
+)
+def test_settings_that_cannot_be_are_one_message(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", *arguments]) == 2
+    assert said in capsys.readouterr().err
