@@ -2,8 +2,11 @@
 
 import doctest
 import inspect
+import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,9 +73,7 @@ def test_a_whole_game_is_played_from_its_sentences() -> None:
 def test_a_receptacle_at_the_same_place_is_examined_not_gone_to() -> None:
     player = _started("put a cup in fridge")
     assert player.act("").action == "go to cabinet 2"
-    assert (
-        player.act("You arrive at cabinet 2. On the cabinet 2, you see nothing.").action == "go to cabinet 1"
-    )
+    assert player.act("You arrive at cabinet 2. On the cabinet 2, you see nothing.").action == "go to cabinet 1"
     assert player.act("Nothing happens.").action == "examine cabinet 1"
     assert player.act("The cabinet 1 is closed.").action == "open cabinet 1"
     seen = "You open the cabinet 1. The cabinet 1 is open. In it, you see a cup 1."
@@ -104,9 +105,7 @@ def test_both_objects_go_to_the_same_receptacle() -> None:
 def test_lamp_tasks_end_with_the_thing_in_hand_at_the_lamp() -> None:
     player = _started("look at cd under the desklamp")
     player.act("")
-    assert player.act("You arrive at cabinet 2. On the cabinet 2, you see a cd 1.").action.startswith(
-        "take cd 1"
-    )
+    assert player.act("You arrive at cabinet 2. On the cabinet 2, you see a cd 1.").action.startswith("take cd 1")
     assert player.act("You pick up the cd 1 from the cabinet 2.").thought == "need desklamp . try cabinet 1"
     lit = player.act("You arrive at cabinet 1. On the cabinet 1, you see a desklamp 1.")
     assert lit == ("desklamp 1 is here . use it", "use desklamp 1")
@@ -243,3 +242,13 @@ def test_a_sample_of_every_shipped_panel_is_solved(name: str) -> None:
 @pytest.mark.parametrize("name", games.SHIPPED)
 def test_every_shipped_game_is_solved(name: str) -> None:
     assert [path for path, won in _solved(name, 1) if not won] == []
+
+
+def test_most_real_games_are_solved(tmp_path: Path) -> None:
+    archive = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "alfworld/games.tar.xz"
+    if not archive.exists():
+        pytest.skip(f"no real games at {archive}: set ACTRE_SHARED")
+    subprocess.run(["tar", "xJf", archive, "-C", tmp_path], check=True)
+    paths = games.list_games(tmp_path)[::25]
+    won = [any(d.won for d in demos.attempts(path, tries=2, max_steps=100)) for path in paths]
+    assert sum(won) >= 0.9 * len(won)

@@ -77,9 +77,7 @@ def test_both_sentence_templates_of_every_task_type_occur(shipped: dict[str, lis
             assert len({o for t, o in openings if t == task_type}) >= 2
 
 
-def test_the_shipped_panels_are_what_the_generator_draws(
-    shipped: dict[str, list[Room]], tmp_path: Path
-) -> None:
+def test_the_shipped_panels_are_what_the_generator_draws(shipped: dict[str, list[Room]], tmp_path: Path) -> None:
     """No room was edited by hand, and the generator has not drifted since."""
     # the expert solved every room that was drawn: none had to be dropped
     panels.make_shipped(tmp_path, lambda room: True)
@@ -113,9 +111,7 @@ def test_the_same_seed_draws_the_same_games_whatever_the_hash_seed() -> None:
         for h in ("1", "77")
     }
     assert len(outs) == 1
-    assert [r.plan for r in _first("small", "train", 30, 3)] != [
-        r.plan for r in _first("small", "train", 30, 4)
-    ]
+    assert [r.plan for r in _first("small", "train", 30, 3)] != [r.plan for r in _first("small", "train", 30, 4)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -131,9 +127,7 @@ def test_drawn_rooms_keep_to_their_split_size_and_task(size: str, split: str) ->
             assert thing == "DeskLamp" or thing in wheel.fits()[here[position].kind]
         if size == "small":
             assert len({s.pose for s in here}) == len(here)
-        machine = {"clean": "SinkBasin", "heat": "Microwave", "cool": "Fridge"}.get(
-            room.task_type.split("_")[1]
-        )
+        machine = {"clean": "SinkBasin", "heat": "Microwave", "cool": "Fridge"}.get(room.task_type.split("_")[1])
         assert machine is None or machine in {s.kind for s in here}
         task = parse_task(room.task)
         assert task is not None
@@ -202,10 +196,12 @@ def test_a_panel_survives_writing_and_reading(tmp_path: Path) -> None:
         assert f"Your task is to: {room.task}." in game.grammar
 
 
-def test_a_shipped_game_is_read_by_panel_name() -> None:
+def test_a_shipped_game_is_named_by_its_panel_wherever_the_data_lies() -> None:
     path = games.list_games("small/train")[5]
-    by_name = games.read_game("small/train#" + path.rpartition("#")[2])
-    assert by_name.pddl_problem == games.read_game(path).pddl_problem
+    assert path.startswith("small/train#")
+    file = f"{games.shipped_panel('small/train')}#{path.partition('#')[2]}"
+    assert games.read_game(path).pddl_problem == games.read_game(file).pddl_problem
+    assert games.list_games(path) == [path]
 
 
 def _tw_pddl(folder: Path, **changes: str) -> Path:
@@ -328,13 +324,6 @@ def _run(*argv: str) -> int:
     return int(args.run(args) or 0)
 
 
-@pytest.fixture
-def _wired() -> None:
-    if "actre.envs.alfworld.commands" not in __import__("actre.cli", fromlist=["x"]).COMMAND_MODULES:
-        pytest.skip("`actre games` is not wired into the command line")
-
-
-@pytest.mark.usefixtures("_wired")
 def test_generate_then_list_shows_the_games(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.jsonl.gz"
     assert _run("generate", "--n", "4", "--seed", "7", "--out", str(out)) == 0
@@ -346,6 +335,30 @@ def test_generate_then_list_shows_the_games(tmp_path: Path, capsys: pytest.Captu
     for wrong in (["--n", "0", "--out", str(out)], ["--n", "3"], ["--out", str(tmp_path / "x.txt")]):
         with pytest.raises(ActreError):
             _run("generate", *wrong)
+
+
+def test_check_solves_and_play_answers_until_input_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run("check", "small/seen", "--limit", "3") == 0
+    assert "3 of 3" in capsys.readouterr().out
+    # one attempt of one step solves nothing: the exit code says so
+    assert _run("check", "small/seen", "--limit", "1", "--max-steps", "1", "--attempts", "1") == 1
+    lines = iter(["?", "", "fly away", "look"])
+
+    def typed(prompt: str) -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", typed)
+    assert _run("play", "small/seen") == 0
+    out = capsys.readouterr().out
+    assert "Your task is to" in out
+    assert "   go to " in out  # what `?` showed
+    assert "Nothing happens." in out
+    assert "left the game" in out
 
 
 def test_a_players_end_of_input_leaves_the_game(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ are imported when a command runs.
 """
 
 import argparse
+import random
 import sys
 from collections import Counter
 from itertools import islice
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from actre.envs.alfworld.demos import Demo
     from actre.envs.alfworld.rooms import Room
 
-_SOURCE = (
-    "a panel (small/train, full/unseen, official/valid_seen ...), a panel file, a folder of games, or a game"
-)
+_SOURCE = "a panel (small/train, full/unseen, official/valid_seen ...), a panel file, a folder of games, or a game"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,12 +26,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     games = subparsers.add_parser("games", help="make, list, check and play ALFWorld games")
     verbs = games.add_subparsers(title="verbs", metavar="VERB", required=True)
     make = verbs.add_parser("generate", help="draw fresh games into a panel file, or the shipped set anew")
-    make.add_argument(
-        "--size", choices=("small", "full"), default="small", help="about 8 or 20-40 receptacles"
-    )
-    make.add_argument(
-        "--split", choices=("train", "seen", "unseen"), default="train", help="whose floor plans to use"
-    )
+    make.add_argument("--size", choices=("small", "full"), default="small", help="about 8 or 20-40 receptacles")
+    make.add_argument("--split", choices=("train", "seen", "unseen"), default="train", help="whose floor plans to use")
     make.add_argument("--n", type=int, default=60, help="how many games (60)")
     make.add_argument("--seed", type=int, default=0, help="another seed, other games (0)")
     make.add_argument("--out", type=Path, help="the panel file, or with --shipped the folder")
@@ -44,14 +39,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.set_defaults(run=_list)
     check = verbs.add_parser("check", help="have the expert solve games; exit code 1 if one is left unsolved")
     check.add_argument("source", help=_SOURCE)
-    check.add_argument(
-        "--max-steps", type=int, help="steps an attempt may take (50; 100 above 12 receptacles)"
-    )
+    check.add_argument("--max-steps", type=int, help="steps an attempt may take (50; 100 above 12 receptacles)")
     check.add_argument("--attempts", type=int, default=3, help="seeds to try for each game (3)")
     check.add_argument("--limit", type=int, help="only the first games")
     check.set_defaults(run=_check)
     play = verbs.add_parser("play", help="play a game yourself")
     play.add_argument("source", nargs="?", default="small/train", help=_SOURCE)
+    play.add_argument("--seed", type=int, default=0, help="which game of several (0)")
     play.add_argument("--max-steps", type=int, default=50, help="steps you may take (50)")
     play.set_defaults(run=_play)
 
@@ -91,8 +85,9 @@ def _list(args: argparse.Namespace) -> int:
         for name in games.SHIPPED + games.OFFICIAL:
             try:
                 print(f"{name:24} {len(games.list_games(name)):5} games")
-            except ActreError as error:
-                print(f"{name:24}     - {error}")
+            except ActreError:
+                how = "alfworld-download" if name in games.OFFICIAL else "actre games generate --shipped"
+                print(f"{name:24}    not here: {how}")
         return 0
     for path in games.list_games(args.source):
         task = ""
@@ -128,7 +123,7 @@ def _play(args: argparse.Namespace) -> int:
     from actre.envs.alfworld import games
     from actre.envs.alfworld.env import AlfworldEnv
 
-    path = games.list_games(args.source)[0]
+    path = random.Random(args.seed).choice(games.list_games(args.source))
     env = AlfworldEnv([path], max_steps=args.max_steps)
     obs, info = env.reset(options={"game": path})
     print(obs)

@@ -27,7 +27,7 @@ class DemoStep(NamedTuple):
 
 
 class Demo(NamedTuple):
-    """One episode of an expert. game: its id in its panel, or its path. admissible[t]: whether step t's action was listed."""
+    """One episode. game: its id in its panel, or its path. admissible[t]: whether step t's action was listed."""
 
     game: str
     task: str

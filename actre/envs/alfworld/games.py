@@ -46,9 +46,7 @@ def data_folder() -> Path:
 def shipped_panel(name: str) -> Path:
     """The file of a shipped panel such as "small/train". Raises ActreError, with a hint, on another name."""
     if name not in SHIPPED:
-        raise ActreError(
-            f"no panel is called {name!r}{_hint(name)}; there are {', '.join(SHIPPED + OFFICIAL)}"
-        )
+        raise ActreError(f"no panel is called {name!r}{_hint(name)}; there are {', '.join(SHIPPED + OFFICIAL)}")
     path = data_folder() / f"{name}.jsonl.gz"
     if not path.exists():
         raise ActreError(
@@ -72,7 +70,8 @@ def list_games(source: str | Path) -> list[str]:
     """
     name = str(source)
     if name in SHIPPED:
-        return list_games(shipped_panel(name))
+        # by the panel's name, not its place: records then say the same on every machine
+        return [f"{name}#{game}" for game in _panel(shipped_panel(name))]
     if name in OFFICIAL:
         return _in_folder(_official(name.partition("/")[2]))
     path = Path(name)
@@ -105,9 +104,7 @@ def _in_folder(folder: Path) -> list[str]:
     # movable receptacles and slices are outside the six task types, as in alfworld itself
     found = sorted(p for p in folder.rglob(_FILE) if not {"movable", "Sliced"} & _marks(p))
     if not found:
-        raise ActreError(
-            f"{folder} holds no {_FILE}: give a folder of games, a panel file, or a panel's name"
-        )
+        raise ActreError(f"{folder} holds no {_FILE}: give a folder of games, a panel file, or a panel's name")
     return [str(p) for p in found]
 
 
@@ -138,9 +135,7 @@ def read_game(path: str | Path) -> Game:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ActreError(
-            f"{file} does not exist: `actre games list FOLDER` shows the games in a folder"
-        ) from None
+        raise ActreError(f"{file} does not exist: `actre games list FOLDER` shows the games in a folder") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ActreError(f"{file} is damaged, not JSON ({error}): fetch or generate it again") from error
     return _from_file(name, file, raw)
@@ -193,9 +188,7 @@ def _from_panel(name: str, file: Path, game: str) -> Game:
     if game not in records:
         close = difflib.get_close_matches(game, list(records), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ActreError(
-            f"{file} has no game {game!r}{hint}: `actre games list {file}` shows its {len(records)} games"
-        )
+        raise ActreError(f"{file} has no game {game!r}{hint}: `actre games list {file}` shows its {len(records)} games")
     return game_of(Room.from_json(records[game]), name)
 
 
