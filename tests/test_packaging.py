@@ -139,3 +139,15 @@ def test_the_readme_lists_every_command_there_is() -> None:
     assert isinstance(subparsers.choices, dict)
     listed = re.findall(r"^\| `actre ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert listed == list(subparsers.choices)
+
+
+def test_the_index_of_docs_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
+def test_every_folder_of_data_says_how_it_was_made() -> None:
+    index = (ROOT / "data" / "README.md").read_text()
+    folders = {path.name for path in (ROOT / "data").iterdir() if path.is_dir()}
+    assert {folder for folder in folders if f"`{folder}/`" not in index} == set()
