@@ -56,6 +56,9 @@ def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
     """The Program of one game. Raises ActreError if the texts are not a game of this engine."""
     with _quiet_translator():
         program, task = _read_pddl(pddl_domain, pddl_problem)
+        index = {name: i for i, name in enumerate(program["names"])}
+        # Assignments (distances, total-cost) are no facts; PddlState drops those whose value is a whole number.
+        facts = [(a.predicate, *(index[x] for x in a.args)) for a in task.init if getattr(a, "predicate", "=") != "="]
     words = read_grammar(grammar, tuple((t.name, tuple(t.supertype_names)) for t in task.types))
     parameters = {a.name: [[p.name.strip("?"), p.type_name] for p in a.parameters] for a in task.actions}
     arities = program.pop("arities")
@@ -63,11 +66,8 @@ def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
         raise ActreError(f"its grammar has no words for {', '.join(unknown)}: it is no ALFWorld game, or damaged")
     program["actions"] = [[a, parameters[a][:n], *words["actions"][a]] for a, n in arities.items()]
     program["grammar"] = words["rules"]
-    index = {name: i for i, name in enumerate(program["names"])}
     fluent = {tuple(v) for v in program["variables"]}
     asked = asked_predicates(words)
-    # Assignments (distances, total-cost) are no facts; PddlState drops those whose value is a whole number.
-    facts = [(a.predicate, *(index[x] for x in a.args)) for a in task.init if getattr(a, "predicate", "=") != "="]
     program["asked"] = sorted(asked)
     program["static"] = sorted({fact for fact in facts if fact[0] in asked and fact not in fluent})
     program["shown"] = _shown_names(program["names"], {i for fact in facts for i in fact[1:]})
@@ -82,6 +82,7 @@ def _quiet_translator() -> Iterator[None]:
         try:
             sys.argv = ["translate.py", "domain", "task"]
             from fast_downward.translate import options
+            from fast_downward.translate.pddl_parser.lisp_parser import ParseError
         except ImportError as error:
             raise ActreError(
                 f"the ALFWorld engine needs fast_downward ({error}): pip install alfworld==0.4.2 textworld==1.7.0"
@@ -97,7 +98,16 @@ def _quiet_translator() -> Iterator[None]:
             gc.disable()  # it makes many small objects and drops none: collecting doubles its time
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
-        except (SystemExit, AssertionError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            ParseError,
+            StopIteration,
+            SystemExit,
+            AssertionError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ActreError(
                 f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or damaged; "
