@@ -88,9 +88,7 @@ class Machine:
                 fired.append(literal)
         on, off = _last(fired)
         tells, denies = _last(announced)
-        return State(
-            self._derive((true - off) | on), (state.told - denies) | tells, (state.denied - tells) | denies
-        )
+        return State(self._derive((true - off) | on), (state.told - denies) | tells, (state.denied - tells) | denies)
 
     def won(self, state: State) -> bool:
         """Whether the goal holds."""

@@ -110,8 +110,8 @@ def _quiet_translator() -> Iterator[None]:
         ) as error:
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ActreError(
-                f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or damaged; "
-                "fetch or generate it again, and check it with `actre games check`"
+                f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or "
+                "damaged; fetch or generate it again, and check it with `actre games check`"
             ) from error
         finally:
             if collecting:
