@@ -49,12 +49,12 @@ def rollout(
     group_size: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> list[Trajectory]:
-    """Play each game `group_size` times. Returns games in order, a group's members together; `group` is the game's index.
+    """Play each game `group_size` times. Returns the games in order, a group's members together.
 
-    As many episodes run at once as there are environments. progress: called with the number of episodes that
-    ended. The same seed, policy, games and number of environments give the same trajectories.
-    An environment that raises ActreError ends its episode with the flag "env_error" and the text in
-    meta["env_error"]; at the reset the episode then has no step.
+    `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
+    with the number of episodes that ended since. The same seed, policy, games and number of environments give the
+    same trajectories. An environment that raises ActreError ends its episode with the flag "env_error" and the text
+    in meta["env_error"]; where that is the reset, the episode has no step.
     """
     if not envs:
         raise ActreError("no environment to play in: make_envs(config, n) makes n of them")

@@ -21,9 +21,7 @@ class CorridorEnv(gymnasium.Env):
         self.at = self.goal = self.count = 0
         self.sent: list[str] = []
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         game = (options or {}).get("game", "2")
         if game == "broken":

@@ -8,7 +8,8 @@ TAGS = ("<think>", "</think>", "<action>", "</action>")
 CHARACTERS = "\n !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz|"
 TEMPLATE = (
     "{{ '<|start|>' }}{% for m in messages %}"
-    "{% if m['role'] == 'assistant' %}{{ '<|reply|>' + m['content'] + '<|end|>' }}{% else %}{{ m['content'] }}{% endif %}"
+    "{% if m['role'] == 'assistant' %}{{ '<|reply|>' + m['content'] + '<|end|>' }}"
+    "{% else %}{{ m['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|reply|>' }}{% endif %}"
 )
 

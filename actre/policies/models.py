@@ -39,6 +39,7 @@ def load(model: ModelConfig) -> Loaded:
     import torch
 
     dtype = _dtype(model)
+    loaded: Any
     if model.loader == "unsloth":
         return _load_unsloth(model.name, source, dtype)
     from safetensors import SafetensorError
@@ -183,7 +184,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     # the GGUF's header names <|im_start|> as the end token; the chat template ends a turn with <|im_end|>
     tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
     config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
-    plain = LlamaForCausalLM(config)
+    plain: Any = LlamaForCausalLM(config)
     plain.load_state_dict(quantized.state_dict(), strict=True)
     plain.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -28,12 +28,13 @@ class RowCache(Cache):
         self._row_index = torch.empty(0, 1, dtype=torch.long)
         self._columns = torch.empty(0, 0, dtype=torch.long)
         self._view = (slice(0, 0), 0)
-        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+        self._own = [_RowLayer(self) for _ in range(layers)]
+        super().__init__(layers=list(self._own))
 
     def aim(self, start: int, stop: int, columns: torch.Tensor, width: int) -> None:
-        """The next forward holds rows start..stop, writes its tokens at `columns` (rows, tokens) and sees `width` columns.
+        """The next forward holds rows start..stop and writes its tokens at `columns` (rows, tokens), -1 for padding.
 
-        A column of -1 is padding.
+        It is given the first `width` columns of these rows to look at.
         """
         self._row_index = torch.arange(start, stop, device=columns.device)[:, None]
         self._columns = torch.where(columns < 0, self.capacity, columns)
@@ -46,25 +47,28 @@ class RowCache(Cache):
         self.rows = max(rows, self.rows)
         if columns > self.capacity:
             self.capacity = -(-columns // _ROUND) * _ROUND
-        for layer in self.layers:
+        for layer in self._own:
             layer.grow()
 
     def copy_rows(self, source: torch.Tensor, target: torch.Tensor) -> None:
         """Row target[i] becomes a copy of row source[i]; no row is both."""
-        for layer in self.layers:
+        for layer in self._own:
             layer.keys[target] = layer.keys[source]
             layer.values[target] = layer.values[source]
 
     def swap_rows(self, first: torch.Tensor, second: torch.Tensor) -> None:
         """Rows first[i] and second[i] change places."""
         both, crossed = torch.cat([first, second]), torch.cat([second, first])
-        for layer in self.layers:
+        for layer in self._own:
             layer.keys[both] = layer.keys[crossed]
             layer.values[both] = layer.values[crossed]
 
 
 class _RowLayer(DynamicLayer):
     """One layer's buffers, shape (rows, heads, capacity + 1, head size)."""
+
+    keys: Any
+    values: Any
 
     def __init__(self, cache: RowCache) -> None:
         super().__init__()
@@ -111,6 +115,4 @@ def causal_mask(columns: torch.Tensor, width: int, dtype: torch.dtype) -> torch.
 
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """0 where `seen`, the lowest finite number elsewhere."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
-        ~seen, torch.finfo(dtype).min
-    )
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

@@ -23,8 +23,11 @@ class Trie(NamedTuple):
 def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
     """The trie of these candidates. Raises ValueError for an empty candidate.
 
-    >>> build_trie([[5, 6, 7], [5, 6, 8], [9]])
-    Trie(tokens=(5, 6), parents=(-1, 0), depths=(0, 1), scores=(((-1, 5), (0, 6), (1, 7)), ((-1, 5), (0, 6), (1, 8)), ((-1, 9),)))
+    >>> trie = build_trie([[5, 6, 7], [5, 6, 8], [9]])
+    >>> trie.tokens, trie.parents, trie.depths
+    ((5, 6), (-1, 0), (0, 1))
+    >>> trie.scores[1]
+    ((-1, 5), (0, 6), (1, 8))
     """
     nodes: dict[tuple[int, int], int] = {}
     depths: list[int] = []
@@ -42,6 +45,4 @@ def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
                 depths.append(depth)
             at = nodes[(at, token)]
         scores.append(tuple(pairs))
-    return Trie(
-        tuple(token for _, token in nodes), tuple(parent for parent, _ in nodes), tuple(depths), tuple(scores)
-    )
+    return Trie(tuple(token for _, token in nodes), tuple(parent for parent, _ in nodes), tuple(depths), tuple(scores))

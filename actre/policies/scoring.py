@@ -1,0 +1,120 @@
+"""Exact log-probabilities of candidates, all those of a prefix in one pass: a token tree under its own mask.
+
+Knows tries of token ids and a `CachedModel` whose rows hold the prefixes.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from actre.policies.cached import BLOCK_TOKENS, CachedModel, Prefilled, chunks
+from actre.policies.rowcache import additive
+from actre.policies.trie import Trie, build_trie
+from actre.types import ActreError
+
+_LOGITS = 1 << 27  # numbers in one tensor of logits (0.5 GB in float32)
+
+
+def score(
+    model: CachedModel,
+    prefixes: list[tuple[int, ...]],
+    tries: list[Trie],
+    prefilled: Prefilled,
+    temperature: float,
+) -> list[np.ndarray]:
+    """For each prefix, whose row is already computed, its candidates' log-probabilities (A,), float64."""
+    by_row = np.argsort(prefilled.slots)
+    bound = min(BLOCK_TOKENS, max(1, _LOGITS // prefilled.logits.shape[-1]))
+    result: list[np.ndarray] = [np.empty(0)] * len(prefixes)
+    for start, stop in chunks([len(tries[i].tokens) + 1 for i in by_row], bound):
+        chosen = by_row[start:stop]
+        lengths = [len(prefixes[i]) for i in chosen]
+        logits = _tree_logits(model, start, lengths, [tries[i] for i in chosen], prefilled.logits[start:stop])
+        logps = torch.log_softmax(logits.float() / temperature, dim=-1)
+        for row, i in enumerate(chosen):
+            result[i] = _sum_scores(logps[row], tries[i].scores)
+    return result
+
+
+def make_tries(candidates: Sequence[Sequence[Sequence[int]]]) -> list[Trie]:
+    """One trie a list of candidates; equal lists share theirs. Raises ActreError for an empty candidate."""
+    made: dict[tuple[tuple[int, ...], ...], Trie] = {}
+    tries = []
+    for listed in candidates:
+        key = tuple(map(tuple, listed))
+        if key not in made:
+            try:
+                made[key] = build_trie(key)
+            except ValueError as error:
+                raise ActreError(f"{error}; an action without text cannot be scored") from error
+        tries.append(made[key])
+    return tries
+
+
+def _tree_logits(
+    model: CachedModel, start: int, lengths: list[int], tries: list[Trie], last: torch.Tensor
+) -> torch.Tensor:
+    """(rows, 1 + nodes, V): `last`, the logits after each prefix, then those after each node of its trie."""
+    nodes = max(len(trie.tokens) for trie in tries)
+    if nodes == 0:
+        return last[:, None]
+    block = _tree_block(lengths, tries, nodes)
+    seen = block.seen.to(model.device)
+    inner = model.forward(
+        block.ids.to(model.device),
+        block.columns.to(model.device),
+        start,
+        seen.shape[-1],
+        mask=additive(seen, model.model.dtype),
+        positions=block.positions.to(model.device),
+        keep=0,
+    )
+    return torch.cat([last[:, None], inner], dim=1)
+
+
+class _TreeBlock(NamedTuple):
+    ids: torch.Tensor  # (rows, nodes)
+    columns: torch.Tensor  # (rows, nodes), -1 for padding
+    positions: torch.Tensor  # (rows, nodes)
+    seen: torch.Tensor  # (rows, 1, nodes, width), bool
+
+
+def _tree_block(lengths: list[int], tries: list[Trie], nodes: int) -> _TreeBlock:
+    """The tries as one padded block: each node sees its row's prefix, its ancestors and itself."""
+    rows = len(tries)
+    width = max(length + len(trie.tokens) for length, trie in zip(lengths, tries, strict=True))
+    ids = np.zeros((rows, nodes), dtype=np.int64)
+    columns = np.full((rows, nodes), -1, dtype=np.int64)
+    positions = np.zeros((rows, nodes), dtype=np.int64)
+    seen = np.zeros((rows, 1, nodes, width), dtype=bool)
+    for row, (length, trie) in enumerate(zip(lengths, tries, strict=True)):
+        count = len(trie.tokens)
+        ids[row, :count] = trie.tokens
+        columns[row, :count] = range(length, length + count)
+        positions[row, :count] = np.asarray(trie.depths, dtype=np.int64) + length
+        seen[row, 0, :, :length] = True
+        seen[row, 0, :count, length : length + count] = _ancestors(trie.parents)
+    return _TreeBlock(*map(torch.from_numpy, (ids, columns, positions, seen)))
+
+
+@lru_cache(maxsize=256)
+def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
+    """(nodes, nodes): whether column's node is row's node or above it."""
+    above = np.eye(len(parents), dtype=bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            above[node] |= above[parent]
+    return above
+
+
+def _sum_scores(logps: torch.Tensor, scores: tuple[tuple[tuple[int, int], ...], ...]) -> np.ndarray:
+    """(A,) sums over each candidate's (node, token) pairs in logps (1 + nodes, V)."""
+    if not scores:
+        return np.empty(0)
+    pairs = torch.tensor([pair for listed in scores for pair in listed], device=logps.device)
+    values = logps[pairs[:, 0] + 1, pairs[:, 1]].double().cpu().numpy()
+    starts = np.cumsum([0, *(len(listed) for listed in scores[:-1])])
+    return np.add.reduceat(values, starts)
