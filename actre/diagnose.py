@@ -39,7 +39,7 @@ from actre.entropy import (
     with_other,
 )
 from actre.orders import ACTION, END_THINK, Renderer
-from actre.probes import Probe, digest
+from actre.probes import Probe, digest, probes_for
 from actre.types import ActreError, Reply
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "entropy_record",
     "load_diagnosis",
     "save_diagnosis",
+    "training_measure",
 ]
 
 _BATCH_ROWS = 64
@@ -133,6 +134,20 @@ class _Thoughts(NamedTuple):
     p: np.ndarray
     surprisal_nats: float
     tokens: float
+
+
+def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, Any]]:
+    """(policy, iterations done, stage) -> one line's fields of entropy.jsonl: both orders on the fixed probe states.
+
+    The thoughts of one iteration are sampled with the same seed whatever the run's stages.
+    """
+    probes = probes_for(config)
+
+    def measure(policy: Any, iteration: int, stage: int) -> dict[str, Any]:
+        seed = derive_seed(config.seed, "probes", iteration)
+        return entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed))
+
+    return measure
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,9 @@ Knows how to ask and how to show; trainer.py does the work and is imported when 
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from actre.config import RunConfig, StageConfig, derive_seed, preset
+from actre.config import RunConfig, StageConfig, preset
 from actre.types import ORDERS, ActreError
-
-if TYPE_CHECKING:
-    from actre.trainer import Measure
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -71,25 +67,12 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
+    from actre.diagnose import training_measure
     from actre.trainer import train
     from actre.view import report
 
-    result = train(config, args.out, measure=None if args.no_entropy else _measure(config))
+    result = train(config, args.out, measure=None if args.no_entropy else training_measure(config))
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
     print(f"report: {report.write(args.out)}")
     return 0
-
-
-def _measure(config: RunConfig) -> "Measure":
-    """Action entropy in both orders on the shipped states, for the trainer to call."""
-    from actre.diagnose import diagnose, entropy_record
-    from actre.probes import probes_for
-
-    probes = probes_for(config)
-
-    def measure(policy: Any, iteration: int, stage: int) -> dict[str, Any]:
-        seed = derive_seed(config.seed, "probes", iteration)
-        return entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed))
-
-    return measure
