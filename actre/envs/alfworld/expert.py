@@ -135,9 +135,7 @@ class Expert:
         """Begin a game. Raises ActreError where the task sentence is none of the six types."""
         parsed = parse_task(task)
         if parsed is None:
-            raise ActreError(
-                f"the expert does not know the task {task!r}; it plays the six ALFWorld task types"
-            )
+            raise ActreError(f"the expert does not know the task {task!r}; it plays the six ALFWorld task types")
         self._task: Task = parsed
         self._memory = Memory(obs)
         self._order = list(self._memory.receptacles)
@@ -295,9 +293,7 @@ class Expert:
                 doing.append(f"open {memory.here}")
             elif memory.holding is None:
                 doing += [
-                    f"take {t} from {memory.here}"
-                    for t in memory.seen.get(memory.here, ())
-                    if kind(t) != "desklamp"
+                    f"take {t} from {memory.here}" for t in memory.seen.get(memory.here, ()) if kind(t) != "desklamp"
                 ]
         pool = doing if doing and self._rng.random() < 0.4 else options
         action = self._rng.choice(pool or ["look"])

@@ -103,9 +103,7 @@ def draw(size: Size, plan: int, task_type: str, game_id: str, rng: random.Random
     sentence = rng.choice(wheel.goals()[task_type][1]).format(
         obj=thing.lower(), recep=goal.target.lower(), toggle=goal.target.lower()
     )
-    return Room(
-        game_id, plan, task_type, sentence, thing, goal.target, chosen, tuple(objects), tuple(scenery)
-    )
+    return Room(game_id, plan, task_type, sentence, thing, goal.target, chosen, tuple(objects), tuple(scenery))
 
 
 def _choose_small(plan: int, goal: Goal, rng: random.Random) -> tuple[int, ...]:
@@ -113,9 +111,7 @@ def _choose_small(plan: int, goal: Goal, rng: random.Random) -> tuple[int, ...]:
     order = list(range(len(spots(plan))))
     rng.shuffle(order)
     kind = {i: spots(plan)[i].kind for i in order}
-    needs: list[tuple[str, ...]] = (
-        [_LAMP_STANDS] if goal.task_type == "look_at_obj_in_light" else [(goal.target,)]
-    )
+    needs: list[tuple[str, ...]] = [_LAMP_STANDS] if goal.task_type == "look_at_obj_in_light" else [(goal.target,)]
     if goal.task_type in _ABLE:
         needs.append((_ABLE[goal.task_type][1],))
     needs += [goal.source, goal.source]

@@ -85,9 +85,7 @@ def grammar(task: str) -> str:
 def _module(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"_alfworld_{name}", wheel() / "gen" / f"{name}.py")
     if spec is None or spec.loader is None:
-        raise ActreError(
-            f"alfworld's gen/{name}.py cannot be read: pip install --force-reinstall alfworld==0.4.2"
-        )
+        raise ActreError(f"alfworld's gen/{name}.py cannot be read: pip install --force-reinstall alfworld==0.4.2")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -137,9 +135,7 @@ def held_out_plans() -> frozenset[int]:
 @lru_cache(maxsize=1)
 def floor_plans() -> tuple[int, ...]:
     """The numbers of all 120 floor plans."""
-    found = (
-        re.fullmatch(r"FloorPlan(\d+)-openable\.json", p.name) for p in (wheel() / "gen/layouts").iterdir()
-    )
+    found = (re.fullmatch(r"FloorPlan(\d+)-openable\.json", p.name) for p in (wheel() / "gen/layouts").iterdir())
     return tuple(sorted(int(m[1]) for m in found if m))
 
 
@@ -168,9 +164,7 @@ def receptacles_of(plan: int) -> tuple[Spot, ...]:
         last = name.rpartition("|")[2]
         kind = last if last.endswith("Basin") else name.partition("|")[0]
         if kind in fits():
-            spots.append(
-                Spot(kind, name, Pose(round(x * 4), round(z * 4), round(turn / 90) % 4, round(horizon)))
-            )
+            spots.append(Spot(kind, name, Pose(round(x * 4), round(z * 4), round(turn / 90) % 4, round(horizon))))
     have = {s.kind for s in spots}
     missing = [k for k in SINGLE_POINT if k in objects_of(plan) and k not in have]
     for row, kind in enumerate(missing):
