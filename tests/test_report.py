@@ -13,7 +13,7 @@ from actre.types import ActreError, read_jsonl, write_jsonl
 from actre.view import words
 from actre.view.episodes import choose
 from actre.view.html import tag, text
-from actre.view.records import entropy_point, read_runs
+from actre.view.records import continued, entropy_point, read_runs
 from actre.view.report import write
 
 HOSTILE = "</style></title></p><script>alert('x')</script><img src=x onerror=alert(1)> &lt;b&gt; \x00\x1b[31m \u202e"
@@ -235,6 +235,17 @@ def test_the_switch_is_where_the_second_stage_begins(tmp_path: Path) -> None:
     assert steps == run.metrics[9]["env_steps"]
     at_switch = next(p for p in run.entropy if p.iteration == 10)
     assert at_switch.env_steps == steps
+
+
+def test_a_run_that_went_on_from_another_reads_as_one(tmp_path: Path) -> None:
+    first, then = (read_runs(build_run(tmp_path, arm))[0] for arm in ("act_first", "think_first"))
+    whole = continued(first, then, arm="actre")
+    assert [row["iteration"] for row in whole.metrics] == list(range(1, 61))
+    steps = [row["env_steps"] for row in whole.metrics]
+    assert steps == sorted(steps)
+    assert steps[-1] == first.metrics[-1]["env_steps"] + then.metrics[-1]["env_steps"]
+    assert [at for at, _, _ in whole.switches] == [first.metrics[-1]["env_steps"]]
+    assert whole.results == {"before": first.results["before"], "after": then.results["after"]}
 
 
 @pytest.mark.parametrize(

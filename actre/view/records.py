@@ -6,7 +6,7 @@ be looked at anywhere.
 
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -133,6 +133,34 @@ def read_run(folder: Path) -> RunRecord:
         results={when: _results(folder / "evaluation.jsonl", when) for when in get_args(When)},
         before=_trajectories(folder / "trajectories" / "eval_before.jsonl.gz"),
         after=_trajectories(folder / "trajectories" / "eval_after.jsonl.gz"),
+    )
+
+
+def continued(first: RunRecord, then: RunRecord, arm: str) -> RunRecord:
+    """Two runs as one: `then` went on from `first`'s adapter, so its iterations, steps and stages come after `first`'s.
+
+    What was evaluated is `then`'s, before training `first`'s. Folder and settings are `then`'s.
+    """
+    last = first.metrics[-1] if first.metrics else {}
+    moved = ("iteration", "env_steps", "generated_tokens")
+    before = {name: last.get(name, 0) for name in moved}
+    stages = last.get("stage", -1) + 1
+    metrics = tuple(
+        {**row, **{name: row.get(name, 0) + before[name] for name in moved}, "stage": row.get("stage", 0) + stages}
+        for row in then.metrics
+    )
+    entropy = tuple(
+        replace(p, iteration=p.iteration + before["iteration"], env_steps=p.env_steps + before["env_steps"])
+        for p in then.entropy
+        if p.iteration > 0
+    )
+    return replace(
+        then,
+        arm=arm,
+        metrics=first.metrics + metrics,
+        entropy=first.entropy + entropy,
+        results={"before": first.results["before"], "after": then.results["after"]},
+        before=first.before,
     )
 
 

@@ -85,6 +85,16 @@ class Stepper:
         }
 
 
+class Transcript:
+    """A whole episode for reading; the last expression of a cell displays it."""
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        self.trajectory = trajectory
+
+    def _repr_html_(self) -> str:
+        return _framed(episode(self.trajectory))
+
+
 def _button(words: str, hint: str, act: Any) -> widgets.Button:
     button = widgets.Button(description=words, tooltip=hint, layout={"width": "auto"})
     button.on_click(lambda _: act())
