@@ -42,6 +42,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "actre.evaluate_command",
             "actre.evaluate",
             "actre.adapters",
+            "actre.export_command",
+            "actre.export_command",
             "actre.diagnose_command",
             "actre.probes_command",
             "actre.evaluate_command",
