@@ -49,7 +49,7 @@ Measure = Callable[[Any, int, int], dict[str, Any]]
 _STEPS_PER_GENERATION = 1
 """Parts into which TRL cuts a batch of episodes: one, for each optimizer step is to see all of them."""
 
-_KL_ROWS = 6
+_KL_ROWS = 4
 """Rows on which the distance to the base model is estimated where the loss itself does not need it."""
 
 
@@ -150,13 +150,9 @@ class StagedTrainer(GRPOTrainer):
         groups = torch.tensor([-1 if one.group is None else one.group for one in played])
         advantages = self.advantages(returns, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
-        rows = [
-            row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)
-        ]
+        rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
         trained = [row for row in rows if optim.kl_beta != 0.0 or advantages[row.episode] != 0.0]
-        collated = collate(
-            trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION
-        )
+        collated = collate(trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION)
         batch = trl_inputs(collated, sum(sum(row.mask) for row in rows), self.accelerator.device)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
@@ -321,9 +317,7 @@ class _AfterUpdate(TrainerCallback):
     def __init__(self, trainer: StagedTrainer) -> None:
         self._trainer = trainer
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
             control.should_training_stop = True
 
@@ -385,7 +379,8 @@ def train(
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
-    dict becomes a line of entropy.jsonl. model and tokenizer: a base with its adapter, trained in place; None
+    dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the usual
+    one). model and tokenizer: a base with its adapter, trained in place; None
     loads `config.model` and adds one.
     Raises ActreError if `out` already holds a training run. On any way out, what was done so far is saved.
     """
@@ -441,9 +436,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
         trainer.close()
         if counts.iteration:
             trainer.save_adapter(log.adapter)
-    return TrainResult(
-        log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens
-    )
+    return TrainResult(log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens)
 
 
 @contextmanager
