@@ -1,0 +1,255 @@
+"""Trained adapters: export with a card, load onto the plain base model, the check by reloading, merging.
+
+Knows PEFT's folder (adapter_config.json, adapter_model.safetensors) and what is written beside it: README.md, the
+card, and actre.json, which names the base model and holds a fingerprint of its weights, so that an adapter is not
+put on another base by mistake. Does not know how an adapter was trained; the card's text comes from outside.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actre.config import ModelConfig, versions
+from actre.policies.models import Loaded
+from actre.policies.models import load as load_base
+from actre.types import ActreError
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit after reloading, in float32."""
+TOLERANCE_HALF = 5e-2
+"""The same in bfloat16 and float16."""
+_SAMPLE = (
+    "You act in a text world, one action at a time, until the task is done.",
+    "You are in the middle of a room. Looking quickly around you, you see a shelf 1.\nYour task is to: ",
+    "<think>",
+)
+_FINGERPRINT_NUMBERS = 2048
+
+
+class Check(NamedTuple):
+    """What reloading showed, over `tokens` next-token distributions: largest absolute differences of a logit.
+
+    from_trained: reloaded against trained; from_base: reloaded against the bare base model.
+    """
+
+    from_trained: float
+    from_base: float
+    tolerance: float
+    tokens: int
+
+    @property
+    def same_as_trained(self) -> bool:
+        return self.from_trained <= self.tolerance
+
+    @property
+    def differs_from_base(self) -> bool:
+        return self.from_base > self.tolerance
+
+    @property
+    def passed(self) -> bool:
+        """The adapter on disk is the trained one, and it does something."""
+        return self.same_as_trained and self.differs_from_base
+
+
+def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "") -> Path:
+    """Write a PeftModel's adapter: safetensors, settings, fingerprint of its base and card; returns the folder.
+
+    base: the settings its base model was loaded by; `base.name` is what the adapter will ask for. card: text about
+    the training, put into README.md. The folder is replaced as a whole, once everything is written.
+    Raises ActreError for a model without adapter.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        raise ActreError("this model has no adapter to export: add_lora gives it one")
+    with _replacing(Path(folder)) as part:
+        model.save_pretrained(str(part))
+        settings = json.loads((part / "adapter_config.json").read_text())
+        settings["base_model_name_or_path"] = base.name  # not a path of this machine
+        (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        about = {"base": base.name, "fingerprint": fingerprint(model), "versions": versions()}
+        (part / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
+        (part / "README.md").write_text(_card(base, card))
+    return Path(folder)
+
+
+def load(folder: str | Path, base: ModelConfig | None = None) -> Loaded:
+    """The base model with this adapter, as a PeftModel in eval mode, and the base's tokenizer.
+
+    base: None takes the one the adapter names. Raises ActreError for a folder without adapter, a damaged one, or a
+    base whose weights are not those it was trained on.
+    """
+    folder = _adapter_folder(folder)
+    named = ModelConfig(name=_base_name(folder)) if base is None else base
+    model, tokenizer = load_base(named)
+    _must_be_base(folder, model, named.name)
+    return Loaded(_put_on(folder, model), tokenizer)
+
+
+def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig | None = None) -> Check:
+    """Reload the adapter onto a fresh base model; compare logits with the trained `model` and with the bare base.
+
+    model: the trained PeftModel, or None to compare with the base alone. base: None takes the one the adapter names.
+    Raises as `load` does; a difference is no error but in the result.
+    """
+    import torch
+
+    folder = _adapter_folder(folder)
+    named = ModelConfig(name=_base_name(folder)) if base is None else base
+    bare, _ = load_base(named)
+    _must_be_base(folder, bare, named.name)
+    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in _SAMPLE]
+    prompts = [ids for ids in prompts if ids]
+    without = _logits(bare, prompts)
+    reloaded_model = _put_on(folder, bare)
+    reloaded = _logits(reloaded_model, prompts)
+    trained = reloaded if model is None else _logits(model, prompts)
+    tolerance = TOLERANCE if reloaded_model.dtype == torch.float32 else TOLERANCE_HALF
+    return Check(
+        from_trained=float((reloaded - trained).abs().max()),
+        from_base=float((reloaded - without).abs().max()),
+        tolerance=tolerance,
+        tokens=len(reloaded),
+    )
+
+
+def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None) -> Path:
+    """Save the base model with the adapter merged in, a plain transformers folder with tokenizer; returns it.
+
+    Raises as `load` does.
+    """
+    model, tokenizer = load(folder, base)
+    with _replacing(Path(out)) as part:
+        model.merge_and_unload().save_pretrained(part)
+        tokenizer.save_pretrained(part)
+    return Path(out)
+
+
+def fingerprint(model: Any) -> str:
+    """A hash of the base model's weights, the same with and without adapters and in every floating type.
+
+    Differs: of each parameter only the first 2,048 numbers enter, rounded to bfloat16.
+    """
+    import torch
+    from peft import PeftModel
+
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    digest = hashlib.sha256()
+    named = {
+        name.replace(".base_layer.", "."): parameter
+        for name, parameter in base.named_parameters()
+        if "lora_" not in name
+    }
+    for name in sorted(named):
+        numbers = named[name].detach().flatten()[:_FINGERPRINT_NUMBERS].to(torch.bfloat16)
+        digest.update(f"{name} {tuple(named[name].shape)}\n".encode())
+        digest.update(numbers.view(torch.int16).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _logits(model: Any, prompts: list[list[int]]) -> Any:
+    """(tokens, V) float32: the logits at every position of each prompt, in eval mode."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            ids = [torch.tensor([prompt], device=model.device) for prompt in prompts]
+            return torch.cat([model(input_ids=row).logits[0].float().cpu() for row in ids])
+    finally:
+        model.train(training)
+
+
+def _put_on(folder: Path, model: Any) -> Any:
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).eval()
+    except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ActreError(
+            f"the adapter in {folder} does not go onto this model: {reason}. "
+            "It is damaged, or it was trained on another base model; adapter_config.json names its base"
+        ) from error
+
+
+def _adapter_folder(folder: str | Path) -> Path:
+    folder = Path(folder)
+    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).exists()]
+    if missing:
+        raise ActreError(
+            f"{folder} holds no adapter ({', '.join(missing)} missing): "
+            "give the adapter/ folder of a run, or of `actre export`"
+        )
+    return folder
+
+
+def _base_name(folder: Path) -> str:
+    try:
+        name = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{folder / 'adapter_config.json'} is damaged: {error!r}") from error
+    if not name:
+        raise ActreError(f"the adapter in {folder} does not say which base model it belongs to: name one")
+    return str(name)
+
+
+def _must_be_base(folder: Path, model: Any, name: str) -> None:
+    """Raises ActreError if actre.json is there and this is not the base model it was trained on."""
+    path = folder / "actre.json"
+    if not path.exists():  # an adapter that was not exported here
+        return
+    try:
+        about = json.loads(path.read_text())
+        wanted, base = about["fingerprint"], about["base"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{path} is damaged: {error!r}") from error
+    if wanted != fingerprint(model):
+        raise ActreError(
+            f"the adapter in {folder} was trained on {base!r} and does not fit the weights of {name!r}: "
+            "another model, or another version of it. Load the base it was trained on"
+        )
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes the place of `folder` when everything is written."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+        part = Path(made) / "new"
+        part.mkdir()
+        yield part
+        if folder.exists():
+            shutil.move(folder, Path(made) / "old")
+        os.replace(part, folder)
+
+
+def _card(base: ModelConfig, text: str) -> str:
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"""---
+base_model: {base.name}
+library_name: peft
+tags: [lora, actre]
+---
+# A LoRA adapter for {base.name}, trained with ActRe Lab
+
+{text.strip()}
+
+## Loading it
+
+    from actre.adapters import load
+    model, tokenizer = load("this folder")
+
+`load` refuses a base model whose weights are not those the adapter was trained on (actre.json). Without ActRe Lab:
+`peft.PeftModel.from_pretrained(base_model, "this folder")`.
+
+Written with {used}.
+"""

@@ -1,0 +1,158 @@
+"""Adapters: reloaded onto the plain base they give the trained logits; wrong folders and bases are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import char_tokenizer, tiny_llama
+
+from actre import adapters
+from actre.config import ModelConfig
+from actre.policies.models import add_lora
+from actre.types import ActreError
+
+
+def _base(folder: Path, seed: int = 0) -> ModelConfig:
+    tokenizer = char_tokenizer()
+    tiny_llama(len(tokenizer), seed=seed).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ModelConfig(name=str(folder), lora_rank=4)
+
+
+def _trained(base: ModelConfig, *, change: bool = True):
+    model = add_lora(tiny_llama(len(char_tokenizer())), base, seed=1)
+    if change:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return model
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> ModelConfig:
+    return _base(tmp_path / "base")
+
+
+def test_a_reloaded_adapter_gives_the_trained_logits_and_others_than_the_base(base, tmp_path):
+    model = _trained(base)
+    adapters.export(model, tmp_path / "out", base, card="two stages")
+    check = adapters.check(tmp_path / "out", model, char_tokenizer())
+    assert check.passed
+    assert check.from_trained <= 1e-4
+    assert check.from_base > 1e-2
+    assert "two stages" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_check_fails_for_an_adapter_that_is_not_the_trained_one(base, tmp_path):
+    model = _trained(base)
+    adapters.export(model, tmp_path / "out", base)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.01)
+    check = adapters.check(tmp_path / "out", model, char_tokenizer())
+    assert not check.same_as_trained
+    assert check.differs_from_base
+
+
+def test_the_check_fails_for_an_adapter_that_changes_nothing(base, tmp_path):
+    model = _trained(base, change=False)
+    adapters.export(model, tmp_path / "out", base)
+    check = adapters.check(tmp_path / "out", model, char_tokenizer())
+    assert check.same_as_trained
+    assert not check.differs_from_base
+
+
+def test_a_plain_peft_folder_is_checked_and_loaded_too(base, tmp_path):
+    model = _trained(base)
+    model.save_pretrained(str(tmp_path / "plain"))
+    assert adapters.check(tmp_path / "plain", model, char_tokenizer(), base=base).passed
+
+
+def test_the_exported_adapter_names_its_base_and_no_path_of_this_machine(tmp_path):
+    base = _base(tmp_path / "base")
+    adapters.export(_trained(base), tmp_path / "out", ModelConfig(name="tiny"))
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert str(tmp_path).encode() not in everything
+
+
+def test_merging_gives_a_plain_model_with_the_same_logits(base, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    model = _trained(base)
+    adapters.export(model, tmp_path / "out", base)
+    merged = AutoModelForCausalLM.from_pretrained(adapters.merge(tmp_path / "out", tmp_path / "merged"))
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.allclose(merged(ids).logits, model(ids).logits, atol=1e-4)
+
+
+def test_an_adapter_is_not_put_on_another_base_of_the_same_shape(base, tmp_path):
+    adapters.export(_trained(base), tmp_path / "out", base)
+    with pytest.raises(ActreError, match="does not fit the weights"):
+        adapters.load(tmp_path / "out", _base(tmp_path / "other", seed=5))
+
+
+def test_the_fingerprint_is_the_same_with_an_adapter_and_in_bfloat16():
+    model = tiny_llama(50).to(torch.bfloat16).float()
+    plain = adapters.fingerprint(model)
+    assert adapters.fingerprint(tiny_llama(50).to(torch.bfloat16)) == plain
+    assert adapters.fingerprint(add_lora(model, ModelConfig(), 0)) == plain
+    assert adapters.fingerprint(tiny_llama(50, seed=1)) != plain
+
+
+@pytest.mark.parametrize("missing", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_folder_without_adapter_is_refused(base, tmp_path, missing):
+    adapters.export(_trained(base), tmp_path / "out", base)
+    (tmp_path / "out" / missing).unlink()
+    with pytest.raises(ActreError, match="holds no adapter"):
+        adapters.load(tmp_path / "out")
+
+
+def test_a_truncated_adapter_is_refused(base, tmp_path):
+    adapters.export(_trained(base), tmp_path / "out", base)
+    weights = tmp_path / "out" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ActreError, match="does not go onto this model"):
+        adapters.load(tmp_path / "out")
+
+
+def test_a_base_of_another_shape_is_refused(base, tmp_path):
+    _trained(base).save_pretrained(str(tmp_path / "plain"))
+    tokenizer = char_tokenizer()
+    tiny_llama(len(tokenizer), hidden=16).save_pretrained(tmp_path / "small")
+    tokenizer.save_pretrained(tmp_path / "small")
+    with pytest.raises(ActreError, match="does not go onto this model"):
+        adapters.load(tmp_path / "plain", ModelConfig(name=str(tmp_path / "small")))
+
+
+def test_a_model_without_adapter_is_not_exported(tmp_path, base):
+    with pytest.raises(ActreError, match="no adapter to export"):
+        adapters.export(tiny_llama(50), tmp_path / "out", base)
+    assert not (tmp_path / "out").exists()
+
+
+def test_exporting_again_replaces_the_folder_as_a_whole(base, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    adapters.export(_trained(base), tmp_path / "out", base)
+    assert not (tmp_path / "out" / "old.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "out"]
+
+
+def test_export_of_a_run_folder_writes_a_card_with_its_settings(base, tmp_path, capsys):
+    from dataclasses import replace
+
+    from actre.cli import main
+    from actre.config import preset, save_config
+
+    _trained(base).save_pretrained(str(tmp_path / "run" / "adapter"))
+    save_config(replace(preset("tiny"), model=base), tmp_path / "run" / "config.json")
+    assert main(["export", str(tmp_path / "run"), "--merge", str(tmp_path / "merged")]) == 0
+    assert "act_first" in (tmp_path / "run" / "export" / "README.md").read_text()
+    assert (tmp_path / "merged" / "config.json").exists()
+    assert "reloaded" in capsys.readouterr().out
