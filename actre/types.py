@@ -24,7 +24,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -137,7 +137,9 @@ class ActionDistribution:
 
 def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
     """A plain dict. A prompt that extends the previous step's prompt and reply is stored as its new ids only."""
-    record = asdict(trajectory)
+    # by hand, for dataclasses.asdict copies every token id: 20 times slower
+    record = {**vars(trajectory), "final": vars(trajectory.final)}
+    record["steps"] = [{**vars(step), "observation": vars(step.observation)} for step in trajectory.steps]
     previous: tuple[int, ...] = ()
     for step, out in zip(trajectory.steps, record["steps"], strict=True):
         extends = bool(previous) and step.prompt_ids[: len(previous)] == previous
