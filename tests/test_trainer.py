@@ -13,12 +13,12 @@ import torch
 import toy_training as toy
 import trl
 
-from actre.config import RunConfig, StageConfig, load_config
+from actre.config import RunConfig, StageConfig, data_folder, load_config, preset
 from actre.policies.hf import HFPolicy
 from actre.rows import collate, sliced, trajectory_rows, trl_inputs
 from actre.runlog import RunLog
 from actre.stages import Plan, learning_rate_factor, plan
-from actre.trainer import StagedTrainer, TrainResult, run
+from actre.trainer import StagedTrainer, TrainResult, run, train
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
 CPU = torch.device("cpu")
@@ -392,3 +392,54 @@ def test_two_stages_raise_the_return_and_without_advantages_they_do_not(tmp_path
         gains[arm] = sum(returns[-3:]) / 3 - sum(returns[:3]) / 3
     assert gains["trained"] > 0.3
     assert abs(gains["control"]) < 0.15
+
+
+# --- on the real engine ---
+
+
+def tiny_run(**optim: Any) -> RunConfig:
+    """Two stages of the shipped tiny policy on shipped games, as small as they can be."""
+    config = preset("tiny")
+    if not (data_folder() / "tiny" / "neutral" / "config.json").exists():
+        pytest.skip("no tiny policy in data/tiny/neutral: `actre pretrain-tiny` makes one")
+    pytest.importorskip("alfworld")
+    return replace(
+        config,
+        env=replace(config.env, max_steps=3),
+        stages=(StageConfig("act_first", 1), StageConfig("think_first", 1)),
+        optim=replace(config.optim, groups=2, group_size=3, inadmissible_penalty=0.1, **optim),
+    )
+
+
+def test_both_stages_train_on_real_games_through_the_real_rollout(tmp_path):
+    config = tiny_run()
+    result = train(config, tmp_path / "a", measure=lambda policy, done, stage: {"k": done}, progress=False)
+    assert (result.iterations, [m["order"] for m in metrics(tmp_path / "a")]) == (2, ["act_first", "think_first"])
+    played = read_trajectories(tmp_path / "a" / "trajectories" / "train_0002.jsonl.gz")
+    assert [t.group for t in played] == [0, 0, 0, 1, 1, 1]
+    assert len({t.game for t in played}) == 2
+    assert all(len(trajectory_rows(t, 0)) == 1 for t in played), "a growing history is one row an episode"
+    assert any(m["grad_norm"] > 0 for m in metrics(tmp_path / "a"))
+    train(config, tmp_path / "b", progress=False)
+    for a, b in zip(metrics(tmp_path / "a"), metrics(tmp_path / "b"), strict=True):
+        assert {k: v for k, v in a.items() if k not in TIMES} == {k: v for k, v in b.items() if k not in TIMES}
+
+
+def test_the_sampler_and_the_training_forward_agree_on_real_episodes(tmp_path):
+    config = tiny_run(updates_per_batch=1)
+    gaps: list[float] = []
+    seen = StagedTrainer._batch
+
+    def batch(self: StagedTrainer, played: Any) -> dict[str, torch.Tensor]:
+        made = seen(self, played)
+        for _, piece in sliced(made, 2048):
+            with torch.no_grad():
+                gap = self._logps(piece) - piece["old_per_token_logps"]
+            gaps.append(gap[piece["tool_mask"].bool()].abs().max().item())
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StagedTrainer, "_batch", batch)
+        train(config, tmp_path, progress=False)
+    assert gaps
+    assert max(gaps) < 1e-4
