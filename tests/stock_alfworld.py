@@ -1,6 +1,7 @@
 """The unmodified stock ALFWorld engine, to compare ours with: textworld's PddlEnv under alfworld's AlfredDemangler."""
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,23 @@ class Answer:
 
 
 class StockEngine:
-    """One game in the stock engine. `close` unloads its copy of libdownward.so."""
+    """One game in the stock engine. There is one engine a process: a game that is entered ends the one before.
+
+    Each PddlEnv would load its own copy of libdownward.so; loading another after one was unloaded crashes.
+    """
+
+    _env: Any = None
 
     def __init__(self, game: Game) -> None:
+        if StockEngine._env is None:
+            StockEngine._env = self._make()
+        # a PDDL translator that is told its arguments in sys.argv
+        argv = list(sys.argv)
+        self._env.load({"pddl_domain": game.pddl_domain, "grammar": game.grammar, "pddl_problem": game.pddl_problem})
+        sys.argv = argv
+
+    @staticmethod
+    def _make() -> Any:
         # `import alfworld` makes the folder $ALFWORLD_DATA; not in anyone's home because of a comparison.
         os.environ.setdefault("ALFWORLD_DATA", os.path.join(tempfile.gettempdir(), "alfworld-data"))
         import textworld
@@ -28,9 +43,7 @@ class StockEngine:
         from textworld.envs.pddl import PddlEnv
 
         infos = textworld.EnvInfos(admissible_commands=True, won=True, feedback=True)
-        self._pddl = PddlEnv(infos)
-        self._env: Any = AlfredDemangler(self._pddl, shuffle=False)
-        self._env.load({"pddl_domain": game.pddl_domain, "grammar": game.grammar, "pddl_problem": game.pddl_problem})
+        return AlfredDemangler(PddlEnv(infos), shuffle=False)
 
     def reset(self) -> Answer:
         """Start the game."""
@@ -39,12 +52,6 @@ class StockEngine:
     def step(self, command: str) -> Answer:
         """Send a command."""
         return self._answer(self._env.step(command)[0])
-
-    def close(self) -> None:
-        """Free the C library."""
-        import fast_downward
-
-        fast_downward.close_lib(self._pddl.downward_lib)
 
     @staticmethod
     def _answer(state: Any) -> Answer:

@@ -51,6 +51,7 @@ class _Relation:
     def __init__(self, rows: list[Row], negated: bool) -> None:
         self._rows = rows
         self.negated = negated
+        self.fluent = any(number is not None for number, _ in rows)
         self._indexes: dict[tuple[int, ...], dict[tuple[Thing, ...], list[Row]]] = {}
 
     def matching(self, bound: tuple[int, ...], key: tuple[Thing, ...]) -> list[Row]:
@@ -66,7 +67,6 @@ class _Relation:
 
 
 Query = list[tuple[_Relation, list[Place]]]  # predicates in order, with the places they are to fill
-_LIST_SYMBOLS = ("list_empty", "list_separator", "list_last_separator")
 
 
 class Writer:
@@ -111,31 +111,28 @@ class Writer:
         argument of the action, so that the text then depends on all of them.
         """
         _, parameters, template, _ = self._actions[action]
-        places = {(name, type_): k for k, (name, type_) in enumerate(parameters)}
+        positions: dict[Place, int] = {(name, type_): k for k, (name, type_) in enumerate(parameters)}
         found: set[int] = set()
         for node in template:
-            inner = node[1] if node[0] == "l" else node
             if isinstance(node, str):
                 continue
-            if inner[0] != "c" or inner[1][0] != "e":
+            part: list[Any] = node[1] if node[0] == "l" else node
+            if part[0] != "c" or part[1][0] != "e" or (node[0] == "l" and not self._plain_lists()):
                 return None
-            if node[0] == "l" and not all(self._plain(symbol) for symbol in _LIST_SYMBOLS):
-                return None
-            tree = ast.walk(ast.parse(inner[1][1].strip()))
-            found.update(
-                k for part in tree if isinstance(part, ast.Name) for (name, _), k in places.items() if name == part.id
-            )
-            for relation, wanted in self._query(inner[2]) if inner[2] else []:
-                if any(number is not None for number, _ in relation.matching((), ())):
+            _expression(part[1][1])  # refuses what is no expression
+            words = {w.id for w in ast.walk(ast.parse(part[1][1].strip())) if isinstance(w, ast.Name)}
+            found |= {k for (name, _), k in positions.items() if name in words}
+            for relation, wanted in self._query(part[2]) if part[2] else ():
+                if relation.fluent:
                     return None
-                found.update(places[p] for p in wanted if p in places)
-                if not places.keys() >= set(wanted):
-                    found.update(places.values())
+                filled = positions.keys() >= set(wanted)
+                found |= {positions[p] for p in wanted} if filled else set(positions.values())
         return sorted(found)
 
-    def _plain(self, symbol: str) -> bool:
-        rules = self._grammar.get(symbol)
-        return bool(rules) and rules[0][0] is None and all(isinstance(node, str) for node in rules[0][1])
+    def _plain_lists(self) -> bool:
+        """Whether lists are joined by mere text."""
+        rules = [self._grammar.get(symbol) for symbol in ("list_empty", "list_separator", "list_last_separator")]
+        return all(r and r[0][0] is None and all(isinstance(node, str) for node in r[0][1]) for r in rules)
 
     def _emit(self, nodes: list[Any], context: Context, state: State, out: list[str]) -> None:
         for node in nodes:
