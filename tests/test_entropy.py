@@ -1,5 +1,6 @@
 """Action entropy: hand-computed numbers, bounds on open input, brackets against known truth, verdicts."""
 
+import doctest
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actre import _contraction, evaluate
 from actre import entropy as e
 
 
@@ -29,6 +31,13 @@ def states(values: list[float], k: int = 8, width: float = 0.0) -> list[e.Decomp
 
 def names(count: int) -> list[str]:
     return [f"game {i}" for i in range(count)]
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    for module in (e, _contraction, evaluate):
+        found = doctest.testmod(module)
+        assert found.attempted > 0
+        assert found.failed == 0
 
 
 # --- distributions ---
@@ -163,10 +172,7 @@ def test_the_bracket_holds_the_true_marginal_in_expectation(
     bank /= bank.sum(axis=1, keepdims=True)
     truth = e.entropy(bank.mean(axis=0))
     conditional = np.mean([e.entropy(row) for row in bank])
-    found = [
-        e.marginal_entropy(bank[rng.integers(64, size=8)], pseudo_thoughts=pseudo_thoughts)
-        for _ in range(400)
-    ]
+    found = [e.marginal_entropy(bank[rng.integers(64, size=8)], pseudo_thoughts=pseudo_thoughts) for _ in range(400)]
     assert np.mean([d.lower for d in found]) < truth < np.mean([d.upper for d in found])
     error = 4 * np.std([d.conditional for d in found]) / 20
     assert np.mean([d.conditional for d in found]) == pytest.approx(conditional, abs=error)
@@ -340,9 +346,7 @@ def test_without_or_against_the_equal_n_comparison_no_direction_is_called() -> N
 def test_a_difference_too_small_to_matter_is_equivalent_however_certain() -> None:
     found = e.contraction([1.05] * 8, states([1.0] * 8), names(8), equal_n=([1.05] * 8, [1.0] * 8))
     assert found.verdict == "equivalent"
-    strict = e.contraction(
-        [1.05] * 8, states([1.0] * 8), names(8), equal_n=([1.05] * 8, [1.0] * 8), margin=0.01
-    )
+    strict = e.contraction([1.05] * 8, states([1.0] * 8), names(8), equal_n=([1.05] * 8, [1.0] * 8), margin=0.01)
     assert strict.verdict == "narrowed"
 
 
@@ -351,9 +355,7 @@ def test_few_games_are_inconclusive_and_noise_asks_for_more() -> None:
     assert few.verdict == "inconclusive"
     assert few.games_needed == e.MIN_GAMES
     rng = np.random.default_rng(0)
-    noisy = e.contraction(
-        rng.normal(1.1, 1, 12), states([1.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12)
-    )
+    noisy = e.contraction(rng.normal(1.1, 1, 12), states([1.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
     assert noisy.verdict == "inconclusive"
     assert noisy.games_needed is not None
     assert noisy.games_needed > 12
