@@ -30,7 +30,6 @@ COMMANDS = {
     "evaluate": "actre.evaluate_command",
     "report": "actre.view.report",
     "export": "actre.export_command",
-    "export": "actre.export_command",
 }
 """Command -> the module that offers it, in the order in which `actre --help` shows them."""
 

@@ -43,7 +43,6 @@ LAYERS: tuple[frozenset[str], ...] = (
             "actre.evaluate",
             "actre.adapters",
             "actre.export_command",
-            "actre.export_command",
             "actre.diagnose_command",
             "actre.probes_command",
             "actre.evaluate_command",
