@@ -29,6 +29,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from actre.adapters import export
 from actre.advantages import groups_without_signal, grpo
 from actre.config import RunConfig, derive_seed
 from actre.envs.alfworld.games import list_games
@@ -122,6 +123,8 @@ class StagedTrainer(GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
             processing_class=tokenizer,
         )
+        if self.accelerator.num_processes > 1:
+            raise ActreError("training takes one process so far, and several were launched: run `actre train` alone")
         self.beta = config.optim.kl_beta
         self.remove_callback(PrinterCallback)
         self._bar = tqdm(total=config.iterations, desc="training", unit="iteration", disable=not progress)
@@ -303,8 +306,13 @@ class StagedTrainer(GRPOTrainer):
         self.run_log.entropy({"iteration": self.counts.iteration, "stage": stage, "order": order, **record})
 
     def save_adapter(self, folder: Path) -> None:
-        """Write the adapter as it is now (PEFT, safetensors)."""
-        self.policy_model.save_pretrained(str(folder))
+        """Export the adapter as it is now (PEFT, safetensors, card)."""
+        stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self.config.stages)
+        card = (
+            f"Trained with GRPO on {self.config.env.train}: {self.counts.iteration} iterations "
+            f"({self.counts.env_steps:,} environment steps) of the stages {stages}; seed {self.config.seed}."
+        )
+        export(self.policy_model, folder, self.config.model, card=card)
 
     def close(self) -> None:
         """End the progress bar."""
