@@ -126,18 +126,9 @@ def diagnose(
     return summarised(settings, [done[i] for i in sorted(done)])
 
 
-class _Thoughts(NamedTuple):
-    """What follows K thoughts in one state: (K, A+1) distributions and expected surprisal and length of an
-    action.
-    """
-
-    p: np.ndarray
-    surprisal_nats: float
-    tokens: float
-
-
 def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, Any]]:
-    """(policy, iterations done, stage) -> one line's fields of entropy.jsonl: both orders on the fixed probe states.
+    """(policy, iterations done, stage) -> one line's fields of entropy.jsonl: both orders on the fixed probe
+    states.
 
     The thoughts of one iteration are sampled with the same seed whatever the run's stages.
     """
@@ -148,6 +139,16 @@ def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, A
         return entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed))
 
     return measure
+
+
+class _Thoughts(NamedTuple):
+    """What follows K thoughts in one state: (K, A+1) distributions and expected surprisal and length of an
+    action.
+    """
+
+    p: np.ndarray
+    surprisal_nats: float
+    tokens: float
 
 
 @dataclass(frozen=True)
