@@ -1,7 +1,10 @@
-"""Trains a tiny policy on rows: AdamW, one cosine, a fixed number of tokens. Deterministic on one number of threads.
+"""Trains a tiny policy on rows for a fixed number of tokens. Deterministic on one number of threads.
 
 Knows rows and a Llama; knows no game, no prompt and no order. A checkpoint holds everything a continued run needs,
 and a continued run gives the same weights as one in one piece (by test).
+
+Matrices learn by Muon (Jordan et al. 2024; torch.optim.Muon), embeddings and norms by AdamW: the same loss as AdamW
+alone from about two thirds of the tokens. The rate is constant, then falls linearly to zero.
 
 Differs from a plain loop: matrix products run in bfloat16 where the recipe says so (2.5 times faster on CPUs
 with bfloat16 units, the same weights in float32), attention in float32 (faster there than in bfloat16); logits are
@@ -10,7 +13,6 @@ computed where a weight is positive only.
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,23 +36,26 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    tokens: int = 10_000_000
-    games: int = 900
+    tokens: int = 12_000_000
+    games: int = 600
     """Fresh small games that the expert plays."""
-    episodes: int = 4
+    episodes: int = 6
     """Episodes of each game, with other seeds of the same expert."""
     max_steps: int = 20
     """Steps after which a demonstration is cut."""
-    habits: Habits = field(default_factory=lambda: Habits(search="random", forget=0.55, random_moves=0.1))
+    habits: Habits = field(default_factory=lambda: Habits(search="random", forget=0.6, random_moves=0.3))
     """Room to learn: the expert searches in no clever order, wanders, and forgets to clean, heat and cool."""
     mix: Mix = field(default_factory=Mix)
     layers: int = 4
     width: int = 128
     heads: int = 2
     """Two heads of 64 learned as fast a token as four of 32, and cost less."""
-    learning_rate: float = 2e-3
-    last_rate: float = 0.02
-    """Share of the learning rate that is left at the end."""
+    learning_rate: float = 3e-3
+    """Of embeddings and norms."""
+    matrix_rate: float = 0.02
+    """Of all other matrices."""
+    falling: float = 0.35
+    """Share of the tokens, at the end, over which the rates fall to zero."""
     warmup: int = 50
     """Updates."""
     batch_tokens: int = 4096
@@ -72,13 +77,13 @@ class Trainer:
             raise ActreError("no rows to train on: the expert's episodes are all too long, or there are none")
         ALL_ATTENTION_FUNCTIONS.register("actre_causal", _causal)
         self.model, self.made, self.recipe, self.folder, self.pad_id = model, made, recipe, folder, pad_id
-        wide = [p for p in model.parameters() if p.ndim > 1]
-        narrow = [p for p in model.parameters() if p.ndim < 2]
-        groups = [
-            {"params": wide, "weight_decay": recipe.weight_decay},
-            {"params": narrow, "weight_decay": 0.0},
+        words = model.get_input_embeddings().weight
+        matrices = [p for p in model.parameters() if p.ndim == 2 and p is not words]
+        others = [words, *(p for p in model.parameters() if p.ndim < 2)]
+        self.optimizers: list[tuple[float, torch.optim.Optimizer]] = [
+            (recipe.matrix_rate, torch.optim.Muon(matrices, weight_decay=recipe.weight_decay)),
+            (recipe.learning_rate, torch.optim.AdamW(others, betas=recipe.betas, weight_decay=0.0)),
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
         self.updates = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -110,16 +115,17 @@ class Trainer:
         """One optimizer step; returns the batch's mean loss in nats a weighted token."""
         recipe = self.recipe
         done = min(1.0, self.tokens / recipe.tokens)
-        rate = recipe.learning_rate * min(1.0, (self.updates + 1) / recipe.warmup)
-        rate *= recipe.last_rate + (1 - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        share = min(1.0, (self.updates + 1) / recipe.warmup, (1.0 - done) / recipe.falling)
+        for rate, optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
             loss = row_loss(self.model, pad(batch, self.pad_id))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for _, optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
         self.updates += 1
         self.tokens += sum(len(r.ids) for r in batch)
         return float(loss.detach())
@@ -130,7 +136,7 @@ class Trainer:
         state = {
             "recipe": self._signature(),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for _, optimizer in self.optimizers],
             "progress": (self.updates, self.tokens, self.seconds),
         }
         torch.save(state, part)
@@ -146,7 +152,8 @@ class Trainer:
                 f"{path} belongs to another recipe: remove it to start anew, or choose another --work folder"
             )
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for (_, optimizer), saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.updates, self.tokens, self.seconds = state["progress"]
 
     def _signature(self) -> str:
@@ -158,7 +165,7 @@ class Trainer:
             "tokens": self.tokens,
             "loss_nats": round(loss, 5),
             "cpu_s": round(self.seconds, 1),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.optimizers[-1][1].param_groups[0]["lr"],
         }
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")

@@ -5,6 +5,7 @@ Neutral: every episode gives one row in each of the three orders, with the same 
 """
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Wording = Literal["shared", "instructed"]
+_NAME = re.compile(r"[a-z]+ [0-9]+")
 WORDINGS: tuple[Wording, ...] = ("shared", "instructed")
 
 
@@ -40,6 +42,9 @@ class Mix:
     """Share of episodes whose prompt describes the order ("instructed"); the others share one wording."""
     bare: float = 0.2
     """Share of episodes whose first steps stand as bare actions, without thoughts, as probe states have them."""
+    slips: float = 0.08
+    """Chance, before each step, of a slip: an action the engine refuses. It is not learned; what follows it is, so
+    that the policy knows "Nothing happens." and goes on."""
     observation_weight: float = 0.2
     """Weight of an observation's tokens; a reply's have 1. Predicting them teaches copying."""
 
@@ -91,8 +96,42 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
     return Row(np.array(ids, np.int32), np.array(weights, np.float32))
 
 
+REFUSED = "Nothing happens."
+
+
+def with_slips(demo: Demo, others: Sequence[Demo], share: float, rng: random.Random) -> Demo:
+    """The episode with slips put in: steps that the engine would refuse, which leave the state as it is.
+
+    A slip is a step of another episode that names something not seen here so far, or going where one stands.
+    `others` gives the former.
+    """
+    steps: list[DemoStep] = []
+    admissible: list[bool] = []
+    seen = set(_NAME.findall(demo.first))
+    for said, listed in zip(demo.steps, demo.admissible, strict=True):
+        while rng.random() < share:
+            slip = _slip(steps, seen, others, rng)
+            if slip is not None:
+                steps.append(slip)
+                admissible.append(False)
+        steps.append(said)
+        admissible.append(listed)
+        seen.update(_NAME.findall(said.observation))
+    return demo._replace(steps=tuple(steps), admissible=tuple(admissible))
+
+
+def _slip(steps: Sequence[DemoStep], seen: set[str], others: Sequence[Demo], rng: random.Random) -> DemoStep | None:
+    if steps and steps[-1].action.startswith("go to ") and rng.random() < 0.3:
+        return DemoStep(steps[-1].thought, steps[-1].action, REFUSED)
+    for _ in range(8):
+        thought, action, _ = rng.choice(rng.choice(others).steps)
+        if not seen.issuperset(_NAME.findall(action)):
+            return DemoStep(thought, action, REFUSED)
+    return None
+
+
 def rows(
-    demos: Iterable[Demo],
+    demos: Sequence[Demo],
     prompts: dict[tuple[Wording, Order], Renderer],
     mix: Mix,
     seed: int,
@@ -104,7 +143,8 @@ def rows(
     """
     rng = random.Random(f"actre rows {seed}")
     made: list[Row] = []
-    for demo in demos:
+    for plain in demos:
+        demo = with_slips(plain, demos, mix.slips, rng)
         wording: Wording = "instructed" if rng.random() < mix.instructed else "shared"
         bare = rng.randrange(1, len(demo.steps)) if rng.random() < mix.bare and len(demo.steps) > 1 else 0
         three = [
