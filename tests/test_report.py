@@ -137,7 +137,7 @@ def test_shown_success_is_the_counted_one(tmp_path: Path) -> None:
         ("entropy.jsonl", "No action entropy was measured before training"),
         ("evaluation.jsonl", "No evaluation was recorded"),
         ("metrics.jsonl", "No training iteration was recorded"),
-        ("trajectories/eval_after.jsonl.gz", "No evaluation episode was kept"),
+        ("trajectories/eval_after.jsonl.gz", "No episode was kept"),
         ("trajectories/eval_before.jsonl.gz", "Fewer than three are shown"),
     ],
 )
@@ -147,6 +147,16 @@ def test_a_missing_piece_is_named_and_the_rest_is_shown(tmp_path: Path, missing:
     said = words_of(write(run))
     assert sentence in said
     assert "Settings, seeds, versions" in said
+
+
+def test_without_an_evaluation_the_last_training_iteration_is_shown(tmp_path: Path) -> None:
+    run = build_run(tmp_path, "actre")
+    folder = run / "trajectories"
+    (folder / "eval_after.jsonl.gz").rename(folder / "train_0030.jsonl.gz")
+    (run / "evaluation.jsonl").unlink()
+    said = words_of(write(run))
+    assert "ActRe, last iteration" in said
+    assert "ActRe, after training" not in said
 
 
 def test_one_arm_is_enough(tmp_path: Path) -> None:

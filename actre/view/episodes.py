@@ -28,39 +28,48 @@ class Shown:
 
 
 def choose(runs: Sequence[RunRecord], seed: int) -> list[Shown]:
-    """One episode won, one lost, and one game that ends differently; each drawn at random from all that
-    qualify.
+    """One episode won, one lost, and one game that ends differently; each drawn at random from all that qualify.
 
-    The first run's evaluation after training is drawn from, think-first on unseen games where there are
-    such. The game that ends differently is compared between the first two runs, or before and after where
-    there is one run. What nothing qualifies for is left out.
+    The first run's evaluation after training is drawn from, think-first on unseen games where there are such; without
+    an evaluation its last training iteration. The game that ends differently is compared between the first two runs,
+    or before and after where there is one run. What nothing qualifies for is left out.
     """
     if not runs:
         return []
     first = runs[0]
-    after = _preferred(first, first.after)
+    pool, when = (_preferred(first, first.after), "after training") if first.after else (first.last, "last iteration")
     shown = []
     for title, won in (("One episode won", True), ("One episode lost", False)):
-        drawn = _draw([t for t in after if t.won == won], seed, title)
+        fitting = [t for t in pool if t.won == won]
+        drawn = _draw(fitting, seed, title)
         if drawn is not None:
-            why = (
-                f"Drawn by the seed from the {sum(t.won == won for t in after)} of {len(after)} episodes "
-                f"that {arm_name(first.arm)} {'won' if won else 'lost'} after training."
-            )
-            shown.append(Shown(title, why, ((f"{arm_name(first.arm)}, after training", drawn),)))
+            ending = "won" if won else "lost"
+            name = f"{arm_name(first.arm)}, {when}"
+            why = f"Drawn by the seed from the {len(fitting)} of {len(pool)} episodes that were {ending} ({name})."
+            shown.append(Shown(title, why, ((name, drawn),)))
+    two = _two_endings(runs, seed)
+    return shown if two is None else [*shown, two]
+
+
+def _two_endings(runs: Sequence[RunRecord], seed: int) -> Shown | None:
+    """One game that the first two runs end differently, or one run before and after training."""
+    first = runs[0]
     if len(runs) > 1:
         names = [f"{arm_name(run.arm)}, after training" for run in runs[:2]]
-        pools, between = [after, _preferred(runs[1], runs[1].after)], "the two runs"
+        pools, between = [_preferred(run, run.after) for run in runs[:2]], "the two runs"
     else:
         names = [f"{arm_name(first.arm)}, {when} training" for when in ("before", "after")]
-        pools, between = [_preferred(first, first.before), after], "before and after training"
+        pools, between = (
+            [_preferred(first, played) for played in (first.before, first.after)],
+            "before and after training",
+        )
     pairs = _same_game(pools[0], pools[1])
     differ = [pair for pair in pairs if pair[0].won != pair[1].won]
     pair = _draw(differ, seed, "differ")
-    if pair is not None:
-        why = f"Drawn by the seed from the {len(differ)} of {len(pairs)} games that end differently between {between}."
-        shown.append(Shown("One game, two endings", why, tuple(zip(names, pair, strict=True))))
-    return shown
+    if pair is None:
+        return None
+    why = f"Drawn by the seed from the {len(differ)} of {len(pairs)} games that end differently between {between}."
+    return Shown("One game, two endings", why, tuple(zip(names, pair, strict=True)))
 
 
 def _preferred(run: RunRecord, trajectories: Sequence[Trajectory]) -> list[Trajectory]:

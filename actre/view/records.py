@@ -57,6 +57,8 @@ class RunRecord:
     results: dict[When, tuple[EpisodeResult, ...]]
     before: tuple[Trajectory, ...] = field(repr=False)
     after: tuple[Trajectory, ...] = field(repr=False)
+    last: tuple[Trajectory, ...] = field(repr=False, default=())
+    """The episodes of the last training iteration; read only where nothing was evaluated after training."""
 
     @property
     def all_results(self) -> tuple[EpisodeResult, ...]:
@@ -123,6 +125,8 @@ def read_run(folder: Path) -> RunRecord:
             f"{folder}: a line of entropy.jsonl lacks a field or has a wrong one ({error}); the file was "
             "written by another version of actre or by hand"
         ) from error
+    after = _trajectories(folder / "trajectories" / "eval_after.jsonl.gz")
+    trained = sorted((folder / "trajectories").glob("train_*.jsonl.gz"))
     return RunRecord(
         folder=folder,
         arm=folder.resolve().name,
@@ -132,7 +136,8 @@ def read_run(folder: Path) -> RunRecord:
         entropy=entropy,
         results={when: _results(folder / "evaluation.jsonl", when) for when in get_args(When)},
         before=_trajectories(folder / "trajectories" / "eval_before.jsonl.gz"),
-        after=_trajectories(folder / "trajectories" / "eval_after.jsonl.gz"),
+        after=after,
+        last=_trajectories(trained[-1]) if trained and not after else (),
     )
 
 

@@ -217,7 +217,7 @@ def episodes(runs: Sequence[RunRecord]) -> Html:
     config = runs[0].config
     shown = choose(runs, config.seed if config is not None else 0)
     if not shown:
-        return missing("No evaluation episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
+        return missing("No episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
     parts = [exhibit(one) for one in shown]
     if len(shown) < 3:
         parts.append(
@@ -235,10 +235,7 @@ def episodes(runs: Sequence[RunRecord]) -> Html:
 
 
 def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
-    parts: list[Html] = [
-        tag("p", "This page is made again by:"),
-        tag("pre", f"actre report {folder}"),
-    ]
+    parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folder)))]
     for run in runs:
         stages = run.config.stages if run.config else ()
         plan = ", then ".join(f"{s.iterations} iterations {order_name(s.order)}" for s in stages)
@@ -251,6 +248,13 @@ def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
             rows = [[name, value] for name, value in run.versions.items()]
             parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))
     return join(parts)
+
+
+def _commands(runs: Sequence[RunRecord], folder: Path) -> list[str]:
+    config = runs[0].config
+    command = "train" if runs[0].folder == folder else "quickstart"
+    made = [f"actre {command} --preset {config.preset} --seed {config.seed} --out {folder}"] if config else []
+    return [*made, f"actre report {folder}"]
 
 
 def _flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:

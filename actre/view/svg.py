@@ -170,7 +170,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     >>> ticks(0, 0.87)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     >>> ticks(2.0, 2.0)
-    [2.0, 3.0]
+    [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
     """
     if not high > low:
         high = low + 1.0
