@@ -151,3 +151,15 @@ def test_every_folder_of_data_says_how_it_was_made() -> None:
     index = (ROOT / "data" / "README.md").read_text()
     folders = {path.name for path in (ROOT / "data").iterdir() if path.is_dir()}
     assert {folder for folder in folders if f"`{folder}/`" not in index} == set()
+
+
+def test_every_file_beside_the_modules_travels_with_the_package() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    carried = {
+        path
+        for package, patterns in tool["package-data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    beside = {path for path in (ROOT / "actre").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert beside == carried
