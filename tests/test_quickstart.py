@@ -1,0 +1,102 @@
+"""The quickstart's order of work: what runs, what is not run again, and what a failure leaves."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actre import quickstart
+from actre.config import RunConfig, StageConfig, preset
+from actre.types import ActreError
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    return replace(preset("tiny"), env_steps=1000)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Jobs that were started; each marks itself done at once. "report" stands for the report."""
+    started: list[str] = []
+
+    def start(job: str, out: Path) -> subprocess.Popen[bytes]:
+        started.append(job)
+        (out / "logs" / f"{job}.log").write_text("first line\nlast words\n")
+        mark = f"import pathlib; pathlib.Path({str(out / 'logs' / (job + '.done'))!r}).touch()"
+        return subprocess.Popen([sys.executable, "-c", mark])
+
+    monkeypatch.setattr(quickstart, "_start", start)
+    monkeypatch.setattr(quickstart, "_POLL_S", 0.02)
+    monkeypatch.setattr("actre.view.report.write", lambda folder: started.append("report") or folder / "report.html")
+    return started
+
+
+def test_think_first_alone_has_the_same_budget_and_only_its_own_order(config: RunConfig) -> None:
+    alone = quickstart.arm_config(config, "think_first")
+    both = quickstart.arm_config(config, "actre")
+    assert [stage.order for stage in alone.stages] == ["think_first"]
+    assert [stage.order for stage in both.stages] == ["act_first", "think_first"]
+    assert replace(alone, stages=both.stages) == both
+    assert alone.iterations == both.iterations
+
+
+def test_the_arms_start_when_the_policy_before_training_is_measured(
+    config: RunConfig, tmp_path: Path, ran: list[str]
+) -> None:
+    quickstart.quickstart(config, tmp_path / "q", at_once=2)
+    assert sorted(ran[:2]) == ["before", "diagnosis"]
+    assert ran[2:] == ["think_first", "actre", "report"]
+
+
+def test_what_is_done_is_not_done_again(config: RunConfig, tmp_path: Path, ran: list[str]) -> None:
+    quickstart.quickstart(config, tmp_path / "q", at_once=1)
+    ran.clear()
+    quickstart.quickstart(config, tmp_path / "q", at_once=1)
+    assert ran == ["report"]
+
+
+def test_a_folder_with_other_settings_is_left_alone(config: RunConfig, tmp_path: Path, ran: list[str]) -> None:
+    quickstart.quickstart(config, tmp_path / "q", at_once=1)
+    with pytest.raises(ActreError, match=r"other settings.*rm -r"):
+        quickstart.quickstart(replace(config, seed=1), tmp_path / "q", at_once=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(ActreError, match="not empty"):
+        quickstart.quickstart(config, tmp_path / "mine", at_once=1)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_job_that_fails_shows_the_end_of_its_log(
+    config: RunConfig, tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(job: str, out: Path) -> subprocess.Popen[bytes]:
+        (out / "logs" / f"{job}.log").write_text("first line\nno space left\n")
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+
+    monkeypatch.setattr(quickstart, "_start", fails)
+    with pytest.raises(ActreError, match=r"code 3[\s\S]*no space left"):
+        quickstart.quickstart(config, tmp_path / "q", at_once=1)
+
+
+def test_an_interrupted_arm_is_kept_aside_and_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "actre").mkdir()
+    (tmp_path / "actre" / "metrics.jsonl").write_text("{}\n")
+    quickstart.set_aside(tmp_path / "actre")
+    assert not (tmp_path / "actre").exists()
+    assert (tmp_path / "actre.interrupted" / "metrics.jsonl").exists()
+
+
+def test_shortened_stages_keep_their_proportion() -> None:
+    stages = (StageConfig("act_first", 10), StageConfig("think_first", 20))
+    assert [stage.iterations for stage in quickstart.shortened(stages, 6)] == [2, 4]
+    assert [stage.iterations for stage in quickstart.shortened(stages, 2)] == [1, 1]
+    with pytest.raises(ActreError, match="at least one each"):
+        quickstart.shortened(stages, 1)
+
+
+def test_without_a_budget_of_steps_there_is_no_fair_comparison() -> None:
+    with pytest.raises(ActreError, match="env_steps"):
+        quickstart.arm_config(replace(preset("tiny"), env_steps=None), "actre")
