@@ -25,7 +25,7 @@ class RunLog:
         self.out = out
         self.metrics_path = out / "metrics.jsonl"
         self.adapter = out / "adapter"
-        for found in (self.metrics_path, self.adapter):
+        for found in (self.metrics_path, out / "entropy.jsonl", self.adapter):
             if found.exists():
                 raise ActreError(
                     f"{out} already holds a training run ({found.name} is there) and nothing is overwritten: "
@@ -74,7 +74,6 @@ def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str
         "steps": len(steps) * per_episode,
         "token_entropy_nats": -sum(logps) / max(1, len(logps)),
         "parse_rate": sum(FORMAT_FLAGS.isdisjoint(s.flags) for s in steps) * per_step,
-        "admissible_rate": sum(s.action is not None and "inadmissible" not in s.flags for s in steps)
-        * per_step,
+        "admissible_rate": sum(s.action is not None and "inadmissible" not in s.flags for s in steps) * per_step,
         **flags,
     }

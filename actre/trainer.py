@@ -336,9 +336,7 @@ def _no_reward_function(**_: Any) -> list[float | None]:
 
 
 def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOConfig:
-    """TRL's settings: one generation batch is one optimizer step is one training_step; our code does the
-    slicing.
-    """
+    """TRL's settings: a batch of episodes is one training_step is one optimizer step; the slicing is ours."""
     optim = config.optim
     parameter = next(model.parameters())
     return GRPOConfig(
@@ -387,9 +385,9 @@ def train(
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
-    dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the usual
-    one). model and tokenizer: a base with its adapter, trained in place; None
-    loads `config.model` and adds one.
+    dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the
+    usual one). model and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
+    adds one.
     Raises ActreError if `out` already holds a training run. On any way out, what was done so far is saved.
     """
     log = RunLog(Path(out), config)
@@ -437,7 +435,6 @@ def run(trainer: StagedTrainer) -> TrainResult:
         with _quiet():
             trainer.train()
     except KeyboardInterrupt:
-        # nothing was finished, so nothing is saved and the folder can be used again
         saved = f"; the adapter and the metrics so far are in {log.out}" if counts.iteration else ""
         raise KeyboardInterrupt(f"stopped after {counts.iteration} iterations{saved}") from None
     finally:
