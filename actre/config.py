@@ -180,7 +180,7 @@ _PUBLISHED_SAMPLING = SamplingConfig(max_reply_tokens=512)
 _PUBLISHED_STAGES = (StageConfig("act_first", 50), StageConfig("think_first", 100))
 
 PRESETS: dict[str, RunConfig] = {
-    # small slices of a batch stay in the processor's cache: 1.2 times faster than 16384 tokens at once, a fifth of the memory
+    # slices of 4096 tokens are faster on a CPU than one of 16384, and need less memory (benchmarks/trainer.py)
     "tiny": RunConfig(
         env=EnvConfig(max_steps=20), optim=OptimConfig(inadmissible_penalty=0.0, micro_batch_tokens=4096)
     ),
