@@ -10,7 +10,7 @@ from actre.view.names import arm_name
 from actre.view.records import EntropyPoint
 
 CAUTION = (
-    "This is one run with one seed. It shows what happened here, not what the method does: another seed "
+    "One seed was run. This shows what happened here, not what the method does: another seed "
     "can come out the other way. A claim about ActRe needs at least three seeds per arm, compared at "
     "equal environment steps."
 )
