@@ -13,44 +13,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A module imports from layers below its own and from its own layer, never from one above.
 # The longest matching name counts, so a room's file can stand in another layer than its room.
-LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"actre"}),  # the empty house: `import actre`
-    frozenset({"actre.types", "actre.config"}),
-    frozenset({"actre.envs", "actre.policies", "actre.orders"}),
-    frozenset(
-        {
-            "actre.rollout",
-            "actre.probes",
-            "actre.entropy",
-            "actre._contraction",
-            "actre.advantages",
-            "actre.rows",
-            "actre.stages",
-            "actre.runlog",
-        }
-    ),
-    frozenset(
-        {
-            "actre.trainer",
-            "actre.warmstart",
-            "actre.pretrain",
-            "actre.diagnose",
-            "actre._diagnosis",
-            "actre.probes_command",
-            "actre.diagnose_command",
-            "actre.probes_command",
-            "actre.evaluate_command",
-            "actre.evaluate",
-            "actre.adapters",
-            "actre.export_command",
-            "actre.diagnose_command",
-            "actre.probes_command",
-            "actre.evaluate_command",
-            "actre.view",
-        }
-    ),
-    frozenset({"actre.quickstart", "actre.study", "actre.train_command"}),
-    frozenset({"actre.cli", "actre.__main__"}),
+LAYERS = tuple(
+    frozenset(f"actre.{name}".removesuffix(".") for name in names)
+    for names in (
+        ("",),  # the empty house: `import actre`
+        ("types", "config"),
+        ("envs", "policies", "orders"),
+        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "runlog"),
+        ("trainer", "warmstart", "pretrain", "diagnose", "_diagnosis", "evaluate", "adapters", "view"),
+        ("quickstart", "study"),
+        ("train_command", "probes_command", "diagnose_command", "evaluate_command", "export_command"),
+        ("cli", "__main__"),
+    )
 )
 BESIDE = frozenset({"actre.doctor"})
 """Stands beside the layers: takes from types and config only, and only the command line takes from it."""
