@@ -32,10 +32,10 @@ class Stepper:
         names = [(_name(i, t), i) for i, t in enumerate(self.trajectories)]
         self._list = widgets.Dropdown(options=names, value=0, description="Episode", layout={"width": "auto"})
         self._buttons = {
-            "first step": _button("|◀", "first step", lambda: self.go(self.at[0], 0)),
+            "first step": _button("|◀ first", "first step", lambda: self.go(self.at[0], 0)),
             "step back": _button("◀ step back", "the step before", lambda: self.go(self.at[0], self.at[1] - 1)),
             "next step": _button("next step ▶", "the step after", lambda: self.go(self.at[0], self.at[1] + 1)),
-            "last step": _button("▶|", "last step", lambda: self.go(self.at[0], len(self._steps) - 1)),
+            "last step": _button("last ▶|", "last step", lambda: self.go(self.at[0], len(self._steps) - 1)),
         }
         self._head, self._pane = widgets.HTML(), widgets.HTML()
         self._list.observe(lambda change: self.go(change["new"], 0), names="value")
