@@ -54,7 +54,7 @@ def rollout(
     `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
     with the number of episodes that ended since. The same seed, policy, games and number of environments give the
     same trajectories. An environment that raises ActreError ends its episode with the flag "env_error" and the text
-    in meta["env_error"]; where that is the reset, the episode has no step.
+    in meta["env_error"]; where that is the reset, the episode has no step. Raises ActreError if no episode starts.
     """
     if not envs:
         raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
@@ -68,6 +68,9 @@ def rollout(
         ]
         _advance(play, wave, derive_seed(seed, "wave", first), progress)
         done += [episode.trajectory(renderer) for episode in wave]
+    failed = [t.meta["env_error"] for t in done if not t.steps and "env_error" in t.meta]
+    if done and len(failed) == len(done):  # no bad game but a bad installation or a bad path
+        raise ActreError(f"none of the {len(done)} episodes could be started: {failed[0]}")
     return done
 
 
@@ -169,33 +172,34 @@ def _start(env: gymnasium.Env, game: str, group: int, seed: int) -> _Episode:
 def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable[[int], None] | None) -> None:
     """Play these episodes to their ends."""
     live = [episode for episode in episodes if not episode.over]
-    reported = 0
+    _tell(progress, len(episodes) - len(live))
     turn = 0
     while live:
-        prompts = []
+        asked = []
         for episode in live:
             prompt = play.renderer.prompt(episode.steps, episode.observation)
             if len(prompt) > play.sampling.max_prompt_tokens or len(episode.steps) >= play.max_steps:
                 episode.over = episode.truncated = True
             else:
-                prompts.append(prompt)
-        live = [episode for episode in live if not episode.over]
+                asked.append((episode, prompt))
         replies = play.policy.generate(
-            prompts,
+            [prompt for _, prompt in asked],
             max_new_tokens=play.sampling.max_reply_tokens,
             temperature=play.temperature,
             stop=play.renderer.stop,
             seed=derive_seed(seed, "step", turn),
         )
-        for episode, prompt, reply in zip(live, prompts, replies, strict=True):
+        for (episode, prompt), reply in zip(asked, replies, strict=True):
             _step(play, episode, prompt, reply)
-        live = [episode for episode in live if not episode.over]
+        left = [episode for episode in live if not episode.over]
+        _tell(progress, len(live) - len(left))
+        live = left
         turn += 1
-        if progress is not None:
-            ended = len(episodes) - len(live)
-            if ended > reported:
-                progress(ended - reported)
-            reported = ended
+
+
+def _tell(progress: Callable[[int], None] | None, ended: int) -> None:
+    if progress is not None and ended:
+        progress(ended)
 
 
 def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) -> None:

@@ -119,6 +119,11 @@ def test_a_damaged_game_costs_its_episodes_and_no_other():
     assert played[1].truncated
 
 
+def test_a_run_in_which_no_episode_starts_is_an_error():
+    with pytest.raises(ActreError, match="none of the 2 episodes could be started: this game is damaged"):
+        _play(_saying("go right"), _envs(2), ["broken", "broken"])
+
+
 def test_a_programming_error_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         _play(_saying("bug"), _envs(1), ["1"])
