@@ -1,5 +1,6 @@
 """The report: complete, offline, escaped, and honest about what is missing."""
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -66,6 +67,30 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Path) -> None:
     assert "@import" not in page.read_text()
     policy = next(e for e in root.iter("meta") if "http-equiv" in e.attrib)
     assert policy.attrib["content"].startswith("default-src 'none'")
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2.2's contrast ratio of two colours written as #rrggbb."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_all_words_can_be_read_in_light_and_dark(root: Path, theme: int) -> None:
+    css = (root / "actre" / "view" / "report.css").read_text()
+    block = css.split(":root {")[theme + 1].split("}")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+    on_ground = ("ink", "soft", "arm-0", "arm-1", "arm-2", "arm-3", "act", "think", "neutral")
+    pairs = [(name, ground) for name in on_ground for ground in ("ground", "card")]
+    pairs += [("good", "good-ground"), ("bad", "bad-ground"), ("ink", "note-ground"), ("soft", "note-ground")]
+    weak = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in pairs}
+    assert {pair: value for pair, value in weak.items() if value < 4.5} == {}
 
 
 def test_every_link_in_the_page_has_a_target(page: Path) -> None:

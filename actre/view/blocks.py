@@ -11,18 +11,22 @@ from actre.view.html import Html, tag
 
 
 def tile(name: str, big: str, sub: str) -> Html:
+    """One number with its name above and what belongs to it below."""
     return tag("div", tag("dt", name), tag("dd", big, class_="big"), tag("dd", sub, class_="sub"), class_="tile")
 
 
 def missing(sentence: str, why: str) -> Html:
+    """What stands in for a piece that is not there."""
     return tag("p", f"{sentence}: {why}.", class_="soft")
 
 
 def figure(chart: Html, caption: str) -> Html:
+    """A chart with its caption."""
     return tag("figure", chart, tag("figcaption", caption))
 
 
 def cells(band: Interval) -> list[str]:
+    """A value in nats and its interval, as two cells."""
     if math.isnan(band.value):
         return ["not recorded", "–"]
     value = f"{band.value:.3f}" if math.isfinite(band.value) else "no bound"
@@ -31,6 +35,7 @@ def cells(band: Interval) -> list[str]:
 
 
 def span(band: Interval) -> str:
+    """A share's interval in per cent."""
     return f"{band.low * 100:.0f}–{band.high * 100:.0f}%"
 
 
@@ -40,6 +45,7 @@ def numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
 
 
 def folded(name: str, content: Html) -> Html:
+    """Content behind a line to open it."""
     return tag("details", tag("summary", name), content)
 
 
@@ -55,4 +61,5 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], css: str | None =
 
 
 def capital(text: str) -> str:
+    """Text with a capital first letter."""
     return text[:1].upper() + text[1:]

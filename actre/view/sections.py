@@ -36,6 +36,7 @@ def primary(runs: Sequence[RunRecord]) -> Group | None:
 
 
 def entropy_start(start: EntropyPoint | None, diagnosis: Diagnosis | None) -> Html:
+    """Both orders at the start: words, the means, state by state where there is a diagnosis."""
     if start is None:
         return missing(
             "No action entropy was measured before training",
@@ -69,6 +70,7 @@ def entropy_start(start: EntropyPoint | None, diagnosis: Diagnosis | None) -> Ht
 
 
 def entropy_course(runs: Sequence[RunRecord]) -> Html:
+    """Both orders through training, a chart a run, on one scale."""
     measured = [run for run in runs if run.entropy]
     if not measured:
         return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
@@ -110,6 +112,7 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
 
 
 def learning(runs: Sequence[RunRecord]) -> Html:
+    """Success and return in training, and what each run has used."""
     trained = [run for run in runs if run.curve("success")]
     if not trained:
         return missing("No training iteration was recorded", "metrics.jsonl is missing or empty")
@@ -134,6 +137,7 @@ def learning(runs: Sequence[RunRecord]) -> Html:
 
 
 def success(runs: Sequence[RunRecord]) -> Html:
+    """Games won before and after, the paired differences, and both by task type."""
     main = primary(runs)
     if main is None:
         return missing("No evaluation was recorded", "evaluation.jsonl is missing or empty")
@@ -194,6 +198,7 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def replies(runs: Sequence[RunRecord]) -> Html:
+    """How many replies were well-formed and how many actions possible, at both ends of training."""
     rows = []
     for run in runs:
         for name, key in (("tags well-formed", "parse_rate"), ("action admissible", "admissible_rate")):
@@ -214,6 +219,7 @@ def replies(runs: Sequence[RunRecord]) -> Html:
 
 
 def episodes(runs: Sequence[RunRecord]) -> Html:
+    """The drawn episodes, whole."""
     config = runs[0].config
     shown = choose(runs, config.seed if config is not None else 0)
     if not shown:
@@ -235,6 +241,7 @@ def episodes(runs: Sequence[RunRecord]) -> Html:
 
 
 def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
+    """Commands, seeds, all settings and versions."""
     parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folder)))]
     for run in runs:
         stages = run.config.stages if run.config else ()
