@@ -212,7 +212,7 @@ def replies(runs: Sequence[RunRecord]) -> Html:
     config = runs[0].config
     if config is not None and config.prompt.tags == "free":
         note = "Share of training steps; no tag is given to the policy, so a wrong order counts as badly formed."
-    return join([tag("p", note), table(["run", "", "first five iterations", "last five"], rows)])
+    return join([tag("p", note), table(["run", "share", "first five iterations", "last five"], rows)])
 
 
 # --- episodes, settings ---
