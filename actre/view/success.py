@@ -6,7 +6,7 @@ Knows evaluation records; no chart and no page.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from actre.entropy import Interval
+from actre.entropy import MIN_GAMES, Interval
 from actre.evaluate import EpisodeResult, When, paired_difference, wilson
 from actre.view.records import RunRecord
 
@@ -47,12 +47,12 @@ def success(results: Sequence[EpisodeResult]) -> Interval | None:
 
 
 def difference(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> Interval | None:
-    """Success after minus before on the games both have, paired; None where they share fewer than two.
+    """Success after minus before on the games both have, paired; None where they share fewer than MIN_GAMES.
 
     Differs from `evaluate.paired_difference`: an evaluation that was cut short still shows what it holds.
     """
     shared = {r.game for r in before} & {r.game for r in after}
-    if len(shared) < 2:
+    if len(shared) < MIN_GAMES:
         return None
     return paired_difference([r for r in before if r.game in shared], [r for r in after if r.game in shared])
 
