@@ -149,18 +149,28 @@ def test_a_branch_and_a_changed_ending_reuse_the_common_beginning():
     assert policy.computed_tokens == before + 1
 
 
-def test_a_changed_weight_is_noticed():
+@pytest.mark.parametrize("fused", [True, False])  # a fused optimizer does not move the version counters
+def test_a_changed_weight_is_noticed(fused):
     tokenizer = char_tokenizer()
     model = _with_adapter(tiny_llama(len(tokenizer)))
     policy = HFPolicy(model, tokenizer)
     prompts, candidates = _texts(policy, "hello world"), [[[7, 8], [9]]]
     before = policy.action_logprobs(prompts, candidates)[0]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05, fused=fused)
     model(torch.tensor(prompts)).logits.sum().backward()
     optimizer.step()
     after = policy.action_logprobs(prompts, candidates)[0]
     assert np.abs(after - before).max() > 1e-2
     assert np.allclose(after[1], _plain_logps(model, prompts[0], [9])[0], atol=1e-4)
+
+
+def test_a_weight_changed_behind_autograd_is_noticed():
+    tokenizer = char_tokenizer()
+    model = tiny_llama(len(tokenizer))
+    policy = HFPolicy(model, tokenizer)
+    before = policy.action_logprobs([(7, 8, 9)], [[[7]]])[0]
+    model.lm_head.weight.data[7, 0] += 1.0
+    assert policy.action_logprobs([(7, 8, 9)], [[[7]]])[0] != before
 
 
 def test_a_switched_off_adapter_is_noticed():

@@ -4,8 +4,8 @@ Knows sequences of token ids, cache rows and weights; no sampling and no text. R
 common beginning, so a row serves a longer sequence, a branch of it, or one that differs in its end only.
 
 Differs: a small float32 model with adapters runs as a copy with the adapters merged in (log-probabilities then
-agree with the unmerged ones to about 1e-6). Copy and prefixes are dropped as soon as a parameter's version counter
-moves or other adapters become active.
+agree with the unmerged ones to about 1e-6). Copy and prefixes are dropped as soon as a parameter changes or other
+adapters become active.
 """
 
 import copy
@@ -238,9 +238,21 @@ def _runner(model: Any) -> Any:
 
 
 def _weights_key(model: Any) -> tuple[object, ...]:
-    """Changes whenever a parameter does (its version counter) or other adapters become active."""
-    weights = tuple((p.data_ptr(), p._version) for p in model.parameters())
-    return weights, tuple((tuple(m.active_adapters), m.disable_adapters) for m in _tuner_layers(model))
+    """Changes whenever a parameter does or other adapters become active.
+
+    What may be trained is summed up, bit pattern by bit pattern: a fused optimizer changes parameters without their
+    version counters. For what is frozen the counters do.
+    """
+    trained = [_bits(p).sum() for p in model.parameters() if p.requires_grad]
+    sums = torch.stack([s.to(model.device) for s in trained]).tolist() if trained else []
+    frozen = tuple((p.data_ptr(), p._version) for p in model.parameters() if not p.requires_grad)
+    return tuple(sums), frozen, tuple((tuple(m.active_adapters), m.disable_adapters) for m in _tuner_layers(model))
+
+
+def _bits(parameter: torch.Tensor) -> torch.Tensor:
+    """The numbers' bit patterns as integers."""
+    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
+    return parameter.detach().view(integers)
 
 
 def _tuner_layers(model: Any) -> list[BaseTunerLayer]:
