@@ -49,6 +49,7 @@ def success(results: Sequence[EpisodeResult]) -> Interval | None:
 def difference(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> Interval | None:
     """Success after minus before on the games both have, paired; None where they share fewer than MIN_GAMES.
 
+    Fewer say nothing: a bootstrap of three games knows three numbers.
     Differs from `evaluate.paired_difference`: an evaluation that was cut short still shows what it holds.
     """
     shared = {r.game for r in before} & {r.game for r in after}
