@@ -70,7 +70,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for source in options.games:
         games = list_games(source)
         games = rng.sample(games, min(options.n, len(games)))
-        sources[str(source)] = compare(games, options.steps, options.seed) | loading(games)
+        name = Path(source).name if Path(source).is_dir() else source
+        sources[name] = compare(games, options.steps, options.seed) | loading(games)
     every = [game for source in options.games for game in list_games(source)]
     chosen = rng.sample(every, min(16, len(every)))
     steps = [s["ours_ms_per_step"] for s in sources.values()]
@@ -83,7 +84,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "highest_ours_ms_per_step": max(steps),
         "memory": child("memory", *chosen),
         "many_games": child("many", *rng.sample(every, min(200, len(every)))),
-        "profile": profile(chosen),
+        "profile": child("profile", *chosen)["rows"],
     }
 
 
@@ -209,9 +210,6 @@ def many_child(games: list[str]) -> dict[str, Any]:
     return {"games": len(games), "half_way_mb": marks[0], "end_mb": marks[-1]}
 
 
-CHILDREN = {"load": load_child, "memory": memory_child, "many": many_child}
-
-
 def resident_mb() -> float:
     """What this process holds in memory now."""
     import psutil
@@ -219,9 +217,8 @@ def resident_mb() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-def profile(games: list[str]) -> list[dict[str, Any]]:
+def profile_child(games: list[str]) -> dict[str, Any]:
     """Where the time of a step goes: shares of the whole, by function, in 30 steps of each game from the disk cache."""
-    engine._compiled.clear()
     env, rng = AlfworldEnv(max_steps=10**6), random.Random(0)
     profiler = cProfile.Profile()
     for path in games:
@@ -239,7 +236,10 @@ def profile(games: list[str]) -> list[dict[str, Any]]:
         {"function": f"{Path(file).name}:{name}", "own_share": own / total, "with_calls_share": whole / total}
         for (file, _, name), (_, _, own, whole, _) in stats.items()
     ]
-    return sorted(rows, key=lambda row: -row["own_share"])[:14]
+    return {"rows": sorted(rows, key=lambda row: -row["own_share"])[:14]}
+
+
+CHILDREN = {"load": load_child, "memory": memory_child, "many": many_child, "profile": profile_child}
 
 
 def cpu() -> str:
@@ -255,7 +255,7 @@ def show(record: dict[str, Any]) -> None:
     """The figures for people. All times are CPU milliseconds."""
     columns = ("stock_ms_per_step", "ours_ms_per_step", "ours_ms_per_step_again", "ratio", "stock_load_ms",
                "new_game_ms", "new_game_worst_ms", "known_game_ms", "known_game_worst_ms", "in_memory_ms")  # fmt: skip
-    print(f"{'':34}" + "".join(f"{Path(name).name[-16:]:>18}" for name in record["sources"]))
+    print(f"{'':34}" + "".join(f"{name[-16:]:>18}" for name in record["sources"]))
     for column in columns:
         print(f"{column:34}" + "".join(f"{s[column]:18.2f}" for s in record["sources"].values()))
     memory, many = record["memory"], record["many_games"]

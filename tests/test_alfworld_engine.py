@@ -10,6 +10,7 @@ import sys
 import tarfile
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,32 @@ def test_states_are_values_equal_by_content_however_reached() -> None:
     again, _ = compiled.apply(there, compiled.commands(there)["look"])
     assert again == there
     assert hash(again) == hash(there)
+
+
+def test_threads_that_share_a_game_get_the_answers_of_one_alone() -> None:
+    game = SMALL[0]
+
+    def walk(seed: int) -> list[str]:
+        env, rng = AlfworldEnv(max_steps=200), random.Random(seed)
+        text, info = env.reset(options={"game": game})
+        texts = [text]
+        for _ in range(60):
+            text, _, over, _, info = env.step(rng.choice(info["admissible_commands"]))
+            texts += [text, *info["admissible_commands"]]
+            if over:
+                break
+        return texts
+
+    engine.load(read_game(game))  # in the cache on disk
+    engine._compiled.clear()
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(walk, range(8)))
+    finally:
+        sys.setswitchinterval(switching)
+    assert together == [walk(seed) for seed in range(8)]
 
 
 def test_a_command_text_that_depends_on_the_state_is_written_anew() -> None:

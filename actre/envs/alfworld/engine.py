@@ -13,7 +13,7 @@ from actre.envs.alfworld import cache
 from actre.envs.alfworld.games import Game
 from actre.envs.alfworld.machine import Machine, Operator, State
 from actre.envs.alfworld.text import Writer
-from actre.envs.alfworld.translate import FORMAT, Program, translate
+from actre.envs.alfworld.translate import FORMAT, Program, not_collecting, translate
 from actre.types import ActreError
 
 NOTHING = "Nothing happens."
@@ -89,10 +89,9 @@ def load(game: Game) -> CompiledGame:
 
 
 def _from_cache(key: str) -> CompiledGame | None:
-    program = cache.read(key, FORMAT)
-    if program is None:
-        return None
-    try:
-        return CompiledGame(program)
-    except (KeyError, IndexError, TypeError, ValueError, ActreError):
-        return None  # whole JSON, but not what we wrote: translate again
+    with not_collecting():
+        program = cache.read(key, FORMAT)
+        try:
+            return None if program is None else CompiledGame(program)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, ActreError):
+            return None  # whole JSON, but not what we wrote: translate again

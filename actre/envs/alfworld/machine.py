@@ -53,10 +53,10 @@ class Machine:
     """The transition system of one game; stateless but for operators parsed on first need."""
 
     def __init__(self, program: Program) -> None:
-        self._packed: dict[str, str] = dict(program["operators"])
-        self._anywhere = self._unpack("")
+        self._packed = {int(key): packed for key, packed in program["operators"].items() if key}
+        self._pivots = frozenset(self._packed)
+        self._anywhere = _unpack(program["operators"].get("", "[]"))
         self._groups: dict[int, list[Operator]] = {}
-        self._pivots = frozenset(int(key) for key in program["operators"] if key)
         layers: dict[int, list[tuple[int, list[int], list[int]]]] = {}
         for layer, head, body in program["rules"]:
             rule = (head, [x - 1 for x in body if x > 0], [-x - 1 for x in body if x < 0])
@@ -110,8 +110,13 @@ class Machine:
         return frozenset(facts)
 
     def _group(self, pivot: int) -> list[Operator]:
-        self._groups[pivot] = self._unpack(str(pivot))
+        # Threads may share a game: what is parsed is put in its place before the text is dropped.
+        packed = self._packed.get(pivot)
+        if packed is not None:
+            self._groups[pivot] = _unpack(packed)
+            self._packed.pop(pivot, None)
         return self._groups[pivot]
 
-    def _unpack(self, key: str) -> list[Operator]:
-        return [Operator(*row) for row in json.loads(self._packed.pop(key, "[]"))]
+
+def _unpack(packed: str) -> list[Operator]:
+    return [Operator(*row) for row in json.loads(packed)]

@@ -42,6 +42,8 @@ FORMAT = 4
 
 # The translator keeps its settings in a module, which is read from sys.argv on import, and prints as it works.
 _TRANSLATOR = threading.Lock()
+# What the translator raises on texts that are no PDDL task it knows, besides its own ParseError.
+_NO_GAME = (StopIteration, SystemExit, AssertionError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class GroundOperator(NamedTuple):
@@ -75,10 +77,22 @@ def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
 
 
 @contextlib.contextmanager
+def not_collecting() -> Iterator[None]:
+    """Without garbage collection, which takes up to half the time where many objects are made and none dropped."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def _quiet_translator() -> Iterator[None]:
     """Fast Downward's translator set as textworld sets it, with nothing of it left behind afterwards."""
     with _TRANSLATOR:
-        argv, collecting = sys.argv, gc.isenabled()
+        argv = sys.argv
         try:
             sys.argv = ["translate.py", "domain", "task"]
             from fast_downward.translate import options
@@ -95,27 +109,14 @@ def _quiet_translator() -> Iterator[None]:
         options.add_implied_preconditions = False
         options.invariant_generation_max_candidates = 0
         try:
-            gc.disable()  # it makes many small objects and drops none: collecting doubles its time
-            with contextlib.redirect_stdout(io.StringIO()):
+            with not_collecting(), contextlib.redirect_stdout(io.StringIO()):
                 yield
-        except (
-            ParseError,
-            StopIteration,
-            SystemExit,
-            AssertionError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
+        except (ParseError, *_NO_GAME) as error:
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ActreError(
                 f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or "
                 "damaged; fetch or generate it again, and check it with `actre games check`"
             ) from error
-        finally:
-            if collecting:
-                gc.enable()
 
 
 def _read_pddl(domain: str, problem: str) -> tuple[Program, Any]:
