@@ -75,7 +75,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     every = [game for source in options.games for game in list_games(source)]
     chosen = rng.sample(every, min(16, len(every)))
     steps = [s["ours_ms_per_step"] for s in sources.values()]
+    shown = [Path(a).name if Path(a).is_dir() else a for a in sys.argv[1:]]
     return {
+        "command": " ".join(["python benchmarks/alfworld.py", *shown]),
         "machine": {"python": platform.python_version(), "cpu": cpu(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("alfworld", "textworld", "fast-downward-textworld", "gymnasium")},
         "settings": {"n": options.n, "steps": options.steps, "seed": options.seed},
