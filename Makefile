@@ -19,6 +19,8 @@ TORCH := $(shell grep -E '^torch==' constraints.txt)
 # Two busy OpenMP pools on two cores cost up to seven times; tests use processes instead of threads.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+# The planner's build calls `python`, which a system may have as python3 only; the one in .venv has both names.
+INSTALL = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pip install -c constraints.txt
 PYTEST := $(ONE_THREAD) $(PY) -m pytest
 
 help: ## this list
@@ -64,8 +66,8 @@ $(VENV)/.core $(VENV)/.lab $(VENV)/.full: $(PY) $(LISTS)
 	@$(PY) -c '$(FITS)' || { echo "error: $(VENV) holds $$($(PY) --version), not Python 3.11-3.13" >&2; \
 	  echo "  mend it: make clean-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
-	$(PY) -m pip install -c constraints.txt $(TORCH_ARGS) "$(TORCH)"
-	$(PY) -m pip install -c constraints.txt -e ".$(EXTRAS)"
+	$(INSTALL) $(TORCH_ARGS) "$(TORCH)"
+	$(INSTALL) -e ".$(EXTRAS)"
 	@touch $@ $(COVERS)
 
 # Everything that would fail late and obscurely is asked for here, before anything is made.

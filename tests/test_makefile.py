@@ -94,6 +94,14 @@ def test_an_installation_that_fails_leaves_no_stamp_and_one_that_is_there_is_reu
     assert log.read_text().splitlines()[-1] == "-m actre quickstart --seed 1"
 
 
+def test_what_is_compiled_finds_a_python_of_that_name(bare: Path) -> None:
+    (bare / ".venv" / "bin").mkdir(parents=True)
+    put(bare, "python", f'[ "$3" = install ] && command -v python >>{bare}/log; exit 0')
+    (bare / "bin" / "python").rename(bare / ".venv" / "bin" / "python")
+    assert make(bare, "quickstart").returncode == 0
+    assert set((bare / "log").read_text().split()) == {str(bare / ".venv" / "bin" / "python")}
+
+
 def test_help_lists_every_target_with_what_it_does(bare: Path) -> None:
     lines = make(bare, "help").stdout.splitlines()
     targets = {line.split()[1] for line in lines}
