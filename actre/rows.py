@@ -17,9 +17,7 @@ from actre.config import OptimConfig
 from actre.orders import END_ACTION
 from actre.types import Flag, Order, Trajectory
 
-FORMAT_FLAGS: frozenset[Flag] = frozenset(
-    ("no_action", "wrong_order", "no_thought", "extra_text", "truncated")
-)
+FORMAT_FLAGS: frozenset[Flag] = frozenset(("no_action", "wrong_order", "no_thought", "extra_text", "truncated"))
 """A step with one of these has wrong tags: it counts against the parse rate and takes the format penalty."""
 
 Decode = Callable[[Sequence[int]], str]
@@ -45,9 +43,7 @@ class Row:
         return self.mask.index(True) if True in self.mask else len(self.ids)
 
 
-def trajectory_rows(
-    trajectory: Trajectory, episode: int, *, masked_thoughts: Decode | None = None
-) -> list[Row]:
+def trajectory_rows(trajectory: Trajectory, episode: int, *, masked_thoughts: Decode | None = None) -> list[Row]:
     """The rows of one episode; none for an episode without steps.
 
     masked_thoughts: None lets every sampled token carry gradient; a tokenizer's decode masks what follows the

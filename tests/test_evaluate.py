@@ -228,10 +228,7 @@ def test_intervals_over_games_and_seeds_cover_the_true_gain() -> None:
     held = 0
     for trial in range(150):
         ease = rng.normal(0, 0.15, 40)
-        toss = [
-            results(list(rng.random(40) < np.clip(0.5 + ease + gain, 0, 1)))
-            for gain in rng.normal(0.1, 0.03, 5)
-        ]
+        toss = [results(list(rng.random(40) < np.clip(0.5 + ease + gain, 0, 1))) for gain in rng.normal(0.1, 0.03, 5)]
         before = [results(list(rng.random(40) < np.clip(0.5 + ease, 0, 1))) for _ in range(5)]
         interval = ev.paired_difference(before, toss, n=500, seed=trial)
         held += interval.low <= 0.1 <= interval.high
