@@ -1,5 +1,6 @@
 """The report: complete, offline, escaped, and honest about what is missing."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -182,6 +183,19 @@ def test_without_an_evaluation_the_last_training_iteration_is_shown(tmp_path: Pa
     said = words_of(write(run))
     assert "ActRe, last iteration" in said
     assert "ActRe, after training" not in said
+
+
+@pytest.mark.parametrize(
+    ("from_trained", "from_base", "sentence"),
+    [(0.0, 0.8, "does something"), (0.0, 0.0, "it does nothing"), (0.5, 0.8, "is NOT the trained one")],
+)
+def test_the_adapters_check_is_told_as_it_came_out(
+    tmp_path: Path, from_trained: float, from_base: float, sentence: str
+) -> None:
+    run = build_run(tmp_path, "actre")
+    found = {"from_trained": from_trained, "from_base": from_base, "tolerance": 1e-4, "tokens": 44}
+    (run / "adapter_check.json").write_text(json.dumps(found))
+    assert sentence in words_of(write(run))
 
 
 def test_one_arm_is_enough(tmp_path: Path) -> None:

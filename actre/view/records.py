@@ -59,6 +59,8 @@ class RunRecord:
     after: tuple[Trajectory, ...] = field(repr=False)
     last: tuple[Trajectory, ...] = field(repr=False, default=())
     """The episodes of the last training iteration; read only where nothing was evaluated after training."""
+    adapter_check: dict[str, float] | None = None
+    """What `adapters.check` found, as it stands in adapter_check.json."""
 
     @property
     def all_results(self) -> tuple[EpisodeResult, ...]:
@@ -137,6 +139,7 @@ def read_run(folder: Path) -> RunRecord:
         results={when: _results(folder / "evaluation.jsonl", when) for when in get_args(When)},
         before=_trajectories(folder / "trajectories" / "eval_before.jsonl.gz"),
         after=after,
+        adapter_check=_json(folder / "adapter_check.json"),
         last=_trajectories(trained[-1]) if trained and not after else (),
     )
 
@@ -204,8 +207,17 @@ def _results(path: Path, when: When) -> tuple[EpisodeResult, ...]:
 
 
 def _versions(settings: Path) -> dict[str, str]:
-    found = json.loads(settings.read_text()).get("versions", {})
+    found = (_json(settings) or {}).get("versions", {})
     return {str(key): str(value) for key, value in found.items()}
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError, ValueError) as error:
+        raise ActreError(f"{path} is damaged: {error}") from error
 
 
 def _band(raw: dict[str, Any] | None) -> Interval:

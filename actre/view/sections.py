@@ -4,6 +4,7 @@ Knows which words, chart and table show a record; the page around them is `page`
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from actre.view.names import QUANTITIES, arm_name, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord, entropy_point
 from actre.view.success import ORDER, Group, difference, groups, pick, task_types
 from actre.view.success import success as share_won
+
+_CHECKED = ("from_trained", "from_base", "tolerance")
 
 
 def start_of(runs: Sequence[RunRecord], diagnosis: Diagnosis | None) -> EntropyPoint | None:
@@ -251,6 +254,9 @@ def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
             rows = [[name, value] for name, value in _flat(dataclasses.asdict(run.config))]
             parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
+        if run.adapter_check is not None:
+            checked = {key: float(run.adapter_check.get(key, math.nan)) for key in _CHECKED}
+            parts.append(tag("p", words.adapter_check(**checked)))
         if run.versions:
             rows = [[name, value] for name, value in run.versions.items()]
             parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))

@@ -89,17 +89,8 @@ def entropy_through_training(arm: str, measured: Sequence[EntropyPoint]) -> str:
     if len(measured) < 2:
         return f"{name}: measured once only, so nothing can be said about its course."
     first, last = measured[0], measured[-1]
-
-    def middle(p: EntropyPoint) -> float:
-        return (p.think_first_lower.value + p.think_first_upper.value) / 2
-
-    act = f"{first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
-    think = f"{middle(first):.2f} to {middle(last):.2f} thinking first (middle of the bracket)"
-    if not (math.isfinite(middle(first)) and math.isfinite(middle(last))):
-        think = (
-            f"{first.think_first_lower.value:.2f} to {last.think_first_lower.value:.2f} thinking first (lower bound)"
-        )
-    return f"{name}: from {act}, and from {think}."
+    act = f"from {first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
+    return f"{name}: {act}; thinking first from {_bracket(first)} to {_bracket(last)}."
 
 
 def change(name: str, before: Interval, after: Interval, difference: Interval | None, panel: str) -> str:
@@ -122,6 +113,21 @@ def arms_compared(first: str, second: str, difference: Interval, panel: str) -> 
         "the interval includes zero, so these games do not tell the two runs apart",
     )
     return f"After training, {first} minus {second} on the same {panel} games is {points(difference)}: {direction}."
+
+
+def adapter_check(from_trained: float, from_base: float, tolerance: float) -> str:
+    """What reloading the exported adapter onto the plain base model showed."""
+    passed = from_trained <= tolerance < from_base
+    verdict = "it is the trained one and does something" if passed else "it is NOT the trained one, or it does nothing"
+    return (
+        f"The exported adapter, reloaded onto the plain base: its logits differ by at most {from_trained:.2g} from "
+        f"the trained model's and by up to {from_base:.2g} from the base's, so {verdict}."
+    )
+
+
+def _bracket(point: EntropyPoint) -> str:
+    low, high = point.think_first_lower.value, point.think_first_upper.value
+    return f"between {low:.2f} and {high:.2f}" if math.isfinite(high) else f"at least {low:.2f}"
 
 
 def _direction(band: Interval, above: str, below: str, open_: str) -> str:
