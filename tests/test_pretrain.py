@@ -11,10 +11,11 @@ import torch
 
 from actre.config import data_folder
 from actre.envs.alfworld.demos import Demo, DemoStep
+from actre.envs.alfworld.expert import Habits
 from actre.orders import parse
 from actre.policies.tiny import make_model, make_tokenizer
 from actre.pretrain import start
-from actre.pretrain.loop import Recipe, Trainer, row_loss
+from actre.pretrain.loop import Part, Recipe, Trainer, row_loss
 from actre.pretrain.rows import (
     REFUSED,
     Mix,
@@ -125,14 +126,22 @@ def test_padding_changes_no_loss() -> None:
     assert together == pytest.approx(np.average(alone, weights=counts), rel=1e-5)
 
 
-def small_recipe(seed: int = 0) -> Recipe:
-    return replace(Recipe(seed=seed), tokens=3000, layers=1, width=32, batch_tokens=256, warmup=2)
+def small_recipe(seed: int = 0, tokens: int = 2000, batch_tokens: int = 256) -> Recipe:
+    parts = (
+        Part("first", tokens, (Habits(),), 1, falling=0.5),
+        Part("second", tokens // 2, (Habits(),), 1, rate=0.5, drill=1.0),
+    )
+    return Recipe(seed=seed, parts=parts, layers=1, width=32, batch_tokens=batch_tokens, warmup=2)
 
 
 def trained(folder: Path, seed: int = 0, interrupt: int | None = None) -> dict[str, torch.Tensor]:
-    for stop in (interrupt, None) if interrupt else (None,):
-        model = make_model(TOKENIZER, 1, layers=1, width=32)
-        Trainer(model, some_rows(), small_recipe(seed), folder, 0).run(checkpoint_every=2, stop_after=stop)
+    recipe = small_recipe(seed)
+    model = make_model(TOKENIZER, 1, layers=1, width=32)
+    for part in recipe.parts:
+        for stop in (interrupt, None) if interrupt else (None,):
+            if stop is None and interrupt:
+                model = make_model(TOKENIZER, 2, layers=1, width=32)  # all that counts is in the checkpoint
+            Trainer(model, some_rows(), recipe, part, folder, 0).run(checkpoint_every=2, stop_after=stop)
     return model.state_dict()
 
 
@@ -157,8 +166,9 @@ def test_training_lowers_the_loss_on_the_rows_it_sees(tmp_path: Path) -> None:
     made = rows([DEMO] * 4, PROMPTS, Mix(instructed=0, bare=0, slips=0), seed=0, longest=1024)
     model = make_model(TOKENIZER, 0, layers=1, width=32)
     before = float(row_loss(model, pad(made[:3], 0)).detach())
-    recipe = replace(small_recipe(), tokens=40_000, batch_tokens=512, falling=0.5)
-    Trainer(model, made, recipe, tmp_path, 0).run(checkpoint_every=10)
+    recipe = small_recipe(tokens=30_000, batch_tokens=512)
+    for part in recipe.parts:
+        Trainer(model, made, recipe, part, tmp_path, 0).run(checkpoint_every=10)
     after = float(row_loss(model, pad(made[:3], 0)).detach())
     assert after < before * 0.75
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -235,3 +245,46 @@ def test_slips_are_refused_for_certain_shared_by_all_orders_and_never_learned() 
         made = row(slipped, PROMPTS["shared", order])
         assert "safe 1" not in TOKENIZER.decode(made.ids[made.weights == 1.0])
         assert "safe 1" in TOKENIZER.decode(made.ids)
+
+
+def words(ids: tuple[int, ...]) -> set[str]:
+    return set(TOKENIZER.convert_ids_to_tokens(list(ids)))
+
+
+def test_what_is_possible_for_a_name_is_what_the_room_has_there() -> None:
+    made = row(DEMO, PROMPTS["shared", "think_first"])
+    found = [(TOKENIZER.decode([made.ids[at]]), words(ids)) for at, ids in made.possible]
+    elsewhere = {"cabinet 1", "shelf 1"}
+    assert found == [
+        ("cabinet 1", elsewhere),  # at the start, anywhere: in the thought, then in the action
+        ("cabinet 1", elsewhere),
+        ("cabinet 1", {"cabinet 1"}),  # "cabinet 1 is closed . open it"
+        ("cabinet 1", {"cabinet 1"}),
+        # the third step is marked as refused: nothing of it is drilled
+        ("mug 1", {"mug 1"}),
+        ("shelf 1", {"shelf 1"}),  # all but where the agent stands
+        ("shelf 1", {"shelf 1"}),
+    ]
+    assert all(at < len(made.ids) and made.weights[at] == 1.0 for at, _ in made.possible)
+
+
+def test_no_two_orders_are_drilled_on_other_names() -> None:
+    full = DEMO._replace(admissible=(True,) * 4)
+    drilled = {}
+    for order in ("think_first", "act_first"):
+        made = row(full, PROMPTS["shared", order])  # type: ignore[index]
+        drilled[order] = sorted((int(made.ids[at]), ids) for at, ids in made.possible)
+    assert drilled["think_first"] == drilled["act_first"]
+
+
+def test_the_drill_is_the_mass_on_the_possible_names() -> None:
+    ids = TOKENIZER.encode("cabinet 1 shelf 1 mug 1 go to shelf 1", add_special_tokens=False)
+    receptacles = TOKENIZER.convert_tokens_to_ids(["cabinet 1", "shelf 1"])
+    weights = np.zeros(len(ids), np.float32)
+    weights[-1] = 1.0
+    made = Row(np.array(ids, np.int32), weights, ((len(ids) - 1, tuple(receptacles)),))
+    model = make_model(TOKENIZER, 0, layers=1).eval()
+    with torch.no_grad():
+        extra = float(row_loss(model, pad([made], 0), 2.0) - row_loss(model, pad([made], 0)))
+        probs = model(torch.tensor([ids])).logits[0, -2].softmax(-1)
+    assert extra == pytest.approx(-2.0 * float(probs[receptacles].sum().log()), rel=1e-4)

@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="runs/tiny-neutral", help="folder of the policy (default: %(default)s)")
     parser.add_argument("--tokens", type=int, help="training tokens (default: the recipe's)")
-    parser.add_argument("--threads", type=int, default=2, help="results are the same for the same number")
+    parser.add_argument("--threads", type=int, default=1, help="results are the same for the same number")
     parser.add_argument("--games", type=int, help="fresh games to play (default: the recipe's)")
     parser.add_argument("--work", default="runs/pretrain", help="demonstrations, log and checkpoint (%(default)s)")
     parser.add_argument("--check", metavar="FOLDER", help="only measure the start of the policy in FOLDER")

@@ -7,7 +7,9 @@ import argparse
 import dataclasses
 import json
 import platform
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ import torch
 
 from actre.config import derive_seed, versions
 from actre.envs.alfworld.demos import Demo, demonstrations
-from actre.envs.alfworld.games import read_rooms
+from actre.envs.alfworld.panels import generate
 from actre.envs.alfworld.rooms import content_key
 from actre.policies.tiny import make_model, make_tokenizer, unknown_words
 from actre.pretrain import start
-from actre.pretrain.loop import Recipe, Trainer
+from actre.pretrain.loop import Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
 from actre.types import ActreError
 
@@ -27,16 +29,24 @@ REBUILDS = "## Rebuilds"
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a pretraining run was, for the card. cpu_minutes: of training alone, all threads together."""
+class PartMade:
+    """What one part was. won: share of the demonstrations; cpu_minutes: of training alone, all threads together."""
 
-    recipe: Recipe
-    threads: int
+    name: str
     episodes: int
     won: float
     rows: int
     tokens: int
     cpu_minutes: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a pretraining run was, for the card."""
+
+    recipe: Recipe
+    threads: int
+    parts: tuple[PartMade, ...]
     parameters: int
     words: int
 
@@ -49,10 +59,21 @@ def run(args: argparse.Namespace) -> int:
         folder = Path(args.check)
     else:
         folder = Path(args.out)
-        changes = {k: v for k, v in (("tokens", args.tokens), ("games", args.games)) if v is not None}
-        made = make(replace(Recipe(seed=args.seed), **changes), folder, work, threads=args.threads)
-        print(f"{folder}: {made.parameters:,} parameters, {made.tokens:,} tokens, {made.cpu_minutes:.0f} CPU-minutes")
-    record = start.check(folder, args.episodes, work, games_in(work), seed=args.seed)
+        recipe = Recipe(seed=args.seed)
+        if args.games is not None:
+            recipe = replace(recipe, games=args.games)
+        if args.tokens is not None:
+            share = args.tokens / sum(part.tokens for part in recipe.parts)
+            parts = tuple(replace(part, tokens=round(part.tokens * share)) for part in recipe.parts)
+            recipe = replace(recipe, parts=parts)
+        made = make(recipe, folder, work, threads=args.threads)
+        tokens = sum(part.tokens for part in made.parts)
+        minutes = sum(part.cpu_minutes for part in made.parts)
+        print(f"{folder}: {made.parameters:,} parameters, {tokens:,} tokens, {minutes:.0f} CPU-minutes")
+    if not (folder / "made.json").exists():
+        raise ActreError(f"{folder} has no made.json, which says how it was made; actre pretrain-tiny writes it")
+    of = json.loads((folder / "made.json").read_text())["recipe"]
+    record = start.check(folder, args.episodes, work, played_games(of["seed"], of["games"]), seed=args.seed)
     start.write_record(folder, record)
     write_card(folder, record)
     print(start.table(record))
@@ -61,66 +82,55 @@ def run(args: argparse.Namespace) -> int:
     return 1 if record["missed"] else 0
 
 
-def demos_of(recipe: Recipe, work: Path) -> list[Demo]:
-    """The expert's episodes, played once and kept in `work` under a name that says what made them."""
-    habits = "-".join(str(value) for value in dataclasses.astuple(recipe.habits))
-    name = f"demos-{recipe.seed}-{recipe.games}x{recipe.episodes}-{recipe.max_steps}-{habits}.jsonl.gz"
+def demos_of(recipe: Recipe, part: Part, work: Path) -> list[Demo]:
+    """The expert's episodes of one part, played once and kept in `work` under names that say what made them."""
+    seed = derive_seed(recipe.seed, "pretrain games")
     panel = work / f"games-{recipe.seed}-{recipe.games}.jsonl.gz"
-    return cached_demos(
-        work / name,
-        lambda: demonstrations(
-            recipe.games,
-            recipe.habits,
-            derive_seed(recipe.seed, "pretrain games"),
-            recipe.max_steps,
-            episodes=recipe.episodes,
-            panel=panel,
-        ),
-    )
+    found: list[Demo] = []
+    for habits, again in Counter(part.habits).items():
+        said = "-".join(str(value) for value in dataclasses.astuple(habits))
+        episodes = part.episodes * again
+        name = f"demos-{recipe.seed}-{recipe.games}x{episodes}-{recipe.max_steps}-{said}.jsonl.gz"
+        make = partial(demonstrations, recipe.games, habits, seed, recipe.max_steps, episodes=episodes, panel=panel)
+        found += cached_demos(work / name, make)
+    return found
 
 
-def games_in(work: Path) -> set[str]:
-    """The content keys of every game that pretraining played from this folder."""
-    return {content_key(room) for panel in sorted(work.glob("games-*.jsonl.gz")) for room in read_rooms(panel)}
+def played_games(seed: int, games: int) -> set[str]:
+    """The content keys of every game that pretraining with this seed plays."""
+    return {content_key(room) for room in generate("small", "train", games, derive_seed(seed, "pretrain games"))}
 
 
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    demos = demos_of(recipe, work)
-    tokenizer = make_tokenizer(sorted({step.thought for demo in demos for step in demo.steps}))
-    _closed(tokenizer, demos)
-    made = rows(demos, renderers(tokenizer), recipe.mix, derive_seed(recipe.seed, "pretrain rows"), recipe.longest)
-    model = make_model(
-        tokenizer,
-        derive_seed(recipe.seed, "pretrain weights"),
-        layers=recipe.layers,
-        width=recipe.width,
-        heads=recipe.heads,
-    )
-    trainer = Trainer(model, made, recipe, work, tokenizer.pad_token_id)
-    trainer.run()
+    demos = {part.name: demos_of(recipe, part, work) for part in recipe.parts}
+    steps = [step for played in demos.values() for demo in played for step in demo.steps]
+    tokenizer = make_tokenizer(sorted({step.thought for step in steps}))
+    first = [demo.first for played in demos.values() for demo in played]
+    _closed(tokenizer, {*first, *(step.observation for step in steps)})
+    prompts = renderers(tokenizer)
+    seed = derive_seed(recipe.seed, "pretrain weights")
+    model = make_model(tokenizer, seed, layers=recipe.layers, width=recipe.width, heads=recipe.heads)
+    done: list[PartMade] = []
+    for part in recipe.parts:
+        played = demos[part.name]
+        made = rows(played, prompts, part.mix, derive_seed(recipe.seed, f"{part.name} rows"), recipe.longest)
+        trainer = Trainer(model, made, recipe, part, work, tokenizer.pad_token_id)
+        trainer.run()
+        won = round(sum(demo.won for demo in played) / len(played), 4)
+        minutes = round(trainer.seconds / 60, 1)
+        done.append(PartMade(part.name, len(played), won, len(made), trainer.tokens, minutes))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    result = Made(
-        recipe=recipe,
-        threads=threads,
-        episodes=len(demos),
-        won=round(sum(demo.won for demo in demos) / len(demos), 4),
-        rows=len(made),
-        tokens=trainer.tokens,
-        cpu_minutes=round(trainer.seconds / 60, 1),
-        parameters=sum(p.numel() for p in model.parameters()),
-        words=len(tokenizer),
-    )
+    result = Made(recipe, threads, tuple(done), sum(p.numel() for p in model.parameters()), len(tokenizer))
     about = {**dataclasses.asdict(result), "versions": versions(), "processor": _processor()}
     (folder / "made.json").write_text(json.dumps(about, indent=1) + "\n")
     return result
 
 
-def _closed(tokenizer: Any, demos: list[Demo]) -> None:
+def _closed(tokenizer: Any, texts: set[str]) -> None:
     """Every word of every demonstration must be known; a new word in the expert or engine shows here."""
-    texts = {demo.first for demo in demos} | {step.observation for demo in demos for step in demo.steps}
     unknown = unknown_words(tokenizer, "\n".join(sorted(texts)))
     if unknown:
         raise ActreError(
@@ -137,6 +147,17 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
+    """One part's line in the card."""
+    searchers = Counter(", ".join(f"{k} {v}" for k, v in habits.items()) for habits in part["habits"])
+    said = "; ".join(f"{n} of {len(part['habits'])}: {habits}" for habits, n in searchers.items())
+    return (
+        f'- Part "{part["name"]}": {done["tokens"]:,} tokens, {done["cpu_minutes"]} CPU-minutes; {done["episodes"]} '
+        f"episodes as {done['rows']} rows; the expert ({said}) wins {done['won']:.1%} of them; slips "
+        f"{part['mix']['slips']}, drill {part['drill']}."
+    )
+
+
 def write_card(folder: Path, record: dict[str, Any]) -> None:
     """Write README.md: how the policy was made and how it starts. The list of rebuilds in an old card is kept."""
     card = folder / "README.md"
@@ -145,7 +166,8 @@ def write_card(folder: Path, record: dict[str, Any]) -> None:
     made = json.loads((folder / "made.json").read_text())
     recipe = made["recipe"]
     missed = "".join(f"- {line}\n" for line in record["missed"]) or "All conditions are met.\n"
-    habits = ", ".join(f"{key} {value}" for key, value in recipe["habits"].items())
+    precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
+    parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
     card.write_text(
         f"""# The neutral tiny policy
 
@@ -158,10 +180,10 @@ is one. Trained from scratch on a scripted expert's episodes; the same episodes 
 
     actre pretrain-tiny --kind neutral --seed {recipe["seed"]} --threads {made["threads"]}
 
-- Demonstrations: {made["episodes"]} episodes on {recipe["games"]} generated small games that are in no shipped panel,
-  at most {recipe["max_steps"]} steps each; the expert's habits: {habits}. It wins {made["won"]:.1%} of them.
-- Training: {made["rows"]} rows, {made["tokens"]:,} tokens, {made["cpu_minutes"]} CPU-minutes on {made["threads"]}
-  thread(s) of {made["processor"]}; {"bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"};
+- The games: {recipe["games"]} generated small games that are in no shipped panel, at most {recipe["max_steps"]} steps
+  an episode.
+{parts}
+- {made["threads"]} thread(s) of {made["processor"]}; {precision};
   {", ".join(f"{name} {made['versions'][name]}" for name in ("python", "torch", "transformers"))}.
 - All settings: made.json (class `actre.pretrain.loop.Recipe`).
 

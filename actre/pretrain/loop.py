@@ -27,8 +27,48 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from actre.config import derive_seed
 from actre.envs.alfworld.expert import Habits
-from actre.pretrain.rows import Mix, Row, batches, pad
+from actre.pretrain.rows import Batch, Mix, Row, batches, pad
 from actre.types import ActreError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of pretraining; it goes on from the weights of the one before, with a new optimizer."""
+
+    name: str
+    tokens: int
+    habits: tuple[Habits, ...]
+    """The expert's habits; each plays `episodes` episodes of every game."""
+    episodes: int
+    mix: Mix = field(default_factory=Mix)
+    rate: float = 1.0
+    """Share of the recipe's rates."""
+    falling: float = 0.35
+    """Share of the tokens, at the end, over which the rates fall to zero."""
+    drill: float = 0.0
+    """Weight of what teaches where one is and what is there (see `row_loss`)."""
+
+
+_FIRST = Part(
+    name="pretrain",
+    tokens=12_000_000,
+    habits=(Habits(search="random", forget=0.6, random_moves=0.3),),
+    episodes=6,
+)
+_SECOND = Part(
+    name="drill",
+    tokens=5_000_000,
+    habits=(
+        Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
+        Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
+        Habits(search="random", forget=0.6, random_moves=0.1),
+    ),
+    episodes=2,
+    mix=Mix(slips=0.2),
+    rate=0.6,
+    falling=1.0,
+    drill=1.0,
+)
 
 
 @dataclass(frozen=True)
@@ -36,16 +76,12 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    tokens: int = 12_000_000
+    parts: tuple[Part, ...] = (_FIRST, _SECOND)
+    """Room to learn: the expert often searches in no clever order, wanders, and forgets to clean, heat and cool."""
     games: int = 600
-    """Fresh small games that the expert plays."""
-    episodes: int = 6
-    """Episodes of each game, with other seeds of the same expert."""
+    """Fresh small games that the expert plays, the same in all parts."""
     max_steps: int = 20
     """Steps after which a demonstration is cut."""
-    habits: Habits = field(default_factory=lambda: Habits(search="random", forget=0.6, random_moves=0.3))
-    """Room to learn: the expert searches in no clever order, wanders, and forgets to clean, heat and cool."""
-    mix: Mix = field(default_factory=Mix)
     layers: int = 4
     width: int = 128
     heads: int = 2
@@ -54,8 +90,6 @@ class Recipe:
     """Of embeddings and norms."""
     matrix_rate: float = 0.02
     """Of all other matrices."""
-    falling: float = 0.35
-    """Share of the tokens, at the end, over which the rates fall to zero."""
     warmup: int = 50
     """Updates."""
     batch_tokens: int = 4096
@@ -67,19 +101,22 @@ class Recipe:
 
 
 class Trainer:
-    """One pretraining run: `run()` trains to the end, from the checkpoint if there is one of the same recipe.
+    """One part of one pretraining: `run()` trains to its end, from its checkpoint if there is one of the same recipe.
 
-    folder: where log.jsonl and checkpoint.pt go. tokens: how many real (not padding) tokens were seen.
+    folder: where log.jsonl and <part>.pt go. tokens: how many real (not padding) tokens the part has seen.
     """
 
-    def __init__(self, model: LlamaForCausalLM, made: Sequence[Row], recipe: Recipe, folder: Path, pad_id: int):
+    def __init__(
+        self, model: LlamaForCausalLM, made: Sequence[Row], recipe: Recipe, part: Part, folder: Path, pad_id: int
+    ) -> None:
         if not made:
             raise ActreError("no rows to train on: the expert's episodes are all too long, or there are none")
         ALL_ATTENTION_FUNCTIONS.register("actre_causal", _causal)
-        self.model, self.made, self.recipe, self.folder, self.pad_id = model, made, recipe, folder, pad_id
+        self.model, self.made, self.recipe, self.part, self.folder = model, made, recipe, part, folder
+        self.pad_id = pad_id
         words = model.get_input_embeddings().weight
         matrices = [p for p in model.parameters() if p.ndim == 2 and p is not words]
-        others = [words, *(p for p in model.parameters() if p.ndim < 2)]
+        others = [p for p in model.parameters() if p.ndim < 2 or p is words]
         self.optimizers: list[tuple[float, torch.optim.Optimizer]] = [
             (recipe.matrix_rate, torch.optim.Muon(matrices, weight_decay=recipe.weight_decay)),
             (recipe.learning_rate, torch.optim.AdamW(others, betas=recipe.betas, weight_decay=0.0)),
@@ -89,17 +126,17 @@ class Trainer:
         self.seconds = 0.0
 
     def run(self, *, checkpoint_every: int = 200, stop_after: int | None = None) -> None:
-        """Train until the recipe's tokens are seen. stop_after: leave after so many updates (for tests)."""
+        """Train until the part's tokens are seen. stop_after: leave after so many updates (for tests)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         attention = self.model.config._attn_implementation
         self.model.config._attn_implementation = "actre_causal"
         self.model.train()
-        stream = batches(self.made, self.recipe.batch_tokens, derive_seed(self.recipe.seed, "pretrain batches"))
         losses: list[float] = []
         started = time.process_time() - self.seconds
-        for batch in islice(stream, self.updates, None):
-            if self.tokens >= self.recipe.tokens or (stop_after is not None and self.updates >= stop_after):
+        seed = derive_seed(self.recipe.seed, f"{self.part.name} batches")
+        for batch in islice(batches(self.made, self.recipe.batch_tokens, seed), self.updates, None):
+            if self.tokens >= self.part.tokens or (stop_after is not None and self.updates >= stop_after):
                 break
             losses.append(self.update(batch))
             self.seconds = time.process_time() - started
@@ -113,14 +150,13 @@ class Trainer:
 
     def update(self, batch: Sequence[Row]) -> float:
         """One optimizer step; returns the batch's mean loss in nats a weighted token."""
-        recipe = self.recipe
-        done = min(1.0, self.tokens / recipe.tokens)
-        share = min(1.0, (self.updates + 1) / recipe.warmup, (1.0 - done) / recipe.falling)
+        left = 1.0 - self.tokens / self.part.tokens
+        share = min(1.0, (self.updates + 1) / self.recipe.warmup, left / self.part.falling)
         for rate, optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-            loss = row_loss(self.model, pad(batch, self.pad_id))
+                group["lr"] = rate * share * self.part.rate
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.recipe.bfloat16):
+            loss = row_loss(self.model, pad(batch, self.pad_id), self.part.drill)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for _, optimizer in self.optimizers:
@@ -131,19 +167,19 @@ class Trainer:
         return float(loss.detach())
 
     def save(self) -> None:
-        """Write checkpoint.pt; the old one stays until the new one is whole."""
-        part = self.folder / "checkpoint.pt.part"
+        """Write the checkpoint; the old one stays until the new one is whole."""
+        path = self._checkpoint()
         state = {
             "recipe": self._signature(),
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for _, optimizer in self.optimizers],
             "progress": (self.updates, self.tokens, self.seconds),
         }
-        torch.save(state, part)
-        part.replace(self.folder / "checkpoint.pt")
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.pt"
+        path = self._checkpoint()
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
@@ -156,11 +192,17 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.updates, self.tokens, self.seconds = state["progress"]
 
+    def _checkpoint(self) -> Path:
+        return self.folder / f"{self.part.name}.pt"
+
     def _signature(self) -> str:
-        return json.dumps(dataclasses.asdict(self.recipe), sort_keys=True)
+        """What this part's weights depend on: the recipe up to this part."""
+        upto = self.recipe.parts[: self.recipe.parts.index(self.part) + 1]
+        return json.dumps(dataclasses.asdict(dataclasses.replace(self.recipe, parts=upto)), sort_keys=True)
 
     def _log(self, loss: float) -> None:
         line: dict[str, Any] = {
+            "part": self.part.name,
             "updates": self.updates,
             "tokens": self.tokens,
             "loss_nats": round(loss, 5),
@@ -171,15 +213,30 @@ class Trainer:
             log.write(json.dumps(line) + "\n")
 
 
-def row_loss(model: LlamaForCausalLM, batch: Row) -> torch.Tensor:
-    """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask: attention is causal."""
+def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0) -> torch.Tensor:
+    """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask: attention is causal.
+
+    drill: where a learned target is a name, add `drill` times -log(probability of all names that were possible there,
+    `Row.possible`). That teaches what is in the room and where one stands, not which of it to choose: no strategy;
+    and it does so for every order alike.
+    """
     ids = torch.from_numpy(batch.ids).long()  # (B, T)
     weights = torch.from_numpy(batch.weights)[:, 1:]  # (B, T-1)
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state  # (B, T-1, d)
     counts = weights > 0
-    logits = F.linear(hidden[counts], model.get_output_embeddings().weight)  # (N, V)
-    losses = F.cross_entropy(logits.float(), ids[:, 1:][counts], reduction="none")  # (N,)
-    return (losses * weights[counts]).sum() / weights[counts].sum()
+    logits = F.linear(hidden[counts], model.get_output_embeddings().weight).float()  # (N, V)
+    losses = F.cross_entropy(logits, ids[:, 1:][counts], reduction="none")  # (N,)
+    total = (losses * weights[counts]).sum()
+    if drill and batch.possible:
+        # where each target stands among the N that count
+        order = counts.flatten().cumsum(0).view_as(counts) - 1
+        rows = torch.stack([order[row, at - 1] for row, at, _ in batch.possible])
+        allowed = torch.zeros(len(rows), logits.shape[1], dtype=torch.bool)
+        for n, (_, _, names) in enumerate(batch.possible):
+            allowed[n, list(names)] = True
+        some = logits[rows]
+        total = total + drill * (some.logsumexp(-1) - some.masked_fill(~allowed, -torch.inf).logsumexp(-1)).sum()
+    return total / weights[counts].sum()
 
 
 def _causal(

@@ -32,6 +32,8 @@ class Row(NamedTuple):
 
     ids: np.ndarray  # (T,) int32
     weights: np.ndarray  # (T,) float32
+    possible: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """For learned names: their position, and the ids of all names that would have been possible there."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
     ids: list[int] = []
     weights: list[float] = []
     steps: list[Step] = []
+    possible: list[tuple[int, tuple[int, ...]]] = []
+    place = Place(demo, renderer.encode)
+    for said, listed in zip(demo.steps[:bare], demo.admissible, strict=False):
+        place.after(said, listed)
     learned = 0.0
     for t in range(bare, len(demo.steps)):
         if t == bare and bare:
@@ -91,9 +97,62 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
         reply = renderer.reply_ids(demo.steps[t].thought, demo.steps[t].action)
         weights += [learned] * len(reply)
         ids = [*prompt, *reply]
+        if demo.admissible[t]:
+            options = ((len(prompt) + n, place.options(token)) for n, token in enumerate(reply))
+            possible += [(at, names) for at, names in options if names]
         said = demo.steps[t]
+        place.after(said, demo.admissible[t])
         steps.append(Step(seen[t], prompt, tuple(reply), (), "", said.thought, said.action, (), 0.0))
-    return Row(np.array(ids, np.int32), np.array(weights, np.float32))
+    return Row(np.array(ids, np.int32), np.array(weights, np.float32), tuple(possible))
+
+
+class Place:
+    """What the text so far says of where the agent is: which names a sentence about now could hold.
+
+    It knows what is there and not what is wanted, so what is learned from it is the room, not a way to search it.
+    """
+
+    def __init__(self, demo: Demo, encode: Callable[[str], list[int]]) -> None:
+        self._encode = encode
+        self.receptacles = set(self._ids(demo.first.partition("Your task")[0]))
+        self.here: int | None = None
+        self.there: set[int] = set()
+        self.seen: set[int] = set()
+        self.held: int | None = None
+
+    def _ids(self, text: str) -> list[int]:
+        return [self._encode(name)[0] for name in _NAME.findall(text)]
+
+    def options(self, token: int) -> tuple[int, ...]:
+        """All names that could stand where `token` does; none if it is no name that was seen.
+
+        A receptacle: here if the token is here, else any other that the room has. A thing: the one in hand if the
+        token is, any that lies here if it does, else any that was seen.
+        """
+        if token in self.receptacles:
+            return (token,) if token == self.here else tuple(sorted(self.receptacles - {self.here or -1}))
+        if token == self.held:
+            return (token,)
+        return tuple(sorted(self.there if token in self.there else self.seen if token in self.seen else ()))
+
+    def after(self, said: DemoStep, accepted: bool) -> None:
+        """Take in one step and its answer."""
+        if not accepted:
+            return
+        verb, names = said.action.partition(" ")[0], self._ids(said.action)
+        if verb == "go":
+            self.here, self.there = names[0], set()
+        elif verb == "take":
+            self.held = names[0]
+            self.there.discard(names[0])
+        elif verb == "move":
+            self.held = None
+            self.there.add(names[0])
+        elif verb == "close":
+            self.there = set()
+        if verb in ("go", "open") or (verb == "examine" and names[0] == self.here):
+            self.there = set(self._ids(said.observation.partition("you see ")[2])) - self.receptacles
+            self.seen |= self.there
 
 
 REFUSED = "Nothing happens."
@@ -178,15 +237,23 @@ def batches(made: Sequence[Row], max_tokens: int, seed: int) -> Iterator[list[Ro
         yield from found
 
 
-def pad(batch: Sequence[Row], pad_id: int) -> Row:
-    """A batch as two arrays of shape (B, T), padded on the right with weight 0."""
+class Batch(NamedTuple):
+    """Rows side by side: ids and weights of shape (B, T); possible: row, position, ids (see `Row.possible`)."""
+
+    ids: np.ndarray
+    weights: np.ndarray
+    possible: list[tuple[int, int, tuple[int, ...]]]
+
+
+def pad(batch: Sequence[Row], pad_id: int) -> Batch:
+    """A batch of rows, padded on the right with weight 0."""
     longest = max(len(r.ids) for r in batch)
     ids = np.full((len(batch), longest), pad_id, np.int32)
     weights = np.zeros((len(batch), longest), np.float32)
     for n, r in enumerate(batch):
         ids[n, : len(r.ids)] = r.ids
         weights[n, : len(r.ids)] = r.weights
-    return Row(ids, weights)
+    return Batch(ids, weights, [(n, at, names) for n, r in enumerate(batch) for at, names in r.possible])
 
 
 def cached_demos(path: Path, make: Callable[[], Iterable[Demo]]) -> list[Demo]:
