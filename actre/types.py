@@ -191,8 +191,8 @@ def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-    # mtime=0: the same records give the same bytes
+    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
+    # ASCII on disk: a lone surrogate in model text has no UTF-8 form. mtime=0: the same records give the same bytes
     part.write_bytes(gzip.compress(lines, mtime=0) if path.suffix == ".gz" else lines)
     os.replace(part, path)
 

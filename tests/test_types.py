@@ -17,7 +17,7 @@ from actre.types import (
     write_trajectories,
 )
 
-HOSTILE = 'a </script><b onload="x">\u2028 "quote" \\n \U0001f600'
+HOSTILE = 'a </script><b onload="x">\u2028 "quote" \\n \U0001f600 lone \ud800'
 
 
 def episode() -> Trajectory:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,14 +48,30 @@ def load(model: ModelConfig) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        # sdpa: the policies make their own 4D masks, which flash attention does not take
-        loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
+        with _no_bars(model.name):
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            # sdpa: the policies make their own 4D masks, which flash attention does not take
+            loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError, SafetensorError) as error:
         raise ActreError(_not_loaded(model.name, error)) from error
     if torch.cuda.is_available():
         loaded = loaded.to("cuda")
     return Loaded(loaded.eval(), tokenizer)
+
+
+@contextmanager
+def _no_bars(name: str) -> Iterator[None]:
+    """A small model loads in no time: no "Loading weights" in every notebook and log. Others keep transformers' bar."""
+    from transformers.utils import logging
+
+    if not name.startswith("tiny"):
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
