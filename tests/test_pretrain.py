@@ -13,7 +13,7 @@ from actre.config import data_folder
 from actre.envs.alfworld.demos import Demo, DemoStep
 from actre.envs.alfworld.expert import Habits
 from actre.orders import parse
-from actre.policies.tiny import make_model, make_tokenizer
+from actre.policies.tiny import make_model, make_tokenizer, name_ids
 from actre.pretrain import start
 from actre.pretrain.loop import Part, Recipe, Trainer, row_loss
 from actre.pretrain.rows import (
@@ -32,6 +32,7 @@ from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
 
 TOKENIZER = make_tokenizer()
 PROMPTS = renderers(TOKENIZER)
+NAMES = name_ids(TOKENIZER)
 FIRST = "You are in the middle of a room. Looking quickly around you, you see a cabinet 1, and a shelf 1."
 TASK = "put a mug in shelf."
 STEPS = (
@@ -141,7 +142,9 @@ def trained(folder: Path, seed: int = 0, interrupt: int | None = None) -> dict[s
         for stop in (interrupt, None) if interrupt else (None,):
             if stop is None and interrupt:
                 model = make_model(TOKENIZER, 2, layers=1, width=32)  # all that counts is in the checkpoint
-            Trainer(model, some_rows(), recipe, part, folder, 0).run(checkpoint_every=2, stop_after=stop)
+            Trainer(model, some_rows(), recipe, part, folder, pad_id=0, names=NAMES).run(
+                checkpoint_every=2, stop_after=stop
+            )
     return model.state_dict()
 
 
@@ -168,7 +171,7 @@ def test_training_lowers_the_loss_on_the_rows_it_sees(tmp_path: Path) -> None:
     before = float(row_loss(model, pad(made[:3], 0)).detach())
     recipe = small_recipe(tokens=30_000, batch_tokens=512)
     for part in recipe.parts:
-        Trainer(model, made, recipe, part, tmp_path, 0).run(checkpoint_every=10)
+        Trainer(model, made, recipe, part, tmp_path, pad_id=0, names=NAMES).run(checkpoint_every=10)
     after = float(row_loss(model, pad(made[:3], 0)).detach())
     assert after < before * 0.75
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -285,6 +288,6 @@ def test_the_drill_is_the_mass_on_the_possible_names() -> None:
     made = Row(np.array(ids, np.int32), weights, ((len(ids) - 1, tuple(receptacles)),))
     model = make_model(TOKENIZER, 0, layers=1).eval()
     with torch.no_grad():
-        extra = float(row_loss(model, pad([made], 0), 2.0) - row_loss(model, pad([made], 0)))
+        extra = float(row_loss(model, pad([made], 0), 2.0, NAMES) - row_loss(model, pad([made], 0)))
         probs = model(torch.tensor([ids])).logits[0, -2].softmax(-1)
-    assert extra == pytest.approx(-2.0 * float(probs[receptacles].sum().log()), rel=1e-4)
+    assert extra == pytest.approx(-2.0 * float((probs[receptacles].sum() / probs[NAMES].sum()).log()), rel=1e-4)

@@ -110,6 +110,12 @@ def unknown_words(tokenizer: "PreTrainedTokenizerFast", text: str) -> Counter[st
     return Counter(piece for piece, _ in pieces if core.token_to_id(piece) is None)
 
 
+def name_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
+    """The ids of all names with their numbers, in order."""
+    found = tokenizer.get_vocab().items()
+    return sorted(number for token, number in found if re.fullmatch(r"[a-z]+ [0-9]+", token))
+
+
 def make_model(
     tokenizer: "PreTrainedTokenizerFast", seed: int, *, layers: int = 4, width: int = 128, heads: int = 2
 ) -> "LlamaForCausalLM":

@@ -19,7 +19,7 @@ from actre.config import derive_seed, versions
 from actre.envs.alfworld.demos import Demo, demonstrations
 from actre.envs.alfworld.panels import generate
 from actre.envs.alfworld.rooms import content_key
-from actre.policies.tiny import make_model, make_tokenizer, unknown_words
+from actre.policies.tiny import make_model, make_tokenizer, name_ids, unknown_words
 from actre.pretrain import start
 from actre.pretrain.loop import Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
@@ -116,7 +116,7 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     for part in recipe.parts:
         played = demos[part.name]
         made = rows(played, prompts, part.mix, derive_seed(recipe.seed, f"{part.name} rows"), recipe.longest)
-        trainer = Trainer(model, made, recipe, part, work, tokenizer.pad_token_id)
+        trainer = Trainer(model, made, recipe, part, work, pad_id=tokenizer.pad_token_id, names=name_ids(tokenizer))
         trainer.run()
         won = round(sum(demo.won for demo in played) / len(played), 4)
         minutes = round(trainer.seconds / 60, 1)

@@ -57,7 +57,7 @@ _FIRST = Part(
 )
 _SECOND = Part(
     name="drill",
-    tokens=5_000_000,
+    tokens=4_000_000,
     habits=(
         Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
         Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
@@ -67,7 +67,7 @@ _SECOND = Part(
     mix=Mix(slips=0.2),
     rate=0.6,
     falling=1.0,
-    drill=1.0,
+    drill=4.0,
 )
 
 
@@ -103,17 +103,26 @@ class Recipe:
 class Trainer:
     """One part of one pretraining: `run()` trains to its end, from its checkpoint if there is one of the same recipe.
 
-    folder: where log.jsonl and <part>.pt go. tokens: how many real (not padding) tokens the part has seen.
+    folder: where log.jsonl and <part>.pt go. names: ids of all names. tokens: how many real (not padding) tokens the
+    part has seen.
     """
 
     def __init__(
-        self, model: LlamaForCausalLM, made: Sequence[Row], recipe: Recipe, part: Part, folder: Path, pad_id: int
+        self,
+        model: LlamaForCausalLM,
+        made: Sequence[Row],
+        recipe: Recipe,
+        part: Part,
+        folder: Path,
+        *,
+        pad_id: int,
+        names: Sequence[int],
     ) -> None:
         if not made:
             raise ActreError("no rows to train on: the expert's episodes are all too long, or there are none")
         ALL_ATTENTION_FUNCTIONS.register("actre_causal", _causal)
         self.model, self.made, self.recipe, self.part, self.folder = model, made, recipe, part, folder
-        self.pad_id = pad_id
+        self.pad_id, self.names = pad_id, names
         words = model.get_input_embeddings().weight
         matrices = [p for p in model.parameters() if p.ndim == 2 and p is not words]
         others = [p for p in model.parameters() if p.ndim < 2 or p is words]
@@ -156,7 +165,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share * self.part.rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.recipe.bfloat16):
-            loss = row_loss(self.model, pad(batch, self.pad_id), self.part.drill)
+            loss = row_loss(self.model, pad(batch, self.pad_id), self.part.drill, self.names)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for _, optimizer in self.optimizers:
@@ -213,12 +222,12 @@ class Trainer:
             log.write(json.dumps(line) + "\n")
 
 
-def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0) -> torch.Tensor:
+def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0, names: Sequence[int] = ()) -> torch.Tensor:
     """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask: attention is causal.
 
-    drill: where a learned target is a name, add `drill` times -log(probability of all names that were possible there,
-    `Row.possible`). That teaches what is in the room and where one stands, not which of it to choose: no strategy;
-    and it does so for every order alike.
+    drill: where a learned target is a name, add `drill` times -log(probability that the token is one of the names
+    possible there, `Row.possible`, given that it is one of all `names`). That teaches what is in the room and where one
+    stands, not which of it to choose: no strategy; and it does so for every order alike.
     """
     ids = torch.from_numpy(batch.ids).long()  # (B, T)
     weights = torch.from_numpy(batch.weights)[:, 1:]  # (B, T-1)
@@ -231,11 +240,12 @@ def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0) -> torch
         # where each target stands among the N that count
         order = counts.flatten().cumsum(0).view_as(counts) - 1
         rows = torch.stack([order[row, at - 1] for row, at, _ in batch.possible])
-        allowed = torch.zeros(len(rows), logits.shape[1], dtype=torch.bool)
-        for n, (_, _, names) in enumerate(batch.possible):
-            allowed[n, list(names)] = True
+        beside = torch.ones(len(rows), logits.shape[1], dtype=torch.bool)
+        for n, (_, _, possible) in enumerate(batch.possible):
+            beside[n, list(possible)] = False
         some = logits[rows]
-        total = total + drill * (some.logsumexp(-1) - some.masked_fill(~allowed, -torch.inf).logsumexp(-1)).sum()
+        right = some.masked_fill(beside, -torch.inf).logsumexp(-1)
+        total = total + drill * (some[:, list(names)].logsumexp(-1) - right).sum()
     return total / weights[counts].sum()
 
 
