@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actre.advantages import grpo
-from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig
-from actre.policies.tiny import make_tokenizer
+from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig, preset
 from actre.rows import trajectory_rows
 from actre.runlog import RunLog
 from actre.stages import Plan
@@ -28,6 +29,8 @@ from actre.trainer import StagedTrainer, run
 from actre.types import Observation, Step, Trajectory
 
 LEARNING_RATE = 1e-3
+VOCABULARY = 1005
+"""The tiny policy's."""
 
 
 def model(vocabulary: int) -> Any:
@@ -38,7 +41,7 @@ def model(vocabulary: int) -> Any:
         hidden_size=128,
         intermediate_size=384,
         num_hidden_layers=4,
-        num_attention_heads=4,
+        num_attention_heads=2,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         pad_token_id=0,
@@ -102,10 +105,11 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=600)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--updates", type=int, default=5)
-    parser.add_argument("--micro-batch-tokens", type=int, default=OptimConfig().micro_batch_tokens)
+    parser.add_argument("--micro-batch-tokens", type=int, default=preset("tiny").optim.micro_batch_tokens)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    tokenizer = make_tokenizer()
+    words = WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words), pad_token="w0", eos_token="w1")
     played = episodes(args.episodes, args.tokens, args.steps, len(tokenizer))
     config = RunConfig(
         stages=(StageConfig("think_first", args.updates),),
@@ -136,7 +140,7 @@ def main() -> None:
     at_once = max(1, args.micro_batch_tokens // longest)
     bare_s = sum(timed(lambda: bare_step(bare, optimizer, played, at_once)) for _ in range(args.updates))
     bare_s /= args.updates
-    gap = max(float((a - b).abs().max()) for a, b in zip(ours.parameters(), bare.parameters(), strict=True))
+    gap = max(float((a - b).detach().abs().max()) for a, b in zip(ours.parameters(), bare.parameters(), strict=True))
     tokens = sum(len(one.steps[-1].prompt_ids + one.steps[-1].reply_ids) for one in played)
     print(f"{args.episodes} episodes, {tokens} tokens, {args.updates} updates, one thread")
     print(f"StagedTrainer  {ours_s:.2f} cpu-s an update ({tokens / ours_s:,.0f} tokens/s), all its records included")
