@@ -1,0 +1,157 @@
+"""Several quickstarts as one result: what each arm gained on the unseen games, over seeds, with intervals.
+
+    python benchmarks/quickstart.py collect runs/quickstart runs/quickstart-1 runs/quickstart-2
+    python benchmarks/quickstart.py page          # writes docs/quickstart-result.md from what was collected
+
+`collect` copies from finished quickstart folders what the figures are made of (settings, metrics, entropy, evaluation)
+into data/results/quickstart/seed-N, so that the page regenerates from committed data alone.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from actre.config import data_folder, load_config
+from actre.evaluate import EpisodeResult, load_evaluation, paired_difference, wilson
+from actre.types import ORDERS, ActreError, Order, read_jsonl, write_jsonl
+
+ARMS = ("think_first", "actre")
+NAMES = {"think_first": "think-first alone", "actre": "ActRe"}
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "quickstart-result.md"
+
+
+def results_folder() -> Path:
+    """Where the collected quickstarts lie."""
+    return data_folder() / "results" / "quickstart"
+
+
+def collect(runs: list[Path]) -> None:
+    """Copy what the figures need from finished quickstart folders. Raises ActreError for one that is not finished."""
+    for run in runs:
+        config = load_config(run / "config.json")
+        target = results_folder() / f"seed-{config.seed}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        shutil.copy(run / "config.json", target)
+        shutil.copy(run / "diagnosis.json", target)
+        for arm in ARMS:
+            if not (run / "logs" / f"{arm}.done").exists():
+                raise ActreError(f"{run / arm} is not finished: run `actre quickstart --out {run}` to its end")
+            for name in ("metrics", "entropy", "evaluation"):
+                write_jsonl(target / arm / f"{name}.jsonl.gz", read_jsonl(run / arm / f"{name}.jsonl"))
+        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": _processor()}
+        (target / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else "unknown"
+
+
+def page() -> str:
+    """The page's text, from the collected data alone."""
+    seeds = sorted(results_folder().glob("seed-*"))
+    if not seeds:
+        raise ActreError("nothing was collected yet: python benchmarks/quickstart.py collect runs/quickstart")
+    config = json.loads((seeds[0] / "config.json").read_text())
+    machine = json.loads((seeds[0] / "machine.json").read_text())
+    versions = ", ".join(f"{name} {v}" for name, v in config["versions"].items() if name in ("torch", "trl", "peft"))
+    numbers = ", ".join(folder.name.removeprefix("seed-") for folder in seeds)
+    lines = [
+        "# What the quickstart finds",
+        "",
+        "Made by `python benchmarks/quickstart.py page` from data/results/quickstart; do not edit.",
+        f"`actre quickstart --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
+        f"one thread a job; {versions}.",
+        "",
+        "The neutral tiny policy is a model organism: this proves the trainer and shows the method; it is no evidence",
+        "about pretrained models. Success is the share of the panel's games that are won, each game played once at",
+        f"temperature {config['config']['sampling']['eval_temperature']}. Intervals are 95 %: Wilson's for one "
+        "evaluation; for differences",
+        "a bootstrap over games and seeds (docs of `actre.evaluate.paired_difference`). Three seeds tell their own",
+        "spread only roughly.",
+        "",
+    ]
+    for panel, order in (("unseen", "think_first"), ("seen", "think_first"), ("unseen", "act_first")):
+        lines += _table(seeds, panel, order)
+    return "\n".join([*lines, *_steps(seeds)]) + "\n"
+
+
+def _table(seeds: list[Path], panel: str, order: Order) -> list[str]:
+    primary = " (the primary endpoint)" if (panel, order) == ("unseen", "think_first") else ""
+    rows = [f"## {panel} games, evaluated {order.replace('_', '-')}{primary}", ""]
+    rows += ["| seed | before | after, think-first alone | after, ActRe |", "|---|---|---|---|"]
+    for seed in seeds:
+        before = _rate(_results(seed, "think_first", "before", panel, order))
+        after = [_rate(_results(seed, arm, "after", panel, order)) for arm in ARMS]
+        rows.append(f"| {seed.name.removeprefix('seed-')} | {before} | {after[0]} | {after[1]} |")
+    rows += [""]
+    for arm in ARMS:
+        befores = [_results(seed, arm, "before", panel, order) for seed in seeds]
+        afters = [_results(seed, arm, "after", panel, order) for seed in seeds]
+        rows.append(f"- {NAMES[arm]}, after minus before: {_difference(befores, afters)}")
+    alone = [_results(seed, "think_first", "after", panel, order) for seed in seeds]
+    both = [_results(seed, "actre", "after", panel, order) for seed in seeds]
+    return [*rows, f"- ActRe minus think-first alone, after: {_difference(alone, both)}", ""]
+
+
+def _results(seed: Path, arm: str, when: str, panel: str, order: Order) -> list[EpisodeResult]:
+    assert order in ORDERS
+    every = load_evaluation(seed / arm / "evaluation.jsonl.gz", when)  # type: ignore[arg-type]
+    return [r for r in every if (r.panel, r.order) == (panel, order)]
+
+
+def _rate(results: list[EpisodeResult]) -> str:
+    value, low, high = wilson(sum(r.won for r in results), len(results))[:3]
+    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {len(results)}"
+
+
+def _difference(first: list[list[EpisodeResult]], then: list[list[EpisodeResult]]) -> str:
+    value, low, high = paired_difference(first, then)[:3]
+    return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _steps(seeds: list[Path]) -> list[str]:
+    """What each run took, and the action entropy at its ends."""
+    rows = ["## What the runs took, and action entropy (nats, mean over the probe states)", ""]
+    rows += [
+        "| seed | arm | iterations | environment steps | generated tokens | act-first, start to end "
+        "| think-first bracket, start | think-first bracket, end |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for seed in seeds:
+        for arm in ARMS:
+            last = list(read_jsonl(seed / arm / "metrics.jsonl.gz"))[-1]
+            entropy = list(read_jsonl(seed / arm / "entropy.jsonl.gz"))
+            ends = [
+                f"{e['think_first_lower']['value']:.2f} to {e['think_first_upper']['value']:.2f}"
+                for e in (entropy[0], entropy[-1])
+            ]
+            act = f"{entropy[0]['act_first']['value']:.2f} to {entropy[-1]['act_first']['value']:.2f}"
+            rows.append(
+                f"| {seed.name.removeprefix('seed-')} | {NAMES[arm]} | {last['iteration']} | {last['env_steps']:,} "
+                f"| {last['generated_tokens']:,} | {act} | {ends[0]} | {ends[1]} |"
+            )
+    return [*rows, "", f"Act-first is exact. Think-first is a bracket from K = {entropy[0]['k']} thoughts a state."]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("collect").add_argument("runs", nargs="+", type=Path)
+    commands.add_parser("page")
+    args = parser.parse_args()
+    if args.command == "collect":
+        collect(args.runs)
+    else:
+        PAGE.write_text(page())
+        print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

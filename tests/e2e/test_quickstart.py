@@ -1,0 +1,52 @@
+"""The main job for real, only shorter: every job as its own process, the report, the adapters, and the same again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actre.config import RunConfig, StageConfig, preset
+from actre.quickstart import ARMS, quickstart
+from actre.types import read_jsonl, read_trajectories
+
+pytestmark = pytest.mark.slow
+
+CLOCKED = {"seconds", "rollout_s", "update_s", "tokens_per_s"}
+
+
+def small() -> RunConfig:
+    config = replace(preset("tiny"), env_steps=300)
+    return replace(
+        config,
+        stages=(StageConfig("act_first", 1), StageConfig("think_first", 1)),
+        optim=replace(config.optim, groups=2, group_size=4),
+        probe=replace(config.probe, states=8, thoughts=4),
+        evaluation=replace(config.evaluation, limit=8),
+    )
+
+
+def unclocked(path: Path) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key not in CLOCKED} for line in read_jsonl(path)]
+
+
+def test_one_command_leaves_a_report_and_two_working_adapters_and_repeats_itself(tmp_path: Path) -> None:
+    report = quickstart(small(), tmp_path / "one", at_once=2)
+    assert "</html>" in report.read_text()
+    for arm in ARMS:
+        folder = tmp_path / "one" / arm
+        check = json.loads((folder / "adapter_check.json").read_text())
+        assert check["from_trained"] <= check["tolerance"] < check["from_base"]
+        played = {(line["when"], line["panel"], line["order"]) for line in read_jsonl(folder / "evaluation.jsonl")}
+        assert len(played) == 6
+        assert len(read_trajectories(folder / "trajectories" / "eval_after.jsonl.gz")) == 24
+    assert [line["order"] for line in read_jsonl(tmp_path / "one" / "actre" / "metrics.jsonl")] == [
+        "act_first",
+        "think_first",
+    ]
+    quickstart(small(), tmp_path / "two", at_once=1)
+    for arm in ARMS:
+        for name in ("metrics", "entropy", "evaluation"):
+            first, second = (unclocked(tmp_path / run / arm / f"{name}.jsonl") for run in ("one", "two"))
+            assert first == second, (arm, name)
