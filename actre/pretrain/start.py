@@ -18,7 +18,7 @@ from actre.types import ORDERS, ActreError, Order, Trajectory
 ADMISSIBLE_AT_LEAST = 0.90
 SUCCESS_BETWEEN = (0.15, 0.40)
 SPREAD_AT_MOST = 0.08
-GAMES_SEED = "start check"
+GAMES_SEED = "start"
 FRESH_GROUP = 4
 """Episodes of one game: the games are then few enough to compile, and how often a group is mixed is seen too."""
 
