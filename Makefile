@@ -20,7 +20,8 @@ TORCH := $(shell grep -E '^torch==' constraints.txt)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 # The planner's build calls `python`, which a system may have as python3 only; the one in .venv has both names.
-INSTALL = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pip install -c constraints.txt
+# Compiling every module beforehand is three quarters of an installation's work; Python compiles what is imported.
+INSTALL = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pip install --no-compile -c constraints.txt
 PYTEST := $(ONE_THREAD) $(PY) -m pytest
 
 help: ## this list
