@@ -102,6 +102,9 @@ class OptimConfig:
     group_size: int = 8
     """Episodes a game."""
     advantage: Literal["grpo"] = "grpo"
+    normalise: Literal["token", "episode"] = "token"
+    """What weighs the same in the loss: each sampled token (DAPO), or each episode, whatever its length (GRPO). By
+    token, long lost episodes outweigh short won ones."""
     clip_low: float = 0.2
     clip_high: float = 0.28
     kl_beta: float = 0.0

@@ -89,6 +89,28 @@ def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
     return won - optim.format_penalty * badly_tagged - optim.inadmissible_penalty * inadmissible
 
 
+def trained_tokens(row: Row) -> int:
+    """How many of a row's tokens carry gradient."""
+    return sum(row.mask)
+
+
+def episode_weights(rows: Sequence[Row], episodes: int) -> Tensor:
+    """(episodes,) factors that make each episode weigh the same in a token-normalised loss: mean length / length.
+
+    Lengths are trained tokens over all of an episode's rows; an episode without any is not counted and gets 0.
+
+    >>> row = Row((1, 2, 3, 4), (False, True, True, True), (0.0,) * 4, 0)
+    >>> episode_weights([row, Row((1, 2), (False, True), (0.0,) * 2, 1)], 3)  # 3 and 1 tokens: mean 2
+    tensor([0.6667, 2.0000, 0.0000])
+    """
+    lengths = torch.zeros(episodes)
+    for row in rows:
+        lengths[row.episode] += trained_tokens(row)
+    present = lengths > 0
+    mean = lengths.sum() / present.sum().clamp(min=1)
+    return torch.where(present, mean / lengths.clamp(min=1), 0.0)
+
+
 class RowBatch(NamedTuple):
     """Rows side by side, padded on the right only, so that positions count from each row's first token.
 

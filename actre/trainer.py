@@ -5,10 +5,11 @@ played (a `Play` function comes in), nor how a reply is read.
 
 An iteration is: play `groups` games `group_size` times each, one advantage per episode, `updates_per_batch`
 optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed over the
-batch's sampled tokens and divided by their number, so a token weighs the same whatever its episode's length
-or its micro-batch.
-Differs from GRPO (arXiv 2402.03300, eq. 3): token- instead of sequence-normalised, clip-higher (DAPO,
-2503.14476), no KL unless kl_beta > 0, old log-probabilities taken from the sampler.
+batch's sampled tokens and divided by their number, so that micro-batches do not matter. `normalise` says what
+weighs the same: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv 2402.03300, eq. 3), the
+latter by scaling advantages with mean length / own length.
+Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0, old log-probabilities taken from the
+sampler; and an episode's length counts its sampled tokens in all its rows.
 """
 
 import time
@@ -36,7 +37,16 @@ from actre.envs.alfworld.games import list_games
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs, rollout
-from actre.rows import Row, collate, episode_return, sliced, trajectory_rows, trl_inputs
+from actre.rows import (
+    Row,
+    collate,
+    episode_return,
+    episode_weights,
+    sliced,
+    trained_tokens,
+    trajectory_rows,
+    trl_inputs,
+)
 from actre.runlog import RunLog, rollout_metrics
 from actre.stages import Plan, learning_rate_factor, plan, span_of
 from actre.types import ActreError, Trajectory
@@ -155,8 +165,10 @@ class StagedTrainer(GRPOTrainer):
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
         trained = [row for row in rows if optim.kl_beta != 0.0 or advantages[row.episode] != 0.0]
+        if optim.normalise == "episode":
+            advantages = advantages * episode_weights(rows, len(played))
         collated = collate(trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION)
-        batch = trl_inputs(collated, sum(sum(row.mask) for row in rows), self.accelerator.device)
+        batch = trl_inputs(collated, sum(map(trained_tokens, rows)), self.accelerator.device)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
         self._line["kl_nats"] = self._kl_to_base(rows)

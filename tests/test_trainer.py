@@ -109,6 +109,26 @@ def test_trls_loss_is_the_textbook_loss(tmp_path, kl_beta, temperature, windowed
     assert 0.05 < trainer._metrics["train"]["clip_ratio/region_mean"][0] < 0.95
 
 
+def test_normalised_by_episode_the_loss_is_the_mean_over_episodes_of_their_mean_over_tokens(tmp_path):
+    config = toy.config(normalise="episode")
+    trainer = make(tmp_path, config)
+    played = trainer._play(trainer._plan)
+    # lengths of two steps and of one; all have an advantage, for rows without one are left out
+    played = [replace(one, steps=one.steps[: 1 + i % 2]) for i, one in enumerate(played)]
+    advantages = torch.linspace(-1, 2, len(played))
+    trainer.advantages = lambda returns, groups: advantages  # type: ignore[method-assign]
+    trainer._line = {}
+    batch = trainer._batch(played)
+    trainer.current_gradient_accumulation_steps = 1
+    loss = trainer.compute_loss(trainer.policy_model.train(), batch)
+    # on policy every ratio is 1, so a token's surrogate is its episode's advantage
+    assert loss.item() == pytest.approx(-advantages.mean().item(), abs=1e-5)
+    token = trainer.advantages(torch.zeros(0), torch.zeros(0))
+    lengths = torch.tensor([2.0 * len(one.steps) for one in played])
+    by_token = -(token * lengths).sum() / lengths.sum()
+    assert abs(by_token.item() + advantages.mean().item()) > 1e-2, "the two would agree here anyway"
+
+
 def gradient(trainer: StagedTrainer) -> torch.Tensor:
     parts = [p.grad.flatten() for p in trainer.policy_model.parameters() if p.grad is not None]
     trainer.policy_model.zero_grad()
