@@ -49,24 +49,13 @@ class Part:
     """Weight of what teaches where one is and what is there (see `row_loss`)."""
 
 
-_FIRST = Part(
+_ONLY = Part(
     name="pretrain",
-    tokens=12_000_000,
-    habits=(Habits(search="random", forget=0.6, random_moves=0.3),),
+    tokens=7_000_000,
+    habits=(Habits(search="random", forget=0.7, random_moves=0.4),),
     episodes=6,
-)
-_SECOND = Part(
-    name="drill",
-    tokens=4_000_000,
-    habits=(
-        Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
-        Habits(search="listed", order_noise=0.15, forget=0.6, random_moves=0.1),
-        Habits(search="random", forget=0.6, random_moves=0.1),
-    ),
-    episodes=2,
-    mix=Mix(slips=0.2),
-    rate=0.6,
-    falling=1.0,
+    mix=Mix(slips=0.1),
+    falling=0.5,
     drill=4.0,
 )
 
@@ -76,7 +65,7 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    parts: tuple[Part, ...] = (_FIRST, _SECOND)
+    parts: tuple[Part, ...] = (_ONLY,)
     """Room to learn: the expert often searches in no clever order, wanders, and forgets to clean, heat and cool."""
     games: int = 600
     """Fresh small games that the expert plays, the same in all parts."""
@@ -86,14 +75,14 @@ class Recipe:
     width: int = 128
     heads: int = 2
     """Two heads of 64 learned as fast a token as four of 32, and cost less."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     """Of embeddings and norms."""
     matrix_rate: float = 0.02
     """Of all other matrices."""
     warmup: int = 50
     """Updates."""
     batch_tokens: int = 4096
-    weight_decay: float = 0.02
+    weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     bfloat16: bool = True
     longest: int = 1024
@@ -226,8 +215,8 @@ def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0, names: S
     """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask: attention is causal.
 
     drill: where a learned target is a name, add `drill` times -log(probability that the token is one of the names
-    possible there, `Row.possible`, given that it is one of all `names`). That teaches what is in the room and where one
-    stands, not which of it to choose: no strategy; and it does so for every order alike.
+    possible there, `Row.possible`, given that it is one of all `names`). That teaches what is in the room, where one
+    stands and where one was, not which of it to choose; and it does so for every order alike.
     """
     ids = torch.from_numpy(batch.ids).long()  # (B, T)
     weights = torch.from_numpy(batch.weights)[:, 1:]  # (B, T-1)

@@ -109,13 +109,14 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
 class Place:
     """What the text so far says of where the agent is: which names a sentence about now could hold.
 
-    It knows what is there and not what is wanted, so what is learned from it is the room, not a way to search it.
+    It knows what is there and where one was, and not what is wanted.
     """
 
     def __init__(self, demo: Demo, encode: Callable[[str], list[int]]) -> None:
         self._encode = encode
         self.receptacles = set(self._ids(demo.first.partition("Your task")[0]))
         self.here: int | None = None
+        self.visited: set[int] = set()
         self.there: set[int] = set()
         self.seen: set[int] = set()
         self.held: int | None = None
@@ -126,11 +127,14 @@ class Place:
     def options(self, token: int) -> tuple[int, ...]:
         """All names that could stand where `token` does; none if it is no name that was seen.
 
-        A receptacle: here if the token is here, else any other that the room has. A thing: the one in hand if the
-        token is, any that lies here if it does, else any that was seen.
+        A receptacle: here if the token is here; any where the agent was not yet if it is one of those, else any but
+        here. A thing: the one in hand if the token is, any that lies here if it does, else any that was seen.
         """
         if token in self.receptacles:
-            return (token,) if token == self.here else tuple(sorted(self.receptacles - {self.here or -1}))
+            if token == self.here:
+                return (token,)
+            out = self.visited if token not in self.visited else {self.here}
+            return tuple(sorted(self.receptacles - out))
         if token == self.held:
             return (token,)
         return tuple(sorted(self.there if token in self.there else self.seen if token in self.seen else ()))
@@ -142,6 +146,7 @@ class Place:
         verb, names = said.action.partition(" ")[0], self._ids(said.action)
         if verb == "go":
             self.here, self.there = names[0], set()
+            self.visited.add(names[0])
         elif verb == "take":
             self.held = names[0]
             self.there.discard(names[0])
