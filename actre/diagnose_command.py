@@ -65,7 +65,7 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     config = replace(preset(args.preset), seed=args.seed)
     config = replace(config, model=replace(config.model, name=args.model or config.model.name))
-    thoughts = args.thoughts or config.probe.thoughts
+    thoughts = args.thoughts or config.probe.diagnosis_thoughts
     if args.probes:
         probes = load_probes(args.probes)
         probes = first_probes(probes, args.states or len(probes))

@@ -75,7 +75,7 @@ def _diagnose(config: RunConfig, out: Path) -> None:
         _base_policy(config),
         probes_for(config),
         config,
-        thoughts=config.probe.thoughts,
+        thoughts=config.probe.diagnosis_thoughts,
         seed=derive_seed(config.seed, "diagnosis"),
         out=out / "diagnosis.jsonl",
     )
