@@ -121,6 +121,8 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
         won = round(sum(demo.won for demo in played) / len(played), 4)
         minutes = round(trainer.seconds / 60, 1)
         done.append(PartMade(part.name, len(played), won, len(made), trainer.tokens, minutes))
+    with torch.no_grad():
+        model.model.norm.weight.mul_(recipe.sharpen)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     result = Made(recipe, threads, tuple(done), sum(p.numel() for p in model.parameters()), len(tokenizer))
@@ -185,6 +187,7 @@ is one. Trained from scratch on a scripted expert's episodes; the same episodes 
 {parts}
 - {made["threads"]} thread(s) of {made["processor"]}; {precision};
   {", ".join(f"{name} {made['versions'][name]}" for name in ("python", "torch", "transformers"))}.
+- After training, logits are multiplied by {recipe["sharpen"]}.
 - All settings: made.json (class `actre.pretrain.loop.Recipe`).
 
 ## How it starts

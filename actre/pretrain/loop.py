@@ -51,11 +51,26 @@ class Part:
 
 _ONLY = Part(
     name="pretrain",
-    tokens=7_000_000,
+    tokens=4_500_000,
     habits=(Habits(search="random", forget=0.7, random_moves=0.4),),
     episodes=6,
     mix=Mix(slips=0.1),
     falling=0.5,
+    drill=4.0,
+)
+
+
+_PLAY = Part(
+    name="play",
+    tokens=2_000_000,
+    habits=(
+        Habits(search="listed", order_noise=0.15, random_moves=0.05, forget=0.5),
+        Habits(search="random", random_moves=0.05, forget=0.5),
+    ),
+    episodes=3,
+    mix=Mix(slips=0.1),
+    rate=0.5,
+    falling=1.0,
     drill=4.0,
 )
 
@@ -65,7 +80,7 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    parts: tuple[Part, ...] = (_ONLY,)
+    parts: tuple[Part, ...] = (_ONLY, _PLAY)
     """Room to learn: the expert often searches in no clever order, wanders, and forgets to clean, heat and cool."""
     games: int = 600
     """Fresh small games that the expert plays, the same in all parts."""
@@ -84,6 +99,9 @@ class Recipe:
     batch_tokens: int = 4096
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
+    sharpen: float = 1.67
+    """What the last norm's weight is multiplied with after training: sampling at temperature 1 is then what sampling
+    at 1/sharpen was. A short training leaves too much probability on what cannot be."""
     bfloat16: bool = True
     longest: int = 1024
     """Rows of more tokens are left out."""
@@ -196,7 +214,9 @@ class Trainer:
     def _signature(self) -> str:
         """What this part's weights depend on: the recipe up to this part."""
         upto = self.recipe.parts[: self.recipe.parts.index(self.part) + 1]
-        return json.dumps(dataclasses.asdict(dataclasses.replace(self.recipe, parts=upto)), sort_keys=True)
+        recipe = dataclasses.asdict(dataclasses.replace(self.recipe, parts=upto))
+        del recipe["sharpen"]  # comes after training
+        return json.dumps(recipe, sort_keys=True)
 
     def _log(self, loss: float) -> None:
         line: dict[str, Any] = {
