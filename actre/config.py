@@ -191,7 +191,7 @@ PRESETS: dict[str, RunConfig] = {
     "tiny": RunConfig(
         env=EnvConfig(max_steps=20),
         stages=(StageConfig("act_first", 8), StageConfig("think_first", 40)),
-        env_steps=16_000,
+        env_steps=12_000,
         optim=OptimConfig(learning_rate=2e-3, normalise="episode", format_penalty=0.0, micro_batch_tokens=4096),
     ),
     "smollm2": RunConfig(
