@@ -167,7 +167,8 @@ def write_card(folder: Path, record: dict[str, Any]) -> None:
     log = old[old.index(REBUILDS) :] if REBUILDS in old else f"{REBUILDS}\n\nNone yet.\n"
     made = json.loads((folder / "made.json").read_text())
     recipe = made["recipe"]
-    missed = "".join(f"- {line}\n" for line in record["missed"]) or "All conditions are met.\n"
+    missed = "".join(f"- {line}\n" for line in record["missed"])
+    missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"
     precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
     parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
     card.write_text(

@@ -49,7 +49,7 @@ class Part:
     """Weight of what teaches where one is and what is there (see `row_loss`)."""
 
 
-_ONLY = Part(
+_FIRST = Part(
     name="pretrain",
     tokens=4_500_000,
     habits=(Habits(search="random", forget=0.7, random_moves=0.4),),
@@ -80,7 +80,7 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    parts: tuple[Part, ...] = (_ONLY, _PLAY)
+    parts: tuple[Part, ...] = (_FIRST, _PLAY)
     """Room to learn: the expert often searches in no clever order, wanders, and forgets to clean, heat and cool."""
     games: int = 600
     """Fresh small games that the expert plays, the same in all parts."""
