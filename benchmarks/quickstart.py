@@ -69,11 +69,11 @@ def page() -> str:
         f"`actre quickstart --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
         f"one thread a job; {versions}.",
         "",
-        "The neutral tiny policy is a model organism: this proves the trainer and shows the method; it is no evidence",
+        "The neutral tiny policy is a model organism: this shows the method at work; it is no evidence",
         "about pretrained models. Success is the share of the panel's games that are won, each game played once at",
         f"temperature {config['config']['sampling']['eval_temperature']}. Intervals are 95 %: Wilson's for one "
         "evaluation; for differences",
-        "a bootstrap over games and seeds (docs of `actre.evaluate.paired_difference`). Three seeds tell their own",
+        "a bootstrap over games and seeds (docs of `actre.evaluate.paired_difference`). Few seeds tell their own",
         "spread only roughly.",
         "",
     ]
