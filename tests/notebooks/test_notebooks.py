@@ -15,19 +15,20 @@ from actre.config import data_folder
 ALL = notebooks()
 NAMES = [path.stem for path in ALL]
 
-# Small enough for a test, large enough that every cell does its work.
+# Small enough for a test, large enough that every cell does its work: about one episode in ten is won at the start,
+# and a group in which none is changes nothing, so an adapter needs some groups of some size to differ from the base.
 SMALL: dict[str, dict[str, Any]] = {
     "02_exploration_contraction": {"STATES": 6, "THOUGHTS": 4},
-    "03_stage1_act_first": {"ITERATIONS": 2, "GROUPS": 2, "GROUP_SIZE": 2, "STATES": 4, "THOUGHTS": 2},
+    "03_stage1_act_first": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6, "STATES": 4, "THOUGHTS": 2},
     "04_stage2_think_first": {
         "STAGE1_ITERATIONS": 1,
         "STAGE2_ITERATIONS": 1,
-        "GROUPS": 2,
-        "GROUP_SIZE": 2,
+        "GROUPS": 3,
+        "GROUP_SIZE": 6,
         "EVAL_GAMES": 6,
     },
     "05_inspect_trajectories": {"GAMES": 6},
-    "06_export_adapter": {"ITERATIONS": 1, "GROUPS": 2, "GROUP_SIZE": 2},
+    "06_export_adapter": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6},
 }
 
 
