@@ -21,7 +21,8 @@ def small() -> RunConfig:
     return replace(
         config,
         stages=(StageConfig("act_first", 1), StageConfig("think_first", 1)),
-        optim=replace(config.optim, groups=2, group_size=4),
+        # a penalty, so that the few episodes differ in their return whoever wins: an adapter has to change
+        optim=replace(config.optim, groups=2, group_size=4, inadmissible_penalty=0.1),
         probe=replace(config.probe, states=8, thoughts=4),
         evaluation=replace(config.evaluation, limit=8),
     )
