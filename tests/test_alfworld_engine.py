@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sas_text import read_sas, task_of
@@ -20,7 +21,7 @@ from stock_alfworld import Answer, StockEngine
 
 from actre.envs.alfworld import AlfworldEnv, Game, cache, engine, list_games, read_game
 from actre.envs.alfworld.machine import Machine, Operator
-from actre.envs.alfworld.text import Writer
+from actre.envs.alfworld.text import Writer, _Relation
 from actre.envs.alfworld.translate import FORMAT, translate
 from actre.types import ActreError
 
@@ -220,6 +221,22 @@ def test_threads_that_share_a_game_get_the_answers_of_one_alone() -> None:
     finally:
         sys.setswitchinterval(switching)
     assert together == [walk(seed) for seed in range(8)]
+
+
+def test_a_table_of_facts_that_another_thread_is_building_is_never_read_half_built() -> None:
+    found = []
+
+    class Rows(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for row in list.__iter__(self):
+                yield row
+                if not found:  # what another thread would see at this moment
+                    found.append(None)
+                    found[0] = relation.matching((0,), (2,))
+
+    rows = Rows([(0, (1, 5)), (1, (2, 5)), (2, (2, 6))])
+    relation = _Relation(rows, negated=False)
+    assert relation.matching((0,), (2,)) == rows[1:] == found[0]
 
 
 def test_a_command_text_that_depends_on_the_state_is_written_anew() -> None:

@@ -8,6 +8,7 @@ byte for byte; tests/parity replays its recordings.
 """
 
 from collections import OrderedDict
+from threading import Lock
 
 from actre.envs.alfworld import cache
 from actre.envs.alfworld.games import Game
@@ -19,6 +20,7 @@ from actre.types import ActreError
 NOTHING = "Nothing happens."
 _KEPT_GAMES = 64
 _compiled: "OrderedDict[str, CompiledGame]" = OrderedDict()
+_lock = Lock()
 
 
 class CompiledGame:
@@ -71,9 +73,10 @@ def load(game: Game) -> CompiledGame:
     of this engine.
     """
     key = cache.key(str(FORMAT), game.pddl_domain, game.pddl_problem, game.grammar)
-    if key in _compiled:
-        _compiled.move_to_end(key)
-        return _compiled[key]
+    with _lock:
+        if key in _compiled:
+            _compiled.move_to_end(key)
+            return _compiled[key]
     compiled = _from_cache(key)
     if compiled is None:
         try:
@@ -82,9 +85,10 @@ def load(game: Game) -> CompiledGame:
         except ActreError as error:
             raise ActreError(f"{game.path or game.id}: {error}") from error
         cache.write(key, program)
-    _compiled[key] = compiled
-    while len(_compiled) > _KEPT_GAMES:
-        _compiled.popitem(last=False)
+    with _lock:
+        _compiled[key] = compiled
+        while len(_compiled) > _KEPT_GAMES:
+            _compiled.popitem(last=False)
     return compiled
 
 

@@ -60,9 +60,10 @@ class _Relation:
             return self._rows
         index = self._indexes.get(bound)
         if index is None:
-            index = self._indexes[bound] = {}
+            index = {}
             for row in self._rows:
                 index.setdefault(tuple(row[1][k] for k in bound), []).append(row)
+            self._indexes[bound] = index  # whole: threads may share a game
         return index.get(key, [])
 
 
