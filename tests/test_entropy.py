@@ -355,7 +355,7 @@ def test_few_games_are_inconclusive_and_noise_asks_for_more() -> None:
     assert few.verdict == "inconclusive"
     assert few.games_needed == e.MIN_GAMES
     rng = np.random.default_rng(0)
-    noisy = e.contraction(rng.normal(1.1, 1, 12), states([1.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
+    noisy = e.contraction(rng.normal(4.1, 1, 12), states([4.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
     assert noisy.verdict == "inconclusive"
     assert noisy.games_needed is not None
     assert noisy.games_needed > 12

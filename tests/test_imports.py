@@ -20,9 +20,17 @@ LAYERS = tuple(
         ("types", "config"),
         ("envs", "policies", "orders"),
         ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "runlog"),
-        ("trainer", "warmstart", "pretrain", "diagnose", "_diagnosis", "evaluate", "adapters", "view"),
+        ("calibration", "_known_truth", "thoughts"),
+        ("trainer", "warmstart", "pretrain", "diagnose", "_diagnosis", "naive", "evaluate", "adapters", "view"),
         ("quickstart", "study"),
-        ("train_command", "probes_command", "diagnose_command", "evaluate_command", "export_command"),
+        (
+            "train_command",
+            "probes_command",
+            "diagnose_command",
+            "calibrate_command",
+            "evaluate_command",
+            "export_command",
+        ),
         ("cli", "__main__"),
     )
 )
