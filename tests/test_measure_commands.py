@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actre import cli
+from actre import cli, thoughts
 from actre.config import data_folder, load_config, preset
 from actre.diagnose import diagnose, load_diagnosis, training_measure
 from actre.evaluate import load_evaluation, load_policy
@@ -45,6 +45,31 @@ def test_diagnose_writes_its_record_and_goes_on(tmp_path: Path, capsys: pytest.C
 
 
 @needs_tiny
+def test_without_a_number_a_pilot_chooses_how_many_thoughts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves = [thoughts.Curve(30, (8, 16), (0.4, 0.2))]
+    monkeypatch.setattr(thoughts, "load_curves", lambda: curves)
+    command = ["diagnose", "--states", "4", "--width", "0.0001", "--most", "10", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    found = load_diagnosis(tmp_path / "diagnosis.json")
+    assert found.settings.thoughts == load_config(tmp_path / "config.json").probe.thoughts == 10
+    assert "pilot on 4 states: 8 thoughts a state leave the bracket" in out
+    assert "10, the most allowed" in out
+    # the pilot's thoughts are its own: none of them is used again
+    pilot = json.loads((tmp_path / "pilot.jsonl").read_text().splitlines()[0])["settings"]
+    assert pilot["thoughts"] == 8
+    assert pilot["seed"] != found.settings.seed
+    # a second call chooses alike, and goes on
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == out
+    wide = ["diagnose", "--states", "4", "--thoughts", "auto", "--width", "9", "--out", str(tmp_path / "wide")]
+    assert cli.main(wide) == 0
+    assert load_diagnosis(tmp_path / "wide" / "diagnosis.json").settings.thoughts == 8
+
+
+@needs_tiny
 def test_evaluate_writes_results_and_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     orders = ["no_think", "act_first"]
     command = ["evaluate", "--limit", "2", "--panels", "unseen", "--when", "before", "--orders", *orders]
@@ -77,6 +102,8 @@ def test_the_tiny_policy_measured_in_training_and_by_hand_agree(tmp_path: Path) 
     [
         (["diagnose", "--preset", "huge"], "no preset"),
         (["diagnose", "--probes", "none.jsonl"], "does not exist"),
+        (["diagnose", "--states", "4", "--width", "-1"], "above 0 nats"),
+        (["diagnose", "--states", "4", "--most", "1"], "at least 2"),
         (["evaluate", "--panels", "smal/seen"], "did you mean"),
         (["probes", "--panel", "small/seen", "--n", "0", "--out", "x.jsonl"], "at least 1"),
     ],

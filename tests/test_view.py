@@ -1,13 +1,16 @@
 """Figures and the stepper: what they show is what was recorded, and text stays text."""
 
+import functools
 import itertools
 import math
+from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
 import pytest
 from fake_run import build_quickstart, fake_diagnosis, trajectory
 
+from actre import calibration, naive
 from actre.evaluate import EpisodeResult, summarise
 from actre.types import ActreError
 from actre.view import plots, svg
@@ -16,6 +19,15 @@ from actre.view.stepper import Stepper
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(1)>"
 DIAGNOSIS = fake_diagnosis()
+
+
+@functools.cache
+def small_record() -> dict[str, Any]:
+    cells = [c for c in calibration.cells() if c["actions"] == 30 and c["k"] in (1, 2, 4) and c.get("games", 24) == 24]
+    tables: dict[str, list[Any]] = {"estimators": [], "sets": []}
+    for cell in cells:
+        tables[cell["part"]] += calibration.measure(cell, 2, 0)
+    return {**tables, "settings": calibration.settings()}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +43,18 @@ def figures(runs: list[RunRecord]) -> list[go.Figure]:
         plots.entropy_through_training(runs[0].entropy),
         plots.learning_curve(runs),
         plots.success({"after": summarise(runs[0].results["after"])}),
+        *calibration_figures(),
+    ]
+
+
+def calibration_figures() -> list[go.Figure]:
+    return [
+        plots.naive_mistake(naive.looks_at(DIAGNOSIS)),
+        plots.naive_mistake(naive.scripted_looks(k=8)),
+        plots.naive_by_thoughts([naive.scripted_looks(k=k) for k in (4, 2)]),
+        plots.calibration_bias(small_record()),
+        plots.calibration_width(small_record()),
+        plots.calibration_verdicts(small_record(), k=4),
     ]
 
 
@@ -46,6 +70,37 @@ def test_every_figure_is_fit_for_light_and_dark_and_any_width(runs: list[RunReco
 def test_no_figure_uses_what_plotly_5_24_lacks(runs: list[RunRecord]) -> None:
     for figure in figures(runs):
         assert {trace.type for trace in figure.data} <= {"scatter", "bar"}
+
+
+def test_the_naive_looks_and_the_bracket_are_drawn_with_what_was_found() -> None:
+    looks = naive.scripted_looks(k=8)
+    figure = plots.naive_mistake(looks)
+    after, plugin, whole, bracket = figure.data
+    assert after.x == (looks.conditional.value,)
+    assert plugin.x == (looks.plugin.value,)
+    assert whole.x == (looks.fair.interval.low, looks.fair.interval.high)
+    assert bracket.x == (looks.fair.lower.value, looks.fair.upper.value)
+    assert [line.x0 for line in figure.layout.shapes] == [0, 0]  # the axis, and the truth
+    assert len(plots.naive_mistake(naive.looks_at(DIAGNOSIS)).layout.shapes) == 1  # truth unknown
+    by_k = plots.naive_by_thoughts([naive.scripted_looks(k=k) for k in (8, 2)])
+    assert all(tuple(trace.x) == (2, 8) for trace in by_k.data)
+
+
+def test_without_colour_every_line_and_mark_of_the_calibration_is_still_told_apart() -> None:
+    for figure in calibration_figures():
+        looks_like = [
+            (t.y[0] if t.mode == "markers" else None, t.line.dash, t.marker.symbol, t.line.width, t.fill)
+            for t in figure.data
+        ]
+        assert len(set(looks_like)) == len(looks_like)
+
+
+def test_the_verdicts_shown_at_a_difference_add_up_to_one() -> None:
+    traces = plots.calibration_verdicts(small_record(), k=4).data
+    assert [t.name for t in traces] == ["narrowed", "widened", "equivalent", "inconclusive"]
+    assert list(traces[0].x) == sorted(traces[0].x)
+    for shares in zip(*(t.y for t in traces), strict=True):
+        assert math.isclose(sum(shares), 1, abs_tol=1e-3)
 
 
 def test_no_button_sends_a_figure_anywhere() -> None:
