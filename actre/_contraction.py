@@ -246,7 +246,7 @@ def _draws(groups: int, n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(groups, size=(n, groups))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _times_drawn(groups: int, n: int, seed: int) -> np.ndarray:
     """(n, groups) how often each resample draws each group. Kept: a comparison bootstraps several means alike."""
     flat = _draws(groups, n, seed) + groups * np.arange(n)[:, None]

@@ -47,7 +47,7 @@ def naive_mistake(looks: Looks, title: str | None = None) -> go.Figure:
     if looks.truth is not None:
         figure.add_vline(x=looks.truth, line={"color": GREY, "width": 2, "dash": "dash"})
     verdict = f"What each look calls contraction; the fair verdict: {fair.verdict}"
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(range=[2.6, -0.6])  # the first look above
     laid_out(figure, title or verdict, "act-first minus think-first, nats", "", height=320)
     return figure.update_layout(showlegend=False)
 
