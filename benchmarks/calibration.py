@@ -64,9 +64,9 @@ def _short(record: Row) -> list[str]:
         "",
         *_item(
             "On average the bracket's two ends lie on the two sides of the truth in "
-            f"{sum(row['holds_in_expectation'] for row in states)} of {len(states)} rows (within two standard errors). One state's own bracket is "
-            f"no interval: it held the truth in {_percent(min(held))} to {_percent(max(held))} of the repetitions. "
-            "Read brackets over states."
+            f"{sum(row['holds_in_expectation'] for row in states)} of {len(states)} rows (within two standard errors). "
+            f"One state's own bracket is no interval: it held the truth in {_percent(min(held))} to "
+            f"{_percent(max(held))} of the repetitions. Read brackets over states."
         ),
         *_item(
             "Over 24 states on 24 games the bracket **with its interval** held the true difference in at least "
