@@ -26,6 +26,8 @@ MIN_GAMES = 6
 0.5**5).
 """
 
+CLOSING = 0.8
+"""The bracket's width falls about as K to the power of minus this (docs/calibration.md)."""
 
 _NORMAL = NormalDist()
 
@@ -183,7 +185,7 @@ def _verdict(lower: Interval, upper: Interval, equal: Interval | None, games: in
 def _what_would_settle(
     lower: Interval, upper: Interval, k: int, games: int, margin: float
 ) -> tuple[int | None, int | None]:
-    """Rough K and number of games for a verdict: the bracket closes about as 1/K, intervals as
+    """Rough K and number of games for a verdict: the bracket closes as K to the power -CLOSING, intervals as
     1/sqrt(games).
     """
     if not math.isfinite(lower.value):
@@ -197,7 +199,7 @@ def _what_would_settle(
     more_games = math.ceil(games * (noise / (room / 2)) ** 2) if noise > room / 2 else None
     half_width = (upper.value - lower.value) / 2
     left = room - min(noise, room / 2)
-    thoughts = math.ceil(k * half_width / left) if half_width > left else None
+    thoughts = math.ceil(k * (half_width / left) ** (1 / CLOSING)) if half_width > left else None
     if games < MIN_GAMES:
         more_games = max(more_games or 0, MIN_GAMES)
     return thoughts, more_games

@@ -6,11 +6,13 @@
 Every figure on the page comes from that file; the words around them hold whatever it says.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actre._contraction import CLOSING
 from actre.thoughts import WIDTH_NATS, Pilot, calibration_file, load_calibration, load_curves, thoughts_for
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "calibration.md"
@@ -224,6 +226,11 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         for actions in (5, 10, 30, 100)
     ]
     lines += _table(("A", *(f"pilot {w:g}" for w in widths)), rows)
+    rates = [-math.log(curve.width(64) / curve.width(8)) / math.log(8) for curve in curves]
+    lines += _text(
+        f"From K = 8 to 64 the widths fall as K to the power -{min(rates):.2f} to -{max(rates):.2f}; a verdict's own "
+        f'advice, "about so many thoughts would settle it", takes -{CLOSING}.'
+    )
     lines += _text(
         "The rule on states it was not made from, the sets above: given their width at K = 8 it is asked for the width "
         "they have at K = 32. It should say about 32; more is caution, less leaves the bracket wider than wanted. Rare "
