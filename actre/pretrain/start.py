@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from actre.config import RunConfig, derive_seed, preset
+from actre.policies import Policy
 from actre.rollout import make_envs, rollout
 from actre.types import ORDERS, ActreError, Order, Trajectory
 
@@ -44,7 +45,7 @@ class Start:
     mean_steps: float
 
 
-def measure(policy: Any, games: list[str], order: Order, temperature: float, config: RunConfig, seed: int) -> Start:
+def measure(policy: Policy, games: list[str], order: Order, temperature: float, config: RunConfig, seed: int) -> Start:
     """Play each game `FRESH_GROUP` times and summarise."""
     envs = make_envs(config.env, min(64, len(games) * FRESH_GROUP))
     played = rollout(
