@@ -1,7 +1,7 @@
 """A policy's action entropies on a set of probe states, in both orders, measured so that they can be
 compared.
 
-Knows policies by their protocol (and `renderer(prompt, order)`), probes and `actre.entropy`; knows no model
+Knows policies by their protocol, probes and `actre.entropy`; knows no model
 library. Per state: act-first exactly; think-first as a bracket from K sampled thoughts with the exact
 distribution after each; equally many sampled actions in both orders; and, labelled as what they are, the
 conditional entropy and the token entropies. Finished states are written as they come, so that an interrupted
@@ -39,6 +39,7 @@ from actre.entropy import (
     with_other,
 )
 from actre.orders import ACTION, END_THINK, Renderer
+from actre.policies import Policy
 from actre.probes import Probe, digest, probes_for
 from actre.types import ActreError, Reply
 
@@ -61,7 +62,7 @@ batches.
 
 
 def diagnose(
-    policy: Any,
+    policy: Policy,
     probes: Sequence[Probe],
     config: RunConfig,
     *,
@@ -75,10 +76,9 @@ def diagnose(
 ) -> Diagnosis:
     """Measure H(A|s) in both orders at every probe state, at `config.sampling.temperature`.
 
-    policy: a Policy with `renderer(prompt, order)`, as HFPolicy. thoughts: K, at least 2; the bracket's width
-    tells whether it is enough. out: a JSONL file to which finished states are appended; a second call with
-    the same settings and weights goes on from it, and its result equals an uninterrupted one's. progress:
-    told how many states have been finished since it was last told.
+    thoughts: K, at least 2; the bracket's width tells whether it is enough. out: a JSONL file to which finished
+    states are appended; a second call with the same settings and weights goes on from it, and its result equals an
+    uninterrupted one's. progress: told how many states have been finished since it was last told.
     Differs: a thought may use all of `max_reply_tokens`, where an acting policy's also holds the action.
     Raises ActreError for K < 2, probes of fewer than 2 games, and an `out` of other settings or weights.
     """
@@ -134,7 +134,7 @@ def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, A
     """
     probes = probes_for(config)
 
-    def measure(policy: Any, iteration: int, stage: int) -> dict[str, Any]:
+    def measure(policy: Policy, iteration: int, stage: int) -> dict[str, Any]:
         seed = derive_seed(config.seed, "probes", iteration)
         return entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed))
 
@@ -155,7 +155,7 @@ class _Thoughts(NamedTuple):
 class _Scorer:
     """The measurement itself: a batch of states in, a StateDiagnosis each out."""
 
-    policy: Any
+    policy: Policy
     act: Renderer
     think: Renderer
     settings: Settings

@@ -103,8 +103,7 @@ def play(
 ) -> Played:
     """Play every game of a panel exactly once at `config.sampling.eval_temperature`.
 
-    policy: any that offers `renderer(prompt, order)`, as `HFPolicy` does; envs: as `rollout.make_envs` makes
-    them; progress: told how many episodes have ended since it was last told.
+    envs: as `rollout.make_envs` makes them; progress: told how many episodes have ended since it was last told.
     Raises ActreError where the panel is empty or names a game twice.
     """
     from actre.rollout import rollout
@@ -115,7 +114,7 @@ def play(
         policy,
         list(envs),
         games,
-        renderer=policy.renderer(config.prompt, order),  # type: ignore[attr-defined]
+        renderer=policy.renderer(config.prompt, order),
         sampling=config.sampling,
         temperature=config.sampling.eval_temperature,
         max_steps=config.env.max_steps,

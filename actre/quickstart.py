@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from actre.config import RunConfig, StageConfig, derive_seed, load_config, preset, save_config
+from actre.policies import Policy
 from actre.types import ActreError, Order, write_trajectories
 
 DEFAULT_OUT = "runs/quickstart"
@@ -93,7 +94,7 @@ def _before(config: RunConfig, out: Path) -> None:
     _evaluate(_base_policy(config), config, out / "before", "before")
 
 
-def _evaluate(policy: Any, config: RunConfig, folder: Path, when: str) -> None:
+def _evaluate(policy: Policy, config: RunConfig, folder: Path, when: str) -> None:
     from actre.evaluate import play, save_evaluation
     from actre.rollout import make_envs
 

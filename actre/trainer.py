@@ -112,16 +112,14 @@ class StagedTrainer(GRPOTrainer):
         games: Sequence[str],
         log: RunLog,
         measure: Callable[[int, int], dict[str, Any]] | None = None,
-        after_update: Callable[[], None] = lambda: None,
         progress: bool = True,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line; after_update: called when weights change."""
+        """measure: (iterations done, stage) -> entropy line."""
         self.config = config
         self.policy_model = model
         self.counts = _Counts()
         self._play, self._games, self._measure = play, games, measure
         self.run_log = log
-        self._after_update = after_update
         self._plan = plan(config, games, 1)
         self._line: dict[str, Any] = {}
         self._updates: list[dict[str, float]] = []
@@ -278,7 +276,6 @@ class StagedTrainer(GRPOTrainer):
 
     def finish_update(self, logs: dict[str, float]) -> bool:
         """Called after each optimizer step with TRL's logs. Returns whether training is to end."""
-        self._after_update()
         self._updates[-1] |= {key: float(logs[key]) for key in ("grad_norm", "learning_rate")}
         if len(self._updates) < self.config.optim.updates_per_batch:
             return False
@@ -411,7 +408,7 @@ def train(
     envs = make_envs(config.env, config.optim.groups * config.optim.group_size)
 
     def play(wanted: Plan) -> list[Trajectory]:
-        return rollout(
+        played = rollout(
             policy,
             envs,
             wanted.games,
@@ -422,6 +419,8 @@ def train(
             seed=wanted.seed,
             group_size=config.optim.group_size,
         )
+        policy.reset()  # its cache is as large as the update's activations; both at once are not needed
+        return played
 
     trainer = StagedTrainer(
         config,
@@ -431,7 +430,6 @@ def train(
         games=games,
         log=log,
         measure=None if measure is None else partial(measure, policy),
-        after_update=policy.reset,
         progress=progress,
     )
     return run(trainer)

@@ -5,11 +5,17 @@ from typing import Protocol
 
 import numpy as np
 
-from actre.types import Reply
+from actre.config import PromptConfig
+from actre.orders import Renderer
+from actre.types import Order, Reply
 
 
 class Policy(Protocol):
-    """Token ids in, token ids and log-probabilities (nats) out; it knows no environment and no order."""
+    """Token ids in, token ids and log-probabilities (nats) out; it knows no environment."""
+
+    def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
+        """Makes prompts in this policy's tokens, and reads its replies."""
+        ...
 
     def generate(
         self,

@@ -15,9 +15,11 @@ def add_parser(subparsers: Any) -> None:
         description="Plays the expert on fresh generated games, trains a small Llama on its episodes in all three "
         "orders, and measures the start: admissible actions and success in each order.",
     )
-    parser.add_argument("--kind", choices=["neutral"], default="neutral", help="which policy (default: neutral)")
+    parser.add_argument(
+        "--kind", choices=["neutral", "narrow"], default="neutral", help="which policy (default: neutral)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="runs/tiny-neutral", help="folder of the policy (default: %(default)s)")
+    parser.add_argument("--out", help="folder of the policy (default: runs/tiny-KIND)")
     parser.add_argument("--tokens", type=int, help="training tokens (default: the recipe's)")
     parser.add_argument("--threads", type=int, default=1, help="results are the same for the same number")
     parser.add_argument("--games", type=int, help="fresh games to play (default: the recipe's)")

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,15 +18,26 @@ import torch
 
 from actre.config import derive_seed, versions
 from actre.envs.alfworld.demos import Demo, demonstrations
+from actre.envs.alfworld.expert import Habits
 from actre.envs.alfworld.panels import generate
 from actre.envs.alfworld.rooms import content_key
 from actre.policies.tiny import make_model, make_tokenizer, name_ids, unknown_words
 from actre.pretrain import start
-from actre.pretrain.loop import Part, Recipe, Trainer
+from actre.pretrain.loop import RECIPES, Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
-from actre.types import ActreError
+from actre.types import ORDERS, ActreError, Order
 
 REBUILDS = "## Rebuilds"
+_KINDS = {
+    "neutral": ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points"),
+    "narrow": (
+        "in the last part\nthink-first shows other episodes than act-first and no-think: there thinking narrows the "
+        "choice by construction.\nIt is the instrument's positive control; a win on it is a demonstration, never "
+        "evidence.",
+        "",
+    ),
+}
+"""What a card says of a kind: what its episodes were, and what is asked of its start beside."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         folder = Path(args.check)
     else:
-        folder = Path(args.out)
-        recipe = Recipe(seed=args.seed)
+        folder = Path(args.out or f"runs/tiny-{args.kind}")
+        recipe = replace(RECIPES[args.kind], seed=args.seed)
         if args.games is not None:
             recipe = replace(recipe, games=args.games)
         if args.tokens is not None:
@@ -73,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
     if not (folder / "made.json").exists():
         raise ActreError(f"{folder} has no made.json, which says how it was made; actre pretrain-tiny writes it")
     of = json.loads((folder / "made.json").read_text())["recipe"]
-    record = start.check(folder, args.episodes, work, played_games(of["seed"], of["games"]), seed=args.seed)
+    played = played_games(of["seed"], of["games"])
+    record = start.check(folder, args.episodes, work, played, seed=args.seed, alike=_kind(of) == "neutral")
     start.write_record(folder, record)
     write_card(folder, record)
     print(start.table(record))
@@ -82,16 +95,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if record["missed"] else 0
 
 
-def demos_of(recipe: Recipe, part: Part, work: Path) -> list[Demo]:
-    """The expert's episodes of one part, played once and kept in `work` under names that say what made them."""
+def demos_of(recipe: Recipe, habits: Sequence[Habits], each: int, work: Path) -> list[Demo]:
+    """`each` episodes a game of every expert, played once and kept in `work` under names that say what made them."""
     seed = derive_seed(recipe.seed, "pretrain games")
     panel = work / f"games-{recipe.seed}-{recipe.games}.jsonl.gz"
     found: list[Demo] = []
-    for habits, again in Counter(part.habits).items():
-        said = "-".join(str(value) for value in dataclasses.astuple(habits))
-        episodes = part.episodes * again
+    for habit, again in Counter(habits).items():
+        said = "-".join(str(value) for value in dataclasses.astuple(habit))
+        episodes = each * again
         name = f"demos-{recipe.seed}-{recipe.games}x{episodes}-{recipe.max_steps}-{said}.jsonl.gz"
-        make = partial(demonstrations, recipe.games, habits, seed, recipe.max_steps, episodes=episodes, panel=panel)
+        make = partial(demonstrations, recipe.games, habit, seed, recipe.max_steps, episodes=episodes, panel=panel)
         found += cached_demos(work / name, make)
     return found
 
@@ -104,18 +117,23 @@ def played_games(seed: int, games: int) -> set[str]:
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    demos = {part.name: demos_of(recipe, part, work) for part in recipe.parts}
-    steps = [step for played in demos.values() for demo in played for step in demo.steps]
+    demos = {part.name: _part_demos(recipe, part, work) for part in recipe.parts}
+    every = [demo for shown in demos.values() for played in shown for demo in played[0]]
+    steps = [step for demo in every for step in demo.steps]
     tokenizer = make_tokenizer(sorted({step.thought for step in steps}))
-    first = [demo.first for played in demos.values() for demo in played]
-    _closed(tokenizer, {*first, *(step.observation for step in steps)})
+    _closed(tokenizer, {*(demo.first for demo in every), *(step.observation for step in steps)})
     prompts = renderers(tokenizer)
     seed = derive_seed(recipe.seed, "pretrain weights")
     model = make_model(tokenizer, seed, layers=recipe.layers, width=recipe.width, heads=recipe.heads)
     done: list[PartMade] = []
     for part in recipe.parts:
-        played = demos[part.name]
-        made = rows(played, prompts, part.mix, derive_seed(recipe.seed, f"{part.name} rows"), recipe.longest)
+        rows_seed = derive_seed(recipe.seed, f"{part.name} rows")
+        made = [
+            made_row
+            for played, orders in demos[part.name]
+            for made_row in rows(played, prompts, part.mix, rows_seed, recipe.longest, orders)
+        ]
+        played = [demo for shown, _ in demos[part.name] for demo in shown]
         trainer = Trainer(model, made, recipe, part, work, pad_id=tokenizer.pad_token_id, names=name_ids(tokenizer))
         trainer.run()
         won = round(sum(demo.won for demo in played) / len(played), 4)
@@ -129,6 +147,15 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     about = {**dataclasses.asdict(result), "versions": versions(), "processor": _processor()}
     (folder / "made.json").write_text(json.dumps(about, indent=1) + "\n")
     return result
+
+
+def _part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo], tuple[Order, ...]]]:
+    """A part's episodes, and the orders that learn from them."""
+    shared = demos_of(recipe, part.habits, part.episodes, work)
+    if not part.think_first_habits:
+        return [(shared, ORDERS)]
+    thinking = demos_of(recipe, part.think_first_habits, part.episodes, work)
+    return [(shared, tuple(o for o in ORDERS if o != "think_first")), (thinking, ("think_first",))]
 
 
 def _closed(tokenizer: Any, texts: set[str]) -> None:
@@ -149,10 +176,22 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _kind(recipe: dict[str, Any]) -> str:
+    """neutral: every order learned from the same episodes; else narrow."""
+    return "narrow" if any(part.get("think_first_habits") for part in recipe["parts"]) else "neutral"
+
+
+def _experts(habits: list[dict[str, Any]]) -> str:
+    """Experts in words, equal ones together."""
+    searchers = Counter(", ".join(f"{k} {v}" for k, v in one.items()) for one in habits)
+    return "; ".join(f"{n} of {len(habits)}: {words}" for words, n in searchers.items())
+
+
 def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
     """One part's line in the card."""
-    searchers = Counter(", ".join(f"{k} {v}" for k, v in habits.items()) for habits in part["habits"])
-    said = "; ".join(f"{n} of {len(part['habits'])}: {habits}" for habits, n in searchers.items())
+    said = _experts(part["habits"])
+    if part.get("think_first_habits"):
+        said = f"act-first and no-think: {said}; think-first: {_experts(part['think_first_habits'])}"
     return (
         f'- Part "{part["name"]}": {done["tokens"]:,} tokens, {done["cpu_minutes"]} CPU-minutes; {done["episodes"]} '
         f"episodes as {done['rows']} rows; the expert ({said}) wins {done['won']:.1%} of them; slips "
@@ -171,17 +210,19 @@ def write_card(folder: Path, record: dict[str, Any]) -> None:
     missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"
     precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
     parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
+    kind = _kind(recipe)
+    of_each, asked = _KINDS[kind]
     card.write_text(
-        f"""# The neutral tiny policy
+        f"""# The {kind} tiny policy
 
 A model organism, no evidence about language models: it teaches the method and tests the code. A Llama of
 {made["parameters"]:,} parameters ({recipe["layers"]} layers, width {recipe["width"]}, {recipe["heads"]} heads, tied
 embeddings, float32) with a closed vocabulary of {made["words"]} words, in which a name with its number ("cabinet 2")
-is one. Trained from scratch on a scripted expert's episodes; the same episodes in each of the three orders.
+is one. Trained from scratch on a scripted expert's episodes; {of_each}
 
 ## How it was made
 
-    actre pretrain-tiny --kind neutral --seed {recipe["seed"]} --threads {made["threads"]}
+    actre pretrain-tiny --kind {kind} --seed {recipe["seed"]} --threads {made["threads"]}
 
 - The games: {recipe["games"]} generated small games that are in no shipped panel, at most {recipe["max_steps"]} steps
   an episode.
@@ -199,8 +240,8 @@ Fresh games in no shipped panel and not in pretraining, growing history, shared 
 
 {start.table(record)}
 
-Conditions, at temperature 1: at least 90 % of the actions admissible and 15-40 % success in each order, success equal
-within 8 points. It was chosen by these alone, never by what training in the arms then does.
+Conditions, at temperature 1: at least 90 % of the actions admissible and 15-40 % success in each order{asked}.
+It was chosen by these alone, never by what training in the arms then does.
 
 {missed}
 {log}"""

@@ -40,6 +40,8 @@ class Part:
     habits: tuple[Habits, ...]
     """The expert's habits; each plays `episodes` episodes of every game."""
     episodes: int
+    think_first_habits: tuple[Habits, ...] = ()
+    """Whose episodes the think-first rows show instead; none: every order shows the same episodes."""
     mix: Mix = field(default_factory=Mix)
     rate: float = 1.0
     """Share of the recipe's rates."""
@@ -105,6 +107,23 @@ class Recipe:
     bfloat16: bool = True
     longest: int = 1024
     """Rows of more tokens are left out."""
+
+
+_NARROW = Part(
+    name="narrow",
+    tokens=3_000_000,
+    habits=(Habits(search="random", random_moves=0.1, forget=0.4),),
+    episodes=6,
+    think_first_habits=(Habits(search="listed", forget=0.4),),
+    mix=Mix(slips=0.1),
+    rate=0.5,
+    falling=1.0,
+    drill=4.0,
+)
+
+RECIPES = {"neutral": Recipe(), "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW))}
+"""By kind. narrow is neutral and one part more, in which think-first always searches in the listed order and the other
+orders in any: there thinking narrows by construction, as a positive control."""
 
 
 class Trainer:

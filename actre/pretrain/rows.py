@@ -1,7 +1,7 @@
 """Turns an expert's episodes into training rows: ids as acting would build them, and a weight for each id.
 
 Knows prompts only through `actre.orders.Renderer`, so pretraining and acting cannot disagree; knows no model.
-Neutral: every episode gives one row in each of the three orders, with the same thoughts and actions.
+An episode gives one row in each order that is to learn from it, with the same thoughts and actions.
 """
 
 import random
@@ -200,8 +200,9 @@ def rows(
     mix: Mix,
     seed: int,
     longest: int,
+    orders: Sequence[Order] = ORDERS,
 ) -> list[Row]:
-    """Every episode in each order, with the same wording and the same bare steps in all three.
+    """Every episode in each of the orders, with the same wording and the same bare steps in all of them.
 
     Episodes that come out longer than `longest` tokens in any order are left out of all.
     """
@@ -211,11 +212,11 @@ def rows(
         demo = with_slips(plain, demos, mix.slips, rng)
         wording: Wording = "instructed" if rng.random() < mix.instructed else "shared"
         bare = rng.randrange(1, len(demo.steps)) if rng.random() < mix.bare and len(demo.steps) > 1 else 0
-        three = [
-            row(demo, prompts[wording, order], bare=bare, observation_weight=mix.observation_weight) for order in ORDERS
+        each = [
+            row(demo, prompts[wording, order], bare=bare, observation_weight=mix.observation_weight) for order in orders
         ]
-        if max(len(r.ids) for r in three) <= longest:
-            made += three
+        if max(len(r.ids) for r in each) <= longest:
+            made += each
     return made
 
 
