@@ -73,7 +73,9 @@ def _short(record: Row) -> list[str]:
         *_item(
             "Over 24 states on 24 games the bracket **with its interval** held the true difference in at least "
             f"{_percent(worst['interval_holds'])} of the sets in each of {len(plain)} rows (odd games apart, see "
-            f"below); in {sum(row['interval_holds'] < 0.95 for row in plain)} of them in under 95 %."
+            f"below); in {sum(row['interval_holds'] < 0.95 for row in plain)} of them in under 95 %, the scenarios of "
+            f"{len({_cell(row) for row in plain if row['interval_holds'] < 0.95})} of {len(set(map(_cell, plain)))} "
+            "settings of thoughts, A and K, which share their thoughts."
         ),
         *_item(
             "Exact nulls, equal entropies in every state, were called narrowed or widened in at most "
@@ -269,6 +271,10 @@ def _grouped(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[tuple[Any,
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
     return list(groups.items())
+
+
+def _cell(row: Row) -> tuple[str, int, int]:
+    return row["kind"], row["actions"], row["k"]
 
 
 def _odd(row: Row) -> bool:
