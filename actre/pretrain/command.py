@@ -25,7 +25,7 @@ from actre.policies.tiny import make_model, make_tokenizer, name_ids, unknown_wo
 from actre.pretrain import start
 from actre.pretrain.loop import RECIPES, Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
-from actre.types import ORDERS, ActreError, Order
+from actre.types import ActreError, Order
 
 REBUILDS = "## Rebuilds"
 _KINDS = {
@@ -153,9 +153,9 @@ def _part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo]
     """A part's episodes, and the orders that learn from them."""
     shared = demos_of(recipe, part.habits, part.episodes, work)
     if not part.think_first_habits:
-        return [(shared, ORDERS)]
+        return [(shared, part.orders)]
     thinking = demos_of(recipe, part.think_first_habits, part.episodes, work)
-    return [(shared, tuple(o for o in ORDERS if o != "think_first")), (thinking, ("think_first",))]
+    return [(shared, tuple(o for o in part.orders if o != "think_first")), (thinking, ("think_first",))]
 
 
 def _closed(tokenizer: Any, texts: set[str]) -> None:
