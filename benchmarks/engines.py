@@ -27,7 +27,7 @@ sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() !=
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from actre.config import ModelConfig, PromptConfig, data_folder  # noqa: E402
+from actre.config import PRESETS, ModelConfig, PromptConfig, data_folder  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import add_lora, load  # noqa: E402
 from actre.policies.vllm import VLLMPolicy  # noqa: E402
@@ -62,9 +62,9 @@ class Cost(NamedTuple):
         return (self.hf / self.hf_done) / (self.vllm / self.vllm_done)
 
 
-def states_of(policy: HFPolicy, panel: str, n: int, list_admissible: bool) -> States:
+def states_of(policy: HFPolicy, prompt: PromptConfig, panel: str, n: int) -> States:
     probes = load_probes(data_folder() / "probes" / f"{panel}.jsonl.gz")[:n]
-    renderer = policy.renderer(PromptConfig(list_admissible=list_admissible), "think_first")
+    renderer = policy.renderer(prompt, "think_first")
     return States(
         [renderer.probe_prompt(probe.observations, probe.actions) for probe in probes],
         [renderer.candidates(probe.state.admissible, after_thought=True) for probe in probes],
@@ -163,17 +163,21 @@ def agreement(
     return found
 
 
-def own_scores(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list[int]]]) -> dict[str, float]:
-    """What vLLM's own prompt log-probabilities cost, one prompt a candidate: with no prefix kept, as it means them, and
-    with kept ones, where those that were not computed come back undefined."""
+def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list[int]]]) -> dict[str, float]:
+    """cpu seconds for the same scores: this policy at temperature 1 and at another one, and vLLM's own prompt
+    log-probabilities as it means them, no prefix kept; and how many candidates kept prefixes would have spoilt."""
     from vllm import SamplingParams
+
+    def cost(work: Callable[[], Any]) -> float:
+        vllm.reset()
+        start = time.process_time()
+        work()
+        return time.process_time() - start
 
     jobs = [(prefix, ids) for prefix, listed in zip(prefixes, candidates, strict=True) for ids in listed]
     prompts = [{"prompt_token_ids": [*prefix, *ids]} for prefix, ids in jobs]
-    found = {}
-    for name, skip in (("no prefix kept", True), ("prefixes kept", False)):
-        vllm.reset()
-        asked = SamplingParams(
+    kept, plain = (
+        SamplingParams(
             temperature=0.0,
             max_tokens=1,
             prompt_logprobs=0,
@@ -181,15 +185,19 @@ def own_scores(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list
             flat_logprobs=True,
             skip_reading_prefix_cache=skip,
         )
-        start = time.process_time()
-        answers = vllm._llm.generate(prompts, asked, use_tqdm=False)
-        found[f"{name}, cpu seconds"] = time.process_time() - start
-        cached = [answer.num_cached_tokens >= len(prefix) for answer, (prefix, _) in zip(answers, jobs, strict=True)]
-        found[f"{name}, undefined"] = float(sum(cached))
+        for skip in (False, True)
+    )
+    found = {
+        "temperature 1, cpu_s": cost(lambda: vllm.action_logprobs(prefixes, candidates)),
+        "temperature 0.6, cpu_s": cost(lambda: vllm.action_logprobs(prefixes, candidates, temperature=0.6)),
+        "prompt log-probabilities, no prefix kept, cpu_s": cost(
+            lambda: vllm._llm.generate(prompts, plain, use_tqdm=False)
+        ),
+    }
     vllm.reset()
-    start = time.process_time()
-    vllm.action_logprobs(prefixes, candidates)
-    return {**found, "this policy, cpu seconds": time.process_time() - start, "candidates": float(len(jobs))}
+    answers = vllm._llm.generate(prompts, kept, use_tqdm=False)
+    spoilt = [answer.num_cached_tokens >= len(prefix) for answer, (prefix, _) in zip(answers, jobs, strict=True)]
+    return {**found, "candidates": float(len(jobs)), "undefined with prefixes kept": float(sum(spoilt))}
 
 
 def with_adapter(model: ModelConfig, states: States, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -230,8 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--panel", default="full_unseen", help="a set of states in data/probes")
-    parser.add_argument("--list-admissible", action="store_true", help="prompts that list the actions")
+    parser.add_argument("--panel", default="small_unseen", help="a set of states in data/probes")
     parser.add_argument("--states", type=int, default=24)
     parser.add_argument("--thoughts", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=24, help="at most this many a reply")
@@ -246,7 +253,7 @@ def main() -> None:
     started = time.process_time()
     vllm = VLLMPolicy(model, max_model_tokens=args.max_model_tokens, kv_cache_gb=args.kv_cache_gb)
     started = time.process_time() - started
-    states = states_of(hf, args.panel, args.states, args.list_admissible)
+    states = states_of(hf, PRESETS.get(args.model, PRESETS["tiny"]).prompt, args.panel, args.states)
     said = thoughts(hf, [p for p in states.prompts for _ in range(args.thoughts)], args.tokens, 0, "</think>")
     prefixes = [(*states.prompts[i // args.thoughts], *reply.token_ids) for i, reply in enumerate(said)]
     candidates = [states.candidates[i // args.thoughts] for i in range(len(prefixes))]
@@ -264,7 +271,7 @@ def main() -> None:
             "start_cpu_s": started,
             "costs": {name: {**cost._asdict(), "ratio": cost.ratio} for name, cost in costs.items()},
             "agreement": agreement(hf, vllm, prefixes, candidates, states.prompts),
-            "own_prompt_logprobs": own_scores(vllm, prefixes[some], candidates[some]),
+            "ways_to_score": ways_to_score(vllm, prefixes[some], candidates[some]),
             "adapter": with_adapter(model, states, args, Path(folder)),
         }
     show(record)
@@ -276,10 +283,10 @@ def main() -> None:
 def show(record: dict[str, Any]) -> None:
     for name, cost in record["costs"].items():
         print(
-            f"{name:22} transformers {cost['hf_done'] / cost['hf']:8.0f}/s  vLLM {cost['vllm_done'] / cost['vllm']:8.0f}/s  "
-            f"ratio {cost['ratio']:.2f}"
+            f"{name:22} transformers {cost['hf_done'] / cost['hf']:8.0f}/s  "
+            f"vLLM {cost['vllm_done'] / cost['vllm']:8.0f}/s  ratio {cost['ratio']:.2f}"
         )
-    for part in ("agreement", "own_prompt_logprobs"):
+    for part in ("agreement", "ways_to_score"):
         print(part, json.dumps(record[part], indent=1))
     print("adapter", json.dumps(record["adapter"], indent=1))
     print("states", record["prompt_tokens"], record["candidates"], f"start {record['start_cpu_s']:.1f} cpu-s")

@@ -145,14 +145,26 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder) -> VLLMPolicy:
-    return VLLMPolicy(str(folder), lora_rank=RANK, max_model_tokens=1024, kv_cache_gb=0.25)
+    return VLLMPolicy(str(folder), max_model_tokens=1024, kv_cache_gb=0.25)
 
 
 @pytest.fixture
 def policy(engine) -> VLLMPolicy:
-    engine.use_adapter(None)
     engine.reset()
     return engine
+
+
+@pytest.fixture(scope="module")
+def roomy_engine(folder) -> VLLMPolicy:
+    return VLLMPolicy(str(folder), lora_rank=RANK, max_model_tokens=1024, kv_cache_gb=0.25)
+
+
+@pytest.fixture
+def roomy(roomy_engine) -> VLLMPolicy:
+    """With room for adapters, and none in use; scores in another way than `policy` at temperature 1."""
+    roomy_engine.use_adapter(None)
+    roomy_engine.reset()
+    return roomy_engine
 
 
 @pytest.fixture
@@ -196,9 +208,15 @@ def _with_adapter(model: Path, adapter: Path) -> HFPolicy:
 class TestContract(PolicyContract):
     @pytest.fixture
     def policy(self, engine):
-        engine.use_adapter(None)
         engine.reset()
         return engine
+
+
+@needs_vllm
+class TestContractWithRoomForAdapters(PolicyContract):
+    @pytest.fixture
+    def policy(self, roomy):
+        return roomy
 
 
 @needs_vllm
@@ -214,8 +232,10 @@ class TestContractOfTheShippedPolicy(PolicyContract):
 
 
 @needs_vllm
+@pytest.mark.parametrize("which", ["policy", "roomy"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 2.0])
-def test_scores_are_the_transformers_policys(policy, beside, temperature):
+def test_scores_are_the_transformers_policys(request, which, beside, temperature):
+    policy = request.getfixturevalue(which)
     prefixes = _prefixes(policy)
     candidates = [[policy.encode(action + "</action>") for action in ACTIONS]] * len(prefixes)
     expected = beside.action_logprobs(prefixes, candidates, temperature=temperature)
@@ -344,40 +364,40 @@ def test_starting_an_engine_leaves_the_global_random_streams_as_they_were(folder
 
 
 @needs_vllm
-def test_an_adapter_changes_scores_and_replies_as_it_does_with_transformers(policy, folder, adapters):
-    prefixes = _prefixes(policy)
-    candidates = [[policy.encode(action + "</action>") for action in ACTIONS]] * len(prefixes)
+def test_an_adapter_changes_scores_and_replies_as_it_does_with_transformers(roomy, folder, adapters):
+    prefixes = _prefixes(roomy)
+    candidates = [[roomy.encode(action + "</action>") for action in ACTIONS]] * len(prefixes)
     asked = {"max_new_tokens": 30, "temperature": 0.0, "stop": "</action>", "seed": 0}
-    bare, said = policy.action_logprobs(prefixes, candidates), policy.generate(prefixes, **asked)
+    bare, said = roomy.action_logprobs(prefixes, candidates), roomy.generate(prefixes, **asked)
     for adapter in [*adapters, adapters[0]]:
-        policy.use_adapter(adapter)
+        roomy.use_adapter(adapter)
         beside = _with_adapter(folder, adapter)
-        adapted = policy.action_logprobs(prefixes, candidates)
+        adapted = roomy.action_logprobs(prefixes, candidates)
         assert _agree(adapted, beside.action_logprobs(prefixes, candidates)) < BOUND_NATS
         assert _agree(adapted, bare) > 0.1
-        assert policy.generate(prefixes, **asked) == beside.generate(prefixes, **asked) != said
-    policy.use_adapter(None)
-    assert _agree(policy.action_logprobs(prefixes, candidates), bare) < 1e-4
-    assert policy.generate(prefixes, **asked) == said
+        assert roomy.generate(prefixes, **asked) == beside.generate(prefixes, **asked) != said
+    roomy.use_adapter(None)
+    assert _agree(roomy.action_logprobs(prefixes, candidates), bare) < 1e-4
+    assert roomy.generate(prefixes, **asked) == said
 
 
 @needs_vllm
-def test_an_adapter_written_anew_is_used_by_the_next_call(policy, folder, adapters, tmp_path):
-    prefixes = _prefixes(policy)
-    candidates = [[policy.encode(action + "</action>") for action in ACTIONS]] * len(prefixes)
+def test_an_adapter_written_anew_is_used_by_the_next_call(roomy, folder, adapters, tmp_path):
+    prefixes = _prefixes(roomy)
+    candidates = [[roomy.encode(action + "</action>") for action in ACTIONS]] * len(prefixes)
     training = shutil.copytree(adapters[0], tmp_path / "adapter")
-    policy.use_adapter(training)
-    policy.action_logprobs(prefixes, candidates)
+    roomy.use_adapter(training)
+    roomy.action_logprobs(prefixes, candidates)
     shutil.copy(adapters[1] / "adapter_model.safetensors", training)
     expected = _with_adapter(folder, adapters[1]).action_logprobs(prefixes, candidates)
-    assert _agree(policy.action_logprobs(prefixes, candidates), expected) < BOUND_NATS
+    assert _agree(roomy.action_logprobs(prefixes, candidates), expected) < BOUND_NATS
 
 
 @needs_vllm
 def test_an_adapter_that_is_gone_or_cannot_be_served_is_refused_and_the_policy_goes_on_without(
-    policy, folder, adapters, tmp_path
+    roomy, folder, adapters, tmp_path
 ):
-    before = policy.action_logprobs([[5, 6]], [[[7, 8]]])
+    before = roomy.action_logprobs([[5, 6]], [[[7, 8]]])
     high = _save_adapter(folder, tmp_path / "high", seed=3, rank=2 * RANK)
     damaged = shutil.copytree(adapters[0], tmp_path / "damaged")
     (damaged / "adapter_model.safetensors").write_bytes(b"x" * 100)
@@ -386,13 +406,13 @@ def test_an_adapter_that_is_gone_or_cannot_be_served_is_refused_and_the_policy_g
     (foreign / "adapter_config.json").write_text(json.dumps({**settings, "use_dora": True}))
     for wrong, hint in [(high, f"lora_rank={2 * RANK}"), (damaged, "cannot serve"), (foreign, "merge")]:
         with pytest.raises(ActreError, match=re.escape(hint)):
-            policy.use_adapter(wrong)
-        assert _agree(policy.action_logprobs([[5, 6]], [[[7, 8]]]), before) < 1e-5
+            roomy.use_adapter(wrong)
+        assert _agree(roomy.action_logprobs([[5, 6]], [[[7, 8]]]), before) < 1e-5
     gone = shutil.copytree(adapters[0], tmp_path / "gone")
-    policy.use_adapter(gone)
+    roomy.use_adapter(gone)
     shutil.rmtree(gone)
     with pytest.raises(ActreError, match="holds no adapter"):
-        policy.action_logprobs([[5, 6]], [[[7, 8]]])
+        roomy.action_logprobs([[5, 6]], [[[7, 8]]])
 
 
 @needs_vllm

