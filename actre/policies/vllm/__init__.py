@@ -69,7 +69,7 @@ class VLLMPolicy:
         self.tokenizer = AutoTokenizer.from_pretrained(source)
         config, settings = engine.model_settings(named.name, source)
         self._end_ids = end_ids(settings, self.tokenizer)
-        self.max_model_tokens = max_model_tokens or config.max_position_embeddings
+        self.max_model_tokens = max_model_tokens or config.get_text_config().max_position_embeddings
         asked = {
             "dtype": str(choose_dtype(named)).removeprefix("torch."),
             "max_model_len": self.max_model_tokens,
@@ -179,10 +179,12 @@ class VLLMPolicy:
         }
         found: Told = {}
         for (ids, start), answer in zip(whole.items(), self._ask(list(whole), [asked] * len(whole)), strict=True):
-            # counted from the end: what stands before the computed ones is undefined, or not there at all
+            told = answer.prompt_logprobs or []
             for i in range(max(start, answer.num_cached_tokens + 1), len(ids)):
-                told = answer.prompt_logprobs[i - len(ids)]
-                found.setdefault(ids[:i], {})[ids[i]] = told[ids[i]].logprob
+                back = len(ids) - i  # from the end: what was not computed is undefined, or missing, at the beginning
+                here = told[-back] if back <= len(told) else None
+                if here and ids[i] in here:
+                    found.setdefault(ids[:i], {})[ids[i]] = here[ids[i]].logprob
         return found
 
     def _next_logps(self, asked: Mapping[Ids, set[int]], temperature: float) -> Told:
