@@ -135,6 +135,17 @@ def test_importing_the_policy_imports_no_vllm():
     assert done.stdout == "False\n"
 
 
+def test_the_figures_on_the_page_are_those_of_the_data(root):
+    spec = importlib.util.spec_from_file_location("benchmark_engines", root / "benchmarks" / "engines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    files = sorted((root / "data" / "results").glob("bench_engines_*.json"))
+    assert files
+    assert benchmark.table([json.loads(file.read_text()) for file in files]) in (root / "docs" / "vllm.md").read_text()
+
+
 # --- with vllm --------------------------------------------------------------------------------------------------------
 
 
