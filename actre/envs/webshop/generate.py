@@ -22,7 +22,7 @@ from actre.types import ActreError
 
 SHIPPED_PRODUCTS = 320
 SHIPPED_SEED = "v1"
-PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS = "items_shuffle", "items_ins_v2", "items_human_ins", "name_nouns"
+PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS = "items_shuffle", "items_ins_v2", "items_human_ins", "nouns"
 """Names of a shop's four files, without ending; the first three are the official ones."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
