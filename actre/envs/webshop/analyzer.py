@@ -12,10 +12,9 @@ import regex
 
 from actre.envs.webshop.stemmer import stem
 
-STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such "
-    "that the their then there these they this to was will with".split()
-)
+_STOPPED = """a an and are as at be but by for if in into is it no not of on or such that the their then there these they
+this to was will with"""
+STOP_WORDS = frozenset(_STOPPED.split())
 _LONGEST = 255  # StandardTokenizer cuts longer words into pieces
 _POSSESSIVE = ("'s", "’s", "＇s", "'S", "’S", "＇S")
 

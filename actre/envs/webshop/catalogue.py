@@ -117,8 +117,8 @@ class Catalogue:
             return self.nouns[asin]
         except KeyError:
             raise ActreError(
-                f"{self.source}: the noun table lacks {asin}, and a purchase cannot be judged without: make the table with "
-                "`actre webshop import FOLDER`"
+                f"{self.source}: the noun table lacks {asin}, and a purchase cannot be judged without: make the "
+                "table with `actre webshop import FOLDER`"
             ) from None
 
 

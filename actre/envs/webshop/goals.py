@@ -12,7 +12,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 from actre.envs.webshop.catalogue import DEFAULT_PRICE, Catalogue, Product
@@ -71,13 +71,6 @@ class Goals:
 
     def __getitem__(self, number: int) -> Goal:
         return self.goals[number]
-
-    @cached_property
-    def attainable(self) -> tuple[int, ...]:
-        """The numbers of the goals that their own product can fulfil to 1.0."""
-        from actre.envs.webshop.reward import ceiling
-
-        return tuple(number for number, goal in enumerate(self.goals) if ceiling(self, goal) == 1.0)
 
 
 @lru_cache(maxsize=4)

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,8 +78,8 @@ class Index:
         if not ids:
             raise ActreError("there is nothing to search in: the catalogue is empty")
         positions = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.uint32)
-        arrays = _invert(len(vocabulary), *(np.asarray(a) for a in (words, counts, lengths, distinct)), positions)
-        return cls(vocabulary, arrays)
+        postings = _Postings(*(np.asarray(numbers) for numbers in (words, counts, lengths, distinct)))
+        return cls(vocabulary, _invert(len(vocabulary), postings, positions))
 
     def search(self, query: str, k: int = 50) -> list[int]:
         """The positions of the best k documents that hold a word of the query, best first; fewer if there are fewer."""
@@ -130,21 +131,28 @@ class Index:
         return cls({word: number for number, word in enumerate(words)}, arrays)
 
 
-def _invert(
-    size: int, words: np.ndarray, counts: np.ndarray, lengths: np.ndarray, distinct: np.ndarray, positions: np.ndarray
-) -> dict[str, np.ndarray]:
+class _Postings(NamedTuple):
+    """Words by document, as they were read."""
+
+    words: np.ndarray  # (P)
+    counts: np.ndarray  # (P): how often the word stands in its document
+    lengths: np.ndarray  # (N): in words
+    distinct: np.ndarray  # (N): in different words
+
+
+def _invert(size: int, given: _Postings, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Postings by document -> postings by word, a chunk at a time, so that little more than the result is held."""
-    n = len(lengths)
+    n, words = len(given.lengths), given.words
     rank = np.empty(n, np.uint32)
     rank[positions] = np.arange(n, dtype=np.uint32)
-    mean = np.float32(lengths.sum(dtype=np.int64) / n) or np.float32(1)
-    kept, which = np.unique(lengths, return_inverse=True)
-    kept = np.array([quantize_length(int(length)) for length in kept], np.float32)
+    mean = np.float32(given.lengths.sum(dtype=np.int64) / n) or np.float32(1)
+    lengths, which = np.unique(given.lengths, return_inverse=True)
+    kept = np.array([quantize_length(int(length)) for length in lengths], np.float32)
     inverse = np.float32(1) / (K1 * ((np.float32(1) - B) + B * kept / mean))
     starts = np.zeros(size + 1, np.int64)
     np.cumsum(np.bincount(words, minlength=size), out=starts[1:])
     ranks, factors = np.empty(len(words), np.uint32), np.empty(len(words), np.float32)
-    ends = np.cumsum(distinct, dtype=np.int64)
+    ends = np.cumsum(given.distinct, dtype=np.int64)
     cursor = starts[:-1].copy()
     for begin in range(0, len(words), _CHUNK):
         chunk = words[begin : begin + _CHUNK]
@@ -155,6 +163,6 @@ def _invert(
         to = cursor[word] + np.arange(len(word)) - np.repeat(first, run)
         document = np.searchsorted(ends, begin + order, side="right")
         ranks[to] = rank[document]
-        factors[to] = np.float32(1) + counts[begin + order].astype(np.float32) * inverse[which[document]]
+        factors[to] = np.float32(1) + given.counts[begin + order].astype(np.float32) * inverse[which[document]]
         cursor[word[first]] += run
     return {"starts": starts, "ranks": ranks, "factors": factors, "positions": positions}

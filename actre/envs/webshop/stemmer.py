@@ -3,9 +3,11 @@
 Knows one lower-case word at a time; no text, no stop words.
 Source: M. F. Porter, "An algorithm for suffix stripping" (1980), with the departures of his own later programs: "bli"
 and "logi" among the endings of step 2, and words of up to two letters left alone. nltk's
-PorterStemmer("MARTIN_EXTENSIONS") gives the same stems (by test); loading nltk costs 90 MB and 0.8 s, which is why it is
-not asked.
+PorterStemmer("MARTIN_EXTENSIONS") gives the same stems (by test); it is not asked because loading nltk takes 90 MB and
+0.8 s.
 """
+
+import itertools
 
 _STEP_2 = {
     "ational": "ate", "tional": "tion", "enci": "ence", "anci": "ance", "izer": "ize", "bli": "ble", "alli": "al",
@@ -92,7 +94,7 @@ def _consonants(word: str) -> list[bool]:
 def _measure(word: str) -> int:
     """How often a vowel is followed by a consonant: Porter's m."""
     kinds = _consonants(word)
-    return sum(not a and b for a, b in zip(kinds, kinds[1:], strict=False))
+    return sum(not a and b for a, b in itertools.pairwise(kinds))
 
 
 def _has_vowel(word: str) -> bool:
