@@ -12,8 +12,8 @@ import regex
 
 from actre.envs.webshop.stemmer import stem
 
-_STOPPED = """a an and are as at be but by for if in into is it no not of on or such that the their then there these they
-this to was will with"""
+_STOPPED = """a an and are as at be but by for if in into is it no not of on or such that the their then there these
+they this to was will with"""
 STOP_WORDS = frozenset(_STOPPED.split())
 _LONGEST = 255  # StandardTokenizer cuts longer words into pieces
 _POSSESSIVE = ("'s", "’s", "＇s", "'S", "’S", "＇S")

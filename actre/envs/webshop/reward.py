@@ -6,8 +6,9 @@ scores from thefuzz (its cleaning and rounding decide cases that bare rapidfuzz 
 reward = r_type * (matched attributes + matched options + r_price) / (attributes + options + 1)
 
 Source: Yao et al., "WebShop" (NeurIPS 2022), section 3.2 and appendix; where the two part, the program decides
-(princeton-nlp/WebShop@64fa2a5, goal.py): options of a synthetic goal are compared as (name, value) pairs, and a colour is reduced to
-a base colour on the buyer's side always, on the goal's side only where it is one. So some goals are out of reach.
+(princeton-nlp/WebShop@64fa2a5, goal.py): options of a synthetic goal are compared as (name, value) pairs; a colour is
+reduced to a base colour on the buyer's side always, on the goal's side only where it is one. So some goals are out of
+reach.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
