@@ -179,7 +179,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
         if (snapshot.catalogue, snapshot.kind, snapshot.seed) != (self.catalogue.key, goals.kind, goals.seed):
             raise ActreError(
                 f"the snapshot is of {snapshot.kind} goals, seed {snapshot.seed}, catalogue {snapshot.catalogue}; this "
-                f"environment has {goals.kind} goals, seed {goals.seed}, catalogue {self.catalogue.key}: make one to fit"
+                f"environment has {goals.kind} goals, seed {goals.seed}, catalogue {self.catalogue.key}: "
+                "make it with the same kind, goal_seed and catalogue"
             )
         number = self._number(snapshot.goal)
         self._enter(number, snapshot.state, snapshot.steps, over=snapshot.over, parts=snapshot.parts)

@@ -130,7 +130,7 @@ def _human(products: Sequence[Product], prices: dict[str, float], rng: random.Ra
         for wish in product.human:
             if wish.attributes:
                 upper, said = _limit(prices[product.asin], rng)
-                goals.append(_goal(product, wish.text.strip(".") + said, wish.attributes, upper, wish.options, 1.0))
+                goals.append(_goal(product, wish.text.strip(".") + said, wish.attributes, upper, wish.options, 1))
     return goals
 
 
