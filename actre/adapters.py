@@ -79,17 +79,18 @@ def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "")
     return Path(folder)
 
 
-def load(folder: str | Path, base: ModelConfig | None = None) -> Loaded:
+def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool = False) -> Loaded:
     """The base model with this adapter, as a PeftModel in eval mode, and the base's tokenizer.
 
-    base: None takes the one the adapter names. Raises ActreError for a folder without adapter, a damaged one, or a
-    base whose weights are not those it was trained on.
+    base: None takes the one the adapter names. trainable: the adapter's weights take gradients, to train it on.
+    Raises ActreError for a folder without adapter, a damaged one, or a base whose weights are not those it was trained
+    on.
     """
     folder = _adapter_folder(folder)
     named = ModelConfig(name=_base_name(folder)) if base is None else base
     model, tokenizer = load_base(named)
     _must_be_base(folder, model, named.name)
-    return Loaded(_put_on(folder, model), tokenizer)
+    return Loaded(_put_on(folder, model, trainable=trainable), tokenizer)
 
 
 def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig | None = None) -> Check:
@@ -167,12 +168,12 @@ def _logits(model: Any, prompts: list[list[int]]) -> Any:
         model.train(training)
 
 
-def _put_on(folder: Path, model: Any) -> Any:
+def _put_on(folder: Path, model: Any, *, trainable: bool = False) -> Any:
     from peft import PeftModel
     from safetensors import SafetensorError
 
     try:
-        return PeftModel.from_pretrained(model, str(folder)).eval()
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable).eval()
     except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ActreError(

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "actre.doctor",
     "quickstart": "actre.quickstart",
     "games": "actre.envs.alfworld.commands",
+    "webshop": "actre.envs.webshop.commands",
     "models": "actre.policies.commands",
     "pretrain-tiny": "actre.pretrain",
     "probes": "actre.probes_command",

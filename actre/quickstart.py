@@ -214,8 +214,6 @@ def _may_start(job: str, out: Path) -> bool:
 
 def _start(job: str, out: Path) -> subprocess.Popen[bytes]:
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    # glibc otherwise keeps what large tensors leave behind: twice the memory after a few iterations
-    one_thread["MALLOC_MMAP_THRESHOLD_"] = "1000000"
     with (out / "logs" / f"{job}.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "actre.quickstart", job, str(out)],

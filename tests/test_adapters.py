@@ -46,6 +46,15 @@ def test_a_reloaded_adapter_gives_the_trained_logits_and_others_than_the_base(ba
     assert "two stages" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_an_adapter_is_loaded_to_train_it_on_where_that_is_asked_for(base, tmp_path):
+    adapters.export(_trained(base), tmp_path / "out", base)
+    for trainable in (False, True):
+        model, _ = adapters.load(tmp_path / "out", trainable=trainable)
+        learning = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert bool(learning) is trainable
+        assert all("lora_" in name for name in learning)
+
+
 def test_the_check_fails_for_an_adapter_that_is_not_the_trained_one(base, tmp_path):
     model = _trained(base)
     adapters.export(model, tmp_path / "out", base)

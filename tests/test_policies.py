@@ -1,6 +1,8 @@
 """Policies: the contract for each, and what the transformers policy adds: reuse, exact scores, stops, adapters."""
 
+import gc
 import math
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -46,6 +48,19 @@ class TestScripted(PolicyContract):
     @pytest.fixture
     def policy(self):
         return ScriptedPolicy(lambda prompt: TABLE)
+
+
+def test_a_reset_frees_the_cache_at_once_and_not_when_the_collector_comes_by():
+    tokenizer = char_tokenizer()
+    policy = HFPolicy(tiny_llama(len(tokenizer)), tokenizer)
+    policy.generate([tokenizer.encode("go")], max_new_tokens=2, temperature=1.0, stop=None, seed=0)
+    kept = weakref.ref(policy._cached.cache.layers[0].keys)
+    gc.disable()
+    try:
+        policy.reset()
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def _with_adapter(model, size: float = 0.05):

@@ -40,7 +40,7 @@ def load(model: ModelConfig) -> Loaded:
     source = find(model.name)
     import torch
 
-    dtype = _dtype(model)
+    dtype = choose_dtype(model)
     loaded: Any
     if model.loader == "unsloth":
         return _load_unsloth(model.name, source, dtype)
@@ -208,7 +208,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _dtype(model: ModelConfig) -> Any:
+def choose_dtype(model: ModelConfig) -> Any:
+    """The torch dtype the settings ask for; auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
     import torch
 
     if model.dtype != "auto":

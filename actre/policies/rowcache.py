@@ -16,19 +16,27 @@ from transformers.cache_utils import Cache, DynamicLayer
 _ROUND = 64  # columns are allocated in steps of this many, so that a growing episode seldom copies its cache
 
 
+class _Aim:
+    """The buffers' size, and where the next forward reads and writes. Layers hold this and not their cache: a circle
+    would keep the buffers in memory until the collector comes by."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.capacity = 0
+        self.row_index = torch.empty(0, 1, dtype=torch.long)
+        self.columns = torch.empty(0, 0, dtype=torch.long)
+        self.view = (slice(0, 0), 0)
+
+
 class RowCache(Cache):
-    """Keys and values of `rows` sequences; the next forward writes where `aim` says.
+    """Keys and values of so many sequences; the next forward writes where `aim` says.
 
     Only the rows of the last `aim` are computed and returned, as a view from `start` to `stop`.
     """
 
     def __init__(self, layers: int) -> None:
-        self.capacity = 0
-        self.rows = 0
-        self._row_index = torch.empty(0, 1, dtype=torch.long)
-        self._columns = torch.empty(0, 0, dtype=torch.long)
-        self._view = (slice(0, 0), 0)
-        self._own = [_RowLayer(self) for _ in range(layers)]
+        self._aim = _Aim()
+        self._own = [_RowLayer(self._aim) for _ in range(layers)]
         super().__init__(layers=list(self._own))
 
     def aim(self, start: int, stop: int, columns: torch.Tensor, width: int) -> None:
@@ -36,17 +44,17 @@ class RowCache(Cache):
 
         It is given the first `width` columns of these rows to look at.
         """
-        self._row_index = torch.arange(start, stop, device=columns.device)[:, None]
-        self._columns = torch.where(columns < 0, self.capacity, columns)
-        self._view = (slice(start, stop), width)
+        self._aim.row_index = torch.arange(start, stop, device=columns.device)[:, None]
+        self._aim.columns = torch.where(columns < 0, self._aim.capacity, columns)
+        self._aim.view = (slice(start, stop), width)
 
     def reserve(self, rows: int, columns: int) -> None:
         """Make room for that many rows and columns; what is stored stays."""
-        if rows <= self.rows and columns <= self.capacity:
+        if rows <= self._aim.rows and columns <= self._aim.capacity:
             return
-        self.rows = max(rows, self.rows)
-        if columns > self.capacity:
-            self.capacity = -(-columns // _ROUND) * _ROUND
+        self._aim.rows = max(rows, self._aim.rows)
+        if columns > self._aim.capacity:
+            self._aim.capacity = -(-columns // _ROUND) * _ROUND
         for layer in self._own:
             layer.grow()
 
@@ -70,9 +78,9 @@ class _RowLayer(DynamicLayer):
     keys: Any
     values: Any
 
-    def __init__(self, cache: RowCache) -> None:
+    def __init__(self, aim: _Aim) -> None:
         super().__init__()
-        self._cache = cache
+        self._aim = aim
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
@@ -85,10 +93,9 @@ class _RowLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        cache = self._cache
-        rows, width = cache._view
-        self.keys[cache._row_index, :, cache._columns] = key_states.transpose(1, 2)
-        self.values[cache._row_index, :, cache._columns] = value_states.transpose(1, 2)
+        rows, width = self._aim.view
+        self.keys[self._aim.row_index, :, self._aim.columns] = key_states.transpose(1, 2)
+        self.values[self._aim.row_index, :, self._aim.columns] = value_states.transpose(1, 2)
         return self.keys[rows, :, :width], self.values[rows, :, :width]
 
     def grow(self) -> None:
@@ -103,7 +110,7 @@ class _RowLayer(DynamicLayer):
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         # zeros, not empty: a masked column may hold anything but not NaN
-        shape = (self._cache.rows, like.shape[1], self._cache.capacity + 1, like.shape[3])
+        shape = (self._aim.rows, like.shape[1], self._aim.capacity + 1, like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
