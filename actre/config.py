@@ -190,8 +190,8 @@ PRESETS: dict[str, RunConfig] = {
     # difference in slips up to a full-sized advantage, and that noise drowns the wins of the other groups.
     "tiny": RunConfig(
         env=EnvConfig(max_steps=20),
-        stages=(StageConfig("act_first", 8), StageConfig("think_first", 40)),
-        env_steps=12_000,
+        stages=(StageConfig("act_first", 10), StageConfig("think_first", 40)),
+        env_steps=24_000,
         optim=OptimConfig(learning_rate=2e-3, normalise="episode", format_penalty=0.0, micro_batch_tokens=4096),
     ),
     "smollm2": RunConfig(

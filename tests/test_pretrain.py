@@ -14,7 +14,7 @@ from actre.envs.alfworld.demos import Demo, DemoStep
 from actre.envs.alfworld.expert import Habits
 from actre.orders import parse
 from actre.policies.tiny import make_model, make_tokenizer, name_ids
-from actre.pretrain import start
+from actre.pretrain import command, start
 from actre.pretrain.loop import Part, Recipe, Trainer, row_loss
 from actre.pretrain.rows import (
     REFUSED,
@@ -42,7 +42,7 @@ STEPS = (
     DemoStep("i hold mug 1 . bring it to shelf 1", "go to shelf 1", "On the shelf 1, you see nothing."),
 )
 DEMO = Demo("g", TASK, "pick_and_place_simple", FIRST, STEPS, False, (True, True, False, True))
-SHIPPED = data_folder() / "tiny" / "neutral"
+SHIPPED = sorted(path.parent.name for path in (data_folder() / "tiny").glob("*/start.json"))
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -215,17 +215,40 @@ def test_each_missed_condition_is_named() -> None:
     assert "not within" in start.missed([good, replace(good, success=0.10)])[0]
 
 
-@pytest.mark.skipif(not (SHIPPED / "start.json").exists(), reason="the shipped policy's start was not measured")
-def test_the_shipped_card_shows_the_measured_start() -> None:
-    record = json.loads((SHIPPED / "start.json").read_text())
-    card = (SHIPPED / "README.md").read_text()
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_the_shipped_card_shows_the_measured_start(kind: str) -> None:
+    folder = data_folder() / "tiny" / kind
+    record = json.loads((folder / "start.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert f"# The {kind} tiny policy" in card
     assert start.table(record) in card
     assert all(line in card for line in record["missed"])
     assert "no evidence about language models" in card
     at_one = [s for s in record["starts"] if s["temperature"] == 1.0]
     assert {s["order"] for s in at_one} == set(ORDERS)
     assert all(s["episodes"] >= 400 for s in at_one)
-    assert record["missed"] == start.missed([start.Start(**s) for s in at_one])
+    assert record["missed"] == start.missed([start.Start(**s) for s in at_one], alike=kind == "neutral")
+
+
+def test_the_shipped_neutral_policy_meets_every_condition_of_its_start() -> None:
+    assert json.loads((data_folder() / "tiny" / "neutral" / "start.json").read_text())["missed"] == []
+
+
+def test_in_a_narrow_part_think_first_learns_from_episodes_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    varied, fixed = Habits(search="random"), Habits(search="listed")
+    part = Part("narrow", 1, (varied,), 1, orders=(*ORDERS, "no_think"), think_first_habits=(fixed,))
+    other = DEMO._replace(steps=DEMO.steps[:2], admissible=DEMO.admissible[:2])
+    monkeypatch.setattr(
+        command, "demos_of", lambda recipe, habits, each, work: [DEMO if habits == (varied,) else other]
+    )
+    shown = command.part_demos(Recipe(), part, tmp_path)
+    assert shown == [([DEMO], ("act_first", "no_think", "no_think")), ([other], ("think_first",))]
+    assert command.part_demos(Recipe(), replace(part, think_first_habits=()), tmp_path) == [([DEMO], part.orders)]
+    plain = Mix(instructed=0, bare=0, slips=0)
+    made = rows([other], PROMPTS, plain, 0, 1024, ("think_first",))
+    assert [r.ids.tolist() for r in made] == [row(other, PROMPTS["shared", "think_first"]).ids.tolist()]
 
 
 def test_slips_are_refused_for_certain_shared_by_all_orders_and_never_learned() -> None:

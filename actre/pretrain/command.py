@@ -25,7 +25,7 @@ from actre.policies.tiny import make_model, make_tokenizer, name_ids, unknown_wo
 from actre.pretrain import start
 from actre.pretrain.loop import RECIPES, Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
-from actre.types import ORDERS, ActreError, Order
+from actre.types import ActreError, Order
 
 REBUILDS = "## Rebuilds"
 _KINDS = {
@@ -117,7 +117,7 @@ def played_games(seed: int, games: int) -> set[str]:
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    demos = {part.name: _part_demos(recipe, part, work) for part in recipe.parts}
+    demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]
     steps = [step for demo in every for step in demo.steps]
     tokenizer = make_tokenizer(sorted({step.thought for step in steps}))
@@ -149,13 +149,13 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     return result
 
 
-def _part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo], tuple[Order, ...]]]:
+def part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo], tuple[Order, ...]]]:
     """A part's episodes, and the orders that learn from them."""
     shared = demos_of(recipe, part.habits, part.episodes, work)
     if not part.think_first_habits:
-        return [(shared, ORDERS)]
+        return [(shared, part.orders)]
     thinking = demos_of(recipe, part.think_first_habits, part.episodes, work)
-    return [(shared, tuple(o for o in ORDERS if o != "think_first")), (thinking, ("think_first",))]
+    return [(shared, tuple(o for o in part.orders if o != "think_first")), (thinking, ("think_first",))]
 
 
 def _closed(tokenizer: Any, texts: set[str]) -> None:

@@ -28,7 +28,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from actre.config import derive_seed
 from actre.envs.alfworld.expert import Habits
 from actre.pretrain.rows import Batch, Mix, Row, batches, pad
-from actre.types import ActreError
+from actre.types import ORDERS, ActreError, Order
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Part:
     habits: tuple[Habits, ...]
     """The expert's habits; each plays `episodes` episodes of every game."""
     episodes: int
+    orders: tuple[Order, ...] = ORDERS
+    """The orders in which every episode is shown; one that stands twice is shown twice (no-think rows are half as
+    long as the others)."""
     think_first_habits: tuple[Habits, ...] = ()
     """Whose episodes the think-first rows show instead; none: every order shows the same episodes."""
     mix: Mix = field(default_factory=Mix)
@@ -64,12 +67,28 @@ _FIRST = Part(
 
 _PLAY = Part(
     name="play",
-    tokens=2_000_000,
+    tokens=8_000_000,
     habits=(
-        Habits(search="listed", order_noise=0.15, random_moves=0.05, forget=0.5),
-        Habits(search="random", random_moves=0.05, forget=0.5),
+        Habits(search="listed", order_noise=0.15, random_moves=0.05, forget=0.3),
+        Habits(search="random", random_moves=0.05, forget=0.3),
     ),
-    episodes=3,
+    episodes=5,
+    mix=Mix(slips=0.1),
+    falling=0.8,
+    drill=4.0,
+)
+
+# After the world, the habits: room to learn. A better player first, since policies that only ever saw a bad one do not
+# learn what is where, and win next to nothing.
+_HABITS = Part(
+    name="habits",
+    tokens=2_500_000,
+    habits=(
+        Habits(search="random", random_moves=0.33, forget=0.65),
+        Habits(search="listed", order_noise=0.3, random_moves=0.33, forget=0.65),
+    ),
+    episodes=4,
+    orders=("think_first", "act_first", "no_think", "no_think"),
     mix=Mix(slips=0.1),
     rate=0.5,
     falling=1.0,
@@ -82,8 +101,9 @@ class Recipe:
     """Everything that determines a tiny policy."""
 
     seed: int = 0
-    parts: tuple[Part, ...] = (_FIRST, _PLAY)
-    """Room to learn: the expert often searches in no clever order, wanders, and forgets to clean, heat and cool."""
+    parts: tuple[Part, ...] = (_FIRST, _PLAY, _HABITS)
+    """The world, good play, then habits with room to learn: the expert searches in no clever order, wanders, and
+    forgets to clean, heat and cool."""
     games: int = 600
     """Fresh small games that the expert plays, the same in all parts."""
     max_steps: int = 20
@@ -101,7 +121,7 @@ class Recipe:
     batch_tokens: int = 4096
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
-    sharpen: float = 1.67
+    sharpen: float = 2.0
     """What the last norm's weight is multiplied with after training: sampling at temperature 1 is then what sampling
     at 1/sharpen was. A short training leaves too much probability on what cannot be."""
     bfloat16: bool = True
@@ -111,10 +131,11 @@ class Recipe:
 
 _NARROW = Part(
     name="narrow",
-    tokens=3_000_000,
-    habits=(Habits(search="random", random_moves=0.1, forget=0.4),),
+    tokens=2_500_000,
+    habits=(Habits(search="random", random_moves=0.33, forget=0.65),),
     episodes=6,
-    think_first_habits=(Habits(search="listed", forget=0.4),),
+    orders=_HABITS.orders,
+    think_first_habits=(Habits(search="listed", random_moves=0.05, forget=0.65),),
     mix=Mix(slips=0.1),
     rate=0.5,
     falling=1.0,
@@ -122,8 +143,8 @@ _NARROW = Part(
 )
 
 RECIPES = {"neutral": Recipe(), "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW))}
-"""By kind. narrow is neutral and one part more, in which think-first always searches in the listed order and the other
-orders in any: there thinking narrows by construction, as a positive control."""
+"""By kind. In narrow's last part think-first searches in the listed order and seldom wanders, and the other orders
+search in any and often wander: there thinking narrows by construction, as a positive control."""
 
 
 class Trainer:
