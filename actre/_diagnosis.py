@@ -61,6 +61,23 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """One probe state among its listed actions only: each distribution renormalised over them, A outcomes, in nats.
+
+    That is another policy than the one that acts freely: one whose choice after the opening tag (after each thought) is
+    constrained to the list. The fields are as in StateDiagnosis. Thoughts without a distribution are left out.
+    """
+
+    act_first: float
+    lower: float
+    upper: float
+    conditional: float
+    equal_n_act_first: float
+    equal_n_think_first: float
+    thoughts: int
+
+
+@dataclass(frozen=True)
 class StateDiagnosis:
     """One probe state. Entropies in nats over A+1 outcomes, "other" the last one.
 
@@ -69,7 +86,8 @@ class StateDiagnosis:
     unfinished: thoughts that never closed. token_*: mean -log p a token, another quantity than action
     entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
     kl_*: None if infinite. no_think_p, no_think: exact, after a prompt that asks for no thought, so in other words than
-    the two orders' shared prompt; None in records made before it was measured.
+    the two orders' shared prompt; None in records made before it was measured. listed: the same among the listed
+    actions only; None likewise, or where fewer than 2 thoughts allow it.
     """
 
     index: int
@@ -98,6 +116,7 @@ class StateDiagnosis:
     thoughts: tuple[str, ...]
     no_think_p: tuple[float, ...] | None = None
     no_think: float | None = None
+    listed: Listed | None = None
 
     @property
     def decomposition(self) -> Decomposition:
@@ -113,13 +132,15 @@ class Diagnosis:
     information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
     token_action_think_first in nats; other_act_first, other_think_first, other_no_think, unfinished,
     normalised_act_first, normalised_think_first as shares. conditional is NOT comparable with act_first
-    (docs/entropy.md); token_* is another quantity.
+    (docs/entropy.md); token_* is another quantity. listed_*: among the listed actions only (`Listed`), with a
+    comparison of its own in `listed`; None where it was not measured in every state.
     """
 
     settings: Settings
     states: tuple[StateDiagnosis, ...]
     summary: dict[str, Interval]
     contraction: Contraction
+    listed: Contraction | None = None
 
     @property
     def complete(self) -> bool:
@@ -137,21 +158,13 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, for diagnosis.json."""
-        c = self.contraction
         return {
             "schema": SCHEMA_VERSION,
             "settings": asdict(self.settings),
             "complete": self.complete,
             "states_done": len(self.states),
-            "verdict": c.verdict,
-            "words": c.words,
-            "difference": {
-                "lower": _interval_json(c.lower),
-                "upper": _interval_json(c.upper),
-                "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
-            },
-            "thoughts_needed": c.thoughts_needed,
-            "games_needed": c.games_needed,
+            **_contraction_json(self.contraction),
+            "listed": None if self.listed is None else _contraction_json(self.listed),
             "summary": {name: _interval_json(value) for name, value in self.summary.items()},
             "parts": {by: [_part_json(part) for part in parts(self.states, by, self.settings.seed)] for by in PARTS},
             "states": [asdict(state) for state in self.states],
@@ -223,6 +236,10 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         "token_thought": [s.token_thought for s in states],
         "token_action_act_first": [s.token_action_act_first for s in states],
         "token_action_think_first": [s.token_action_think_first for s in states],
+        **{
+            f"listed_{name}": [None if s.listed is None else getattr(s.listed, name) for s in states]
+            for name in ("act_first", "lower", "upper", "conditional")
+        },
     }
     summary = {}
     for name, column in values.items():
@@ -237,7 +254,21 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         equal_n=([s.equal_n_act_first for s in states], [s.equal_n_think_first for s in states]),
         seed=settings.seed,
     )
-    return Diagnosis(settings, tuple(states), summary, compared)
+    return Diagnosis(settings, tuple(states), summary, compared, _listed(settings, states))
+
+
+def _listed(settings: Settings, states: Sequence[StateDiagnosis]) -> Contraction | None:
+    """The comparison among the listed actions only, where every state has it."""
+    found = [s.listed for s in states if s.listed is not None]
+    if len(found) < len(states):
+        return None
+    return contraction(
+        [one.act_first for one in found],
+        [Decomposition(x.lower, x.upper, x.conditional, x.lower - x.conditional, x.thoughts) for x in found],
+        [s.game for s in states],
+        equal_n=([one.equal_n_act_first for one in found], [one.equal_n_think_first for one in found]),
+        seed=settings.seed,
+    )
 
 
 def state_from_json(record: dict[str, Any]) -> StateDiagnosis:
@@ -248,8 +279,24 @@ def state_from_json(record: dict[str, Any]) -> StateDiagnosis:
         wrong = sorted((needed - set(record)) | (set(record) - known))
         raise ActreError(f"not a diagnosed state: {wrong} missing or unknown")
     tuples = ("actions", "act_first_p", "think_first_p", "no_think_p", "thoughts")
-    given = {name: tuple(record[name]) for name in tuples if record.get(name) is not None}
+    given: dict[str, Any] = {name: tuple(record[name]) for name in tuples if record.get(name) is not None}
+    if record.get("listed") is not None:
+        given["listed"] = Listed(**record["listed"])
     return StateDiagnosis(**{**record, **given})
+
+
+def _contraction_json(c: Contraction) -> dict[str, Any]:
+    return {
+        "verdict": c.verdict,
+        "words": c.words,
+        "difference": {
+            "lower": _interval_json(c.lower),
+            "upper": _interval_json(c.upper),
+            "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
+        },
+        "thoughts_needed": c.thoughts_needed,
+        "games_needed": c.games_needed,
+    }
 
 
 def _part_json(part: Part) -> dict[str, Any]:

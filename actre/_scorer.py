@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actre._diagnosis import Settings, StateDiagnosis, or_none
+from actre._diagnosis import Listed, Settings, StateDiagnosis, or_none
 from actre.config import derive_seed
 from actre.entropy import all_other, entropy, entropy_from_counts, js, kl, marginal_entropy, with_other
 from actre.orders import ACTION, END_THINK, Renderer
@@ -20,11 +20,12 @@ from actre.types import Reply
 
 
 class _Thoughts(NamedTuple):
-    """What follows K thoughts in one state: (K, A+1) distributions and expected surprisal and length of an
-    action.
+    """What follows K thoughts in one state: (K, A+1) distributions, those among the listed actions only (K' <= K, A),
+    and expected surprisal and length of an action.
     """
 
     p: np.ndarray
+    listed: np.ndarray
     surprisal_nats: float
     tokens: float
 
@@ -98,7 +99,10 @@ class Scorer:
         rows = [all_other(actions) if one is None else np.exp(with_other(one)) for one in logps]
         known = [one for one in logps if one is not None]
         surprisal = sum(_surprisal(one) for one in known)
-        return _Thoughts(np.stack(rows), surprisal, sum(float(np.exp(one) @ lengths) for one in known))
+        listed = [_renormalised(one) for one in known if np.isfinite(one).any()]
+        return _Thoughts(
+            np.stack(rows), np.array(listed), surprisal, sum(float(np.exp(one) @ lengths) for one in known)
+        )
 
     def _state(
         self,
@@ -142,7 +146,33 @@ class Scorer:
             thoughts=tuple(reply.text.partition(END_THINK)[0].strip() for reply in replies),
             no_think_p=tuple(np.exp(none_logps).tolist()),
             no_think=entropy(np.exp(none_logps)),
+            listed=self._among_listed(index, act_logps[:-1], after.listed),
         )
+
+    def _among_listed(self, index: int, act_logps: np.ndarray, after: np.ndarray) -> Listed | None:
+        """The same comparison for a choice constrained to the list; None where it cannot be made."""
+        if len(after) < 2 or not np.isfinite(act_logps).any():
+            return None
+        act = _renormalised(act_logps)
+        d = marginal_entropy(after, pseudo_thoughts=self.settings.pseudo_thoughts)
+        rng = np.random.default_rng(derive_seed(self.settings.seed, "diagnose", "equal_n_listed", index))
+        act_counts = rng.multinomial(len(after), act)
+        think_counts = sum(rng.multinomial(1, row) for row in after)
+        return Listed(
+            act_first=entropy(act),
+            lower=d.lower,
+            upper=d.upper,
+            conditional=d.conditional,
+            equal_n_act_first=entropy_from_counts(act_counts, self.settings.count_method),
+            equal_n_think_first=entropy_from_counts(think_counts, self.settings.count_method),
+            thoughts=len(after),
+        )
+
+
+def _renormalised(logps: np.ndarray) -> np.ndarray:
+    """(A,) probabilities of the listed actions given that one of them is chosen."""
+    p = np.exp(logps - logps.max())
+    return p / p.sum()
 
 
 def _surprisal(logps: np.ndarray) -> float:

@@ -36,6 +36,11 @@ _ROWS = (
     ("token_action_act_first", "another quantity: entropy an action token, act-first"),
     ("token_action_think_first", "another quantity: entropy an action token, think-first"),
 )
+_LISTED = (
+    ("listed_act_first", "act-first"),
+    ("listed_lower", "think-first, at least"),
+    ("listed_upper", "think-first, at most"),
+)
 _SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
     ("other_think_first", "probability outside the listed actions, think-first"),
@@ -257,7 +262,12 @@ def described(found: "Diagnosis") -> str:
     lines.append("act-first minus think-first, between the two ends (parts are exploratory)")
     for by in PARTS:
         lines += [_part_line(part) for part in parts(found.states, by, s.seed)]
-    return "\n".join([*lines, found.words])
+    lines.append(found.words)
+    if found.listed is not None:
+        lines.append("among the listed actions only (another policy: its choice constrained to the list)")
+        lines += [f"  {label:62} {found.summary[name]}" for name, label in _LISTED]
+        lines.append(found.listed.words)
+    return "\n".join(lines)
 
 
 def _part_line(part: "Part") -> str:

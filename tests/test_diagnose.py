@@ -108,6 +108,28 @@ def test_no_think_is_measured_exactly_in_its_own_words_and_apart_from_act_first(
     assert found.contraction == diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0).contraction
 
 
+def test_among_the_listed_actions_what_lies_outside_and_unfinished_thoughts_play_no_part() -> None:
+    policy = ScriptedOrders(ACTIONS, (0.4, 0.3, 0.1, 0.0), {"hm": 0.5, "...": 0.5}, {"hm": (0.2,) * 4})
+    found = diagnose(policy, probes(ACTIONS), CONFIG, thoughts=16, seed=0)
+    for state in found.states:
+        assert state.listed is not None
+        assert state.listed.thoughts == 16 - state.unfinished
+        assert state.listed.act_first == pytest.approx(e.entropy([0.5, 0.375, 0.125]))
+        assert state.listed.lower == pytest.approx(math.log(4))
+        assert state.listed.upper == pytest.approx(math.log(4))
+        assert state.act_first > state.listed.act_first  # the main measure keeps what lies outside
+    assert found.listed is not None
+    assert found.listed.difference.lower == pytest.approx(e.entropy([0.5, 0.375, 0.125]) - math.log(4))
+    assert found.listed.verdict == "widened"
+    assert found.summary["listed_upper"].value == pytest.approx(math.log(4))
+    assert Diagnosis.from_json(found.to_json()) == found
+    # an action that is impossible after every thought leaves nothing to choose among
+    mute = ScriptedOrders(ACTIONS, (0.25,) * 4, {"...": 1.0}, {})
+    silent = diagnose(mute, probes(ACTIONS), CONFIG, thoughts=4, seed=0)
+    assert silent.listed is None
+    assert {state.listed for state in silent.states} == {None}
+
+
 def test_parts_hold_their_own_states_and_an_interval_where_there_are_games() -> None:
     early = probes(ACTIONS, games=6)
     late = [replace(p, position="late", source="random", game=f"late {i % 2}") for i, p in enumerate(early)]

@@ -32,6 +32,10 @@ _FORCED = (
     "not end by itself): this model does not write the tags, and without them everything would count as “anything "
     "else”. It is measured as it acts inside this frame."
 )
+_LISTED = (
+    "Among the listed actions only, each distribution renormalised over them, as for a policy whose choice is "
+    "constrained to the list (another policy than the one that acts freely): "
+)
 _OTHER = (
     "On average {act} of the probability act-first and {think} think-first lie outside the listed actions. Entropies "
     "count all of that as one outcome, so where it is large they say little about which action is chosen."
@@ -108,6 +112,7 @@ def _measured(one: Diagnosis) -> Html:
             [tag("p", sentence) for sentence in said],
             sections.entropy_start(point, None),
             tag("p", _OTHER.format(**other)),
+            None if one.listed is None else tag("p", _LISTED + one.listed.words),
             tag("h3", "Where the choice lies"),
             figure(split, told),
         ]
