@@ -3,8 +3,10 @@
 Pure records and arithmetic: knows no policy. `actre.diagnose` makes them, and offers these names.
 """
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -197,22 +199,23 @@ def entropy_record(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def load_diagnosis(path: str | Path) -> Diagnosis:
-    """Read a diagnosis.json. Raises ActreError for a missing, damaged or foreign file."""
+    """Read a diagnosis.json (or .json.gz). Raises ActreError for a missing, damaged or foreign file."""
     path = Path(path)
     if not path.exists():
         raise ActreError(f"{path} does not exist; `actre diagnose` writes one")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        record = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ActreError(f"{path} is damaged ({error}); run `actre diagnose` again") from error
     return Diagnosis.from_json(record if isinstance(record, dict) else {})
 
 
 def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis.json."""
+    """Write a diagnosis.json (or .json.gz); the same diagnosis gives the same bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+    text = (json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n").encode()
+    path.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:

@@ -4,6 +4,7 @@ Knows how to ask and how to show; diagnose.py does the work and is imported when
 """
 
 import argparse
+import json
 import math
 import time
 from dataclasses import replace
@@ -174,6 +175,7 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
     from actre.diagnose import FILES, diagnose, save_diagnosis
 
     log = job.args.out / f"{FILES[wording]}.jsonl"
+    started, spent = time.monotonic(), time.process_time()
     with tqdm(total=len(job.probes), unit="state", desc=f"{wording} prompt") as bar:
 
         def finished(states: int) -> None:
@@ -196,6 +198,10 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
             stop=job.budget,
         )
     save_diagnosis(job.args.out / f"{FILES[wording]}.json", found)
+    taken = {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - spent}
+    line = {"wording": wording, "states_measured": len(found.states) - before, **taken}
+    with (job.args.out / "timing.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
     return found
 
 

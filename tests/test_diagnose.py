@@ -298,6 +298,11 @@ def test_a_diagnosis_comes_back_from_json_without_losing_anything(tmp_path: Path
     found = diagnose(narrow(), probes(ACTIONS), CONFIG, thoughts=8, seed=3)
     save_diagnosis(tmp_path / "d" / "diagnosis.json", found)
     assert load_diagnosis(tmp_path / "d" / "diagnosis.json") == found
+    save_diagnosis(tmp_path / "d.json.gz", found)
+    assert load_diagnosis(tmp_path / "d.json.gz") == found
+    (tmp_path / "torn.json.gz").write_bytes((tmp_path / "d.json.gz").read_bytes()[:100])
+    with pytest.raises(ActreError, match="damaged"):
+        load_diagnosis(tmp_path / "torn.json.gz")
     record = json.loads((tmp_path / "d" / "diagnosis.json").read_text())
     assert record["verdict"] == found.verdict
     assert record["settings"]["pseudo_thoughts"] == PSEUDO_THOUGHTS

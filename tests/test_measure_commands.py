@@ -64,7 +64,8 @@ def test_both_wordings_are_measured_in_turn_unless_one_is_asked_for(tmp_path: Pa
     assert {"difference_by_state_shared.svg", "difference_by_state_instructed.svg"} <= drawn
     assert cli.main([*command[:-1], str(tmp_path / "one"), "--wording", "instructed"]) == 0
     made = {path.name for path in (tmp_path / "one").iterdir()}
-    assert made == {"diagnosis_instructed.json", "diagnosis_instructed.jsonl", "config.json", "report.html", "plots"}
+    records = {"diagnosis_instructed.json", "diagnosis_instructed.jsonl", "config.json", "timing.jsonl"}
+    assert made == records | {"report.html", "plots"}
     assert load_diagnosis(tmp_path / "one" / "diagnosis_instructed.json") == instructed
 
 
