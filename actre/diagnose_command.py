@@ -240,7 +240,13 @@ def _chosen(job: _Job) -> int:
         wording=args.wording[0],
         force_action_tag=args.force_action_tag,
         adapter=_adapter_name(args),
+        stop=job.budget,
     )
+    if not found.complete:
+        raise ActreError(
+            f"the {args.budget:g} minutes allowed were up in the pilot ({len(found.states)} of {len(states)} states): "
+            "the same command goes on with it, or give --thoughts a number"
+        )
     width = sum(state.decomposition.width for state in found.states) / len(found.states)
     actions = sum(len(state.actions) for state in found.states) / len(found.states)
     pilot = Pilot(_PILOT_THOUGHTS, width)

@@ -102,9 +102,10 @@ def _head(folder: Path, one: Diagnosis) -> list[str]:
         f"{' --force-action-tag' if s.force_action_tag else ''} --seed {s.seed} --out runs/smollm2",
         "",
         f"SmolLM2-135M-Instruct (weights: {machine['weights']}, float32), {s.states} shipped states of full-size",
-        f"unseen games (expert and random play, early and late), temperature {s.temperature:g}, K = {s.thoughts} thoughts",
-        f"a state of at most {s.max_thought_tokens} tokens, {s.history} history of {s.window} steps, admissible actions",
-        f"{'listed' if s.list_admissible else 'not listed'} in the prompt. Intervals are 95 %, over games.",
+        f"unseen games (expert and random play, early and late), temperature {s.temperature:g}, K = {s.thoughts}",
+        f"thoughts a state of at most {s.max_thought_tokens} tokens, {s.history} history of {s.window} steps,",
+        f"admissible actions {'listed' if s.list_admissible else 'not listed'} in the prompt. Intervals are 95 %, over",
+        "games.",
         f"It took {took} on {machine['processor']}, {machine['cores']} cores shared with other work, "
         f"threads: {machine['threads']}; {versions}.",
         "",

@@ -20,9 +20,10 @@ _SOURCES = {"expert": "where an expert played", "random": "after random play", "
 def difference_by_state(found: Diagnosis, width: float) -> Html:
     """Act-first minus think-first: the mean with its interval on top, then a bar a state, largest first."""
     c = found.contraction
-    whole = Cell("bar", "arm-0", c.difference.upper, *c.difference, text=f"{c.lower.value:.2f} to {c.upper.value:.2f}")
+    words = f"{c.lower.value:.2f} to {c.upper.value:.2f}"
+    ends = Cell("dot", "arm-0", math.nan, c.interval.low, c.interval.high, text=words)
     rows = [
-        Row("mean of all states", [Cell("dot", "arm-0", math.nan, c.interval.low, c.interval.high), whole]),
+        Row("mean of all states", [ends, Cell("bar", "arm-0", c.difference.upper, *c.difference)]),
         Row("each state", heading=True),
     ]
     both = zip(found.states, c.per_state, strict=True)
