@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 Wording = Literal["shared", "instructed"]
 _WORDINGS = get_args(Wording)
+_MOSTLY_OUTSIDE = 0.5
+_CAREFUL = (
+    "Careful: much of the probability lies outside the listed actions, which counts as one outcome, so this says little "
+    "about which action is chosen"
+)
+_FORCE = "for a model that writes no tags of its own there is --force-action-tag"
 _PILOT_STATES = 12
 _PILOT_THOUGHTS = 8
 
@@ -275,6 +281,8 @@ def described(found: "Diagnosis") -> str:
     for by in PARTS:
         lines += [_part_line(part) for part in parts(found.states, by, s.seed)]
     lines.append(found.words)
+    if max(found.summary[name].value for name in ("other_act_first", "other_think_first")) > _MOSTLY_OUTSIDE:
+        lines.append(_CAREFUL if found.settings.force_action_tag else f"{_CAREFUL}; {_FORCE}")
     if found.listed is not None:
         lines.append("among the listed actions only (another policy: its choice constrained to the list)")
         lines += [f"  {label:62} {found.summary[name]}" for name, label in _LISTED]

@@ -1,7 +1,7 @@
 """What scoring actions costs: all candidates in one pass beside plain forwards, and its share of training's time.
 
     python benchmarks/scoring.py measure [--models tiny smollm2]   # writes data/results/bench_scoring.json
-    actre train --preset tiny --stages act_first:10,think_first:10 --out runs/cost
+    actre train --preset tiny --stages act_first:10 --out runs/cost
     python benchmarks/scoring.py training runs/cost                # adds the measure's share of a run's time
     python benchmarks/scoring.py page                              # writes docs/scoring.md from that file
 
@@ -37,7 +37,7 @@ from actre.types import ActreError, read_jsonl  # noqa: E402
 
 ACTIONS, PREFIX_TOKENS = 30, 300
 ASKED_RATIO, ASKED_SHARE = 8.0, 0.10
-REPEATS = {"tiny": 15, "smollm2": 3}
+REPEATS = {"tiny": 15, "smollm2": 2}
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scoring.md"
 
 
@@ -102,7 +102,7 @@ def compare(name: str) -> dict[str, Any]:
         "one_batch": lambda state: in_one_batch(policy.model, state),
     }
     for way in ways.values():
-        way(chosen[0])  # warm up
+        way(State(chosen[0].prefix, chosen[0].candidates[:2]))  # warm up
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     apart = 0.0
     for state in chosen:

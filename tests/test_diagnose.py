@@ -23,6 +23,7 @@ from actre.diagnose import (
     parts,
     save_diagnosis,
 )
+from actre.diagnose_command import described
 from actre.types import ActreError
 
 ACTIONS = ("left", "right", "up", "down")
@@ -330,3 +331,12 @@ def test_too_little_to_measure_is_refused_at_once() -> None:
         diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=1, seed=0)
     with pytest.raises(ActreError, match="2 games"):
         diagnose(neutral(), probes(ACTIONS, games=1, each=5), CONFIG, thoughts=4, seed=0)
+
+
+def test_the_terminal_warns_where_most_lies_outside_the_list() -> None:
+    off = ScriptedOrders(ACTIONS, (0.01,) * 4, {"hm": 1.0}, {"hm": (0.25,) * 4})
+    assert "--force-action-tag" in described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0))
+    said = described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0, force_action_tag=True))
+    assert "outside the listed actions, which counts as one outcome" in said
+    assert "--force-action-tag" not in said
+    assert "Careful" not in described(diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0))

@@ -43,6 +43,32 @@ def difference_by_part(found: Diagnosis, width: float) -> Html:
     return _differences(rows, width, "Act-first minus think-first action entropy by parts", row_height=26.0)
 
 
+def listed_by_state(found: Diagnosis, width: float) -> Html | None:
+    """Each state among its listed actions only: act-first's dot on think-first's bracket; None if not measured."""
+    if found.listed is None:
+        return None
+    states = [(state, state.listed) for state in found.states if state.listed is not None]
+    rows = [
+        Row(
+            f"{task_name(state.task_type)}; step {state.step}",
+            [Cell("bar", "think", one.upper, one.lower, one.upper), Cell("dot", "act", one.act_first)],
+        )
+        for state, one in sorted(states, key=lambda pair: -pair[1].act_first)
+    ]
+    return row_chart(
+        rows,
+        width=width,
+        title=f"Action entropy among the listed actions of {len(rows)} states",
+        x_label="nats among the listed actions: dot act-first, bar think-first's bracket",
+        low=0.0,
+        high=max(cell.high if cell.kind == "bar" else cell.value for row in rows for cell in row.cells),
+        label_width=190.0,
+        row_height=19.0,
+        stacked=width < 500,
+        right=20.0,
+    )
+
+
 def part_name(name: str, by: str) -> str:
     """A part in words."""
     known = {"position": _POSITIONS, "source": _SOURCES}.get(by)
@@ -112,7 +138,9 @@ def distributions(state: StateDiagnosis, width: float, most: int = 12) -> Html:
 
 def figures(found: Diagnosis, width: float) -> dict[str, Html]:
     """The charts that make files of their own, by name."""
+    listed = listed_by_state(found, width)
     return {
+        **({} if listed is None else {"listed_by_state": listed}),
         "difference_by_state": difference_by_state(found, width),
         "difference_by_part": difference_by_part(found, width),
         "decomposition": decomposition(found, width),

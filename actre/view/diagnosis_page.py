@@ -131,10 +131,15 @@ def _by_state(one: Diagnosis) -> Html:
         [_state_name(s), str(len(s.actions)), f"{s.act_first:.2f}", _bracket(s), _none(s), _outside(s)]
         for s in one.states
     ]
+    among = []
+    if one.listed is not None:
+        drawn = charts.both(lambda width: diagnosis_charts.listed_by_state(one, width) or Html(""))
+        among = [figure(drawn, "The same among the listed actions only (another policy: see above).")]
     return join(
         [
             figure(gaps, told),
             figure(each, "The entropies themselves: act-first (dot), think-first's bracket (bar)."),
+            *among,
             numbers(names, rows),
         ]
     )
