@@ -23,8 +23,8 @@ Wording = Literal["shared", "instructed"]
 _WORDINGS = get_args(Wording)
 _MOSTLY_OUTSIDE = 0.5
 _CAREFUL = (
-    "Careful: much of the probability lies outside the listed actions, which counts as one outcome, so this says little "
-    "about which action is chosen"
+    "Careful: much of the probability lies outside the listed actions, which counts as one outcome, so this says "
+    "little about which action is chosen"
 )
 _FORCE = "for a model that writes no tags of its own there is --force-action-tag"
 _PILOT_STATES = 12
