@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actre.config import preset, save_config
-from actre.diagnose_command import add_policy_arguments
+from actre.config import save_config
+from actre.diagnose_command import add_policy_arguments, policy_config
 from actre.types import ORDERS, write_trajectories
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from actre.evaluate import load_policy, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
-    config = replace(preset(args.preset), seed=args.seed)
-    config = replace(config, model=replace(config.model, name=args.model or config.model.name))
+    config = policy_config(args)
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}

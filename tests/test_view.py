@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -39,6 +40,7 @@ def figures(runs: list[RunRecord]) -> list[go.Figure]:
     return [
         plots.action_distributions(DIAGNOSIS.states[0]),
         plots.entropy_by_state(DIAGNOSIS),
+        plots.difference_by_state(DIAGNOSIS),
         plots.decomposition(DIAGNOSIS),
         plots.entropy_through_training(runs[0].entropy),
         plots.learning_curve(runs),
@@ -106,6 +108,25 @@ def test_the_verdicts_shown_at_a_difference_add_up_to_one() -> None:
 def test_no_button_sends_a_figure_anywhere() -> None:
     assert "sendChartToCloud" in plots.CONFIG["modeBarButtonsToRemove"]
     assert plots.CONFIG["displaylogo"] is False
+
+
+def test_the_difference_is_drawn_state_by_state_with_the_means_interval() -> None:
+    mean, states = plots.difference_by_state(DIAGNOSIS).data
+    whole = DIAGNOSIS.contraction.interval
+    assert mean.y == (whole.value,)
+    assert math.isclose(mean.y[0] + mean.error_y.array[0], whole.high)
+    assert math.isclose(mean.y[0] - mean.error_y.arrayminus[0], whole.low)
+    drawn = {(round(y - half, 9), round(y + half, 9)) for y, half in zip(states.y, states.error_y.array, strict=True)}
+    assert drawn == {(round(b.lower, 9), round(b.upper, 9)) for b in DIAGNOSIS.contraction.per_state}
+
+
+def test_no_think_is_a_bar_of_its_own_where_it_was_measured() -> None:
+    p = tuple(reversed(DIAGNOSIS.states[0].act_first_p))
+    measured = replace(DIAGNOSIS.states[0], no_think_p=p, no_think=DIAGNOSIS.states[0].act_first)
+    bars = plots.action_distributions(measured).data
+    assert [bar.name for bar in bars] == ["act-first", "think-first", "no-think"]
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3  # apart in black and white too
+    assert math.isclose(sum(bars[2].x), 1.0, abs_tol=1e-9)
 
 
 @pytest.mark.parametrize("most", [3, 12])

@@ -29,6 +29,7 @@ __all__ = [
     "calibration_verdicts",
     "calibration_width",
     "decomposition",
+    "difference_by_state",
     "entropy_by_state",
     "entropy_through_training",
     "learning_curve",
@@ -39,36 +40,74 @@ __all__ = [
 ]
 
 
+_HATCHES = {"act_first": "", "think_first": "/", "no_think": "."}
+
+
 def show(figure: go.Figure) -> None:
     """Show a figure in a notebook with `CONFIG`."""
     figure.show(config=CONFIG)
 
 
 def action_distributions(state: StateDiagnosis, most: int = 12) -> go.Figure:
-    """The exact action distribution of one state in both orders, the likeliest actions of either first.
+    """The exact action distribution of one state in the orders side by side, the likeliest actions of any first.
 
-    The actions left out are one more bar; "anything else" is what lies outside the admissible ones.
+    The actions left out are one more bar; "anything else" is what lies outside the admissible ones. No-think is there
+    where it was measured. Hatching tells the orders apart without colour.
     """
-    act, think = list(state.act_first_p), list(state.think_first_p)
-    ranked = sorted(range(len(state.actions)), key=lambda i: -max(act[i], think[i]))
+    orders = {"act_first": state.act_first_p, "think_first": state.think_first_p}
+    if state.no_think_p is not None:
+        orders["no_think"] = state.no_think_p
+    ranked = sorted(range(len(state.actions)), key=lambda i: -max(p[i] for p in orders.values()))
     kept, left = ranked[:most], ranked[most:]
     names = [state.actions[i] for i in kept]
-    bars = {"act_first": [act[i] for i in kept], "think_first": [think[i] for i in kept]}
-    if left:
-        names.append(f"{len(left)} other admissible actions")
-        bars["act_first"].append(sum(act[i] for i in left))
-        bars["think_first"].append(sum(think[i] for i in left))
+    names += [f"{len(left)} other admissible actions"] if left else []
     names.append("anything else")
-    bars["act_first"].append(act[-1])
-    bars["think_first"].append(think[-1])
     figure = go.Figure()
-    for order, values in bars.items():
-        figure.add_trace(
-            go.Bar(y=plain(names), x=values, name=order_name(order), orientation="h", marker={"color": ORDERS[order]})
-        )
+    for order, p in orders.items():
+        values = [p[i] for i in kept] + ([sum(p[i] for i in left)] if left else []) + [p[-1]]
+        marker = {"color": ORDERS[order], "pattern": {"shape": _HATCHES[order]}}
+        figure.add_trace(go.Bar(y=plain(names), x=values, name=order_name(order), orientation="h", marker=marker))
     title = f"H = {state.act_first:.2f} nats act-first, {state.lower:.2f} to {state.upper:.2f} think-first"
     figure.update_yaxes(autorange="reversed")
     return laid_out(figure, title, "probability", "", height=120 + 34 * len(names))
+
+
+def difference_by_state(diagnosis: Diagnosis) -> go.Figure:
+    """Act-first minus think-first H(A|s): the mean with its 95 % interval first, then each state's bracket.
+
+    Above 0, thinking first narrows. The bars are brackets, the mean's thin bar the interval over games of both ends.
+    """
+    found = diagnosis.contraction
+    both = sorted(zip(diagnosis.states, found.per_state, strict=True), key=lambda pair: -sum(pair[1]))
+    words = plain(f"{task_name(s.task_type)}, step {s.step}, {len(s.actions)} actions" for s, _ in both)
+    middle = [(b.lower + b.upper) / 2 for _, b in both]
+    half = [(b.upper - b.lower) / 2 for _, b in both]
+    bracket = {"type": "data", "array": half, "color": GREY, "thickness": 6, "width": 0}
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(
+            x=[0],
+            y=[found.interval.value],
+            mode="markers",
+            marker={"color": ARMS[0], "size": 10, "symbol": "diamond"},
+            error_y={**interval([found.interval]), "color": ARMS[0]},
+            name="mean, interval over games",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(1, len(both) + 1)),
+            y=known(middle),
+            mode="markers",
+            marker={"color": GREY, "size": 3},
+            error_y=bracket,
+            name="each state, bracket",
+            text=words,
+        )
+    )
+    figure.add_hline(y=0, line={"color": GREY, "width": 1.5})
+    title = "Act-first minus think-first action entropy: above 0, thinking narrows"
+    return laid_out(figure, title, "probe state", "nats")
 
 
 def entropy_by_state(diagnosis: Diagnosis) -> go.Figure:
@@ -108,6 +147,7 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
     """The means: act-first's H(A|s) beside think-first's two terms, with the bracket's upper end and the trap named."""
     mean = diagnosis.summary
     rows = ["act-first", "think-first"]
+    hatch = {"shape": "/"}
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
@@ -135,7 +175,7 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
             x=[0.0, mean["information"].value],
             orientation="h",
             name="I(A;T|s): what the thought decides",
-            marker={**color, "opacity": 0.95},
+            marker={**color, "opacity": 0.95, "pattern": hatch},
         )
     )
     upper = mean.get("think_first_upper")
@@ -148,6 +188,18 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
                 orientation="h",
                 name="up to the upper bound",
                 marker={"color": "rgba(0,0,0,0)", "line": {"color": ORDERS["think_first"], "width": 1.5}},
+            )
+        )
+    none = mean.get("no_think")
+    if none is not None:
+        figure.add_trace(
+            go.Bar(
+                y=["no-think"],
+                x=[none.value],
+                orientation="h",
+                name="H(A|s), exact, in a prompt that asks for no thought",
+                marker={"color": ORDERS["no_think"]},
+                error_x={**interval([none]), "color": GREY},
             )
         )
     figure.update_layout(barmode="stack")
