@@ -89,7 +89,8 @@ class StateDiagnosis:
     entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
     kl_*: None if infinite. no_think_p, no_think: exact, after a prompt that asks for no thought, so in other words than
     the two orders' shared prompt; None in records made before it was measured. listed: the same among the listed
-    actions only; None likewise, or where fewer than 2 thoughts allow it.
+    actions only; None likewise, or where fewer than 2 thoughts allow it. query_*: entropy of what is searched for,
+    given that it searches (see _queries.py); None where the state lists no open action.
     """
 
     index: int
@@ -119,6 +120,8 @@ class StateDiagnosis:
     no_think_p: tuple[float, ...] | None = None
     no_think: float | None = None
     listed: Listed | None = None
+    query_act_first: float | None = None
+    query_think_first: float | None = None
 
     @property
     def decomposition(self) -> Decomposition:
@@ -132,10 +135,10 @@ class Diagnosis:
 
     summary: name -> mean over the states. act_first, think_first_lower, think_first_upper, no_think, conditional,
     information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
-    token_action_think_first in nats; other_act_first, other_think_first, other_no_think, unfinished,
-    normalised_act_first, normalised_think_first as shares. conditional is NOT comparable with act_first
-    (docs/entropy.md); token_* is another quantity. listed_*: among the listed actions only (`Listed`), with a
-    comparison of its own in `listed`; None where it was not measured in every state.
+    token_action_think_first, query_act_first, query_think_first in nats; other_act_first, other_think_first,
+    other_no_think, unfinished, normalised_act_first, normalised_think_first as shares. conditional is NOT comparable
+    with act_first (docs/entropy.md); token_* is another quantity. listed_*: among the listed actions only (`Listed`),
+    with a comparison of its own in `listed`; None where it was not measured in every state.
     """
 
     settings: Settings
@@ -243,6 +246,8 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
             f"listed_{name}": [None if s.listed is None else getattr(s.listed, name) for s in states]
             for name in ("act_first", "lower", "upper", "conditional")
         },
+        "query_act_first": [s.query_act_first for s in states],
+        "query_think_first": [s.query_think_first for s in states],
     }
     summary = {}
     for name, column in values.items():

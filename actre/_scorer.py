@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from actre._diagnosis import Listed, Settings, StateDiagnosis, or_none
+from actre._queries import Asked, QueryEntropy, query_entropies
 from actre.config import derive_seed
 from actre.entropy import all_other, entropy, entropy_from_counts, js, kl, marginal_entropy, with_other
-from actre.orders import ACTION, END_THINK, Renderer
+from actre.orders import ACTION, END_THINK, Renderer, open_verb
 from actre.policies import Policy
 from actre.probes import Probe
 from actre.types import Reply
@@ -61,10 +62,51 @@ class Scorer:
             seed=derive_seed(self.settings.seed, "diagnose", "thoughts", indices[0]),
         )
         after = self._after_thoughts(probes, prompts, replies)
+        queries = self._queries(indices[0], probes, prompts, replies, act, after)
         return [
-            self._state(index, probe, act[i], none[i], replies[i * k : (i + 1) * k], after[i])
+            self._state(index, probe, act[i], none[i], replies[i * k : (i + 1) * k], after[i], queries[i])
             for i, (index, probe) in enumerate(zip(indices, probes, strict=True))
         ]
+
+    def _queries(
+        self,
+        first: int,
+        probes: Sequence[Probe],
+        prompts: Sequence[Sequence[int]],
+        replies: Sequence[Reply],
+        act: Sequence[np.ndarray],
+        after: Sequence[_Thoughts],
+    ) -> list[QueryEntropy]:
+        """What is written for the open action, where a state has one."""
+        k, forced = self.settings.thoughts, self.settings.force_action_tag
+        asked: list[Asked | None] = []
+        for i, probe in enumerate(probes):
+            listed = _listed(probe)
+            opened = next((action for action in listed if open_verb(action)), None)
+            if opened is None:
+                asked.append(None)
+                continue
+            at = listed.index(opened)
+            act_first = self.act.probe_prompt(probe.observations, probe.actions)
+            verb = self.think.filling(opened, after_thought=not forced)
+            thought = [(*prompts[i], *self._thought_ids(reply), *verb) for reply in replies[i * k : (i + 1) * k]]
+            asked.append(
+                Asked(
+                    (*act_first, *self.act.filling(opened, after_thought=False)),
+                    float(np.exp(act[i][at])),
+                    tuple(thought),
+                    after[i].p[:, at],
+                )
+            )
+        return query_entropies(
+            self.policy,
+            asked,
+            samples=k,
+            temperature=self.settings.temperature,
+            max_new_tokens=self.settings.max_thought_tokens,
+            method=self.settings.count_method,
+            seed=derive_seed(self.settings.seed, "diagnose", "queries", first),
+        )
 
     def _after_thoughts(
         self, probes: Sequence[Probe], prompts: Sequence[Sequence[int]], replies: Sequence[Reply]
@@ -112,6 +154,7 @@ class Scorer:
         none_logps: np.ndarray,
         replies: Sequence[Reply],
         after: _Thoughts,
+        queries: QueryEntropy,
     ) -> StateDiagnosis:
         act_p, think_p = np.exp(act_logps), after.p.mean(axis=0)
         d = marginal_entropy(after.p, pseudo_thoughts=self.settings.pseudo_thoughts)
@@ -147,6 +190,8 @@ class Scorer:
             no_think_p=tuple(np.exp(none_logps).tolist()),
             no_think=entropy(np.exp(none_logps)),
             listed=self._among_listed(index, act_logps[:-1], after.listed),
+            query_act_first=queries.act_first,
+            query_think_first=queries.think_first,
         )
 
     def _among_listed(self, index: int, act_logps: np.ndarray, after: np.ndarray) -> Listed | None:

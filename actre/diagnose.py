@@ -5,7 +5,8 @@ Knows policies by their protocol, probes and `actre.entropy`; knows no model
 library. Per state: act-first exactly; think-first as a bracket from K sampled thoughts with the exact
 distribution after each; equally many sampled actions in both orders; no-think exactly, in its own words (its prompt
 asks for no thought; in the two orders' shared prompt it would be act-first itself); and, labelled as what they are, the
-conditional entropy and the token entropies. Finished states are written as they come, so that an interrupted
+conditional entropy and the token entropies. An open action (search[<query>]) is one class in all of these; what is
+written for it has a sampled entropy of its own. Finished states are written as they come, so that an interrupted
 diagnosis goes on where it stopped.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from actre.config import PRESETS, RunConfig, derive_seed, preset, save_config
+from actre.config import ENV_NAMES, PRESETS, RunConfig, derive_seed, preset, save_config
 from actre.types import ActreError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _ROWS = (
     ("token_thought", "another quantity: entropy a thought token"),
     ("token_action_act_first", "another quantity: entropy an action token, act-first"),
     ("token_action_think_first", "another quantity: entropy an action token, think-first"),
+    ("query_act_first", "another quantity: what it searches for, act-first, sampled"),
+    ("query_think_first", "another quantity: what it searches for, think-first, sampled"),
 )
 _LISTED = (
     ("listed_act_first", "act-first"),
@@ -101,17 +103,23 @@ def _minutes(text: str) -> float:
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """--preset, --model, --adapter, --seed; `policy_config` reads them."""
+    """--preset, --env, --model, --adapter, --seed; `policy_config` reads them."""
     parser.add_argument("--preset", help="settings by name (default: the model's own where it has one, else tiny)")
+    add_env_argument(parser)
     parser.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
     parser.add_argument("--adapter", type=Path, help="a folder with a trained adapter for that model")
     parser.add_argument("--seed", type=int, default=0)
 
 
+def add_env_argument(parser: argparse.ArgumentParser) -> None:
+    """--env."""
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
+
+
 def policy_config(args: argparse.Namespace) -> RunConfig:
     """The settings that these options ask for. Raises ActreError for an unknown preset."""
     own = next((name for name, config in PRESETS.items() if config.model.name == args.model), "tiny")
-    config = replace(preset(args.preset or own), seed=args.seed)
+    config = replace(preset(args.preset or own, args.env), seed=args.seed)
     return replace(config, model=replace(config.model, name=args.model or config.model.name))
 
 

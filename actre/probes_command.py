@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actre.config import derive_seed
+from actre.config import derive_seed, preset
 from actre.diagnose_command import add_policy_arguments, policy_config
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SOURCES = ("expert", "random", "policy")
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `probes` to the command line."""
     parser = subparsers.add_parser("probes", help="make a fixed set of states to compare policies on")
-    parser.add_argument("--panel", default="small/unseen", help="games to take states from (default: small/unseen)")
+    parser.add_argument("--panel", help="games to take states from (default: small/unseen, in a shop shop/unseen)")
     parser.add_argument("--n", type=int, default=48, help="states (default: 48)")
     add_policy_arguments(parser)
     parser.add_argument(
@@ -38,15 +38,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _probes(args: argparse.Namespace) -> int:
     from actre.probes import digest, panel_probes, save_probes
 
-    play = _policy_play(args) if "policy" in args.sources else None
-    made = panel_probes(args.panel, args.n, args.seed, args.sources, play)
+    panel = args.panel or preset("tiny", args.env).env.unseen
+    play = _policy_play(args, panel) if "policy" in args.sources else None
+    made = panel_probes(panel, args.n, args.seed, args.sources, args.env, play)
     save_probes(args.out, made)
     games = len({probe.game for probe in made})
-    print(f"{len(made)} states on {games} games of {args.panel} in {args.out} ({digest(made)})")
+    print(f"{len(made)} states on {games} games of {panel} in {args.out} ({digest(made)})")
     return 0
 
 
-def _policy_play(args: argparse.Namespace) -> "Play":
+def _policy_play(args: argparse.Namespace, panel: str) -> "Play":
     """Plays games with the policy asked for, two act-first, two think-first and so on: the states are no order's own.
 
     By twos, since early and late states take turns one by one.
@@ -56,7 +57,7 @@ def _policy_play(args: argparse.Namespace) -> "Play":
     from actre.rollout import make_envs, rollout
 
     config = policy_config(args)
-    config = replace(config, env=replace(config.env, max_steps=panel_steps(args.panel)))
+    config = replace(config, env=replace(config.env, max_steps=panel_steps(panel, args.env)))
     policy = load_policy(config, args.adapter)
 
     def episodes(games: list[str], order: "Order") -> "list[Trajectory]":
