@@ -37,7 +37,7 @@ from actre.types import ActreError, read_jsonl  # noqa: E402
 
 ACTIONS, PREFIX_TOKENS = 30, 300
 ASKED_RATIO, ASKED_SHARE = 8.0, 0.10
-REPEATS = {"tiny": 15, "smollm2": 2}
+REPEATS = {"tiny": 15, "smollm2": 1}
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scoring.md"
 
 
