@@ -19,8 +19,8 @@ LAYERS = tuple(
         ("",),  # the empty house: `import actre`
         ("types", "config"),
         ("envs", "policies", "orders"),
-        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "runlog"),
-        ("trainer", "warmstart", "pretrain", "diagnose", "_diagnosis", "evaluate", "adapters", "view"),
+        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "arms", "runlog"),
+        ("trainer", "checkpoints", "warmstart", "pretrain", "diagnose", "_diagnosis", "evaluate", "adapters", "view"),
         ("quickstart", "study"),
         ("train_command", "probes_command", "diagnose_command", "evaluate_command", "export_command"),
         ("cli", "__main__"),
