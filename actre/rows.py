@@ -100,25 +100,31 @@ def _trained_tokens(reply_ids: Sequence[int], order: Order, decode: Decode | Non
 
 
 def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
-    """What training maximises: success_reward if won, less the penalties of each badly tagged or
-    inadmissible step.
+    """What training maximises: success_reward if won (or times the environment's return, by `optim.outcome`), less
+    the penalties of each badly tagged or inadmissible step.
     """
     badly_tagged = sum(not FORMAT_FLAGS.isdisjoint(step.flags) for step in trajectory.steps)
     inadmissible = sum("inadmissible" in step.flags for step in trajectory.steps)
-    won = optim.success_reward * trajectory.won
-    return won - optim.format_penalty * badly_tagged - optim.inadmissible_penalty * inadmissible
+    outcome = trajectory.env_return if optim.outcome == "return" else float(trajectory.won)
+    penalties = optim.format_penalty * badly_tagged + optim.inadmissible_penalty * inadmissible
+    return optim.success_reward * outcome - penalties
 
 
 def step_rewards(trajectory: Trajectory, optim: OptimConfig) -> list[float]:
-    """`episode_return`, step by step: each step's penalties, and success_reward on the last step if won."""
-    rewards = [
-        -optim.format_penalty * (not FORMAT_FLAGS.isdisjoint(step.flags))
+    """`episode_return`, step by step: each step's penalties; success_reward on the last step if won, or times the
+    environment's reward of each step, by `optim.outcome`.
+    """
+    steps = trajectory.steps
+    if optim.outcome == "return":
+        earned = [step.reward for step in steps]
+    else:
+        earned = [float(trajectory.won and number == len(steps)) for number in range(1, len(steps) + 1)]
+    return [
+        optim.success_reward * outcome
+        - optim.format_penalty * (not FORMAT_FLAGS.isdisjoint(step.flags))
         - optim.inadmissible_penalty * ("inadmissible" in step.flags)
-        for step in trajectory.steps
+        for step, outcome in zip(steps, earned, strict=True)
     ]
-    if rewards:
-        rewards[-1] += optim.success_reward * trajectory.won
-    return rewards
 
 
 def trained_tokens(row: Row) -> int:

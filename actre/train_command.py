@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from actre.arms import ARMS, arm
-from actre.config import RunConfig, StageConfig, load_config, preset
+from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
 from actre.types import ORDERS, ActreError
 
 
@@ -16,6 +16,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `train` to the command line."""
     train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     train.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
@@ -60,7 +61,7 @@ def stages(text: str) -> tuple[StageConfig, ...]:
     return tuple(found)
 
 
-_SETTINGS = ("preset", "model", "seed", "out", "arm", "stages", "env_steps", "games")
+_SETTINGS = ("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games")
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -75,7 +76,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 "begin another run with another --out"
             )
         return load_config(args.resume / "config.json")
-    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(preset(args.preset, args.env), seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:

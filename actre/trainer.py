@@ -35,7 +35,7 @@ from actre import adapters, checkpoints
 from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
-from actre.envs.alfworld.games import list_games
+from actre.envs.worlds import list_games
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs, rollout
@@ -457,12 +457,13 @@ class StagedTrainer(GRPOTrainer):
     def _measure_now(self, stage: int) -> None:
         if self._measure is None:
             return
+        started = time.perf_counter()
         self.policy_model.eval()
         with torch.no_grad():
             record = self._measure(self.counts.iteration, stage)
         self.policy_model.train()
-        order = self.config.stages[stage].order
-        self.run_log.entropy({"iteration": self.counts.iteration, "stage": stage, "order": order, **record})
+        line = {"iteration": self.counts.iteration, "stage": stage, "order": self.config.stages[stage].order}
+        self.run_log.entropy({**line, **record, "measure_s": time.perf_counter() - started})
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""
@@ -568,7 +569,7 @@ def train(
     was done so far is saved.
     """
     log = RunLog(Path(out), config, resume=resume)
-    games = list_games(config.env.train)
+    games = list_games(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))

@@ -27,7 +27,7 @@ from actre.stages import Plan
 from actre.trainer import StagedTrainer, resume_from_last, run
 from actre.types import ActreError, read_jsonl
 
-TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s"}
+TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s"}
 CONFIG = replace(
     toy.config(
         updates_per_batch=2,
@@ -70,10 +70,13 @@ def go_on(out: Path, config: RunConfig = CONFIG) -> None:
 
 def left(out: Path) -> dict[str, Any]:
     """All that a run leaves, times and library versions apart."""
-    lines = [{k: v for k, v in m.items() if k not in TIMES} for m in read_jsonl(out / "metrics.jsonl")]
-    files = [out / "entropy.jsonl", out / "adapter" / "adapter_model.safetensors"]
+    lines = {
+        name: json.dumps([{k: v for k, v in m.items() if k not in TIMES} for m in read_jsonl(out / name)])
+        for name in ("metrics.jsonl", "entropy.jsonl")
+    }
+    files = [out / "adapter" / "adapter_model.safetensors"]
     files += sorted((out / "trajectories").iterdir()) + sorted((out / "checkpoints").glob("*/*.safetensors"))
-    return {"metrics": json.dumps(lines), **{str(path.relative_to(out)): path.read_bytes() for path in files}}
+    return {**lines, **{str(path.relative_to(out)): path.read_bytes() for path in files}}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Trajectories become rows: what is merged, what is masked, and how rows are padded and cut."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -132,6 +134,14 @@ def test_each_sampled_token_has_the_advantage_of_its_own_step():
     assert collate(rows, advantages[:, :1], pad_id=99).advantages[batch.mask].tolist() == pytest.approx(
         [0.1, 0.1, 0.1, 0.1, 0.4, 0.4]
     )
+
+
+def test_steps_earn_what_the_environment_paid_where_the_return_counts():
+    optim = OptimConfig(success_reward=2.0, outcome="return", format_penalty=0.1)
+    one = episode(step([1], [2], "no_action"), step([1], [2]))
+    paid = replace(one, steps=tuple(replace(s, reward=r) for s, r in zip(one.steps, (0.25, 0.5), strict=True)))
+    assert step_rewards(paid, optim) == pytest.approx([0.4, 1.0])
+    assert sum(step_rewards(paid, optim)) == pytest.approx(episode_return(paid, optim))
 
 
 @pytest.mark.parametrize("won", [True, False])

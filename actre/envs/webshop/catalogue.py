@@ -1,0 +1,354 @@
+"""The official WebShop files as an immutable catalogue of products.
+
+Knows the files' format and the original's loading rules (princeton-nlp/WebShop@64fa2a5, load_products); not what is
+sold for which goal (goals.py), how it is found (search.py) or shown (pages.py). A catalogue may be shared by any number
+of environments: nothing in it changes but caches of bounded size.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actre.envs.webshop.search import Index
+from actre.types import ActreError
+
+DUMMY_ATTRIBUTE = "DUMMY_ATTR"
+DEFAULT_PRICE = 100.0
+_PRODUCTS = ("items_shuffle_1000.json", "items_shuffle.json")
+_INSTRUCTIONS = {"items_shuffle_1000.json": "items_ins_v2_1000.json", "items_shuffle.json": "items_ins_v2.json"}
+_HUMAN = "items_human_ins.json"
+_NOUNS = "nouns.json"
+_NEVER_PRICE = re.compile(r"[^\d.]")
+
+
+class HumanInstruction(NamedTuple):
+    """What a person asked for, of one product."""
+
+    text: str
+    attributes: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Product:
+    """One listing, as the shop shows it; the name of a field in the files stands behind it where it differs."""
+
+    asin: str
+    name: str
+    description: str  # full_description
+    bullets: tuple[str, ...]  # small_description
+    pricing: tuple[float, ...]  # dollars: one price, or the two ends of a range (not always in order)
+    price_tag: str
+    options: Mapping[str, tuple[str, ...]]  # customization_options
+    attributes: tuple[str, ...]  # from the instructions file; (DUMMY_ATTRIBUTE,) where it has none
+    image: str
+    category: str
+    query: str
+    product_category: str
+    instruction: str | None = None
+    instruction_attributes: tuple[str, ...] = ()
+    human: tuple[HumanInstruction, ...] = ()
+
+    @property
+    def index_text(self) -> str:
+        """What the search engine reads of a product."""
+        options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())
+        return " ".join([self.name, self.description, *(self.bullets[:1] or [""]), options]).lower()
+
+
+class Catalogue:
+    """Products in the order of their file.
+
+    nouns: by asin, the lower-cased nouns of the product's name, in order and repeated as they are (what spaCy's tagger
+    calls NOUN or PROPN); buying needs it of the product bought and of the one asked for.
+    index: the search index, where it has been made before; else it is built when first asked for.
+
+    Errors: ActreError if there is no product or an asin repeats.
+    """
+
+    def __init__(
+        self,
+        products: Iterable[Product],
+        nouns: Mapping[str, Sequence[str]] | None = None,
+        source: str = "catalogue",
+        index: Index | None = None,
+    ) -> None:
+        self.products = tuple(products)
+        self.source = source
+        self.nouns: Mapping[str, Sequence[str]] = nouns or {}
+        self.by_asin = {product.asin: product for product in self.products}
+        if not self.products:
+            raise ActreError(
+                f"{source}: holds no product: give a file of the official format, or `actre webshop generate`"
+            )
+        if len(self.by_asin) < len(self.products):
+            raise ActreError(f"{source}: two products have the same asin: give each its own")
+        if index is not None:
+            self.index = index
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def __deepcopy__(self, memo: object) -> "Catalogue":
+        return self  # immutable: gymnasium.make copies what it is given
+
+    @cached_property
+    def index(self) -> Index:
+        """The search index over the products; a hit is a position in `products`."""
+        return Index.build((product.asin, product.index_text) for product in self.products)
+
+    @cached_property
+    def key(self) -> str:
+        """Tells catalogues of different products apart; 12 hexadecimal digits."""
+        return hashlib.sha256("\n".join(self.by_asin).encode()).hexdigest()[:12]
+
+    def nouns_of(self, asin: str) -> Sequence[str]:
+        """The nouns of a product's name. ActreError where the noun table lacks it."""
+        try:
+            return self.nouns[asin]
+        except KeyError:
+            raise ActreError(
+                f"{self.source}: the noun table lacks {asin}, and a purchase cannot be judged without: make the "
+                "table with `actre webshop import FOLDER`"
+            ) from None
+
+
+def read_catalogue(folder: str | Path, *, full: bool = False, strict: bool = True) -> Catalogue:
+    """The catalogue in a folder of official files: products, instructions and, where there, human instructions.
+
+    full: take items_shuffle.json where the 1,000-product file lies beside it. Files may end in .gz. A file nouns.json
+    ({asin: [noun, ...]}) in the folder is the noun table. strict: as for `load_catalogue`.
+    """
+    folder = Path(folder)
+    found = [path for name in _PRODUCTS if (path := _there(folder / name))]
+    if not found:
+        raise ActreError(f"{folder}: holds neither {' nor '.join(_PRODUCTS)} (.gz or not): is it the right folder?")
+    products = found[-1] if full else found[0]
+    instructions = folder / _INSTRUCTIONS[products.name.removesuffix(".gz")]
+    nouns = _there(folder / _NOUNS)
+    return load_catalogue(
+        products,
+        _there(instructions) or instructions,
+        human=_there(folder / _HUMAN),
+        nouns=None if nouns is None else read_nouns(nouns),
+        strict=strict,
+    )
+
+
+def load_catalogue(
+    products: str | Path,
+    instructions: str | Path,
+    *,
+    human: str | Path | None = None,
+    nouns: Mapping[str, Sequence[str]] | None = None,
+    strict: bool = True,
+) -> Catalogue:
+    """A catalogue from its files.
+
+    strict: an asin that repeats, is 'nan' or longer than 10 characters is an error; False skips such an entry, as the
+    original does.
+    Errors are ActreErrors that name file, entry and field.
+    """
+    entries = read_json(products)
+    if not isinstance(entries, list):
+        raise ActreError(f"{products}: holds {_kind(entries)}, not a list of products: is it the products file?")
+    reader = ProductReader(products, instructions, human=human, strict=strict)
+    return Catalogue(reader.read(entries), nouns, source=str(products))
+
+
+class ProductReader:
+    """Turns entries of the products file into products, one at a time; so a large file can be streamed through it.
+
+    After use, `skipped` counts the entries that strict=False passed over.
+    """
+
+    def __init__(
+        self, products: str | Path, instructions: str | Path, *, human: str | Path | None = None, strict: bool = True
+    ) -> None:
+        self._file, self._strict, self.skipped = str(products), strict, 0
+        self._instructions = _by_asin(instructions, _instruction)
+        self._human = {} if human is None else _by_asin(human, _human_instructions)
+
+    def read(self, entries: Iterable[Any]) -> Iterator[Product]:
+        """The products of a file's entries, in order."""
+        seen: set[str] = set()
+        for number, entry in enumerate(entries):
+            fields = _Fields(self._file, f"entry {number}", entry)
+            asin = fields.text("asin")
+            fields = _Fields(self._file, f"entry {number} ({asin})", entry)
+            why = (
+                "is no asin" if asin == "nan" or len(asin) > 10 else "repeats an earlier entry" if asin in seen else ""
+            )
+            if why and self._strict:
+                raise fields.error("asin", f"{asin!r} {why} (the original skips such entries: strict=False does, too)")
+            if why:
+                self.skipped += 1
+                continue
+            seen.add(asin)
+            yield self._product(asin, fields)
+
+    def _product(self, asin: str, fields: "_Fields") -> Product:
+        pricing = _pricing(fields)
+        attributes, instruction, wanted = self._instructions.get(asin, (None, None, ()))
+        images = fields.texts("images")
+        return Product(
+            asin=asin,
+            name=fields.text("name"),
+            description=fields.text("full_description"),
+            bullets=fields.texts("small_description", or_one=True),
+            pricing=pricing,
+            price_tag=" to ".join(f"${price}" for price in pricing),
+            options=_options(fields),
+            attributes=(DUMMY_ATTRIBUTE,) if attributes is None else attributes,
+            image=images[0] if images else "",
+            category=sys.intern(fields.text("category")),
+            query=sys.intern(fields.text("query").lower().strip()),
+            product_category=sys.intern(fields.text("product_category")),
+            instruction=instruction,
+            instruction_attributes=wanted,
+            human=self._human.get(asin, ()),
+        )
+
+
+def read_nouns(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """A noun table: a JSON file {asin: [noun, ...]}."""
+    return _by_asin(path, lambda file, asin, entry: _Fields(file, asin, {"nouns": entry}).texts("nouns"))
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file (.gz or not) holds. ActreError where it cannot be read."""
+    try:
+        raw = Path(path).read_bytes()
+        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except FileNotFoundError:
+        raise ActreError(
+            f"{path}: no such file: give the folder of the official files, or `actre webshop generate`"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ActreError(f"{path}: cannot be read ({error}): fetch it again") from error
+    except ValueError as error:
+        raise ActreError(f"{path}: is not JSON ({error}): fetch it again") from error
+
+
+class _Fields:
+    """The fields of one entry of a file, each checked as it is taken."""
+
+    def __init__(self, file: str | Path, where: str, entry: Any) -> None:
+        if not isinstance(entry, dict):
+            raise ActreError(f"{file}: {where}: is {_kind(entry)}, not an object of fields")
+        self.file, self.where, self.entry = file, where, entry
+
+    def error(self, field: str, why: str) -> ActreError:
+        return ActreError(f"{self.file}: {self.where}: field {field!r}: {why}")
+
+    def get(self, field: str) -> Any:
+        if field not in self.entry:
+            raise self.error(field, "is missing")
+        return self.entry[field]
+
+    def text(self, field: str) -> str:
+        value = self.get(field)
+        if not isinstance(value, str):
+            raise self.error(field, f"is {_kind(value)}, not a string")
+        return value
+
+    def texts(self, field: str, or_one: bool = False) -> tuple[str, ...]:
+        value = self.get(field)
+        if or_one and isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list):
+            raise self.error(field, f"is {_kind(value)}, not a list of strings")
+        for number, item in enumerate(value):
+            if not isinstance(item, str):
+                raise self.error(field, f"value {number} is {_kind(item)}, not a string")
+        return tuple(value)
+
+
+def _pricing(fields: _Fields) -> tuple[float, ...]:
+    text = fields.entry.get("pricing")
+    if not text:
+        return (DEFAULT_PRICE,)
+    parts = fields.text("pricing").split("$")[1:3]
+    try:
+        prices = tuple(float(Decimal(_NEVER_PRICE.sub("", part))) for part in parts)
+    except InvalidOperation:
+        prices = ()
+    if not prices:
+        raise fields.error("pricing", f"{text!r} is no price such as '$9.99' or '$5.00$10.00'")
+    return prices
+
+
+def _options(fields: _Fields) -> dict[str, tuple[str, ...]]:
+    given = fields.get("customization_options")
+    if not given:
+        return {}
+    if not isinstance(given, dict):
+        raise fields.error("customization_options", f"is {_kind(given)}, not an object")
+    options = {}
+    for name, contents in given.items():
+        if contents is None:
+            continue
+        where = f"customization_options: {name}"
+        if not isinstance(contents, list):
+            raise fields.error(where, f"is {_kind(contents)}, not a list of values")
+        values = []
+        for number, content in enumerate(contents):
+            if not isinstance(content, dict) or not isinstance(content.get("value"), str):
+                raise fields.error(where, f"value {number} is no object with a string 'value'")
+            values.append(sys.intern(content["value"].strip().replace("/", " | ").lower()))
+        options[sys.intern(name.lower())] = tuple(values)
+    return options
+
+
+class _Instruction(NamedTuple):
+    attributes: tuple[str, ...] | None
+    text: str | None
+    wanted: tuple[str, ...]
+
+
+def _instruction(file: str, asin: str, entry: Any) -> _Instruction:
+    fields = _Fields(file, asin, entry)
+    attributes = tuple(map(sys.intern, fields.texts("attributes"))) if "attributes" in fields.entry else None
+    if fields.entry.get("instruction") is None:
+        return _Instruction(attributes, None, ())
+    wanted = tuple(map(sys.intern, fields.texts("instruction_attributes")))
+    if not wanted:
+        raise fields.error("instruction_attributes", "is empty: a goal needs at least one attribute")
+    return _Instruction(attributes, fields.text("instruction"), wanted)
+
+
+def _human_instructions(file: str, asin: str, entry: Any) -> tuple[HumanInstruction, ...]:
+    if not isinstance(entry, list):
+        raise ActreError(f"{file}: {asin}: is {_kind(entry)}, not a list of instructions")
+    found = []
+    for number, item in enumerate(entry):
+        fields = _Fields(file, f"{asin}, instruction {number}", item)
+        wanted = fields.texts("instruction_attributes"), fields.texts("instruction_options")
+        found.append(HumanInstruction(fields.text("instruction"), *wanted))
+    return tuple(found)
+
+
+def _by_asin(path: str | Path, read: Any) -> dict[str, Any]:
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise ActreError(
+            f"{path}: holds {_kind(table)}, not an object with an entry for each asin: is it the right file?"
+        )
+    return {asin: read(str(path), asin, entry) for asin, entry in table.items()}
+
+
+def _there(path: Path) -> Path | None:
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.exists()), None)
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"

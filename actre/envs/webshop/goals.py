@@ -1,0 +1,156 @@
+"""What shoppers are asked for: synthetic and human goals, their price limits, and the hidden prices.
+
+Knows the original's rules and order (princeton-nlp/WebShop@64fa2a5, goal.py and engine.py); not how a purchase is
+judged (reward.py).
+Differs: the original draws prices and limits from Python's global generator, unseeded; here each list of goals has its
+own, with a seed. Seed 0 gives what the original gives after random.seed(0).
+"""
+
+import itertools
+import random
+from bisect import bisect
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from actre.envs.webshop.catalogue import DEFAULT_PRICE, Catalogue, Product
+from actre.types import ActreError
+
+Kind = Literal["synthetic", "human"]
+SHUFFLE_SEED = 233
+NO_LIMIT = 1_000_000
+_LIMITS = [10.0 * step for step in range(1, 100)]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Goal:
+    """One task: a product, what is wanted of it, and its sentence.
+
+    options: (name, value) pairs for a synthetic goal, values for a human one; the two are judged differently.
+    price_upper: dollars; NO_LIMIT where the sentence names none. weight: how rare its attributes are (1 if human).
+    """
+
+    asin: str
+    name: str
+    category: str
+    query: str
+    product_category: str
+    instruction: str
+    attributes: tuple[str, ...]
+    price_upper: float
+    options: tuple[tuple[str, str], ...] | tuple[str, ...]
+    weight: float
+
+
+class Goals:
+    """A catalogue's goals of one kind, in the order the paper's split counts them; immutable.
+
+    prices: by asin, dollars; what a product really costs, which only the reward knows where its tag is a range.
+    """
+
+    def __init__(self, catalogue: Catalogue, kind: Kind = "synthetic", seed: int = 0) -> None:
+        if kind not in ("synthetic", "human"):
+            raise ActreError(f"goals are 'synthetic' or 'human', not {kind!r}")
+        self.catalogue, self.kind, self.seed = catalogue, kind, seed
+        rng = random.Random(seed)
+        self.prices = {product.asin: _price(product, rng) for product in catalogue.products}
+        make = _synthetic if kind == "synthetic" else _human
+        goals = make(catalogue.products, self.prices, rng)
+        if not goals:
+            raise ActreError(
+                f"{catalogue.source}: no product has {'an' if kind == 'synthetic' else 'a human'} instruction: "
+                "give the instructions file that belongs to the products"
+            )
+        random.Random(SHUFFLE_SEED).shuffle(goals)
+        self.goals: tuple[Goal, ...] = tuple(goals)
+
+    def __len__(self) -> int:
+        return len(self.goals)
+
+    def __getitem__(self, number: int) -> Goal:
+        return self.goals[number]
+
+
+@lru_cache(maxsize=4)
+def goals_of(catalogue: Catalogue, kind: Kind = "synthetic", seed: int = 0) -> Goals:
+    """The goals of a catalogue; made once and shared, the last four lists are kept."""
+    return Goals(catalogue, kind, seed)
+
+
+def draw(goals: Sequence[Goal], rng: random.Random) -> int:
+    """The number of a goal, drawn by weight as the original draws one for a session without a number."""
+    ends = list(itertools.accumulate((goal.weight for goal in goals), initial=0.0))
+    return min(bisect(ends, rng.uniform(0, ends[-1])), len(goals) - 1)
+
+
+def _price(product: Product, rng: random.Random) -> float:
+    if not product.pricing:
+        return DEFAULT_PRICE
+    return product.pricing[0] if len(product.pricing) == 1 else rng.uniform(*product.pricing)
+
+
+def _limit(price: float, rng: random.Random) -> tuple[float, str]:
+    """The price limit of a goal, and how its sentence says it."""
+    above = [limit for limit in _LIMITS if limit > price][:4]
+    if len(above) < 2:
+        return NO_LIMIT, ""
+    upper = max(rng.sample(above, 2))
+    return upper, f", and price lower than {upper:.2f} dollars"
+
+
+def _synthetic(products: Sequence[Product], prices: dict[str, float], rng: random.Random) -> list[Goal]:
+    made = []
+    counts: Counter[str] = Counter()
+    for product in products:
+        if product.instruction is None:
+            continue
+        upper, said = _limit(prices[product.asin], rng)
+        names = sorted(product.options)
+        for values in itertools.product(*(product.options[name] for name in names)):
+            options = tuple(zip(names, values, strict=True))
+            wish = ", and ".join(f"{name}: {value}" for name, value in options)
+            text = f"{product.instruction}{' with ' if wish else ''}{wish}{said}"
+            made.append((product, text, upper, options))
+            counts.update(product.instruction_attributes)
+    rarity = {
+        product.asin: sum(1.0 / counts[a] for a in product.instruction_attributes) / len(product.instruction_attributes)
+        for product, *_ in made
+    }
+    return [
+        _goal(product, text, product.instruction_attributes, upper, options, rarity[product.asin])
+        for product, text, upper, options in made
+    ]
+
+
+def _human(products: Sequence[Product], prices: dict[str, float], rng: random.Random) -> list[Goal]:
+    goals = []
+    for product in products:
+        for wish in product.human:
+            if wish.attributes:
+                upper, said = _limit(prices[product.asin], rng)
+                goals.append(_goal(product, wish.text.strip(".") + said, wish.attributes, upper, wish.options, 1))
+    return goals
+
+
+def _goal(
+    product: Product,
+    text: str,
+    attributes: tuple[str, ...],
+    upper: float,
+    options: tuple[tuple[str, str], ...] | tuple[str, ...],
+    weight: float,
+) -> Goal:
+    return Goal(
+        asin=product.asin,
+        name=product.name,
+        category=product.category,
+        query=product.query,
+        product_category=product.product_category,
+        instruction=text,
+        attributes=attributes,
+        price_upper=upper,
+        options=options,
+        weight=weight,
+    )

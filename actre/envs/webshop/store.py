@@ -1,0 +1,170 @@
+"""Products of a large shop on disk, read one at a time, so that a shop need not fit in memory.
+
+Knows how a product is written down and found again; not where it comes from (importer.py). A `StoredCatalogue`
+answers as a `Catalogue` does; it keeps the asins, the offsets and the search index in memory, and the last products
+that were looked at.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from actre.envs.webshop.catalogue import Catalogue, HumanInstruction, Product
+from actre.envs.webshop.search import Index
+from actre.types import ActreError
+
+_KEPT_PRODUCTS = 4096
+_BODIES, _OFFSETS, _ASINS = "products.jsonl", "offsets.npy", "asins.txt"
+_FIELDS = tuple(field.name for field in fields(Product))
+_TUPLES = ("bullets", "pricing", "attributes", "instruction_attributes")
+
+
+class StoreWriter:
+    """Writes products as they come; a context manager. The store is whole when it has been left without an error."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._offsets = [0]
+
+    def __enter__(self) -> "StoreWriter":
+        # the offsets are what makes a store whole: an interrupted one must not pass for it
+        (self.folder / _OFFSETS).unlink(missing_ok=True)
+        self._bodies = (self.folder / _BODIES).open("wb")
+        self._asins = (self.folder / _ASINS).open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._bodies.close()
+        self._asins.close()
+        if kind is None:
+            np.save(self.folder / _OFFSETS, np.array(self._offsets, np.int64))
+
+    def add(self, product: Product, nouns: Sequence[str] | None = None) -> None:
+        """Append a product; nouns: those of its name, None where there is no table."""
+        record = [getattr(product, name) for name in _FIELDS]
+        line = json.dumps([record, nouns], ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        self._bodies.write(line)
+        self._asins.write(product.asin + "\n")
+        self._offsets.append(self._offsets[-1] + len(line))
+
+
+class StoredProducts(Sequence[Product]):
+    """The products of a store by position. Raises ActreError where the store is missing or damaged."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self._offsets = np.load(self.folder / _OFFSETS)
+            self.asins = (self.folder / _ASINS).read_text(encoding="utf-8").split("\n")[:-1]
+            self._bodies = np.memmap(self.folder / _BODIES, np.uint8, "r")
+        except (OSError, ValueError) as error:
+            raise ActreError(
+                f"{folder}: is no whole store of products ({error}): `actre webshop import` makes it"
+            ) from error
+        if len(self._bodies) != self._offsets[-1] or len(self.asins) != len(self._offsets) - 1:
+            raise ActreError(f"{folder}: the store's files do not fit together: `actre webshop import` makes it anew")
+        self.record = lru_cache(_KEPT_PRODUCTS)(self._record)
+
+    def __len__(self) -> int:
+        return len(self.asins)
+
+    @overload
+    def __getitem__(self, index: int) -> Product: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Product]: ...
+    def __getitem__(self, index: int | slice) -> Product | list[Product]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        # a negative index, or numpy's
+        return self.record(range(len(self))[int(index)])[0]
+
+    def __iter__(self) -> Iterator[Product]:
+        # past the memory of products looked at: a walk through all would empty it
+        return (self._record(i)[0] for i in range(len(self)))
+
+    def _record(self, index: int) -> tuple[Product, tuple[str, ...] | None]:
+        line = self._bodies[self._offsets[index] : self._offsets[index + 1]].tobytes()
+        record, nouns = json.loads(line.decode("utf-8", "surrogatepass"))
+        return _product(record), None if nouns is None else tuple(nouns)
+
+
+class _ByAsin(Mapping[str, Product]):
+    """asin -> product, as a dict's, without the products."""
+
+    def __init__(self, products: StoredProducts) -> None:
+        self._products = products
+        self._at = {asin: i for i, asin in enumerate(products.asins)}
+
+    def __getitem__(self, asin: str) -> Product:
+        return self._products[self._at[asin]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._at)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def __contains__(self, asin: object) -> bool:
+        return asin in self._at
+
+    def nouns(self, asin: str) -> tuple[str, ...] | None:
+        return self._products.record(self._at[asin])[1]
+
+
+class _Nouns(Mapping[str, Sequence[str]]):
+    """asin -> the nouns of its name, of those products that have any on record."""
+
+    def __init__(self, by_asin: _ByAsin) -> None:
+        self._by_asin = by_asin
+
+    def __getitem__(self, asin: str) -> Sequence[str]:
+        found = self._by_asin.nouns(asin)
+        if found is None:
+            raise KeyError(asin)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (asin for asin in self._by_asin if self._by_asin.nouns(asin) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class StoredCatalogue(Catalogue):
+    """A catalogue whose products lie on disk."""
+
+    def __init__(self, folder: str | Path, index: Index, source: str) -> None:
+        products = StoredProducts(folder)
+        by_asin = _ByAsin(products)
+        self.products: Any = products
+        self.by_asin: Any = by_asin
+        self.nouns = _Nouns(by_asin)
+        self.source = source
+        self.index = index
+        if len(index) != len(products):
+            raise ActreError(f"{source}: {len(products)} products and an index of {len(index)}: import it again")
+
+
+def write_store(folder: str | Path, products: Iterable[tuple[Product, Sequence[str] | None]]) -> int:
+    """Write products with their nouns; returns how many."""
+    count = 0
+    with StoreWriter(folder) as store:
+        for product, nouns in products:
+            store.add(product, nouns)
+            count += 1
+    return count
+
+
+def _product(record: list[Any]) -> Product:
+    values = dict(zip(_FIELDS, record, strict=True))
+    for name in _TUPLES:
+        values[name] = tuple(values[name])
+    values["options"] = {name: tuple(options) for name, options in values["options"].items()}
+    values["human"] = tuple(HumanInstruction(text, tuple(a), tuple(o)) for text, a, o in values["human"])
+    return Product(**values)
