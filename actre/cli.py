@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "actre.evaluate_command",
     "report": "actre.view.report",
     "export": "actre.export_command",
+    "notebooks": "actre.lessons.runner",
 }
 """Command -> the module that offers it, in the order in which `actre --help` shows them."""
 
