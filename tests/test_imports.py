@@ -17,13 +17,14 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config"),
+        ("types", "config", "settings", "ranks"),
         ("envs", "policies", "orders"),
         ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "arms", "runlog"),
         ("calibration", "_known_truth", "thoughts"),
         (
             "trainer",
             "checkpoints",
+            "matching",
             "warmstart",
             "pretrain",
             "diagnose",
