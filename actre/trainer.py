@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel, set_peft_model_state_dict
 from torch import Tensor
@@ -180,6 +181,11 @@ class StagedTrainer(GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
             processing_class=tokenizer,
         )
+        if self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+            raise ActreError(
+                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and every process here "
+                "plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
+            )
         self.beta = config.optim.kl_beta
         self.remove_callback(PrinterCallback)
         self._bar = tqdm(
@@ -326,7 +332,6 @@ class StagedTrainer(GRPOTrainer):
         for number, piece in enumerate(pieces, 1):
             tokens.append(piece["tool_mask"].sum().item())
             last = number == len(pieces)
-            self.accelerator.gradient_state._set_sync_gradients(last)  # DeepSpeed asks here, DDP below
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
                     loss = self.compute_loss(model, piece)
