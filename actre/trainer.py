@@ -183,8 +183,8 @@ class StagedTrainer(GRPOTrainer):
         )
         if self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
             raise ActreError(
-                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and every process here "
-                "plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
+                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and here each "
+                "process plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
             )
         self.beta = config.optim.kl_beta
         self.remove_callback(PrinterCallback)
