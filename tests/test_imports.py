@@ -19,7 +19,19 @@ LAYERS = tuple(
         ("",),  # the empty house: `import actre`
         ("types", "config"),
         ("envs", "policies", "orders"),
-        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "arms", "runlog"),
+        (
+            "rollout",
+            "probes",
+            "entropy",
+            "_contraction",
+            "advantages",
+            "rows",
+            "stages",
+            "arms",
+            "runlog",
+            "warmstart_rows",
+            "compliance",
+        ),
         ("calibration", "_known_truth", "thoughts"),
         (
             "trainer",
@@ -40,6 +52,7 @@ LAYERS = tuple(
         ("quickstart", "study"),
         (
             "train_command",
+            "warmstart_command",
             "probes_command",
             "diagnose_command",
             "calibrate_command",
