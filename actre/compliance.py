@@ -8,10 +8,10 @@ both ("shared"), either order of thought and action counts.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
 from typing import Literal, NamedTuple
 
 from actre.config import PromptConfig, SamplingConfig, derive_seed
+from actre.evaluate import wilson
 from actre.policies import Policy
 from actre.probes import Probe
 from actre.rows import FORMAT_FLAGS
@@ -97,15 +97,15 @@ def _measure(
         well_formed += FORMAT_FLAGS.isdisjoint(flags)
         admissible += not {"no_action", "inadmissible"} & set(flags)
         faults.update(flags)
-    low, high = wilson(well_formed, len(replies))
+    share = wilson(well_formed, len(replies))
     return Compliance(
         wording=condition.wording,
         tags=condition.tags,
         order=condition.order or "either",
         states=len(replies),
         well_formed=well_formed,
-        low=round(low, 4),
-        high=round(high, 4),
+        low=round(share.low, 4),
+        high=round(share.high, 4),
         admissible=admissible,
         flags=dict(sorted(faults.items())),
         example=renderer.opening + replies[0].text if replies else "",
@@ -114,20 +114,6 @@ def _measure(
 
 def _flags(policy: Policy, prompt: PromptConfig, order: Order, reply: Reply, state: Observation) -> tuple[Flag, ...]:
     return policy.renderer(prompt, order).parse(reply.text, state, truncated=reply.truncated).flags
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927): two numbers in [0, 1]; (0, 1) for n = 0.
-
-    >>> [round(x, 3) for x in wilson(0, 16)], [round(x, 3) for x in wilson(12, 16)]
-    ([0.0, 0.194], [0.505, 0.898])
-    """
-    if n == 0:
-        return 0.0, 1.0
-    z, p = 1.959964, successes / n
-    middle = p + z * z / (2 * n)
-    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def free_share(results: Sequence[Compliance]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from tiny_models import char_tokenizer
 
-from actre.compliance import Condition, free_share, measure, table, wilson
+from actre.compliance import Condition, free_share, measure, table
 from actre.config import PromptConfig, SamplingConfig
 from actre.probes import Probe
 from actre.types import Observation, Reply
@@ -66,12 +66,6 @@ def test_listed_actions_and_faults_are_counted_over_all_states():
     assert one.flags["inadmissible"] == 1
     assert one.flags["no_action"] == 1
     assert one.low < one.well_formed / one.states < one.high
-
-
-def test_the_interval_is_wilsons():
-    # p = 8/10, z = 1.96: centre (0.8 + 0.192) / 1.384, half 1.96 sqrt(0.016 + 0.0096) / 1.384
-    assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 def test_the_table_has_a_row_a_condition_and_both_columns():
