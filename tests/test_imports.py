@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config"),
+        ("types", "config", "settings", "ranks"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -36,6 +36,7 @@ LAYERS = tuple(
         (
             "trainer",
             "checkpoints",
+            "matching",
             "warmstart",
             "compliance",
             "cards",
