@@ -43,6 +43,11 @@ class ModelConfig:
     """unsloth needs a GPU; it loads the model and its LoRA kernels only."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    four_bit: bool = False
+    """Weights in 4 bits (NF4, by bitsandbytes), the adapter in full. Trains on a GPU only."""
+    engine: Literal["hf", "vllm"] = "hf"
+    """What samples the episodes in training: the trained model itself, or vLLM, which reads the adapter anew before
+    each iteration's episodes (see docs/vllm.md)."""
     lora_rank: int = 16
     lora_alpha: int = 32
 

@@ -766,7 +766,10 @@ def train(
     )
     if resume:
         resume_from_last(trainer)
-    return run(trainer)
+    result = run(trainer)
+    if config.model.loader != "plain" or config.model.four_bit:
+        adapters.must_reload(result.adapter, model, tokenizer, config.model)
+    return result
 
 
 def resume_from_last(trainer: StagedTrainer) -> None:
