@@ -14,6 +14,7 @@ REPOSITORY = ""
 
 BRANCH = "main"
 _BADGE_MARK = "colab-badge.svg"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _INSTALL = """\
 # Sets up what is missing, once, and leaves alone what is here (on Colab: torch, transformers, ipywidgets, plotly).
@@ -26,7 +27,7 @@ if not os.path.exists("../actre/lessons/install.py"):  # opened without the kit,
     if not os.path.exists("actre-lab"):
         subprocess.run(["git", "clone", "--quiet", "--depth=1", REPOSITORY, "actre-lab"], check=True)
     os.chdir("actre-lab/notebooks")
-runpy.run_path("../actre/lessons/install.py", run_name="__main__")"""
+_ = runpy.run_path("../actre/lessons/install.py", run_name="__main__")"""
 
 INSTALL_TAG = "install"
 
@@ -77,7 +78,7 @@ def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY)
 def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
     """An executed notebook as it is committed: outputs without widget state, warnings, timings and machine paths.
 
-    A widget's output keeps its text/html or text/plain, which reads without a kernel; stderr (progress bars and
+    A widget's output keeps its text/html, which reads without a kernel, and goes where there is none; stderr (progress bars and
     warnings of libraries, with their paths) is left out.
     """
     done = copy.deepcopy(notebook)
@@ -95,7 +96,9 @@ def _kept(output: dict[str, Any]) -> dict[str, Any] | None:
     if output["output_type"] == "stream" and output["name"] == "stderr":
         return None
     if "data" in output:
-        data = {kind: value for kind, value in output["data"].items() if not kind.startswith("application/vnd.jupyter")}
+        if _WIDGET in output["data"] and "text/html" not in output["data"]:
+            return None  # a progress bar: without its state the text is the bar before it moved
+        data = {kind: value for kind, value in output["data"].items() if kind != _WIDGET}
         if not data:
             return None
         return {**output, "data": data, "metadata": {}}

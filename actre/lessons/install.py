@@ -9,6 +9,7 @@ transformers, ipywidgets, plotly: constraints-colab.txt pins none of them); else
 """
 
 import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -58,12 +59,9 @@ def on_colab() -> bool:
 
 
 def kit_is_here(root: Path = ROOT) -> bool:
-    """Whether `actre` is installed from this very checkout."""
-    try:
-        address = metadata.distribution("actre").read_text("direct_url.json") or ""
-    except metadata.PackageNotFoundError:
-        return False
-    return root.as_uri() in address
+    """Whether `import actre` takes this very checkout."""
+    spec = importlib.util.find_spec("actre")
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent == root / "actre"
 
 
 def command(root: Path = ROOT) -> list[str]:
@@ -78,7 +76,7 @@ def main(arguments: list[str]) -> None:
     missing = lacking(wanted())
     installed = kit_is_here()
     if not missing and installed:
-        print(f"everything is here: actre {metadata.version('actre')}, torch {metadata.version('torch')}")
+        print("everything is here:", ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "transformers")))
     else:
         print("to be installed:", ", ".join([*missing, *([] if installed else ["actre"])]), flush=True)
         if "--dry-run" in arguments:

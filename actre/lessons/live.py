@@ -48,13 +48,14 @@ def live_curve(run: str | Path, every_s: float = _EVERY_S) -> Iterator[None]:
     run = Path(run)
     stop = threading.Event()
     shown = display(SVG(_curve(run)), display_id=True)
+    draw = (lambda: None) if shown is None else (lambda: shown.update(SVG(_curve(run))))  # None outside a notebook
 
     def watch() -> None:
         seen = _size(run)
         while not stop.wait(every_s):
             if (now := _size(run)) != seen:
                 seen = now
-                shown.update(SVG(_curve(run)))
+                draw()
 
     # in the cell's own context, so that what the thread shows belongs to the cell
     watcher = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
@@ -64,7 +65,7 @@ def live_curve(run: str | Path, every_s: float = _EVERY_S) -> Iterator[None]:
     finally:
         stop.set()
         watcher.join()
-        shown.update(SVG(_curve(run)))
+        draw()
 
 
 def _size(run: Path) -> int:

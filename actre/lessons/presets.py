@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from actre.config import EnvName, RunConfig, preset
 from actre.doctor import Check, examine
+from actre.estimate import estimate
+from actre.estimate import gpu as device
 
 AUTO = "auto"
-_ROOM = ((70.0, "qwen-7b"), (15.0, "qwen-1.5b"))
-"""GiB of GPU memory from which a published-scale preset is taken; they want the official games as well."""
+_LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-1.5b-16gb")
+"""Presets of the published scale; the first that fits the card is taken, and all want the official games."""
 
 
 class Chosen(NamedTuple):
@@ -28,7 +30,7 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
     """The settings of a preset, or of the one that fits this machine where `name` is "auto".
 
     checks: what doctor found; None asks it. auto: without a usable GPU tiny; with one SmolLM2, or where the official
-    games are there too and the memory suffices a Qwen preset; unsloth loads the model where it is installed.
+    games are there too the largest Qwen preset that fits; unsloth loads the model and vLLM samples its episodes where they are installed.
     Measuring and training through "auto" on a GPU has not run: none was at hand. Raises ActreError for a preset there
     is not.
     """
@@ -39,14 +41,16 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
     if gpu is None or gpu.status != "ok":
         why = "no GPU" if gpu is None else gpu.found
         return Chosen(replace(preset("tiny", env), seed=seed), f"preset tiny, seed {seed}: {why}")
-    memory = max((float(size) for size in re.findall(r"(\d+) GiB", gpu.found)), default=0.0)
     games = env != "alfworld" or _is_ok(found.get("official games"))
-    fitting = next((which for room, which in _ROOM if memory >= room and games), "smollm2")
+    fitting = next((which for which in _LARGEST_FIRST if games and _fits(which, gpu.found)), "smollm2")
     config = replace(preset(fitting, env), seed=seed)
     why = gpu.found if games else f"{gpu.found}; no official games"
     if _is_ok(found.get("unsloth")):
         config = replace(config, model=replace(config.model, loader="unsloth"))
         why += "; unsloth loads it"
+    if _is_ok(found.get("vllm")):
+        config = replace(config, model=replace(config.model, engine="vllm"))
+        why += "; vLLM samples its episodes"
     return Chosen(config, f"preset {fitting}, seed {seed}: {why}")
 
 
@@ -57,6 +61,12 @@ def folder(out: str | Path, config: RunConfig) -> Path:
     'runs/notebooks/tiny-3'
     """
     return Path(out) / f"{config.preset}-{config.seed}"
+
+
+def _fits(name: str, card: str) -> bool:
+    """Whether a preset fits on a card as doctor describes it: "Tesla T4, 15 GiB, no bf16 ..."."""
+    memory = re.search(r"(\d+) GiB", card)
+    return memory is not None and estimate(preset(name), device(card, float(memory[1]) * 1.07)).fits
 
 
 def _is_ok(check: Check | None) -> bool:
