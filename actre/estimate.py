@@ -154,7 +154,7 @@ def shape_of(name: str) -> Shape:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ActreError(
-            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds the model "
+            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds it "
             f"(hf download {name}), or one of {', '.join(SHAPES)}"
         ) from error
 

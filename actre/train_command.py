@@ -9,6 +9,8 @@ from pathlib import Path
 
 from actre.arms import ARMS, arm
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
+from actre.estimate import must_fit, shape_of
+from actre.limits import here
 from actre.types import ORDERS, ActreError
 
 
@@ -33,6 +35,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
+    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; has not run here")
+    train.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: hf, the model)")
+    train.add_argument("--four-bit", action="store_true", help="weights in 4 bits (bitsandbytes, on a GPU)")
+    train.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: by the device")
+    train.add_argument("--micro-batch-tokens", type=int, help="padded tokens in one pass (default: the preset's)")
+    train.add_argument("--groups", type=int, help="games an iteration (default: the preset's)")
+    train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
     train.add_argument(
         "--resume",
@@ -61,7 +70,13 @@ def stages(text: str) -> tuple[StageConfig, ...]:
     return tuple(found)
 
 
-_SETTINGS = ("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games")
+_MODEL = ("loader", "engine", "dtype")
+_OPTIM = ("micro_batch_tokens", "groups")
+_SETTINGS = (
+    *("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "four_bit"),
+    *_MODEL,
+    *_OPTIM,
+)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -89,11 +104,34 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, env_steps=args.env_steps)
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
-    return config
+    return _sized(config, args)
+
+
+def _sized(config: RunConfig, args: argparse.Namespace) -> RunConfig:
+    """The settings of where and how the model runs, as asked for."""
+    asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
+    if args.four_bit:
+        asked["four_bit"] = True
+    sizes = {name: value for name in _OPTIM if (value := getattr(args, name)) is not None}
+    for name, value in sizes.items():
+        if value < 1:
+            raise ActreError(f"--{name.replace('_', '-')} {value}: at least 1 is needed")
+    return replace(config, model=replace(config.model, **asked), optim=replace(config.optim, **sizes))
+
+
+def _must_fit(config: RunConfig) -> None:
+    """Refuse what will not fit before anything is loaded; a model whose sizes are unknown is tried."""
+    try:
+        shape_of(config.model.name)
+    except ActreError:
+        return
+    must_fit(config, here())
 
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
+    if not args.even_so:
+        _must_fit(config)
     from actre.diagnose import training_measure
     from actre.trainer import train
     from actre.view import report

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +32,13 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from actre import adapters, checkpoints
+from actre import adapters, checkpoints, engine_check
 from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
+from actre.engines import engine_for
 from actre.envs.worlds import list_games
+from actre.fitting import MicroBatches, peak_memory_gb
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs, rollout
@@ -140,8 +143,10 @@ class StagedTrainer(GRPOTrainer):
         log: RunLog,
         measure: Callable[[int, int], dict[str, Any]] | None = None,
         progress: bool = True,
+        must_agree: bool = False,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line."""
+        """measure: (iterations done, stage) -> entropy line. must_agree: end the run where what sampled the episodes is
+        not the model in training (see engine_check; it is measured in any case)."""
         self.config = config
         self.policy_model = model
         self.counts = _Counts()
@@ -167,6 +172,8 @@ class StagedTrainer(GRPOTrainer):
         if self.accelerator.num_processes > 1:
             raise ActreError("training takes one process so far, and several were launched: run `actre train` alone")
         self.beta = config.optim.kl_beta
+        self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
+        self._must_agree = must_agree
         self.remove_callback(PrinterCallback)
         self._bar = tqdm(total=config.iterations, desc="training", unit="iteration", disable=not progress)
         self.add_callback(_AfterUpdate(self))
@@ -198,7 +205,7 @@ class StagedTrainer(GRPOTrainer):
         self._line["groups_without_signal"] = groups_without_signal(advantages, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
-        self._line["kl_nats"] = self._kl_to_base(rows)
+        self._line |= self._against_base(rows)
         if optim.groups_without_signal == "drop":
             taught = [int(g) for g in groups.unique() if advantages[groups == g].any()]
             rows = [row for row in rows if groups[row.episode] in taught]
@@ -255,14 +262,9 @@ class StagedTrainer(GRPOTrainer):
         """One optimizer step's gradient, slice by slice. Returns the batch's loss, detached."""
         model.train()
         batch = self._prepare_inputs(inputs)
-        total = torch.zeros((), device=self.accelerator.device)
-        tokens: list[int] = []
-        for _, piece in sliced(batch, self.config.optim.micro_batch_tokens):
-            tokens.append(int(piece["tool_mask"].sum()))
-            with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
-                loss = self.compute_loss(model, piece)
-            self.accelerator.backward(loss)
-            total += loss.detach()
+        total, tokens = self.micro_batches.run(
+            lambda most: self._gradient(model, batch, most), undo=partial(self._without_gradient, model)
+        )
         self._must_be_finite(total)
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
@@ -270,6 +272,23 @@ class StagedTrainer(GRPOTrainer):
         share = sum(c * n for c, n in zip(clipped, tokens, strict=True)) / batch["num_items_in_batch"].item()
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
+
+    def _gradient(self, model: torch.nn.Module, batch: dict[str, Tensor], most: int) -> tuple[Tensor, list[int]]:
+        """The batch's gradient in slices of `most` tokens; its loss, and each slice's trained tokens."""
+        total = torch.zeros((), device=self.accelerator.device)
+        tokens: list[int] = []
+        for _, piece in sliced(batch, most):
+            tokens.append(int(piece["tool_mask"].sum()))
+            with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
+                loss = self.compute_loss(model, piece)
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total, tokens
+
+    def _without_gradient(self, model: torch.nn.Module) -> None:
+        """Take back a step that ended half-way."""
+        model.zero_grad()
+        self._metrics["train"].clear()
 
     def _must_be_finite(self, loss: Tensor) -> None:
         gradients = [p.grad for p in self.policy_model.parameters() if p.grad is not None]
@@ -312,13 +331,21 @@ class StagedTrainer(GRPOTrainer):
 
     def _reference_logps(self, batch: dict[str, Tensor]) -> Tensor:
         """The base model's log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        with self._as_base():
+            return self._batch_logps(batch)
+
+    @torch.no_grad()
+    def _batch_logps(self, batch: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        return self.micro_batches.run(lambda most: self._sliced_logps(batch, most), undo=lambda: None)
+
+    def _sliced_logps(self, batch: dict[str, Tensor], most: int) -> Tensor:
         out = torch.zeros_like(batch["old_per_token_logps"])
         first = batch["prompt_ids"].shape[1]
-        with self._as_base():
-            for rows, piece in sliced(batch, self.config.optim.micro_batch_tokens):
-                start = piece["prompt_ids"].shape[1] - first
-                logps = self._logps(piece)
-                out[rows, start : start + logps.shape[1]] = logps
+        for rows, piece in sliced(batch, most):
+            start = piece["prompt_ids"].shape[1] - first
+            logps = self._logps(piece)
+            out[rows, start : start + logps.shape[1]] = logps
         return out
 
     def _logps(self, piece: dict[str, Tensor]) -> Tensor:
@@ -330,18 +357,23 @@ class StagedTrainer(GRPOTrainer):
         )
         return logps
 
-    def _kl_to_base(self, rows: Sequence[Row]) -> float:
-        """KL(policy || base), nats a token, on a few rows: mean of exp(d) - d - 1, d = log base - log policy.
+    def _against_base(self, rows: Sequence[Row]) -> dict[str, float]:
+        """KL(policy || base), nats a token, on a few rows, and whether the sampler was the model in training.
 
-        The estimator is unbiased and never negative (Schulman, "Approximating KL divergence", k3).
+        The KL is the mean of exp(d) - d - 1, d = log base - log policy: unbiased and never negative (Schulman,
+        "Approximating KL divergence", k3). Raises EngineError where that matters (`must_agree`).
         """
         some = rows[:: max(1, len(rows) // _KL_ROWS)][:_KL_ROWS]
         collated = collate(some, torch.zeros(1 + max((r.episode for r in some), default=0)), pad_id=0)
         batch = trl_inputs(collated, 1, self.accelerator.device)
         mask = batch["tool_mask"].bool()
-        with self._as_base():
-            d = (self._reference_logps(batch) - batch["old_per_token_logps"])[mask]
-        return (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0
+        sampled, base = batch["old_per_token_logps"][mask], self._reference_logps(batch)[mask]
+        full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
+        agreement = engine_check.compare(sampled, self._batch_logps(batch)[mask], base, full=full)
+        if self._must_agree:
+            engine_check.must_agree(agreement, full=full, iteration=self._plan.iteration)
+        d = base - sampled
+        return {"kl_nats": (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0, **agreement.metrics()}
 
     # --- after an update, and between stages ---
 
@@ -356,7 +388,8 @@ class StagedTrainer(GRPOTrainer):
         self.counts.iteration += 1
         seconds = time.perf_counter() - self._started
         update_s = seconds - self._line["rollout_s"]
-        self.run_log.metrics({**self._line, **means, "seconds": seconds, "update_s": update_s})
+        used = {"micro_batch_tokens": self.micro_batches.tokens, "peak_memory_gb": peak_memory_gb()}
+        self.run_log.metrics({**self._line, **means, **used, "seconds": seconds, "update_s": update_s})
         self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}")
         self._bar.update()
         return self._finish_iteration()
@@ -574,21 +607,23 @@ def train(
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
+    engine = engine_for(config, policy, model, log.out)
     envs = make_envs(config.env, config.optim.groups * config.optim.group_size)
 
     def play(wanted: Plan) -> list[Trajectory]:
+        engine.refresh()
         played = rollout(
-            policy,
+            engine.policy,
             envs,
             wanted.games,
-            renderer=policy.renderer(config.prompt, wanted.order),
+            renderer=engine.policy.renderer(config.prompt, wanted.order),
             sampling=config.sampling,
             temperature=wanted.temperature,
             max_steps=config.env.max_steps,
             seed=wanted.seed,
             group_size=config.optim.group_size,
         )
-        policy.reset()  # its cache is as large as the update's activations; both at once are not needed
+        engine.rest()
         return played
 
     def measured(done: int, stage: int) -> dict[str, Any]:
@@ -606,6 +641,7 @@ def train(
         log=log,
         measure=None if measure is None else measured,
         progress=progress,
+        must_agree=True,
     )
     if resume:
         resume_from_last(trainer)

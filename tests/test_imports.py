@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config"),
+        ("types", "config", "estimate", "limits"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -37,6 +37,9 @@ LAYERS = tuple(
             "trainer",
             "checkpoints",
             "warmstart",
+            "engines",
+            "engine_check",
+            "fitting",
             "compliance",
             "cards",
             "hub",
