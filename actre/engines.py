@@ -53,7 +53,7 @@ class VLLMEngine:
 
     def __init__(self, config: RunConfig, model: Any, folder: Path) -> None:
         if config.model.loader != "plain" or config.model.four_bit:
-            raise ActreError("--engine vllm serves the plain base model: leave out --loader unsloth and --four-bit")
+            raise ActreError("--engine vllm serves the plain base model: leave out --loader unsloth and four_bit")
         from actre.policies.vllm import VLLMPolicy
 
         self._model, self._folder = model, folder

@@ -50,7 +50,7 @@ class MicroBatches:
         if self._processes > 1:
             raise ActreError(
                 f"a GPU is out of memory ({reason}), and with {self._processes} processes a step cannot be done again "
-                f"by one: set optim.micro_batch_tokens to {fewer} (--micro-batch-tokens) for all, and go on (--resume)"
+                f"by one: begin again with --set optim.micro_batch_tokens={fewer}"
             )
         if fewer < SMALLEST:
             raise ActreError(
@@ -60,7 +60,7 @@ class MicroBatches:
             )
         warnings.warn(
             f"out of memory: micro-batches have {fewer} tokens from now on instead of {self.tokens}. The result is the "
-            f"same, a little slower; set optim.micro_batch_tokens to {fewer} (--micro-batch-tokens) to begin there",
+            f"same, a little slower; --set optim.micro_batch_tokens={fewer} begins there",
             stacklevel=3,
         )
         self.tokens = fewer

@@ -7,11 +7,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.arms import ARMS, arm
+from actre import ranks, settings
+from actre.arms import ARMS, arm, name_of
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
 from actre.estimate import must_fit, shape_of
 from actre.limits import here
-from actre.types import ORDERS, ActreError
+from actre.types import ActreError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,7 +27,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--stages",
         type=stages,
         metavar="ORDER:ITERATIONS,...",
-        help="e.g. act_first:10,think_first:20 (default: the preset's)",
+        help="e.g. act_first:10,think_first:20 (default: the preset's); a stage's own settings stand behind it, as in "
+        "act_first:30:until=plateau:plateau_window=5",
     )
     train.add_argument(
         "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
@@ -35,13 +37,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
-    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; has not run here")
+    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
     train.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: hf, the model)")
-    train.add_argument("--four-bit", action="store_true", help="weights in 4 bits (bitsandbytes, on a GPU)")
-    train.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: by the device")
-    train.add_argument("--micro-batch-tokens", type=int, help="padded tokens in one pass (default: the preset's)")
-    train.add_argument("--groups", type=int, help="games an iteration (default: the preset's)")
     train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
+    )
+    train.add_argument(
+        "--report-to", metavar="TRACKER,...", help="trackers that get the metrics too: tensorboard, trackio, wandb"
+    )
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
     train.add_argument(
         "--resume",
@@ -53,29 +57,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def stages(text: str) -> tuple[StageConfig, ...]:
-    """The stages written as ORDER:ITERATIONS,...  Raises ArgumentTypeError, with what is wrong, for another text.
-
-    >>> [stage.order for stage in stages("act_first:10,think_first:20")]
-    ['act_first', 'think_first']
-    """
-    found = []
-    for part in text.split(","):
-        name, _, length = part.strip().partition(":")
-        order = next((order for order in ORDERS if order == name), None)
-        if order is None:
-            raise argparse.ArgumentTypeError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
-        if not length.isdigit() or int(length) < 1:
-            raise argparse.ArgumentTypeError(f"{part!r}: how many iterations? e.g. {name}:10")
-        found.append(StageConfig(order, int(length)))
-    return tuple(found)
+    """`settings.stages` for argparse. Raises ArgumentTypeError, with what is wrong, for another text."""
+    try:
+        return settings.stages(text)
+    except ActreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_MODEL = ("loader", "engine", "dtype")
-_OPTIM = ("micro_batch_tokens", "groups")
+_MODEL = ("loader", "engine")
 _SETTINGS = (
-    *("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "four_bit"),
+    "preset",
+    "env",
+    "model",
+    "seed",
+    "out",
+    "arm",
+    "stages",
+    "env_steps",
+    "games",
+    "set",
+    "report_to",
     *_MODEL,
-    *_OPTIM,
 )
 
 
@@ -96,6 +98,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:
         config = replace(config, stages=args.stages)
+    config = settings.changed(config, args.set)
+    if args.report_to:
+        config = settings.changed(config, [f"report_to={args.report_to}"])
     if args.arm:
         config = arm(args.arm, config)
     if args.env_steps is not None:
@@ -104,19 +109,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, env_steps=args.env_steps)
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
-    return _sized(config, args)
-
-
-def _sized(config: RunConfig, args: argparse.Namespace) -> RunConfig:
-    """The settings of where and how the model runs, as asked for."""
     asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
-    if args.four_bit:
-        asked["four_bit"] = True
-    sizes = {name: value for name in _OPTIM if (value := getattr(args, name)) is not None}
-    for name, value in sizes.items():
-        if value < 1:
-            raise ActreError(f"--{name.replace('_', '-')} {value}: at least 1 is needed")
-    return replace(config, model=replace(config.model, **asked), optim=replace(config.optim, **sizes))
+    return replace(config, model=replace(config.model, **asked))
 
 
 def _must_fit(config: RunConfig) -> None:
@@ -142,6 +136,9 @@ def _run(args: argparse.Namespace) -> int:
     )
     measure = None if unmeasured else training_measure(config)
     result = train(config, out, measure=measure, resume=args.resume is not None)
+    if not ranks.is_first():  # of several processes one speaks
+        return 0
+    print(f"arm: {name_of(config) or 'none that has a name'}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
     print(f"report: {report.write(out)}")

@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config", "estimate", "limits"),
+        ("types", "config", "settings", "ranks", "estimate", "limits"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -30,12 +30,12 @@ LAYERS = tuple(
             "arms",
             "runlog",
             "warmstart_rows",
-            "compliance",
         ),
         ("calibration", "_known_truth", "thoughts"),
         (
             "trainer",
             "checkpoints",
+            "matching",
             "warmstart",
             "engines",
             "engine_check",
