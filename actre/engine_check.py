@@ -49,6 +49,7 @@ def compare(sampled: Tensor, trained: Tensor, base: Tensor, *, full: bool = True
 
     full: computed in float32. With no token everything agrees.
 
+    >>> import torch
     >>> base = torch.tensor([-1.0, -2.0, -0.5, -3.0])
     >>> trained = base + torch.tensor([0.1, -0.2, 0.3, -0.1])
     >>> compare(trained, trained, base).followed, compare(base, trained, base).followed
