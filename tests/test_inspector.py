@@ -204,8 +204,8 @@ def test_a_bug_in_the_kernel_is_an_answer_too() -> None:
 
 
 def test_hostile_text_is_text_in_the_fallback_and_can_travel() -> None:
-    one = trajectory("g" + HOSTILE, HOSTILE, "think_first", False, 0, hostile=HOSTILE)
-    widget = Inspector({HOSTILE: [replace(one, meta={"env_error": HOSTILE})]})
+    one = trajectory("g", HOSTILE, "think_first", False, 0, hostile=HOSTILE)
+    widget = Inspector({HOSTILE: [replace(one, game=HOSTILE, meta={"env_error": HOSTILE})]})
     html = widget.static()
     assert "<script" not in html
     assert "<img" not in html
@@ -237,7 +237,7 @@ def test_nan_and_infinity_travel_as_null() -> None:
 
 def test_episodes_beyond_the_limit_are_sent_when_they_are_asked_for() -> None:
     found = data.entries([trajectory(f"g{i}", "t", "think_first", True, i) for i in range(9)])
-    packed, count = data.pack(found, limit=3000)
+    packed, count = data.pack(found, limit=1000)
     assert 0 < count < 9
     assert len(gzip.decompress(packed).splitlines()) == count
 

@@ -1,4 +1,4 @@
-"""A widget in a plain page of a real browser, without Jupyter: its script and style as they are, this process its kernel.
+"""A widget in a plain page of a real browser, without Jupyter: its script and style as they are, this process answers.
 
 Stands for the notebook in what a widget sees of it: a model with traits, custom messages, and an element to draw in.
 """
