@@ -11,7 +11,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>widg
 <body style="background:BACKGROUND;margin:0;padding:16px"><main><h1 hidden>widget</h1><h2 hidden>cell</h2>
 <div id="host"></div></main></body></html>"""
 
-START = """async ({ script, style, traits }) => {
+START = """async ({ script, style, traits, until }) => {
   const sheet = document.createElement("style");
   sheet.textContent = style;
   document.head.append(sheet);
@@ -42,19 +42,22 @@ START = """async ({ script, style, traits }) => {
   const start = performance.now();
   const module = await import(address);
   window.close_widget = module.default.render({ model, el: document.getElementById("host") });
+  while (until && !document.querySelector(until)) await new Promise((done) => requestAnimationFrame(done));
   return performance.now() - start;
 }"""
 
 
-def show(page: Any, widget: Any, *, dark: bool = False) -> float:
-    """Draw the widget in the page; returns the milliseconds its script took."""
+def show(page: Any, widget: Any, *, dark: bool = False, until: str | None = None) -> float:
+    """Draw the widget in the page; returns the milliseconds until its script has run, or until a selector is there."""
     if not getattr(page, "has_kernel", False):
         page.expose_function("kernel", lambda message: json.dumps(page.widget.answer(json.loads(message))))
         page.has_kernel = True
     page.widget = widget
     page.set_content(PAGE.replace("BACKGROUND", "#111111" if dark else "#ffffff"))
     traits = {name: _sent(getattr(widget, name)) for name in widget.keys if name.startswith("_") and name not in _OWN}
-    return page.evaluate(START, {"script": str(widget._esm), "style": str(widget._css), "traits": traits})
+    return page.evaluate(
+        START, {"script": str(widget._esm), "style": str(widget._css), "traits": traits, "until": until}
+    )
 
 
 _OWN = {"_esm", "_css", "_dom_classes", "_anywidget_id"}

@@ -366,7 +366,8 @@ class InspectorView {
   markStep() {
     const n = Math.max(this.episode.steps.length, this.other?.steps.length ?? 0);
     put(this.where, `step ${this.at.step + 1} of ${n}`);
-    this.moves.forEach((move, i) => (move.disabled = i < 2 ? this.at.step === 0 : this.at.step === n - 1));
+    // aria-disabled, not disabled: the keyboard's focus must stay on the button at either end
+    this.moves.forEach((move, i) => move.setAttribute("aria-disabled", String(i < 2 ? this.at.step === 0 : this.at.step === n - 1)));
     for (const scroll of this.scripts.querySelectorAll(".scroll")) {
       [...scroll.querySelectorAll("ol > li")].forEach((item, i) => {
         const here = i === this.at.step && !item.classList.contains("end");
