@@ -1,4 +1,4 @@
-"""The inspector in JupyterLab, in a real browser, as a user would: run, step, filter, ask, branch, dark theme, reload."""
+"""The inspector in JupyterLab in a real browser, as a user would: step, filter, ask, branch, dark theme, reload."""
 
 from collections.abc import Iterator
 from pathlib import Path
