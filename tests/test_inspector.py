@@ -12,41 +12,15 @@ import numpy as np
 import pytest
 from fake_env import CorridorEnv
 from fake_run import trajectory
+from small_world import CONFIG, HOSTILE, played, policy
 
-from actre.config import EnvConfig, RunConfig, SamplingConfig
-from actre.policies.scripted import ScriptedPolicy, Table
-from actre.rollout import rollout
+from actre.policies.scripted import ScriptedPolicy
 from actre.types import ActreError, Trajectory, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector
 from actre.view.inspector import annotate, data
 from actre.view.inspector.live import Live
 from actre.view.inspector.scores import Edit, State, retell, state_at, token_texts
 from actre.view.inspector.tree import tree
-
-HOSTILE = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\ud800\x00"
-THINK = Table(
-    {"right": 0.75, "left": 0.25},
-    {"right": {"go right": 1.0}, "left": {"go left": 0.5, "look": 0.25}},
-)
-ACT = {"go left": 0.2, "go right": 0.4, "look": 0.2}
-CONFIG = RunConfig(env=EnvConfig(max_steps=8), sampling=SamplingConfig(max_reply_tokens=30))
-
-
-def policy() -> ScriptedPolicy:
-    return ScriptedPolicy(lambda text: THINK, act_first=lambda text: ACT)
-
-
-def played(one: ScriptedPolicy, order: Any = "think_first", games: int = 3) -> list[Trajectory]:
-    return rollout(
-        one,
-        [CorridorEnv(limit=8) for _ in range(games)],
-        ["4"] * games,
-        renderer=one.renderer(CONFIG.prompt, order),
-        sampling=CONFIG.sampling,
-        temperature=1.0,
-        max_steps=8,
-        seed=1,
-    )
 
 
 def live(one: ScriptedPolicy, episodes: list[Trajectory], **more: Any) -> Live:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fake_env import CorridorEnv
-from test_inspector import CONFIG, HOSTILE, policy
+from small_world import CONFIG, HOSTILE, policy
 
 from actre.types import ActreError, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector, Play

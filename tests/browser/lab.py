@@ -29,15 +29,23 @@ _OPEN = """async (path) => {
 
 
 @contextmanager
-def jupyterlab(folder: Path, timeout_s: float = 120) -> Iterator[str]:
-    """A server over `folder`, its settings in it too; gives its address and ends it afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def jupyterlab(folder: Path) -> Iterator[str]:
+    """JupyterLab over `folder`, its settings in it too; gives its address and ends it afterwards."""
     settings = folder / ".settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     # else a question about news covers the cells
     (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
+    options = ["-m", "jupyterlab", "--expose-app-in-browser", f"--IdentityProvider.token={TOKEN}"]
+    with server(sys.executable, [*options, f"--ServerApp.root_dir={folder}"], folder) as address:
+        yield address
+
+
+@contextmanager
+def server(python: str, options: Sequence[str], folder: Path, timeout_s: float = 180) -> Iterator[str]:
+    """A Jupyter server of some Python on a free port, whatever it keeps being in `folder`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     places = {
         "JUPYTER_CONFIG_DIR": ".config",
         "JUPYTER_DATA_DIR": ".data",
@@ -46,28 +54,27 @@ def jupyterlab(folder: Path, timeout_s: float = 120) -> Iterator[str]:
         "JUPYTERLAB_WORKSPACES_DIR": ".workspaces",
     }
     env = {**os.environ, **{name: str(folder / place) for name, place in places.items()}}
-    options = ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ip=127.0.0.1", f"--port={port}"]
-    options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
+    command = [python, *options, "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait(f"{address}/api/status?token={TOKEN}", server, timeout_s)
+        _wait(f"{address}/api/status?token={TOKEN}", process, timeout_s)
         yield address
     finally:
-        server.terminate()
-        server.wait(30)
+        process.terminate()
+        process.wait(30)
 
 
-def _wait(address: str, server: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+def _wait(address: str, process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
     end = time.monotonic() + timeout_s
-    while time.monotonic() < end and server.poll() is None:
+    while time.monotonic() < end and process.poll() is None:
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return
         except OSError:
             time.sleep(0.3)
-    raise RuntimeError("JupyterLab did not start; its log is server.log in its folder")
+    raise RuntimeError("Jupyter did not start; its log is server.log in its folder")
 
 
 def write_notebook(path: Path, cells: Sequence[str]) -> None:

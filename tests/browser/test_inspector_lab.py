@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = (
     f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]",
-    "from test_inspector import CONFIG, CorridorEnv, played, policy\nfrom actre.view import Inspector\none = policy()",
+    "from small_world import CONFIG, CorridorEnv, played, policy\nfrom actre.view import Inspector\none = policy()",
     "shown = Inspector({'before': played(one), 'after': played(one, 'act_first')}, {'start': one, 'end': policy()}, "
     "config=CONFIG, env=CorridorEnv(limit=8), thoughts=4)\nshown",
 )
@@ -59,9 +59,9 @@ def test_in_jupyterlab_it_works_in_every_view_and_after_a_reload(notebook: tuple
 
     command(page, "docmanager:save")
     page.wait_for_timeout(1000)
-    page.goto(f"{address}/lab/tree/inspect.ipynb?token=test")  # the same session, its kernel alive
-    widget.locator(".where").wait_for()
+    page.reload()  # the same kernel goes on
     page.wait_for_function("document.querySelector('.actre .where')?.textContent.startsWith('step 2 of')")
+    assert widget.get_by_label("run", exact=True).input_value() == "after"
     assert watched.wrong == []
     page.close()
 

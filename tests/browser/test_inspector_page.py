@@ -10,7 +10,7 @@ from browser.bare_page import show
 from browser.chromium import Watched, chromium, findings
 from fake_env import CorridorEnv
 from fake_run import trajectory
-from test_inspector import CONFIG, HOSTILE, played, policy
+from small_world import CONFIG, HOSTILE, played, policy
 
 from actre.types import Trajectory
 from actre.view import Inspector

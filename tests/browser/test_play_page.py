@@ -6,7 +6,7 @@ import pytest
 from browser.bare_page import show
 from browser.chromium import Watched, chromium, findings
 from fake_env import CorridorEnv
-from test_inspector import CONFIG, HOSTILE, policy
+from small_world import CONFIG, HOSTILE, policy
 
 from actre.view import Play
 

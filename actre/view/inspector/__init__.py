@@ -30,7 +30,7 @@ class Inspector(AnsweringWidget):
 
     _esm = parts(("core.js", "panels.js", "live.js", "inspector.js"))
     _css = parts(("core.css", "inspector.css"))
-    _index = traitlets.List().tag(sync=True)
+    _index: Any = traitlets.List().tag(sync=True)
     _packed = traitlets.Bytes().tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
 

@@ -50,15 +50,15 @@ function facts(scores, columns, before) {
     const one = scores[key];
     const change = before?.[key] ? h("span", { class: "change" }, `${signed(one.entropy - before[key].entropy)}`) : null;
     const band = known(one.lower) ? ` between ${nats(one.lower)} and ${known(one.upper) ? nats(one.upper) : "?"}` : ` like ${Math.exp(one.entropy).toFixed(1)} actions`;
-    const value = h("dd", {}, h("b", {}, nats(one.entropy)), " nats", change, h("span", { class: "soft" }, key === "after" ? "given one thought: not to be compared" : band));
-    return h("div", { class: MARKS[key] }, h("dt", {}, ORDERS[key], h("span", { class: "soft" }, key === "think_first" ? ` ${one.thoughts.length} thoughts` : " exact")), value);
+    const value = h("p", { class: "value" }, h("b", {}, nats(one.entropy)), " nats", change, h("span", { class: "soft" }, key === "after" ? "given one thought: not to be compared" : band));
+    return h("div", { class: MARKS[key] }, h("p", { class: "what" }, ORDERS[key], h("span", { class: "soft" }, key === "think_first" ? ` ${one.thoughts.length} thoughts` : " exact")), value);
   });
   if (known(scores.js)) {
-    items.push(h("div", {}, h("dt", {}, "the two orders apart"), h("dd", {}, h("b", {}, nats(scores.js, 3)), " nats", h("span", { class: "soft" }, "Jensen-Shannon, at most 0.69"))));
+    items.push(h("div", {}, h("p", { class: "what" }, "the two orders apart"), h("p", { class: "value" }, h("b", {}, nats(scores.js, 3)), " nats", h("span", { class: "soft" }, "Jensen-Shannon, at most 0.69"))));
   } else if (known(scores.js_after)) {
-    items.push(h("div", {}, h("dt", {}, "apart, given the thought"), h("dd", {}, h("b", {}, nats(scores.js_after, 3)), " nats", h("span", { class: "soft" }, "Jensen-Shannon, at most 0.69"))));
+    items.push(h("div", {}, h("p", { class: "what" }, "apart, given the thought"), h("p", { class: "value" }, h("b", {}, nats(scores.js_after, 3)), " nats", h("span", { class: "soft" }, "Jensen-Shannon, at most 0.69"))));
   }
-  return h("dl", { class: "facts" }, items);
+  return h("div", { class: "facts" }, items);
 }
 
 function thoughts(names, scores) {

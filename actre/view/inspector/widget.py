@@ -28,6 +28,7 @@ class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
     A subclass answers in `_answer_to`, and gives its page a fallback in `static`.
     """
 
+    _ipython_display_ = None  # ipywidgets 7 displays by this, and leaves out what shows without a widget
     _place = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
