@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel, set_peft_model_state_dict
 from torch import Tensor
@@ -185,6 +186,11 @@ class StagedTrainer(GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
             processing_class=tokenizer,
         )
+        if self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+            raise ActreError(
+                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and here each "
+                "process plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
+            )
         self.beta = config.optim.kl_beta
         self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
         self._must_agree = must_agree
