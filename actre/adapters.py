@@ -5,6 +5,7 @@ card, and actre.json, which names the base model and holds a fingerprint of its 
 put on another base by mistake. Does not know how an adapter was trained; the card's text comes from outside.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -64,19 +65,50 @@ def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "")
     the training, put into README.md. The folder is replaced as a whole, once everything is written.
     Raises ActreError for a model without adapter.
     """
+    with replacing(Path(folder)) as part:
+        write(model, part, base, card=card)
+    return Path(folder)
+
+
+def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "") -> None:
+    """Write the files of `export` into a folder that is there.
+
+    Raises ActreError for a model without adapter, OSError where the disk is full.
+    """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     if not isinstance(model, PeftModel):
         raise ActreError("this model has no adapter to export: add_lora gives it one")
-    with _replacing(Path(folder)) as part:
-        model.save_pretrained(str(part))
-        settings = json.loads((part / "adapter_config.json").read_text())
-        settings["base_model_name_or_path"] = base.name  # not a path of this machine
-        (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-        about = {"base": base.name, "fingerprint": fingerprint(model), "versions": versions()}
-        (part / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
-        (part / "README.md").write_text(_card(base, card))
-    return Path(folder)
+    try:
+        model.save_pretrained(str(folder))
+    except SafetensorError as error:
+        if "No space left" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = base.name  # not a path of this machine
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    about = {"base": base.name, "fingerprint": fingerprint(model), "versions": versions()}
+    (folder / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / "README.md").write_text(_card(base, card))
+
+
+def must_be_base(folder: Path, model: Any, name: str) -> None:
+    """Raises ActreError if the adapter in `folder` was trained on a base model with other weights than this one."""
+    path = folder / "actre.json"
+    if not path.exists():  # an adapter that was not exported here
+        return
+    try:
+        about = json.loads(path.read_text())
+        wanted, base = about["fingerprint"], about["base"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{path} is damaged: {error!r}") from error
+    if wanted != fingerprint(model):
+        raise ActreError(
+            f"the adapter in {folder} was trained on {base!r} and does not fit the weights of {name!r}: "
+            "another model, or another version of it. Load the base it was trained on"
+        )
 
 
 def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool = False) -> Loaded:
@@ -89,7 +121,7 @@ def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool
     folder = _adapter_folder(folder)
     named = ModelConfig(name=_base_name(folder)) if base is None else base
     model, tokenizer = load_base(named)
-    _must_be_base(folder, model, named.name)
+    must_be_base(folder, model, named.name)
     return Loaded(_put_on(folder, model, trainable=trainable), tokenizer)
 
 
@@ -104,7 +136,7 @@ def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig |
     folder = _adapter_folder(folder)
     named = ModelConfig(name=_base_name(folder)) if base is None else base
     bare, _ = load_base(named)
-    _must_be_base(folder, bare, named.name)
+    must_be_base(folder, bare, named.name)
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in _SAMPLE]
     prompts = [ids for ids in prompts if ids]
     without = _logits(bare, prompts)
@@ -126,7 +158,7 @@ def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None) 
     Raises as `load` does.
     """
     model, tokenizer = load(folder, base)
-    with _replacing(Path(out)) as part:
+    with replacing(Path(out)) as part:
         model.merge_and_unload().save_pretrained(part)
         tokenizer.save_pretrained(part)
     return Path(out)
@@ -203,25 +235,8 @@ def _base_name(folder: Path) -> str:
     return str(name)
 
 
-def _must_be_base(folder: Path, model: Any, name: str) -> None:
-    """Raises ActreError if actre.json is there and this is not the base model it was trained on."""
-    path = folder / "actre.json"
-    if not path.exists():  # an adapter that was not exported here
-        return
-    try:
-        about = json.loads(path.read_text())
-        wanted, base = about["fingerprint"], about["base"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ActreError(f"{path} is damaged: {error!r}") from error
-    if wanted != fingerprint(model):
-        raise ActreError(
-            f"the adapter in {folder} was trained on {base!r} and does not fit the weights of {name!r}: "
-            "another model, or another version of it. Load the base it was trained on"
-        )
-
-
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of `folder` when everything is written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:

@@ -106,12 +106,27 @@ class OptimConfig:
     """Games an iteration."""
     group_size: int = 8
     """Episodes a game."""
-    advantage: Literal["grpo"] = "grpo"
+    advantage: Literal["grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std"] = "grpo"
+    """What an episode is compared with (see actre.advantages); GiGPO compares steps from the same state too."""
+    gigpo_discount: float = 0.95
+    """GiGPO: what a reward one step later is worth, where steps are compared."""
+    gigpo_step_weight: float = 1.0
+    """GiGPO: weight of the steps' part beside the episodes'."""
+    groups_without_signal: Literal["keep", "drop"] = "keep"
+    """Groups in which every advantage is 0. keep: their tokens count in what the loss is divided by; drop: the loss is
+    as if they had not been played (DAPO's filter, arXiv 2503.14476, section 3.2, without playing others instead)."""
     normalise: Literal["token", "episode"] = "token"
     """What weighs the same in the loss: each sampled token (DAPO), or each episode, whatever its length (GRPO). By
     token, long lost episodes outweigh short won ones."""
     clip_low: float = 0.2
     clip_high: float = 0.28
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """The ratio of new to old probability, and its clipping: each token's own (GRPO), or one for all of a row's sampled
+    tokens, their geometric mean (GSPO, arXiv 2507.18071, eq. 7). A row is an episode where the history grows, a step
+    where it is windowed. clip_low and clip_high fit tokens; sequences want far narrower ones."""
+    entropy_coef: float = 0.0
+    """Weight of an entropy bonus: the mean entropy (nats) of the policy at the sampled tokens, added to the
+    objective."""
     kl_beta: float = 0.0
     """Weight of the KL to the frozen base model (adapter off)."""
     updates_per_batch: int = 1
@@ -160,6 +175,16 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """From where an interrupted run can go on (see actre.checkpoints)."""
+
+    every: int = 5
+    """Iterations between checkpoints; 0: only at each stage's end, at the run's, and where a run is interrupted."""
+    keep: int = 2
+    """So many of the last are kept, and each stage's last."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run."""
 
@@ -176,6 +201,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     @property
     def iterations(self) -> int:
@@ -300,8 +326,11 @@ def versions() -> dict[str, str]:
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:
-    """Write the settings with the versions beside them."""
-    Path(path).write_text(json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n")
+    """Write the settings with the versions beside them; the old file stays until the new one is whole."""
+    text = json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
+    part = Path(f"{path}.part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -316,6 +345,27 @@ def load_config(path: str | Path) -> RunConfig:
     return config_from_dict(raw)
 
 
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two settings as dicts, "name: a became b" each.
+
+    >>> differences({"seed": 0, "optim": {"groups": 6, "clip_low": 0.2}}, {"seed": 0, "optim": {"groups": 4}})
+    ['optim.clip_low: 0.2 became nothing', 'optim.groups: 6 became 4']
+    """
+    found = []
+    for name in sorted({*one, *other}):
+        a, b = (_plain(settings.get(name, "nothing")) for settings in (one, other))
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: {a} became {b}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
 def config_from_dict(raw: dict[str, Any]) -> RunConfig:
     """The inverse of dataclasses.asdict for RunConfig."""
     parts: dict[str, Any] = {
@@ -326,6 +376,7 @@ def config_from_dict(raw: dict[str, Any]) -> RunConfig:
         "optim": OptimConfig,
         "probe": ProbeConfig,
         "evaluation": EvalConfig,
+        "checkpoint": CheckpointConfig,
     }
     try:
         values = {key: parts[key](**value) if key in parts else value for key, value in raw.items()}

@@ -8,7 +8,8 @@ its own with one thread, two at a time on two cores:
     think_first   think-first alone: training, evaluation, the adapter's check
     actre         act-first, then think-first, at equal environment steps; likewise
 
-A job that has finished is not done again: the same command on the same folder continues where it was stopped.
+A job that has finished is not done again, and an arm's training goes on from its last checkpoint: the same command on
+the same folder continues where it was stopped.
 """
 
 import argparse
@@ -114,10 +115,11 @@ def _arm(config: RunConfig, folder: Path, out: Path) -> None:
     from actre.policies.models import add_lora, load
     from actre.trainer import train
 
-    set_aside(folder)
+    resume = (folder / "config.json").exists()
     base, tokenizer = load(config.model)
     model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
-    result = train(config, folder, model=model, tokenizer=tokenizer, measure=training_measure(config), progress=False)
+    measure = training_measure(config)
+    result = train(config, folder, model=model, tokenizer=tokenizer, measure=measure, progress=False, resume=resume)
     policy = HFPolicy(model, tokenizer)
     shutil.copytree(out / "before", folder, dirs_exist_ok=True)
     _evaluate(policy, config, folder, "after")
@@ -125,14 +127,6 @@ def _arm(config: RunConfig, folder: Path, out: Path) -> None:
     (folder / "adapter_check.json").write_text(json.dumps(check._asdict(), indent=1) + "\n")
     if not check.passed:
         raise ActreError(f"the exported adapter {result.adapter} is not the trained policy: {check}")
-
-
-def set_aside(folder: Path) -> None:
-    """Keep what an interrupted try left, as <folder>.interrupted; only the latest one is kept."""
-    if folder.exists():
-        aside = folder.with_name(f"{folder.name}.interrupted")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
 
 
 # --- the jobs as processes ---

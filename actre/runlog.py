@@ -4,35 +4,74 @@ Knows the names of the metrics and how they follow from trajectories; not how a 
 """
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from actre.config import RunConfig, save_config
+from actre.config import RunConfig, differences, load_config, save_config
 from actre.rows import FORMAT_FLAGS, episode_return
 from actre.stages import Plan
 from actre.types import FLAGS, ActreError, Trajectory, write_trajectories
 
 
 class RunLog:
-    """Writes a run's records; a line that was written stays, whatever happens afterwards.
+    """Writes a run's records; a line that was written stays, unless the run goes on from before it.
 
-    Raises ActreError where the folder already holds a training run: nothing saved is overwritten.
+    resume: the folder holds a run with these settings that is to go on; `rewind` puts its records back to where it
+    goes on from. Raises ActreError where it does not, or, without resume, where the folder already holds a training
+    run: nothing saved is overwritten.
     """
 
-    def __init__(self, out: Path, config: RunConfig) -> None:
+    def __init__(self, out: Path, config: RunConfig, *, resume: bool = False) -> None:
         self.out = out
         self.metrics_path = out / "metrics.jsonl"
+        self.entropy_path = out / "entropy.jsonl"
         self.adapter = out / "adapter"
-        for found in (self.metrics_path, out / "entropy.jsonl", self.adapter):
+        self.checkpoints = out / "checkpoints"
+        if resume:
+            self._must_hold(config)
+            return
+        for found in (self.metrics_path, self.entropy_path, self.adapter, self.checkpoints):
             if found.exists():
                 raise ActreError(
                     f"{out} already holds a training run ({found.name} is there) and nothing is overwritten: "
-                    f"choose another --out, or remove it yourself: rm -r {out}"
+                    f"go on with it (--resume {out}), choose another --out, or remove it yourself: rm -r {out}"
                 )
         out.mkdir(parents=True, exist_ok=True)
         save_config(config, out / "config.json")
+
+    def _must_hold(self, config: RunConfig) -> None:
+        changed = differences(asdict(load_config(self.out / "config.json")), asdict(config))
+        if changed:
+            raise ActreError(
+                f"{self.out} holds a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
+                "it began with; choose another --out for others"
+            )
+
+    def lengths(self) -> tuple[int, int]:
+        """Bytes of metrics.jsonl and of entropy.jsonl."""
+        return _size(self.metrics_path), _size(self.entropy_path)
+
+    def rewind(self, iteration: int, metrics_bytes: int, entropy_bytes: int) -> None:
+        """Take back what was recorded after an iteration, which is to be done again from there.
+
+        Raises ActreError, with nothing changed, where less is there than there was then.
+        """
+        wanted = ((self.metrics_path, metrics_bytes), (self.entropy_path, entropy_bytes))
+        for path, size in wanted:
+            if _size(path) < size:
+                raise ActreError(
+                    f"{path} has {_size(path):,} bytes, and {size:,} after iteration {iteration}: lines are missing, "
+                    f"so the run cannot go on from there. Put the file back, or begin another run with another --out"
+                )
+        for path, size in wanted:
+            if _size(path) > size:
+                os.truncate(path, size)
+        for path in (self.out / "trajectories").glob("train_*.jsonl.gz"):
+            if int(path.name[6:].partition(".")[0]) > iteration:
+                path.unlink()
 
     def metrics(self, record: dict[str, Any]) -> None:
         """Append one iteration's line."""
@@ -40,7 +79,7 @@ class RunLog:
 
     def entropy(self, record: dict[str, Any]) -> None:
         """Append one measurement's line."""
-        _append(self.out / "entropy.jsonl", record)
+        _append(self.entropy_path, record)
 
     def trajectories(self, plan: Plan, played: Sequence[Trajectory], seed: int) -> None:
         """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and
@@ -49,6 +88,10 @@ class RunLog:
         place = {"iteration": plan.iteration, "stage": plan.stage, "run_seed": seed}
         marked = [replace(one, meta={**one.meta, **place}) for one in played]
         write_trajectories(self.out / "trajectories" / f"train_{plan.iteration:04d}.jsonl.gz", marked)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

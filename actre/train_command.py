@@ -7,7 +7,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.config import ENV_NAMES, RunConfig, StageConfig, preset
+from actre.arms import ARMS, arm
+from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
 from actre.types import ORDERS, ActreError
 
 
@@ -26,10 +27,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="e.g. act_first:10,think_first:20 (default: the preset's)",
     )
     train.add_argument(
+        "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
+    )
+    train.add_argument(
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
+    train.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with an interrupted run from its last checkpoint, with the settings it began with",
+    )
     train.set_defaults(run=_run)
 
 
@@ -51,12 +61,28 @@ def stages(text: str) -> tuple[StageConfig, ...]:
     return tuple(found)
 
 
+_SETTINGS = ("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games")
+
+
 def _config(args: argparse.Namespace) -> RunConfig:
+    if args.resume is not None:
+        fresh = argparse.ArgumentParser()
+        add_parser(fresh.add_subparsers())
+        default = fresh.parse_args(["train"])
+        given = [name for name in _SETTINGS if getattr(args, name) != getattr(default, name)]
+        if given:
+            raise ActreError(
+                f"--resume goes on with the settings the run began with: leave out --{given[0].replace('_', '-')}, or "
+                "begin another run with another --out"
+            )
+        return load_config(args.resume / "config.json")
     config = replace(preset(args.preset, args.env), seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:
         config = replace(config, stages=args.stages)
+    if args.arm:
+        config = arm(args.arm, config)
     if args.env_steps is not None:
         if args.env_steps < 1:
             raise ActreError(f"--env-steps {args.env_steps}: at least 1 is needed")
@@ -72,8 +98,13 @@ def _run(args: argparse.Namespace) -> int:
     from actre.trainer import train
     from actre.view import report
 
-    result = train(config, args.out, measure=None if args.no_entropy else training_measure(config))
+    out = args.out if args.resume is None else args.resume
+    unmeasured = args.no_entropy or (
+        args.resume is not None and (out / "metrics.jsonl").exists() and not (out / "entropy.jsonl").exists()
+    )
+    measure = None if unmeasured else training_measure(config)
+    result = train(config, out, measure=measure, resume=args.resume is not None)
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
-    print(f"report: {report.write(args.out)}")
+    print(f"report: {report.write(out)}")
     return 0

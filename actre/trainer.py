@@ -3,35 +3,37 @@
 Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are
 played (a `Play` function comes in), nor how a reply is read.
 
-An iteration is: play `groups` games `group_size` times each, one advantage per episode, `updates_per_batch`
-optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed over the
-batch's sampled tokens and divided by their number, so that micro-batches do not matter. `normalise` says what
-weighs the same: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv 2402.03300, eq. 3), the
-latter by scaling advantages with mean length / own length.
+An iteration is: play `groups` games `group_size` times each, an advantage per episode or step,
+`updates_per_batch` optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate
+summed over the batch's sampled tokens and divided by their number, so that micro-batches do not matter.
+`normalise` says what weighs the same: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv
+2402.03300, eq. 3), the latter by scaling advantages with mean length / own length.
 Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0, old log-probabilities taken from the
 sampler; and an episode's length counts its sampled tokens in all its rows.
 """
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
 from datasets import Dataset
-from peft import PeftModel
+from peft import PeftModel, set_peft_model_state_dict
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from actre.adapters import export
-from actre.advantages import groups_without_signal, grpo
+from actre import adapters, checkpoints
+from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
+from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
 from actre.envs.worlds import list_games
 from actre.policies.hf import HFPolicy
@@ -43,6 +45,7 @@ from actre.rows import (
     episode_return,
     episode_weights,
     sliced,
+    step_rewards,
     trained_tokens,
     trajectory_rows,
     trl_inputs,
@@ -60,8 +63,29 @@ Measure = Callable[[Any, int, int], dict[str, Any]]
 _STEPS_PER_GENERATION = 1
 """Parts into which TRL cuts a batch of episodes: one, for each optimizer step is to see all of them."""
 
+ADVANTAGE_NAMES = {
+    "grpo": "GRPO",
+    "dr_grpo": "Dr. GRPO",
+    "rloo": "RLOO",
+    "gigpo": "GiGPO",
+    "gigpo_no_std": "GiGPO without std",
+}
+
+_EPISODE_ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
+
 _KL_ROWS = 4
 """Rows on which the distance to the base model is estimated where the loss itself does not need it."""
+
+
+class NotFiniteError(ActreError):
+    """A loss or a gradient that is no number; the weights are those of before."""
+
+
+class _Settled(NamedTuple):
+    """Where the run stood after its last whole iteration: what a checkpoint needs beside weights and moments."""
+
+    progress: Progress
+    streams: Streams
 
 
 class TrainResult(NamedTuple):
@@ -96,10 +120,13 @@ class StagedTrainer(GRPOTrainer):
     Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio
     then also corrects for whatever differs between sampler and training forward (under 1e-4 nats on a CPU, by
     test). Rows without advantage carry no gradient and are left out of the forward pass (unless there is a KL
-    term); the loss is still divided by all tokens.
+    term or an entropy bonus); the loss is still divided by all tokens.
 
     At a stage change: the optimizer's moments are kept or cleared, the schedule goes on or starts anew, the
     reference stays the base model; all three as `OptimConfig` says.
+
+    Weights and moments change only between `on_pre_optimizer_step` and the end of the iteration (`settling`); at any
+    other time they are those of `settled`, and a checkpoint can be written.
     """
 
     def __init__(
@@ -124,6 +151,12 @@ class StagedTrainer(GRPOTrainer):
         self._line: dict[str, Any] = {}
         self._updates: list[dict[str, float]] = []
         self._started = 0.0
+        self.settled: _Settled | None = None
+        self.settling = False
+        self.stop_asked = False
+        self._saved_iteration = 0
+        self._resumed: Checkpoint | None = None
+        self._streams: Streams | None = None
         super().__init__(
             model=model,
             reward_funcs=_no_reward_function,
@@ -142,6 +175,9 @@ class StagedTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Play the iteration's episodes; returns TRL's batch (see `trl_inputs`)."""
+        if self._streams is not None:  # here and not earlier: making the data loader takes numbers too
+            checkpoints.restore_streams(self._streams)
+            self._streams = None
         if self.counts.iteration == 0 and not self._updates:
             self._measure_now(stage=0)
         self._started = time.perf_counter()
@@ -157,25 +193,46 @@ class StagedTrainer(GRPOTrainer):
 
     def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
         optim = self.config.optim
-        returns = torch.tensor([episode_return(one, optim) for one in played])
         groups = torch.tensor([-1 if one.group is None else one.group for one in played])
-        advantages = self.advantages(returns, groups)
+        advantages = self._step_advantages(played, groups)
+        self._line["groups_without_signal"] = groups_without_signal(advantages, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
-        trained = [row for row in rows if optim.kl_beta != 0.0 or advantages[row.episode] != 0.0]
+        self._line["kl_nats"] = self._kl_to_base(rows)
+        if optim.groups_without_signal == "drop":
+            taught = [int(g) for g in groups.unique() if advantages[groups == g].any()]
+            rows = [row for row in rows if groups[row.episode] in taught]
+        whole = optim.kl_beta != 0.0 or optim.entropy_coef != 0.0
+        trained = [row for row in rows if whole or row.spread(advantages[row.episode]).any()]
         if optim.normalise == "episode":
-            advantages = advantages * episode_weights(rows, len(played))
+            advantages = advantages * episode_weights(rows, len(played))[:, None]
         collated = collate(trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION)
         batch = trl_inputs(collated, sum(map(trained_tokens, rows)), self.accelerator.device)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
-        self._line["kl_nats"] = self._kl_to_base(rows)
-        self._line["groups_without_signal"] = groups_without_signal(returns, groups)
         return batch
 
     def advantages(self, returns: Tensor, groups: Tensor) -> Tensor:
         """One advantage per episode: returns and groups (B,) -> (B,)."""
-        return grpo(returns, groups)
+        return _EPISODE_ADVANTAGES[self.config.optim.advantage](returns, groups)
+
+    def _step_advantages(self, played: Sequence[Trajectory], groups: Tensor) -> Tensor:
+        """(B, S) advantages of each episode's steps, or (B, 1) where all of its steps have the same.
+
+        The state a step starts from is what the environment shows in it: text, task and admissible actions.
+        """
+        optim = self.config.optim
+        if optim.advantage in ("gigpo", "gigpo_no_std"):
+            return gigpo(
+                [step_rewards(one, optim) for one in played],
+                [[step.observation for step in one.steps] for one in played],
+                groups,
+                discount=optim.gigpo_discount,
+                step_weight=optim.gigpo_step_weight,
+                std=optim.advantage == "gigpo",
+            )
+        returns = torch.tensor([episode_return(one, optim) for one in played])
+        return self.advantages(returns, groups)[:, None]
 
     def _rollout_line(self, played: Sequence[Trajectory], rollout_s: float) -> dict[str, Any]:
         tokens = sum(len(step.reply_ids) for one in played for step in one.steps)
@@ -201,22 +258,36 @@ class StagedTrainer(GRPOTrainer):
         total = torch.zeros((), device=self.accelerator.device)
         tokens: list[int] = []
         for _, piece in sliced(batch, self.config.optim.micro_batch_tokens):
-            with self.compute_loss_context_manager():
+            tokens.append(int(piece["tool_mask"].sum()))
+            with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
                 loss = self.compute_loss(model, piece)
             self.accelerator.backward(loss)
             total += loss.detach()
-            tokens.append(int(piece["tool_mask"].sum()))
-        if not torch.isfinite(total):
-            raise ActreError(
-                f"the loss of iteration {self._plan.iteration} is {total.item()}; "
-                "lower optim.learning_rate, and see the trajectories of that iteration"
-            )
+        self._must_be_finite(total)
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
         self._metrics["train"].clear()  # TRL's means are over slices, unweighted; ours are written instead
         share = sum(c * n for c, n in zip(clipped, tokens, strict=True)) / batch["num_items_in_batch"].item()
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
+
+    def _must_be_finite(self, loss: Tensor) -> None:
+        gradients = [p.grad for p in self.policy_model.parameters() if p.grad is not None]
+        scaled = self.accelerator.scaler is not None  # with fp16 infinite gradients are usual, and the step is skipped
+        if torch.isfinite(loss) and (scaled or all(torch.isfinite(g).all() for g in gradients)):
+            return
+        what = "loss" if not torch.isfinite(loss) else "gradient"
+        raise NotFiniteError(
+            f"the {what} of iteration {self._plan.iteration} is {loss.item() if what == 'loss' else 'not finite'}; "
+            "lower optim.learning_rate, and see the trajectories of that iteration"
+        )
+
+    @contextmanager
+    def _bonus_of(self, tokens: int, batch: dict[str, Tensor]) -> Iterator[None]:
+        """TRL adds entropy_coef times a slice's mean entropy; here the slice's share of the batch's mean."""
+        self.entropy_coef = self.config.optim.entropy_coef * tokens / batch["num_items_in_batch"].clamp(min=1).item()
+        yield
+        self.entropy_coef = self.config.optim.entropy_coef
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -298,11 +369,90 @@ class StagedTrainer(GRPOTrainer):
         every = self.config.probe.every
         if last or stage_ends or (every and done % every == 0):
             self._measure_now(span.stage)
-        if stage_ends and not last:
-            self.save_adapter(self.run_log.out / "checkpoints" / f"iter-{done}")
-            if self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
-                self.optimizer.state.clear()
+        if stage_ends and not last and self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
+            self.optimizer.state.clear()
+        self.settled = self._settle(stage_ends=stage_ends, last=last)
+        self.settling = False
+        every = self.config.checkpoint.every
+        if last or stage_ends or (every and done % every == 0) or self.stop_asked:
+            self.save_settled()
+        if self.stop_asked and not last:
+            raise KeyboardInterrupt
         return last
+
+    # --- checkpoints ---
+
+    def _settle(self, *, stage_ends: bool, last: bool) -> _Settled:
+        counts, (metrics, entropy) = self.counts, self.run_log.lengths()
+        progress = Progress(
+            counts.iteration,
+            counts.env_steps,
+            counts.generated_tokens,
+            metrics_bytes=metrics,
+            entropy_bytes=entropy,
+            games=checkpoints.games_digest(list(self._games)),
+            stage_ends=stage_ends,
+            finished=last,
+        )
+        return _Settled(progress, checkpoints.random_streams())
+
+    def save_settled(self) -> Path | None:
+        """Write a checkpoint of the last whole iteration, or None where it cannot be had: before the first one, and
+        where a later one's update has begun. One that is there is not written again."""
+        if self.settled is None or self.settling or self.optimizer is None:
+            return None
+        progress, streams = self.settled
+        folder = self.run_log.checkpoints
+        if self._saved_iteration != progress.iteration:
+            checkpoints.save(
+                folder,
+                progress,
+                self.config,
+                write_adapter=lambda part: adapters.write(
+                    self.policy_model, part, self.config.model, card=self._card(progress)
+                ),
+                optimizer=checkpoints.optimizer_tensors(self.optimizer),
+                streams=streams,
+            )
+            self._saved_iteration = progress.iteration
+        return folder / f"iter-{progress.iteration}"
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint: weights and records now, the rest when training begins.
+
+        Raises ActreError where the games or the base model are others than they were.
+        """
+        progress = saved.progress
+        if checkpoints.games_digest(list(self._games)) != progress.games:
+            raise ActreError(
+                f"{self.config.env.train} has other games than when {saved.folder} was written "
+                f"({len(self._games)} now, {progress.games[0]} then): put them back, or begin another run"
+            )
+        adapters.must_be_base(saved.folder, self.policy_model, self.config.model.name)
+        self.run_log.rewind(progress.iteration, progress.metrics_bytes, progress.entropy_bytes)
+        set_peft_model_state_dict(self.policy_model, saved.adapter)
+        self.counts = _Counts(progress.iteration, progress.env_steps, progress.generated_tokens)
+        self._step = progress.iteration * self.config.optim.updates_per_batch
+        self.settled = _Settled(progress, saved.streams)
+        self._saved_iteration = progress.iteration
+        self._resumed, self._streams = saved, saved.streams
+        self._bar.update(progress.iteration)
+
+    def begin(self, state: transformers.TrainerState) -> None:
+        """Called when optimizer and schedule are there: on a resumed run, puts them to where they were."""
+        if self._resumed is None:
+            return
+        assert self.optimizer is not None
+        assert isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LambdaLR)
+        state.global_step = self._step
+        checkpoints.restore_optimizer(self.optimizer, self._resumed.optimizer)
+        factor = self.lr_scheduler.lr_lambdas[0](self._step)
+        rates = [base * factor for base in self.lr_scheduler.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        place = {"last_epoch": self._step, "_step_count": self._step + 1, "_last_lr": rates}
+        self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **place})
+        self._resumed = None
 
     def _measure_now(self, stage: int) -> None:
         if self._measure is None:
@@ -317,12 +467,15 @@ class StagedTrainer(GRPOTrainer):
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""
+        adapters.export(self.policy_model, folder, self.config.model, card=self._card(self.counts))
+
+    def _card(self, done: "_Counts | Progress") -> str:
         stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self.config.stages)
-        card = (
-            f"Trained with GRPO on {self.config.env.train}: {self.counts.iteration} iterations "
-            f"({self.counts.env_steps:,} environment steps) of the stages {stages}; seed {self.config.seed}."
+        return (
+            f"Trained with {ADVANTAGE_NAMES[self.config.optim.advantage]} on {self.config.env.train}: "
+            f"{done.iteration} iterations ({done.env_steps:,} environment steps) of the stages {stages}; "
+            f"seed {self.config.seed}."
         )
-        export(self.policy_model, folder, self.config.model, card=card)
 
     def close(self) -> None:
         """End the progress bar."""
@@ -330,10 +483,18 @@ class StagedTrainer(GRPOTrainer):
 
 
 class _AfterUpdate(TrainerCallback):
-    """Hands TRL's logs (gradient norm, learning rate) to the trainer after each optimizer step."""
+    """Tells the trainer when training and an optimizer step begin; hands it TRL's logs (gradient norm, learning rate)
+    after each step.
+    """
 
     def __init__(self, trainer: StagedTrainer) -> None:
         self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.begin(state)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.settling = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
@@ -363,6 +524,8 @@ def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCo
         loss_type="dapo",
         epsilon=optim.clip_low,
         epsilon_high=optim.clip_high,
+        importance_sampling_level=optim.importance_sampling_level,
+        entropy_coef=optim.entropy_coef,
         use_bias_correction_kl=False,
         gradient_checkpointing=_is_large(model),
         use_cpu=parameter.device.type == "cpu",
@@ -391,16 +554,21 @@ def train(
     model: PeftModel | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: bool = True,
+    resume: bool = False,
 ) -> TrainResult:
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
+
+    resume: go on with the run in `out` from its last checkpoint, or from the beginning if it has none; an interrupted
+    run then ends as an uninterrupted one. A run that is finished is left as it is, and `model` gets its weights.
 
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
     dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the
     usual one). model and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
     adds one.
-    Raises ActreError if `out` already holds a training run. On any way out, what was done so far is saved.
+    Raises ActreError if `out` already holds a training run, or with resume none that can go on. On any way out, what
+    was done so far is saved.
     """
-    log = RunLog(Path(out), config)
+    log = RunLog(Path(out), config, resume=resume)
     games = list_games(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
@@ -423,6 +591,12 @@ def train(
         policy.reset()  # its cache is as large as the update's activations; both at once are not needed
         return played
 
+    def measured(done: int, stage: int) -> dict[str, Any]:
+        assert measure is not None
+        record = measure(policy, done, stage)
+        policy.reset()  # what the next rollout finds computed is not to depend on whether the run was resumed here
+        return record
+
     trainer = StagedTrainer(
         config,
         model,
@@ -430,29 +604,102 @@ def train(
         play=play,
         games=games,
         log=log,
-        measure=None if measure is None else partial(measure, policy),
+        measure=None if measure is None else measured,
         progress=progress,
     )
+    if resume:
+        resume_from_last(trainer)
     return run(trainer)
+
+
+def resume_from_last(trainer: StagedTrainer) -> None:
+    """Put a fresh trainer to the last checkpoint of its run folder, or to its beginning where there is none.
+
+    Raises ActreError for a checkpoint that is damaged or of another run; nothing is changed then.
+    """
+    log = trainer.run_log
+    checkpoints.clear_unfinished(log.adapter)
+    last = checkpoints.latest(log.checkpoints)
+    if last is None and log.adapter.exists():
+        raise ActreError(
+            f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
+            f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
+        )
+    if last is None:
+        log.rewind(0, 0, 0)
+    else:
+        trainer.restore(checkpoints.read(last, trainer.config))
 
 
 def run(trainer: StagedTrainer) -> TrainResult:
     """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
 
-    Raises KeyboardInterrupt, saying what was saved, and ActreError where the loss is no number.
+    A checkpoint of the last whole iteration is left wherever one can be written. Raises KeyboardInterrupt, on SIGTERM
+    too, saying what was saved, and ActreError where loss or gradient are no numbers.
     """
-    log, counts = trainer.run_log, trainer.counts
+    log = trainer.run_log
+    finished = trainer.settled is not None and trainer.settled.progress.finished
     try:
-        with _quiet():
-            trainer.train()
-    except KeyboardInterrupt:
-        saved = f"; the adapter and the metrics so far are in {log.out}" if counts.iteration else ""
-        raise KeyboardInterrupt(f"stopped after {counts.iteration} iterations{saved}") from None
+        if not finished:
+            with _quiet(), _stopped_by_signals(trainer):
+                trainer.train()
+    except BaseException as stop:
+        told = _rescue(trainer)
+        if isinstance(stop, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"stopped after {trainer.counts.iteration} iterations{told}") from None
+        if isinstance(stop, NotFiniteError):
+            raise NotFiniteError(f"{stop}{told}") from stop
+        raise
     finally:
         trainer.close()
-        if counts.iteration:
-            trainer.save_adapter(log.adapter)
+    if not finished or not log.adapter.exists():
+        trainer.save_adapter(log.adapter)
+    counts = trainer.counts
     return TrainResult(log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens)
+
+
+def _rescue(trainer: StagedTrainer) -> str:
+    """Save what there is of a run that ends early; returns what to tell about it."""
+    log = trainer.run_log
+    if not trainer.counts.iteration:
+        return ""
+    try:
+        if trainer.save_settled() is None:
+            return (
+                f"; nothing was saved of an update that had begun. To go on from before: actre train --resume {log.out}"
+            )
+        trainer.save_adapter(log.adapter)
+    except OSError as error:  # above all a full disk, which may be what ended the run
+        return f"; nothing more could be saved ({error})"
+    return (
+        f"; the adapter and the metrics so far are in {log.out}, and the last checkpoint is "
+        f"{checkpoints.latest(log.checkpoints)}. To go on: actre train --resume {log.out}"
+    )
+
+
+@contextmanager
+def _stopped_by_signals(trainer: StagedTrainer) -> Iterator[None]:
+    """SIGINT and SIGTERM end training with a KeyboardInterrupt: at once, or where weights are just being changed, at
+    the end of the iteration; a second one at once whatever is going on.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if not trainer.settling or trainer.stop_asked:
+            raise KeyboardInterrupt
+        trainer.stop_asked = True
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a shell's background job, say, is not to hear of Ctrl-C
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -162,9 +162,9 @@ def agreement(
     return found
 
 
-def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list[int]]]) -> dict[str, float]:
-    """cpu seconds for the same scores: this policy at temperature 1 and at another one, and vLLM's own prompt
-    log-probabilities as it means them, no prefix kept; and how many candidates kept prefixes would have spoilt."""
+def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list[int]]], n: int) -> dict[str, float]:
+    """cpu seconds for the same scores of n prefixes: this policy at temperature 1 and at another one, and vLLM's own
+    prompt log-probabilities as it means them, no prefix kept; and of all, how many kept prefixes would have spoilt."""
     from vllm import SamplingParams
 
     def cost(work: Callable[[], Any]) -> float:
@@ -173,10 +173,8 @@ def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[l
         work()
         return time.process_time() - start
 
-    jobs = [(prefix, ids) for prefix, listed in zip(prefixes, candidates, strict=True) for ids in listed]
-    prompts = [{"prompt_token_ids": [*prefix, *ids]} for prefix, ids in jobs]
-    kept, plain = (
-        SamplingParams(
+    def asked(skip: bool) -> Any:
+        return SamplingParams(
             temperature=0.0,
             max_tokens=1,
             prompt_logprobs=0,
@@ -184,17 +182,21 @@ def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[l
             flat_logprobs=True,
             skip_reading_prefix_cache=skip,
         )
-        for skip in (False, True)
-    )
+
+    jobs = [(prefix, ids) for prefix, listed in zip(prefixes, candidates, strict=True) for ids in listed]
+    prompts = [{"prompt_token_ids": [*prefix, *ids]} for prefix, ids in jobs]
+    some = slice(None, None, max(1, len(prefixes) // n))
+    few, listed = prefixes[some], candidates[some]
+    plain = [{"prompt_token_ids": [*p, *ids]} for p, those in zip(few, listed, strict=True) for ids in those]
     found = {
-        "temperature 1, cpu_s": cost(lambda: vllm.action_logprobs(prefixes, candidates)),
-        "temperature 0.6, cpu_s": cost(lambda: vllm.action_logprobs(prefixes, candidates, temperature=0.6)),
+        "temperature 1, cpu_s": cost(lambda: vllm.action_logprobs(few, listed)),
+        "temperature 0.6, cpu_s": cost(lambda: vllm.action_logprobs(few, listed, temperature=0.6)),
         "prompt log-probabilities, no prefix kept, cpu_s": cost(
-            lambda: vllm._llm.generate(prompts, plain, use_tqdm=False)
+            lambda: vllm._llm.generate(plain, asked(True), use_tqdm=False)
         ),
     }
     vllm.reset()
-    answers = vllm._llm.generate(prompts, kept, use_tqdm=False)
+    answers = vllm._llm.generate(prompts, asked(False), use_tqdm=False)
     spoilt = [answer.num_cached_tokens >= len(prefix) for answer, (prefix, _) in zip(answers, jobs, strict=True)]
     return {**found, "candidates": float(len(jobs)), "undefined with prefixes kept": float(sum(spoilt))}
 
@@ -263,7 +265,6 @@ def main() -> None:
     candidates = [states.candidates[i // args.thoughts] for i in range(len(prefixes))]
     vllm.action_logprobs(prefixes[:1], candidates[:1])  # both have warmed up
     costs = {**generation(hf, vllm, states, args), **scoring(hf, vllm, prefixes, candidates, args.repeats)}
-    some = slice(None, None, max(1, len(prefixes) // args.compared))
     with tempfile.TemporaryDirectory() as folder:
         record = {
             "command": " ".join(["python benchmarks/engines.py", *sys.argv[1:]]),
@@ -275,7 +276,7 @@ def main() -> None:
             "start_cpu_s": started,
             "costs": {name: {**cost._asdict(), "ratio": cost.ratio} for name, cost in costs.items()},
             "agreement": agreement(hf, vllm, prefixes, candidates, states.prompts),
-            "ways_to_score": ways_to_score(vllm, prefixes[some], candidates[some]),
+            "ways_to_score": ways_to_score(vllm, prefixes, candidates, args.compared),
             "adapter": with_adapter(model, states, args, Path(folder)),
         }
     show(record)
@@ -331,7 +332,7 @@ def _column(record: dict[str, Any]) -> dict[str, str]:
     cells["scoring: cpu seconds at temperature 1; 0.6; by vLLM's prompt log-probabilities as they are"] = "; ".join(
         f"{x:.1f}" for x in seconds
     )
-    cells["of these candidates, left undefined by kept prefixes"] = f"{undefined:.0f} of {candidates:.0f}"
+    cells["candidates for which kept prefixes leave these undefined"] = f"{undefined:.0f} of {candidates:.0f}"
     cells["start of the engine, cpu seconds"] = f"{record['start_cpu_s']:.0f}"
     return cells
 

@@ -19,10 +19,11 @@ LAYERS = tuple(
         ("",),  # the empty house: `import actre`
         ("types", "config"),
         ("envs", "policies", "orders"),
-        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "runlog"),
+        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "arms", "runlog"),
         ("calibration", "_known_truth", "thoughts"),
         (
             "trainer",
+            "checkpoints",
             "warmstart",
             "pretrain",
             "diagnose",

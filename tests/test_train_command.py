@@ -1,11 +1,14 @@
 """`actre train` says what is wrong with its arguments before anything heavy is loaded, and hands on what was asked."""
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from actre import cli, train_command
-from actre.config import RunConfig, StageConfig, preset
+from actre.config import RunConfig, StageConfig, preset, save_config
+from actre.types import ActreError
 
 
 def parsed(*arguments: str) -> RunConfig:
@@ -44,6 +47,22 @@ def test_stages_that_cannot_be_read_are_explained(text: str, said: str, capsys: 
         cli.main(["train", "--stages", text])
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_arm_shares_out_the_iterations_that_the_stages_have() -> None:
+    config = parsed("--arm", "tfpi", "--stages", "act_first:3,think_first:4")
+    assert config.stages == (StageConfig("no_think", 3), StageConfig("think_first", 4))
+    assert parsed("--arm", "actre") == preset("tiny")
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
+    config = replace(preset("tiny"), seed=7)
+    save_config(config, tmp_path / "config.json")
+    assert parsed("--resume", str(tmp_path)) == config
+    with pytest.raises(ActreError, match="leave out --seed"):
+        parsed("--resume", str(tmp_path), "--seed", "3")
+    with pytest.raises(ActreError, match=r"config\.json does not exist"):
+        parsed("--resume", str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize(
