@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": "actre.calibrate_command",
     "train": "actre.train_command",
     "evaluate": "actre.evaluate_command",
+    "study": "actre.study.command",
     "report": "actre.view.report",
     "export": "actre.export_command",
 }

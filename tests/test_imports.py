@@ -37,7 +37,7 @@ LAYERS = tuple(
             "adapters",
             "view",
         ),
-        ("quickstart", "study"),
+        ("quickstart", "study", "onerun", "processes"),
         (
             "train_command",
             "probes_command",
