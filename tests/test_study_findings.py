@@ -7,7 +7,7 @@ import pytest
 from study_records import fake_record, fake_records
 
 from actre.study import page, results
-from actre.study.findings import comparisons, summaries
+from actre.study.findings import comparisons, find, summaries
 from actre.study.plan import Run, Study, load_study
 from actre.study.record import finished, results_file, save_record
 from actre.study.tables import sentences, tables
@@ -59,19 +59,19 @@ def test_a_finding_follows_from_the_records(
     part = study.parts[0]
     lines = fake_records(study.runs, by_arm(actre, think_first, LOW))
     assert comparisons(part, lines)[0].finding == found
-    assert said in " ".join(sentences(part, lines))
+    assert said in " ".join(sentences(find(part, lines)))
 
 
 def test_help_without_an_edge_over_leaving_thoughts_out_is_not_called_more(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, HIGH))
-    said = " ".join(sentences(study.parts[0], lines))
+    said = " ".join(sentences(find(study.parts[0], lines)))
     assert "ActRe helps, but not shown to do so beyond leaving thoughts out" in said
 
 
 def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     del lines["p/actre-grpo-seed-7"]
-    said = " ".join(sentences(study.parts[0], lines))
+    said = " ".join(sentences(find(study.parts[0], lines)))
     assert {one.finding for one in comparisons(study.parts[0], lines) if one.contrast.confirmatory} == {"interim"}
     assert "4 of 5 seeds, so nothing is concluded" in said
     assert "open until all seeds are there" in said
@@ -103,10 +103,10 @@ def test_runs_from_two_different_untrained_policies_are_never_compared(study: St
 
 def test_every_table_is_as_wide_as_its_head_and_names_every_finished_run(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    made = tables(study.parts[0], lines)
+    made = tables(find(study.parts[0], lines))
     assert all(len(row) == len(table.names) for table in made for row in table.rows)
     assert len(made[-1].rows) == len(study.runs)
-    assert tables(study.parts[0], {}) == []
+    assert tables(find(study.parts[0], {})) == []
 
 
 def test_a_line_of_other_settings_does_not_count_as_finished(study: Study, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ MATTERS = 0.05
 """The smallest difference in success that would matter (docs/protocol.md)."""
 SIGNIFICANT = 0.05
 
+_RESAMPLES = 2000
+"""Of an arm's own intervals; contrasts take the defaults of what computes them."""
+
 Finding = Literal["support", "harm", "equivalent", "no worthwhile help", "inconclusive", "interim"]
 Lines = Mapping[str, Record]
 """Run key -> its record."""
@@ -100,6 +103,31 @@ class Association(NamedTuple):
     runs: str
     rho: float
     n: int
+
+
+class Found(NamedTuple):
+    """All that a page says of a part, computed once. places: panels and orders played, the primary first;
+    summaries: (panel, order) -> condition -> its summary.
+    """
+
+    part: Part
+    lines: Lines
+    compared: tuple[Comparison, ...]
+    places: tuple[tuple[str, str], ...]
+    summaries: Mapping[tuple[str, str], Mapping[str, Summary]]
+
+
+def find(part: Part, lines: Lines) -> Found:
+    """Compare and summarise what is there. Raises ActreError as `of_condition`."""
+    places = tuple(evaluated(part, lines))
+    of = {place: {one.condition: one for one in summaries(part, lines, *place)} for place in places}
+    return Found(part, lines, tuple(comparisons(part, lines)), places, of)
+
+
+def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> dict[int, float]:
+    """Seed -> success of a condition's finished runs."""
+    played = {seed: results_of(line, panel, order) for seed, line in of_condition(part, lines, condition).items()}
+    return {seed: _success(results) for seed, results in played.items() if results}
 
 
 def of_condition(part: Part, lines: Lines, condition: str) -> dict[int, Record]:
@@ -180,14 +208,16 @@ def _summary(
     nan = float("nan")
     tasks = _by_task(played)
     several = len(played) > 1
-    middle = stratified_bootstrap(tasks, iqm) if several else Interval(float(iqm(tasks[None])[0]), nan, nan)
+    middle = (
+        stratified_bootstrap(tasks, iqm, n=_RESAMPLES) if several else Interval(float(iqm(tasks[None])[0]), nan, nan)
+    )
     return Summary(
         condition,
         panel,
         order,
         tuple(line["seed"] for line in records),
         # the difference to winning nothing is success, with the interval over seeds and games
-        paired_difference(never, played),
+        paired_difference(never, played, n=_RESAMPLES),
         middle,
         float(np.mean([r.steps for one in played for r in one])),
         float(np.mean([r.env_return for one in played for r in one])),

@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from actre.study.findings import comparisons, of_condition, summaries
-from actre.study.plan import Part, Study
+from actre.study.findings import Found, find, of_condition, rates
+from actre.study.plan import Study
 from actre.study.record import CURVE, Record
 from actre.study.runner import PRIMARY
 from actre.study.tables import Table, name_of, sentences, tables
@@ -36,11 +36,12 @@ def write_page(study: Study, lines: Mapping[str, Record], folder: Path) -> Path:
 
 def page(study: Study, lines: Mapping[str, Record]) -> str:
     """The page's text."""
+    every = [find(part, lines) for part in study.parts]
     summary = tag(
         "div",
         [
-            [tag("h2", f"{part.name} ({part.evidence})"), tag("ul", [tag("li", one) for one in sentences(part, lines)])]
-            for part in study.parts
+            [tag("h2", f"{f.part.name} ({f.part.evidence})"), tag("ul", [tag("li", one) for one in sentences(f)])]
+            for f in every
         ],
         class_="lead",
     )
@@ -52,16 +53,16 @@ def page(study: Study, lines: Mapping[str, Record]) -> str:
     )
     done = sum(run.key in lines for run in study.runs)
     kicker = f"ActRe Lab · study {study.name} · {done} of {len(study.runs)} runs finished"
-    parts = [(part.name, part.about, _part(part, lines)) for part in study.parts]
+    parts = [(one.part.name, one.part.about, _part(one)) for one in every]
     return document(f"{study.name}: study", kicker, study.about or study.name, join([summary, caution]), parts)
 
 
-def _part(part: Part, lines: Mapping[str, Record]) -> Html:
-    found = tables(part, lines)
-    if not found:
+def _part(found: Found) -> Html:
+    made = tables(found)
+    if not made:
         return blocks.missing("No results yet", "no run of this part is finished")
-    charts = [_success(part, lines), _contrasts(part, lines), *(_curves(part, lines, axis) for axis in _AXES)]
-    return join([*(chart for chart in charts if chart is not None), *map(_table, found)])
+    charts = [_success(found), _contrasts(found), *(_curves(found, axis) for axis in _AXES)]
+    return join([*(chart for chart in charts if chart is not None), *map(_table, made)])
 
 
 def _table(table: Table) -> Html:
@@ -69,15 +70,12 @@ def _table(table: Table) -> Html:
     return join([tag("h3", table.title), note, blocks.table(table.names, table.rows)])
 
 
-def _success(part: Part, lines: Mapping[str, Record]) -> Html | None:
+def _success(found: Found) -> Html | None:
     """Each arm's success on the primary endpoint: its seeds as open dots, their mean with its interval."""
     rows = []
-    for one in summaries(part, lines, *PRIMARY):
-        seeds = [
-            svg.Cell("dot", "neutral", s.success.value, open=True, lane=8.0)
-            for seed in one.seeds
-            for s in summaries(_of_seed(part, one.condition, seed), lines, *PRIMARY)
-        ]
+    for one in found.summaries.get(PRIMARY, {}).values():
+        of_seeds = rates(found.part, found.lines, one.condition, *PRIMARY).values()
+        seeds = [svg.Cell("dot", "neutral", rate, open=True, lane=8.0) for rate in of_seeds]
         text = f"{100 * one.success.value:.0f}%"
         mean = svg.Cell("dot", "arm-0", *one.success[:3], text=text)
         rows.append(svg.Row(name_of(one.condition), (*seeds, mean)))
@@ -96,8 +94,8 @@ def _success(part: Part, lines: Mapping[str, Record]) -> Html | None:
     return blocks.figure(chart, "Means over seeds with the 95 % interval over seeds and games; open: each seed.")
 
 
-def _contrasts(part: Part, lines: Mapping[str, Record]) -> Html | None:
-    compared = [one for one in comparisons(part, lines) if math.isfinite(one.both.low)]
+def _contrasts(found: Found) -> Html | None:
+    compared = [one for one in found.compared if math.isfinite(one.both.low)]
     if not compared:
         return None
     rows, kind = [], None
@@ -126,8 +124,9 @@ def _contrasts(part: Part, lines: Mapping[str, Record]) -> Html | None:
 _AXES = {"env_steps": "environment steps", "generated_tokens": "generated tokens"}
 
 
-def _curves(part: Part, lines: Mapping[str, Record], axis: str) -> Html | None:
+def _curves(found: Found, axis: str) -> Html | None:
     """Training success of the confirmatory arms, or the first four: each the mean over seeds, smoothed."""
+    part, lines = found.part, found.lines
     named = [name for c in part.contrasts if c.confirmatory for name in c[:2]] or list(part.conditions)
     drawn = [
         c for c in part.conditions if c in named and any(x["curve"] for x in of_condition(part, lines, c).values())
@@ -165,8 +164,3 @@ def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
         y = sum(window) / len(window)
         points.append(svg.Point(x, y, y, y))
     return points
-
-
-def _of_seed(part: Part, condition: str, seed: int) -> Part:
-    runs = tuple(run for run in part.runs if (run.condition, run.seed) == (condition, seed))
-    return Part(part.name, part.about, part.evidence, (seed,), runs, ())

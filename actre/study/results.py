@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from actre.study.findings import find
 from actre.study.plan import Part, Study
 from actre.study.record import Record, finished
 from actre.study.tables import Table, sentences, tables
@@ -42,9 +43,10 @@ def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command
 
 def _part(study: Study, part: Part, done: dict[str, Record]) -> list[str]:
     lines = [f"## {study.name}: {part.name} ({part.evidence})", "", f"{part.about}.", ""]
-    lines += [f"- {sentence}" for sentence in sentences(part, done)]
+    found = find(part, done)
+    lines += [f"- {sentence}" for sentence in sentences(found)]
     lines.append("")
-    for table in tables(part, done):
+    for table in tables(found):
         lines += _table(table)
     return lines
 

@@ -14,14 +14,13 @@ from actre.study.estimators import curve
 from actre.study.findings import (
     MATTERS,
     Comparison,
+    Found,
     Lines,
     associations,
     by_task_type,
-    comparisons,
     entropy_at,
-    evaluated,
     of_condition,
-    summaries,
+    rates,
 )
 from actre.study.plan import Part
 from actre.study.record import CURVE
@@ -57,38 +56,35 @@ def name_of(condition: str) -> str:
     return ", ".join([arm, *(words.get(one, one) for one in rest[:1]), *([" ".join(rest[1:])] if rest[1:] else [])])
 
 
-def tables(part: Part, lines: Lines) -> list[Table]:
+def tables(found: Found) -> list[Table]:
     """Every table of a part for which a run is there."""
-    if not any(run.key in lines for run in part.runs):
+    if not found.places:
         return []
-    compared = comparisons(part, lines)
     return [
         table
         for table in (
-            _contrasts("Confirmatory contrasts", [c for c in compared if c.contrast.confirmatory]),
-            _arms(part, lines),
-            _contrasts("Exploratory contrasts", [c for c in compared if not c.contrast.confirmatory]),
-            _panels(part, lines),
-            _task_types(part, lines),
-            _efficiency(part, lines, "env_steps", "environment steps"),
-            _efficiency(part, lines, "generated_tokens", "generated tokens"),
-            _entropy(part, lines),
-            _mediation(part, lines),
-            _runs(part, lines),
+            _contrasts("Confirmatory contrasts", [c for c in found.compared if c.contrast.confirmatory]),
+            _arms(found),
+            _contrasts("Exploratory contrasts", [c for c in found.compared if not c.contrast.confirmatory]),
+            _panels(found),
+            _task_types(found),
+            _efficiency(found, "env_steps", "environment steps"),
+            _efficiency(found, "generated_tokens", "generated tokens"),
+            _entropy(found),
+            _mediation(found),
+            _runs(found),
         )
         if table.rows
     ]
 
 
-def sentences(part: Part, lines: Lines) -> list[str]:
+def sentences(found: Found) -> list[str]:
     """What was found, in plain words; first how much of the plan is there."""
+    part, lines, compared = found.part, found.lines, found.compared
     done = [run for run in part.runs if run.key in lines]
-    said = [f"{len(done)} of {len(part.runs)} runs are finished."]
     if not done:
         return ["No run of this part is finished yet: there is nothing to say."]
-    for seeds in _seeds_done(part, lines):
-        said.append(seeds)
-    compared = comparisons(part, lines)
+    said = [f"{len(done)} of {len(part.runs)} runs are finished.", *_seeds_done(part, lines)]
     said += [_sentence(one) for one in compared if one.contrast.confirmatory]
     said += [_claim(part, compared)] if any(c.confirmatory for c in part.contrasts) else []
     said += [_sentence(one) for one in compared if not one.contrast.confirmatory and part.evidence != "confirmatory"]
@@ -183,10 +179,11 @@ def _contrasts(title: str, compared: Sequence[Comparison]) -> Table:
     return Table(title, note, names, rows)
 
 
-def _arms(part: Part, lines: Lines) -> Table:
+def _arms(found: Found) -> Table:
+    part, lines = found.part, found.lines
     shop = any(line.get("returns") for run in part.runs if run.key in lines for line in lines[run.key]["evaluation"])
     rows = []
-    for one in summaries(part, lines, *PRIMARY):
+    for one in found.summaries.get(PRIMARY, {}).values():
         several = len(one.seeds) > 1
         rows.append(
             (
@@ -212,40 +209,40 @@ def _arms(part: Part, lines: Lines) -> Table:
     return Table("Every arm", note, names, tuple(rows))
 
 
-def _panels(part: Part, lines: Lines) -> Table:
-    places = evaluated(part, lines)
-    of = {place: {s.condition: s for s in summaries(part, lines, *place)} for place in places}
+def _panels(found: Found) -> Table:
+    places, of = found.places, found.summaries
     rows = tuple(
         (name_of(c), *(_percent(of[place][c].success) if c in of[place] else "–" for place in places))
-        for c in part.conditions
-        if any(c in found for found in of.values())
+        for c in found.part.conditions
+        if any(c in here for here in of.values())
     )
     names = ("arm", *(f"{panel}, {order.replace('_', '-')}" for panel, order in places))
     note = "Success in % by panel and order of evaluation, over each arm's seeds. Seen and unseen are never pooled."
     return Table("Every panel and order", note, names, rows)
 
 
-def _task_types(part: Part, lines: Lines) -> Table:
-    found = by_task_type(part, lines, *PRIMARY)
-    types = sorted({task for rates in found.values() for task in rates})
+def _task_types(found: Found) -> Table:
+    of = by_task_type(found.part, found.lines, *PRIMARY)
+    types = sorted({task for rates in of.values() for task in rates})
     if len(types) > 12:
         return Table("", "", (), ())
-    games = {task: n for rates in found.values() for task, (_, n) in rates.items()}
+    games = {task: n for rates in of.values() for task, (_, n) in rates.items()}
     rows = tuple(
-        (name_of(c), *(f"{100 * rates[t][0]:.0f}" if t in rates else "–" for t in types)) for c, rates in found.items()
+        (name_of(c), *(f"{100 * rates[t][0]:.0f}" if t in rates else "–" for t in types)) for c, rates in of.items()
     )
     names = ("arm", *(f"{task} ({games[task]})" for task in types))
     return Table("By task type", "Primary endpoint, success in %, mean over seeds; games in brackets.", names, rows)
 
 
-def _efficiency(part: Part, lines: Lines, axis: str, words: str) -> Table:
+def _efficiency(found: Found, axis: str, words: str) -> Table:
     """Success in training at places along the budget."""
+    part, lines = found.part, found.lines
     trained = [c for c in part.conditions if any(line["curve"] for line in of_condition(part, lines, c).values())]
     column = CURVE.index(axis)
     runs = {
-        c: [[(float(p[column]), float(p[CURVE.index("success")])) for p in line["curve"]] for line in found.values()]
+        c: [[(float(p[column]), float(p[CURVE.index("success")])) for p in line["curve"]] for line in of.values()]
         for c in trained
-        if (found := of_condition(part, lines, c))
+        if (of := of_condition(part, lines, c))
     }
     end = max((run[-1][0] for several in runs.values() for run in several if run), default=0.0)
     grid = [end * (i + 1) / GRID_PARTS for i in range(GRID_PARTS)]
@@ -265,20 +262,21 @@ def _efficiency(part: Part, lines: Lines, axis: str, words: str) -> Table:
     return Table(f"In training, by {words}", note, ("arm", *(f"{x:,.0f}" for x in grid)), tuple(rows))
 
 
-def _entropy(part: Part, lines: Lines) -> Table:
+def _entropy(found: Found) -> Table:
+    part, lines = found.part, found.lines
     rows = []
     for condition in part.conditions:
-        found = [line for line in of_condition(part, lines, condition).values() if line["entropy"]]
-        if not found:
+        measured = [line for line in of_condition(part, lines, condition).values() if line["entropy"]]
+        if not measured:
             continue
         first = next(run for run in part.runs if run.condition == condition).config.stages[0].iterations
         cells: list[str] = []
-        for when in (0, first if len(found[0]["config"]["stages"]) == 2 else None, 10**9):
+        for when in (0, first if len(measured[0]["config"]["stages"]) == 2 else None, 10**9):
             if when is None:
                 cells += ["–", "–"]
                 continue
-            act = np.mean([entropy_at(line, when, "act_first") for line in found])
-            ends = [min(line["entropy"], key=lambda e: abs(e["iteration"] - when)) for line in found]
+            act = np.mean([entropy_at(line, when, "act_first") for line in measured])
+            ends = [min(line["entropy"], key=lambda e: abs(e["iteration"] - when)) for line in measured]
             low, high = (np.mean([e[f"think_first_{side}"]["value"] for e in ends]) for side in ("lower", "upper"))
             cells += [f"{act:.2f}", f"{low:.2f} to {high:.2f}"]
         rows.append((name_of(condition), *cells))
@@ -291,7 +289,8 @@ def _entropy(part: Part, lines: Lines) -> Table:
     return Table("Action entropy through training", note, names, tuple(rows))
 
 
-def _mediation(part: Part, lines: Lines) -> Table:
+def _mediation(found: Found) -> Table:
+    part, lines = found.part, found.lines
     rows = tuple(
         (
             name_of(one.runs) if one.runs in part.conditions else one.runs,
@@ -309,20 +308,20 @@ def _mediation(part: Part, lines: Lines) -> Table:
     return Table("Mediation", note, ("runs", "entropy", "runs counted", "correlation"), rows)
 
 
-def _runs(part: Part, lines: Lines) -> Table:
+def _runs(found: Found) -> Table:
+    part, lines = found.part, found.lines
+    won = {c: rates(part, lines, c, *PRIMARY) for c in part.conditions}
     rows = []
     for run in part.runs:
         if run.key not in lines:
             continue
         line = lines[run.key]
         commit = line["versions"].get("commit", "–")[:10]
-        success = summaries(_only(part, run.condition, run.seed), lines, *PRIMARY)
-        won = f"{100 * success[0].success.value:.1f}" if success else "–"
         rows.append(
             (
                 name_of(run.condition),
                 str(run.seed),
-                won,
+                f"{100 * won[run.condition][run.seed]:.1f}" if run.seed in won[run.condition] else "–",
                 str(line["iterations"]),
                 f"{line['env_steps']:,}",
                 f"{line['generated_tokens']:,}",
@@ -333,11 +332,6 @@ def _runs(part: Part, lines: Lines) -> Table:
     names = ("arm", "seed", "success", "iterations", "environment steps", "generated tokens", "seconds", "commit")
     note = "Every finished run; success on the primary endpoint, in %; seconds of training by the clock."
     return Table("The runs", note, names, tuple(rows))
-
-
-def _only(part: Part, condition: str, seed: int) -> Part:
-    runs = tuple(run for run in part.runs if (run.condition, run.seed) == (condition, seed))
-    return Part(part.name, part.about, part.evidence, (seed,), runs, ())
 
 
 def _points(band: Interval) -> str:
