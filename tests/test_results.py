@@ -77,6 +77,23 @@ def test_the_page_on_what_measuring_costs_is_made_from_its_record_and_keeps_what
     assert record["training"]["largest_share"] < scoring.ASKED_SHARE
 
 
+def test_the_page_on_the_controls_is_made_from_the_collected_data_and_the_instrument_finds_what_was_built_in() -> None:
+    controls = benchmark("controls")
+    assert controls.PAGE.read_text() == controls.page()
+    found = {kind: controls.load(kind) for kind in controls.KINDS}
+    assert found["narrow"].verdict == "narrowed"
+    assert found["neutral"].verdict != "narrowed"
+    # what the page is for: in the policy that nothing was built into, both shortcuts find contraction
+    assert all(band.low > 0 for band in controls.naive(found["neutral"]).values())
+
+
+def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
+    from actre.types import ActreError
+
+    with pytest.raises(ActreError, match="narrow=FOLDER and neutral=FOLDER"):
+        benchmark("controls").collect({"narrow": tmp_path})
+
+
 def test_a_run_measured_at_no_interval_has_no_cost_to_report(tmp_path: Path) -> None:
     from actre.config import preset, save_config
     from actre.types import ActreError, write_jsonl
