@@ -46,12 +46,19 @@ def _bonus(config: RunConfig) -> RunConfig:
     return replace(config, optim=replace(config.optim, entropy_coef=BONUS))
 
 
+def _matched(config: RunConfig) -> RunConfig:
+    return replace(config, stages=tuple(replace(stage, match="act_first") for stage in config.stages))
+
+
 ARMS: dict[str, Arm] = {
     "think_first": Arm(("think_first",), "reason, then act, throughout: the baseline"),
     "act_first": Arm(("act_first",), "act, then explain, throughout"),
     "no_think": Arm(("no_think",), "the action alone, throughout"),
     "tfpi": Arm(("no_think", "think_first"), "no thoughts, then think-first (after TFPI, arXiv 2509.26226)"),
     "actre": Arm(("act_first", "think_first"), "act-first, then think-first"),
+    "think_first_hot": Arm(
+        ("think_first",), "think-first at the temperature that gives it act-first's action entropy", _matched
+    ),
     "think_first_clip": Arm(("think_first",), "think-first with a wider clip upwards", _wide_clip),
     "think_first_bonus": Arm(("think_first",), "think-first with an entropy bonus", _bonus),
 }

@@ -95,6 +95,11 @@ class StageConfig:
     iterations: int
     temperature: float | None = None
     """None: the run's sampling temperature."""
+    match: Order | None = None
+    """Sampled at the temperature, up or down, at which this stage's order has the action entropy that this order has at
+    the run's temperature, on the probe states (see actre.matching). None: not."""
+    rematch_every: int = 10
+    """Iterations after which `match` is measured again."""
 
 
 @dataclass(frozen=True)

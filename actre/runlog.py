@@ -81,6 +81,11 @@ class RunLog:
         """Append one measurement's line."""
         _append(self.entropy_path, record)
 
+    def last_temperature(self) -> float | None:
+        """The temperature of the last recorded iteration; None where none is recorded."""
+        lines = self.metrics_path.read_text(encoding="utf-8").splitlines() if self.metrics_path.exists() else []
+        return float(json.loads(lines[-1])["temperature"]) if lines else None
+
     def trajectories(self, plan: Plan, played: Sequence[Trajectory], seed: int) -> None:
         """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and
         iteration in `meta`.

@@ -36,6 +36,7 @@ from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
 from actre.envs.worlds import list_games
+from actre.matching import training_match
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs, rollout
@@ -139,13 +140,15 @@ class StagedTrainer(GRPOTrainer):
         games: Sequence[str],
         log: RunLog,
         measure: Callable[[int, int], dict[str, Any]] | None = None,
+        match: Callable[[int], float] | None = None,
         progress: bool = True,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line."""
+        """measure: (iterations done, stage) -> entropy line; match: iteration -> temperature, for matched stages."""
         self.config = config
         self.policy_model = model
         self.counts = _Counts()
-        self._play, self._games, self._measure = play, games, measure
+        self._play, self._games, self._measure, self._match = play, games, measure, match
+        self._matched: float | None = None
         self.run_log = log
         self._plan = plan(config, games, 1)
         self._line: dict[str, Any] = {}
@@ -182,14 +185,26 @@ class StagedTrainer(GRPOTrainer):
             self._measure_now(stage=0)
         self._started = time.perf_counter()
         self._plan = plan(self.config, self._games, self.counts.iteration + 1)
-        self.temperature = self._plan.temperature
         self.policy_model.eval()
+        self._plan = self._plan._replace(temperature=self._stage_temperature(self._plan))
+        self.temperature = self._plan.temperature
         with torch.no_grad():
             played = self._play(self._plan)
         self.policy_model.train()
         self._line = self._rollout_line(played, time.perf_counter() - self._started)
         self.run_log.trajectories(self._plan, played, self.config.seed)
         return self._batch(played)
+
+    def _stage_temperature(self, wanted: Plan) -> float:
+        """The plan's temperature, or where the stage is matched to another order's entropy, the one last found."""
+        stage = self.config.stages[wanted.stage]
+        if stage.match is None or self._match is None:
+            return wanted.temperature
+        done = wanted.iteration - 1 - span_of(self.config.stages, wanted.iteration).before
+        if done % stage.rematch_every == 0 or self._matched is None:
+            with torch.no_grad():
+                self._matched = self._match(wanted.iteration)
+        return self._matched
 
     def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
         optim = self.config.optim
@@ -242,6 +257,7 @@ class StagedTrainer(GRPOTrainer):
             "iteration": self._plan.iteration,
             "stage": self._plan.stage,
             "order": self._plan.order,
+            "temperature": self._plan.temperature,
             **rollout_metrics(played, self.config),
             "rollout_s": rollout_s,
             "tokens_per_s": tokens / max(rollout_s, 1e-9),
@@ -430,6 +446,9 @@ class StagedTrainer(GRPOTrainer):
             )
         adapters.must_be_base(saved.folder, self.policy_model, self.config.model.name)
         self.run_log.rewind(progress.iteration, progress.metrics_bytes, progress.entropy_bytes)
+        stage = span_of(self.config.stages, max(1, progress.iteration)).stage
+        if self.config.stages[stage].match is not None:
+            self._matched = self.run_log.last_temperature()
         set_peft_model_state_dict(self.policy_model, saved.adapter)
         self.counts = _Counts(progress.iteration, progress.env_steps, progress.generated_tokens)
         self._step = progress.iteration * self.config.optim.updates_per_batch
@@ -597,6 +616,14 @@ def train(
         policy.reset()  # what the next rollout finds computed is not to depend on whether the run was resumed here
         return record
 
+    find_match = training_match(config) if any(stage.match for stage in config.stages) else None
+
+    def temperature_of(iteration: int) -> float:
+        assert find_match is not None
+        found = find_match(policy, iteration).temperature
+        policy.reset()
+        return found
+
     trainer = StagedTrainer(
         config,
         model,
@@ -605,6 +632,7 @@ def train(
         games=games,
         log=log,
         measure=None if measure is None else measured,
+        match=None if find_match is None else temperature_of,
         progress=progress,
     )
     if resume:

@@ -46,3 +46,10 @@ def test_what_would_be_another_arm_is_refused() -> None:
         arm("think_first_clip", preset("tiny"))
     with pytest.raises(ActreError, match="at least one iteration each"):
         arm("actre", replace(preset("tiny"), stages=(StageConfig("think_first", 1),)))
+
+
+def test_think_first_hot_matches_act_firsts_entropy_and_changes_nothing_else() -> None:
+    hot, plain = (arm(name, preset("tiny")) for name in ("think_first_hot", "think_first"))
+    (stage,) = hot.stages
+    assert stage.match == "act_first"
+    assert replace(hot, stages=(replace(stage, match=None),)) == plain

@@ -24,6 +24,7 @@ LAYERS = tuple(
         (
             "trainer",
             "checkpoints",
+            "matching",
             "warmstart",
             "pretrain",
             "diagnose",
