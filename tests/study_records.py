@@ -22,7 +22,7 @@ def fake_record(run: Run, success: float, *, model: str = "m") -> dict[str, Any]
     return {
         "schema": SCHEMA,
         "study": "s",
-        **{name: getattr(run, name) for name in ("part", "arm", "estimator", "variant", "seed", "key", "digest")},
+        **{name: getattr(run, name) for name in ("part", "arm", "estimator", "variant", "seed", "key")},
         "command": "actre study s.toml",
         "versions": {"commit": "0" * 40},
         "model": model,

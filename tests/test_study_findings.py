@@ -112,11 +112,16 @@ def test_every_table_is_as_wide_as_its_head_and_names_every_finished_run(study: 
 def test_a_line_of_other_settings_does_not_count_as_finished(study: Study, tmp_path: Path) -> None:
     run = study.runs[0]
     path = results_file(tmp_path, study.name)
-    save_record(path, {**fake_record(run, 0.5), "digest": "of other settings"})
+    line = fake_record(run, 0.5)
+    save_record(path, {**line, "config": {**line["config"], "env_steps": 7}})
     assert finished(study, tmp_path) == {}
     save_record(path, fake_record(run, 0.5))
     assert list(finished(study, tmp_path)) == [run.key]
     assert len(path.read_text().splitlines()) == 1
+    older = {**line, "config": {k: v for k, v in line["config"].items() if k != "checkpoint"}}
+    older["config"]["optim"] = {k: v for k, v in line["config"]["optim"].items() if k != "gigpo_discount"}
+    save_record(path, older)
+    assert list(finished(study, tmp_path)) == [run.key], "a setting that has come since leaves runs as they were"
 
 
 def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(study: Study) -> None:

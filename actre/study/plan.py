@@ -80,10 +80,7 @@ class Run:
     @property
     def digest(self) -> str:
         """Names everything that determines the run but the weights and games it meets: equal means the same run."""
-        settings = dataclasses.asdict(self.config)
-        settings.pop("checkpoint")  # where a run may be taken up again does not change it
-        text = json.dumps({"trained": self.trained, "config": settings}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.trained, self.config)
 
 
 @dataclass(frozen=True)
@@ -114,6 +111,16 @@ class Study:
     @property
     def runs(self) -> tuple[Run, ...]:
         return tuple(run for part in self.parts for run in part.runs)
+
+
+def digest_of(trained: bool, config: RunConfig) -> str:
+    """A run's digest. Computed from the settings there are today and never stored, so that a setting which has come since
+    leaves runs as they were: its default says what was done before.
+    """
+    settings = dataclasses.asdict(config)
+    settings.pop("checkpoint")  # where a run may be taken up again does not change it
+    text = json.dumps({"trained": trained, "config": settings}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_study(path: str | Path) -> Study:

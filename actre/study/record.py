@@ -2,7 +2,7 @@
 
 Knows run folders and the line; compares nothing. A line holds
 
-    study, part, arm, estimator, variant, seed, key, digest     which run it is (see plan.Run)
+    study, part, arm, estimator, variant, seed, key             which run it is (see plan.Run)
     command, versions, model, machine, threads                  how it was made; model is the untrained weights' digest
     config                                                      the settings in full
     iterations, env_steps, generated_tokens, seconds            what training took; 0 where nothing was trained
@@ -21,9 +21,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from actre.config import versions
+from actre.config import config_from_dict, versions
 from actre.evaluate import EpisodeResult, load_evaluation
-from actre.study.plan import Run, Study
+from actre.study.plan import UNTRAINED, Run, Study, digest_of
 from actre.types import ActreError, read_jsonl, write_jsonl
 
 SCHEMA = 1
@@ -40,7 +40,7 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
     return {
         "schema": SCHEMA,
         "study": study,
-        **{name: getattr(run, name) for name in ("part", "arm", "estimator", "variant", "seed", "key", "digest")},
+        **{name: getattr(run, name) for name in ("part", "arm", "estimator", "variant", "seed", "key")},
         "command": command,
         "versions": versions(),
         "model": model,
@@ -111,12 +111,16 @@ def save_record(path: Path, line: Record) -> None:
 def finished(study: Study, folder: Path) -> dict[str, Record]:
     """Run key -> its line, for the runs whose line is in the folder: the study's own, or of a study it shares with.
 
-    A line counts where run and settings are the same (`Run.digest`); one left from other settings does not.
+    A line counts where arm and settings are the same (`Run.digest`); one left from other settings does not.
     """
-    own = {line["digest"]: line for line in load_records(results_file(folder, study.name))}
-    shared = {line["digest"]: line for name in study.shares for line in load_records(results_file(folder, name))}
+    own = {_digest(line): line for line in load_records(results_file(folder, study.name))}
+    shared = {_digest(line): line for name in study.shares for line in load_records(results_file(folder, name))}
     known = {**shared, **own}
     return {run.key: known[run.digest] for run in study.runs if run.digest in known}
+
+
+def _digest(line: Record) -> str:
+    return digest_of(line["arm"] != UNTRAINED, config_from_dict(line["config"]))
 
 
 def _lines(path: Path) -> list[Record]:
