@@ -114,8 +114,8 @@ class Study:
 
 
 def digest_of(trained: bool, config: RunConfig) -> str:
-    """A run's digest. Computed from the settings there are today and never stored, so that a setting which has come since
-    leaves runs as they were: its default says what was done before.
+    """A run's digest. Computed from the settings there are today and never stored: a setting that has come since
+    leaves runs as they were, for its default says what was done before.
     """
     settings = dataclasses.asdict(config)
     settings.pop("checkpoint")  # where a run may be taken up again does not change it
