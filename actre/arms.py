@@ -19,6 +19,8 @@ from actre.types import ActreError, Order
 
 FIRST_SHARE = 1 / 3
 """Share of the iterations that the first of two stages takes where the settings name none."""
+MATCH_EVERY = 5
+"""think_first_hot: iterations after which the temperature is matched again."""
 WIDE_CLIP = 0.4
 """think_first_clip: the upper end of the ratio's range is 1 + this (the presets have DAPO's 0.28 or GRPO's 0.2)."""
 BONUS = 0.01
@@ -31,6 +33,10 @@ class Arm(NamedTuple):
     orders: tuple[Order, ...]
     about: str
     sets: Callable[[RunConfig], RunConfig] = lambda config: config
+
+
+def _hot(config: RunConfig) -> RunConfig:
+    return replace(config, stages=tuple(replace(stage, match_every=MATCH_EVERY) for stage in config.stages))
 
 
 def _wide_clip(config: RunConfig) -> RunConfig:
@@ -46,10 +52,6 @@ def _bonus(config: RunConfig) -> RunConfig:
     return replace(config, optim=replace(config.optim, entropy_coef=BONUS))
 
 
-def _matched(config: RunConfig) -> RunConfig:
-    return replace(config, stages=tuple(replace(stage, match="act_first") for stage in config.stages))
-
-
 ARMS: dict[str, Arm] = {
     "think_first": Arm(("think_first",), "reason, then act, throughout: the baseline"),
     "act_first": Arm(("act_first",), "act, then explain, throughout"),
@@ -57,7 +59,7 @@ ARMS: dict[str, Arm] = {
     "tfpi": Arm(("no_think", "think_first"), "no thoughts, then think-first (after TFPI, arXiv 2509.26226)"),
     "actre": Arm(("act_first", "think_first"), "act-first, then think-first"),
     "think_first_hot": Arm(
-        ("think_first",), "think-first at the temperature that gives it act-first's action entropy", _matched
+        ("think_first",), "think-first, at the temperature where its action entropy equals act-first's", _hot
     ),
     "think_first_clip": Arm(("think_first",), "think-first with a wider clip upwards", _wide_clip),
     "think_first_bonus": Arm(("think_first",), "think-first with an entropy bonus", _bonus),
@@ -83,11 +85,33 @@ def arm(name: str, config: RunConfig) -> RunConfig:
 
 
 def _stages(orders: tuple[Order, ...], config: RunConfig) -> tuple[StageConfig, ...]:
-    whole = config.iterations
+    """The config's stages with the arm's orders; where they are not as many, the last one's settings stay."""
+    whole, last = config.iterations, config.stages[-1]
     if len(orders) == 1:
-        return (StageConfig(orders[0], whole),)
+        return (replace(last, order=orders[0], iterations=whole),)
     if whole < 2:
         raise ActreError(f"{len(orders)} stages need at least one iteration each, and the settings have {whole}")
-    two = len(config.stages) == 2
-    first = config.stages[0].iterations if two else min(whole - 1, max(1, round(whole * FIRST_SHARE)))
-    return StageConfig(orders[0], first), StageConfig(orders[1], whole - first)
+    if len(config.stages) == 2:
+        first = replace(config.stages[0], order=orders[0])
+    else:
+        first = StageConfig(orders[0], min(whole - 1, max(1, round(whole * FIRST_SHARE))))
+    return first, replace(last, order=orders[1], iterations=whole - first.iterations)
+
+
+def name_of(config: RunConfig) -> str | None:
+    """The name of the arm that a run with these settings is, None where it is none of them.
+
+    What a run does decides and not what it was asked for: with the first stage's thoughts skipped, actre is tfpi.
+
+    >>> skipped = (StageConfig("act_first", 10, thoughts=False), StageConfig("think_first", 20))
+    >>> name_of(RunConfig(stages=skipped))
+    'tfpi'
+    """
+    orders = [stage.order for stage in config.stages]
+    if any(stage.match_every for stage in config.stages):
+        return "think_first_hot" if orders == ["think_first"] else None
+    if config.optim.entropy_coef:
+        return "think_first_bonus" if orders == ["think_first"] else None
+    if config.optim.clip_high == WIDE_CLIP:
+        return "think_first_clip" if orders == ["think_first"] else None
+    return next((name for name, one in ARMS.items() if list(one.orders) == orders), None)

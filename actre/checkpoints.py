@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from actre.adapters import replacing
-from actre.config import RunConfig, differences
+from actre.config import RunConfig, config_from_dict, differences
 from actre.types import ActreError
 
 _STATE = "state.json"
@@ -41,7 +41,8 @@ class Progress(NamedTuple):
     """Where a run stands after an iteration.
 
     metrics_bytes and entropy_bytes: lengths of metrics.jsonl and entropy.jsonl. games: how many there are, and a
-    digest of their names. stage_ends: the iteration was a stage's last. finished: the run's last.
+    digest of their names. stage_ends: the iteration was a stage's last. finished: the run's last. ended: each finished
+    stage's last iteration. temperature: what sampling was last matched to, None where nothing is.
     """
 
     iteration: int
@@ -52,6 +53,8 @@ class Progress(NamedTuple):
     games: tuple[int, str]
     stage_ends: bool = False
     finished: bool = False
+    ended: tuple[int, ...] = ()
+    temperature: float | None = None
 
 
 class Streams(NamedTuple):
@@ -124,7 +127,8 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
             raise _damaged(folder, f"{name} is missing")
         if _digest(path.read_bytes()) != digest:
             raise _damaged(folder, f"{name} is not what was written ({path.stat().st_size:,} bytes)")
-    changed = differences(state["config"], dataclasses.asdict(config))
+    then = dataclasses.asdict(config_from_dict(state["config"]))  # a setting that did not exist then has its default
+    changed = differences(then, dataclasses.asdict(config))
     if changed:
         raise ActreError(
             f"{folder} belongs to a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
@@ -133,7 +137,8 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
     try:
         tensors = safetensors.torch.load_file(folder / _TENSORS)
         adapter = safetensors.torch.load_file(folder / _ADAPTER)
-        progress = Progress(**{**state["progress"], "games": tuple(state["progress"]["games"])})
+        lists = {name: tuple(state["progress"].get(name, ())) for name in ("games", "ended")}
+        progress = Progress(**{**state["progress"], **lists})
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise _damaged(folder, repr(error)) from error
     streams = Streams(state["random"], {k: v for k, v in tensors.items() if k.startswith("random.")})

@@ -43,6 +43,11 @@ class ModelConfig:
     """unsloth needs a GPU; it loads the model and its LoRA kernels only."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    four_bit: bool = False
+    """Weights in 4 bits (NF4, by bitsandbytes), the adapter in full. Trains on a GPU only."""
+    engine: Literal["hf", "vllm"] = "hf"
+    """What samples the episodes in training: the trained model itself, or vLLM, which reads the adapter anew before
+    each iteration's episodes (see docs/vllm.md)."""
     lora_rank: int = 16
     lora_alpha: int = 32
 
@@ -93,13 +98,28 @@ class StageConfig:
 
     order: Order
     iterations: int
+    """What a stage that ends earlier leaves over goes to the last one, so that runs compare at equal iterations."""
     temperature: float | None = None
     """None: the run's sampling temperature."""
-    match: Order | None = None
-    """Sampled at the temperature, up or down, at which this stage's order has the action entropy that this order has at
-    the run's temperature, on the probe states (see actre.matching). None: not."""
-    rematch_every: int = 10
-    """Iterations after which `match` is measured again."""
+    thoughts: bool = True
+    """False: no thought is generated, and the stage's order is then no_think, whatever was given: a reply without its
+    thought, in or out of the prompt's words, is that."""
+    match_every: int = 0
+    """Above 0: every so many iterations the sampling temperature is set to where the marginal action entropy of this
+    order equals act-first's on the probe states (see actre.matching)."""
+    until: Literal["iterations", "plateau", "entropy"] = "iterations"
+    """What ends the stage before its iterations are over, if anything. plateau: the mean success of the last
+    `plateau_window` iterations is not `plateau_gain` above that of as many before. entropy: the action entropy of the
+    stage's order, as measured on the probe states (of think-first the middle of its bracket), is below
+    `entropy_below` nats; it is looked at as often as it is measured, see ProbeConfig. The last stage, after which there
+    is nothing to switch to, takes what is left."""
+    plateau_window: int = 5
+    plateau_gain: float = 0.02
+    entropy_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.thoughts:
+            object.__setattr__(self, "order", "no_think")
 
 
 @dataclass(frozen=True)
@@ -207,6 +227,8 @@ class RunConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
+    """Trackers that get the metrics too; metrics.jsonl is written in any case."""
 
     @property
     def iterations(self) -> int:
@@ -387,6 +409,7 @@ def config_from_dict(raw: dict[str, Any]) -> RunConfig:
         values = {key: parts[key](**value) if key in parts else value for key, value in raw.items()}
         values["stages"] = tuple(StageConfig(**stage) for stage in raw["stages"])
         values["evaluation"] = dataclasses.replace(values["evaluation"], panels=tuple(values["evaluation"].panels))
+        values["report_to"] = tuple(values.get("report_to", ()))
         return RunConfig(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ActreError(f"unknown or missing setting: {error}") from error

@@ -1,82 +1,111 @@
-"""The sampling temperature at which one order's action entropy is another's, on the probe states.
+"""The sampling temperature at which an order's action entropy equals act-first's: what think_first_hot trains at.
 
-Knows diagnoses and a search; trains nothing. The arm think_first_hot is sampled at it: the entropy of act-first,
-without acting first.
+Knows policies by their protocol and probe states through `diagnose`; not what is done with the temperature.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from actre.config import RunConfig, derive_seed
+from actre.config import RunConfig
 from actre.diagnose import diagnose
 from actre.policies import Policy
-from actre.probes import Probe, probes_for
-from actre.types import ActreError, Order
+from actre.probes import Probe
+from actre.types import Order
 
-RANGE = (0.4, 2.5)
-"""Temperatures tried: outside, a policy that was trained at 1 is hardly itself."""
-CLOSE_NATS = 0.02
-TRIES = 7
-"""Measurements at most; each halves the range, on a logarithmic scale."""
+LOWEST, HIGHEST = 0.3, 3.0
+"""No temperature outside is tried: below, hardly anything is sampled but the likeliest; above, replies fall apart."""
+STRIDE = 1.5
+"""Where the target lies beyond all that is known, the next temperature is so many times as far."""
+TRIES = 6
+"""Measurements of one search at most, each of all probe states."""
+CLOSE_NATS = 0.03
+"""A temperature is good enough where the two entropies differ by no more."""
 
 
-class Match(NamedTuple):
-    """The temperature found, the entropy wanted and the one reached, in nats. Apart where the range ends before."""
+class Matched(NamedTuple):
+    """What a search found. temperature: to sample at. target_nats: act-first's action entropy at the run's temperature.
+    reached_nats: the order's own at `temperature`. They differ by more than `CLOSE_NATS` where no temperature between
+    LOWEST and HIGHEST reaches the target, or TRIES measurements did not find it.
+    """
 
     temperature: float
-    wanted_nats: float
+    target_nats: float
     reached_nats: float
 
 
-def matched(policy: Policy, probes: Sequence[Probe], config: RunConfig, *, seed: int) -> Match:
-    """Think-first's temperature at which its marginal action entropy is act-first's at the run's temperature.
+def matched_temperature(
+    policy: Policy, probes: Sequence[Probe], config: RunConfig, order: Order, *, seed: int, start: float | None = None
+) -> Matched:
+    """Search the temperature at which `order` is as varied in its actions as act-first at the run's temperature.
 
-    Act-first's is exact; think-first's is the middle of its bracket from `probe.thoughts` thoughts a state, sampled
-    with the same seed at every temperature tried. The bracket's middle is an estimate: it matches as well as K allows.
+    Both are marginal action entropies, mean over the probe states: act-first's exact, think-first's the middle of its
+    bracket from `config.probe.thoughts` thoughts, sampled and scored at the temperature that is tried (with the same
+    seed for all). start: the last match, tried first.
     """
-    wanted = _measured(policy, probes, config, config.sampling.temperature, seed)[0]
-    return search(lambda t: _measured(policy, probes, config, t, seed)[1], wanted)
+
+    def measured(temperature: float) -> dict[str, float]:
+        there = replace(config, sampling=replace(config.sampling, temperature=temperature))
+        found = diagnose(policy, probes, there, thoughts=config.probe.thoughts, seed=seed).summary
+        return {name: interval.value for name, interval in found.items()}
+
+    at_run = measured(config.sampling.temperature)
+    known = {config.sampling.temperature: action_entropy(at_run, order)}
+    return search(lambda t: action_entropy(measured(t), order), at_run["act_first"], known=known, start=start)
 
 
-def search(entropy_at: Callable[[float], float], wanted: float) -> Match:
-    """Bisection for an entropy that grows with temperature; the nearest end of RANGE where it lies outside.
+def action_entropy(means: dict[str, float], order: Order) -> float:
+    """The marginal action entropy (nats) of an order in a diagnosis' means; of think-first the middle of its bracket.
 
-    >>> search(lambda t: t, 1.0).temperature
-    1.0
+    >>> action_entropy({"act_first": 1.2, "think_first_lower": 0.8, "think_first_upper": 1.0}, "think_first")
+    0.9
     """
-    low, high = RANGE
-    best = Match(float("nan"), wanted, float("inf"))
-    for _ in range(TRIES):
-        middle = (low * high) ** 0.5
-        reached = entropy_at(middle)
-        if abs(reached - wanted) < abs(best.reached_nats - wanted):
-            best = Match(middle, wanted, reached)
-        if abs(reached - wanted) <= CLOSE_NATS:
+    if order == "think_first":
+        return (means["think_first_lower"] + means["think_first_upper"]) / 2
+    return means[order]
+
+
+def search(
+    entropy_at: Callable[[float], float],
+    target_nats: float,
+    *,
+    known: dict[float, float],
+    start: float | None = None,
+    tries: int = TRIES,
+) -> Matched:
+    """The temperature where a rising function meets the target, as close as `tries` more values come.
+
+    known: temperatures whose value is known, at least one. start: tried first. A noisy function may fall between two
+    temperatures; the best of all that were tried is returned.
+
+    >>> round(search(lambda t: t, 1.2, known={1.0: 1.0}).temperature, 2)  # after 1.5
+    1.18
+    >>> search(lambda t: t, 9.0, known={1.0: 1.0})
+    Matched(temperature=3.0, target_nats=9.0, reached_nats=3.0)
+    """
+    seen = dict(known)
+
+    def best() -> float:
+        return min(seen, key=lambda t: abs(seen[t] - target_nats))
+
+    for number in range(tries):
+        if abs(seen[best()] - target_nats) <= CLOSE_NATS:
             break
-        low, high = (middle, high) if reached < wanted else (low, middle)
-    return best
+        following = start if number == 0 and start is not None and start not in seen else _next(seen, target_nats)
+        if following in seen:  # the end of the range
+            break
+        seen[following] = entropy_at(following)
+    return Matched(best(), target_nats, seen[best()])
 
 
-def training_match(config: RunConfig) -> Callable[[Policy, int], Match]:
-    """(policy, iteration about to begin) -> the temperature for it. Raises ActreError for another pair of orders."""
-    for stage in config.stages:
-        pair: tuple[Order, Order | None] = (stage.order, stage.match)
-        if stage.match is not None and pair != ("think_first", "act_first"):
-            raise ActreError(f"a {pair[0]} stage matched to {pair[1]}: only think_first to act_first is there")
-    probes = probes_for(config)
-
-    def match(policy: Policy, iteration: int) -> Match:
-        return matched(policy, probes, config, seed=derive_seed(config.seed, "match", iteration))
-
-    return match
-
-
-def _measured(
-    policy: Policy, probes: Sequence[Probe], config: RunConfig, temperature: float, seed: int
-) -> tuple[float, float]:
-    """Mean action entropy in nats: act-first, and the middle of think-first's bracket."""
-    at = replace(config, sampling=replace(config.sampling, temperature=temperature))
-    summary = diagnose(policy, probes, at, thoughts=config.probe.thoughts, seed=seed).summary
-    act, low, high = (summary[name].value for name in ("act_first", "think_first_lower", "think_first_upper"))
-    return act, (low + high) / 2
+def _next(seen: dict[float, float], target: float) -> float:
+    """The temperature to try after these: between two around the target, on a straight line over log temperature."""
+    below = max((t for t in seen if seen[t] < target), default=None)
+    above = min((t for t in seen if seen[t] >= target), default=None)
+    if below is None:
+        return max(LOWEST, min(seen) / STRIDE)
+    if above is None:
+        return min(HIGHEST, max(seen) * STRIDE)
+    # kept off the ends, so that the range shrinks whatever the function's shape
+    share = min(0.8, max(0.2, (target - seen[below]) / (seen[above] - seen[below])))
+    return float(below ** (1 - share) * above**share)

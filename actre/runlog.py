@@ -13,7 +13,7 @@ from typing import Any
 from actre.config import RunConfig, differences, load_config, save_config
 from actre.rows import FORMAT_FLAGS, episode_return
 from actre.stages import Plan
-from actre.types import FLAGS, ActreError, Trajectory, write_trajectories
+from actre.types import FLAGS, ActreError, Trajectory, read_jsonl, write_trajectories
 
 
 class RunLog:
@@ -21,17 +21,22 @@ class RunLog:
 
     resume: the folder holds a run with these settings that is to go on; `rewind` puts its records back to where it
     goes on from. Raises ActreError where it does not, or, without resume, where the folder already holds a training
-    run: nothing saved is overwritten.
+    run: nothing saved is overwritten. writes: False in all but one of several processes that train together; the
+    records are then not written.
     """
 
-    def __init__(self, out: Path, config: RunConfig, *, resume: bool = False) -> None:
+    def __init__(self, out: Path, config: RunConfig, *, resume: bool = False, writes: bool = True) -> None:
         self.out = out
+        self._writes = writes
         self.metrics_path = out / "metrics.jsonl"
         self.entropy_path = out / "entropy.jsonl"
+        self.matches_path = out / "temperature.jsonl"
         self.adapter = out / "adapter"
         self.checkpoints = out / "checkpoints"
         if resume:
             self._must_hold(config)
+            return
+        if not writes:
             return
         for found in (self.metrics_path, self.entropy_path, self.adapter, self.checkpoints):
             if found.exists():
@@ -66,42 +71,52 @@ class RunLog:
                     f"{path} has {_size(path):,} bytes, and {size:,} after iteration {iteration}: lines are missing, "
                     f"so the run cannot go on from there. Put the file back, or begin another run with another --out"
                 )
+        if not self._writes:
+            return
         for path, size in wanted:
             if _size(path) > size:
                 os.truncate(path, size)
+        if self.matches_path.exists():
+            kept = [line for line in read_jsonl(self.matches_path) if line["iteration"] < iteration]
+            self.matches_path.write_text("".join(json.dumps(line) + "\n" for line in kept))
         for path in (self.out / "trajectories").glob("train_*.jsonl.gz"):
             if int(path.name[6:].partition(".")[0]) > iteration:
                 path.unlink()
 
     def metrics(self, record: dict[str, Any]) -> None:
         """Append one iteration's line."""
-        _append(self.metrics_path, record)
+        self._append(self.metrics_path, record)
+
+    def successes(self) -> list[float]:
+        """The success of each iteration that has a line."""
+        return [line["success"] for line in read_jsonl(self.metrics_path)] if self.metrics_path.exists() else []
+
+    def match(self, record: dict[str, Any]) -> None:
+        """Append one match of the sampling temperature; the iteration is the last that was done before."""
+        self._append(self.matches_path, record)
 
     def entropy(self, record: dict[str, Any]) -> None:
         """Append one measurement's line."""
-        _append(self.entropy_path, record)
-
-    def last_temperature(self) -> float | None:
-        """The temperature of the last recorded iteration; None where none is recorded."""
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines() if self.metrics_path.exists() else []
-        return float(json.loads(lines[-1])["temperature"]) if lines else None
+        self._append(self.entropy_path, record)
 
     def trajectories(self, plan: Plan, played: Sequence[Trajectory], seed: int) -> None:
         """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and
         iteration in `meta`.
         """
+        if not self._writes:
+            return
         place = {"iteration": plan.iteration, "stage": plan.stage, "run_seed": seed}
         marked = [replace(one, meta={**one.meta, **place}) for one in played]
         write_trajectories(self.out / "trajectories" / f"train_{plan.iteration:04d}.jsonl.gz", marked)
 
+    def _append(self, path: Path, record: dict[str, Any]) -> None:
+        if self._writes:
+            with path.open("a", encoding="utf-8") as file:  # closed, and so flushed, line by line
+                file.write(json.dumps(record) + "\n")
+
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:  # closed, and so flushed, line by line
-        file.write(json.dumps(record) + "\n")
 
 
 def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str, float]:
@@ -109,14 +124,17 @@ def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str
 
     token_entropy_nats is the mean of -log p over the sampled tokens: an unbiased estimate of the policy's
     mean token entropy at the sampling temperature, for free. It is not the action entropy (see
-    actre.entropy).
+    actre.entropy). Episodes in which the environment failed count in env_errors and in nothing else.
     """
+    failed = sum("env_error" in one.meta for one in played)
+    played = [one for one in played if "env_error" not in one.meta]
     steps = [step for one in played for step in one.steps]
     logps = [logp for step in steps for logp in step.reply_logps]
     per_step = 1.0 / max(1, len(steps))
     per_episode = 1.0 / max(1, len(played))
     flags = {f"flag_{flag}": sum(flag in s.flags for s in steps) * per_step for flag in FLAGS}
     return {
+        "env_errors": failed,
         "success": sum(one.won for one in played) * per_episode,
         "return": sum(episode_return(one, config.optim) for one in played) * per_episode,
         "steps": len(steps) * per_episode,

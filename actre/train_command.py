@@ -7,9 +7,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.arms import ARMS, arm
+from actre import ranks, settings
+from actre.arms import ARMS, arm, name_of
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
-from actre.types import ORDERS, ActreError
+from actre.types import ActreError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,7 +25,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--stages",
         type=stages,
         metavar="ORDER:ITERATIONS,...",
-        help="e.g. act_first:10,think_first:20 (default: the preset's)",
+        help="e.g. act_first:10,think_first:20 (default: the preset's); a stage's own settings stand behind it, as in "
+        "act_first:30:until=plateau:plateau_window=5",
     )
     train.add_argument(
         "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
@@ -33,6 +35,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
+    )
+    train.add_argument(
+        "--report-to", metavar="TRACKER,...", help="trackers that get the metrics too: tensorboard, trackio, wandb"
+    )
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
     train.add_argument(
         "--resume",
@@ -44,24 +52,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def stages(text: str) -> tuple[StageConfig, ...]:
-    """The stages written as ORDER:ITERATIONS,...  Raises ArgumentTypeError, with what is wrong, for another text.
-
-    >>> [stage.order for stage in stages("act_first:10,think_first:20")]
-    ['act_first', 'think_first']
-    """
-    found = []
-    for part in text.split(","):
-        name, _, length = part.strip().partition(":")
-        order = next((order for order in ORDERS if order == name), None)
-        if order is None:
-            raise argparse.ArgumentTypeError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
-        if not length.isdigit() or int(length) < 1:
-            raise argparse.ArgumentTypeError(f"{part!r}: how many iterations? e.g. {name}:10")
-        found.append(StageConfig(order, int(length)))
-    return tuple(found)
+    """`settings.stages` for argparse. Raises ArgumentTypeError, with what is wrong, for another text."""
+    try:
+        return settings.stages(text)
+    except ActreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_SETTINGS = ("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games")
+_SETTINGS = ("preset", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -81,6 +79,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:
         config = replace(config, stages=args.stages)
+    config = settings.changed(config, args.set)
+    if args.report_to:
+        config = settings.changed(config, [f"report_to={args.report_to}"])
     if args.arm:
         config = arm(args.arm, config)
     if args.env_steps is not None:
@@ -104,6 +105,9 @@ def _run(args: argparse.Namespace) -> int:
     )
     measure = None if unmeasured else training_measure(config)
     result = train(config, out, measure=measure, resume=args.resume is not None)
+    if not ranks.is_first():  # of several processes one speaks
+        return 0
+    print(f"arm: {name_of(config) or 'none that has a name'}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
     print(f"report: {report.write(out)}")

@@ -12,17 +12,19 @@ Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0, old log
 sampler; and an episode's length counts its sampled tokens in all its rows.
 """
 
+import importlib.util
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel, set_peft_model_state_dict
 from torch import Tensor
@@ -31,14 +33,15 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from actre import adapters, checkpoints
+from actre import adapters, checkpoints, ranks
 from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
 from actre.envs.worlds import list_games
-from actre.matching import training_match
+from actre.matching import Matched, action_entropy, matched_temperature
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
+from actre.probes import probes_for
 from actre.rollout import make_envs, rollout
 from actre.rows import (
     Row,
@@ -52,8 +55,8 @@ from actre.rows import (
     trl_inputs,
 )
 from actre.runlog import RunLog, rollout_metrics
-from actre.stages import Plan, learning_rate_factor, plan, span_of
-from actre.types import ActreError, Trajectory
+from actre.stages import Plan, as_run, ends_early, learning_rate_factor, plan, span_of
+from actre.types import ActreError, Order, Trajectory
 
 Play = Callable[[Plan], list[Trajectory]]
 """Plays every game of a plan group_size times, with `Trajectory.group` set, with the weights of now."""
@@ -73,6 +76,11 @@ ADVANTAGE_NAMES = {
 }
 
 _EPISODE_ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
+
+_LOGGED_BY_TRL = ("loss", "grad_norm", "learning_rate")
+
+_PATIENCE_S = 7200
+"""So long processes wait for one another: one of them measures action entropy while the others wait."""
 
 _KL_ROWS = 4
 """Rows on which the distance to the base model is estimated where the loss itself does not need it."""
@@ -140,19 +148,25 @@ class StagedTrainer(GRPOTrainer):
         games: Sequence[str],
         log: RunLog,
         measure: Callable[[int, int], dict[str, Any]] | None = None,
-        match: Callable[[int], float] | None = None,
+        match: Callable[[Plan, float | None], Matched] | None = None,
         progress: bool = True,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line; match: iteration -> temperature, for matched stages."""
+        """measure: (iterations done, stage) -> entropy line. match: (what is to be played, the temperature of the last
+        match) -> what the temperature is to be, for stages that want it.
+        """
+        _must_be_possible(config, measured=measure is not None, matched=match is not None)
         self.config = config
         self.policy_model = model
         self.counts = _Counts()
-        self._play, self._games, self._measure, self._match = play, games, measure, match
-        self._matched: float | None = None
+        self._play, self._games, self._measure = play, games, measure
         self.run_log = log
         self._plan = plan(config, games, 1)
+        self._match = match
+        self._matched: float | None = None
+        self._ended: tuple[int, ...] = ()
         self._line: dict[str, Any] = {}
         self._updates: list[dict[str, float]] = []
+        self._successes: list[float] = []
         self._started = 0.0
         self.settled: _Settled | None = None
         self.settling = False
@@ -167,11 +181,16 @@ class StagedTrainer(GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
             processing_class=tokenizer,
         )
-        if self.accelerator.num_processes > 1:
-            raise ActreError("training takes one process so far, and several were launched: run `actre train` alone")
+        if self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+            raise ActreError(
+                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and here each "
+                "process plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
+            )
         self.beta = config.optim.kl_beta
         self.remove_callback(PrinterCallback)
-        self._bar = tqdm(total=config.iterations, desc="training", unit="iteration", disable=not progress)
+        self._bar = tqdm(
+            total=config.iterations, desc="training", unit="iteration", disable=not (progress and ranks.is_first())
+        )
         self.add_callback(_AfterUpdate(self))
 
     # --- TRL's seam: one iteration's episodes as a batch ---
@@ -184,27 +203,60 @@ class StagedTrainer(GRPOTrainer):
         if self.counts.iteration == 0 and not self._updates:
             self._measure_now(stage=0)
         self._started = time.perf_counter()
-        self._plan = plan(self.config, self._games, self.counts.iteration + 1)
+        self._plan = plan(self._as_run(), self._games, self.counts.iteration + 1)
         self.policy_model.eval()
-        self._plan = self._plan._replace(temperature=self._stage_temperature(self._plan))
-        self.temperature = self._plan.temperature
         with torch.no_grad():
-            played = self._play(self._plan)
+            self._match_temperature()
+            played = self._play_shared()
         self.policy_model.train()
         self._line = self._rollout_line(played, time.perf_counter() - self._started)
         self.run_log.trajectories(self._plan, played, self.config.seed)
-        return self._batch(played)
+        whole = [one for one in played if "env_error" not in one.meta]
+        if not whole:
+            raise ActreError(
+                f"the environment failed in all {len(played)} episodes of iteration {self._plan.iteration}: "
+                f"{played[0].meta['env_error']}"
+            )
+        return self._batch(whole)
 
-    def _stage_temperature(self, wanted: Plan) -> float:
-        """The plan's temperature, or where the stage is matched to another order's entropy, the one last found."""
-        stage = self.config.stages[wanted.stage]
-        if stage.match is None or self._match is None:
-            return wanted.temperature
-        done = wanted.iteration - 1 - span_of(self.config.stages, wanted.iteration).before
-        if done % stage.rematch_every == 0 or self._matched is None:
-            with torch.no_grad():
-                self._matched = self._match(wanted.iteration)
-        return self._matched
+    def _as_run(self) -> RunConfig:
+        """The settings with the stages as long as they have been or will be."""
+        return replace(self.config, stages=as_run(self.config.stages, self._ended))
+
+    def _match_temperature(self) -> None:
+        """Put the plan's temperature, and the loss's, to where the stage wants it."""
+        stages = self._as_run().stages
+        span = span_of(stages, self._plan.iteration)
+        every = stages[span.stage].match_every
+        if not every:
+            self._matched = None
+        elif (self._plan.iteration - span.before - 1) % every == 0:
+            assert self._match is not None, "_must_be_possible saw to it"
+            match, wanted, last = self._match, self._plan, self._matched
+            found = ranks.from_first(lambda: match(wanted, last))
+            self._matched = found.temperature
+            self.run_log.match({"iteration": self._plan.iteration - 1, **found._asdict()})
+        if self._matched is not None:
+            self._plan = self._plan._replace(temperature=self._matched)
+        self.temperature = self._plan.temperature
+
+    def _play_shared(self) -> list[Trajectory]:
+        """The plan's episodes; of several processes each plays its share of the games, and all get all episodes."""
+        if ranks.count() == 1:
+            return self._play(self._plan)
+        before, games = ranks.part_of(self._plan.games, ranks.rank(), ranks.count())
+        share = self._plan._replace(games=tuple(games), seed=derive_seed(self._plan.seed, "rank", ranks.rank()))
+        failed: ActreError | None = None
+        played: list[Trajectory] = []
+        try:
+            played = self._play(share) if games else []
+        except ActreError as error:  # the others wait for these episodes, and have to be told
+            failed = error
+        shares = ranks.all_of((played, before, failed))
+        errors = [told for _, _, told in shares if told is not None]
+        if errors:
+            raise errors[0]
+        return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]
 
     def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
         optim = self.config.optim
@@ -221,7 +273,10 @@ class StagedTrainer(GRPOTrainer):
         trained = [row for row in rows if whole or row.spread(advantages[row.episode]).any()]
         if optim.normalise == "episode":
             advantages = advantages * episode_weights(rows, len(played))[:, None]
-        collated = collate(trained, advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION)
+        mine = ranks.balanced([len(row.ids) for row in trained], ranks.count())[ranks.rank()]
+        collated = collate(
+            [trained[i] for i in mine], advantages, pad_id=self._tokenizer.pad_token_id, multiple=_STEPS_PER_GENERATION
+        )
         batch = trl_inputs(collated, sum(map(trained_tokens, rows)), self.accelerator.device)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
@@ -272,20 +327,33 @@ class StagedTrainer(GRPOTrainer):
         model.train()
         batch = self._prepare_inputs(inputs)
         total = torch.zeros((), device=self.accelerator.device)
-        tokens: list[int] = []
-        for _, piece in sliced(batch, self.config.optim.micro_batch_tokens):
-            tokens.append(int(piece["tool_mask"].sum()))
-            with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
-                loss = self.compute_loss(model, piece)
-            self.accelerator.backward(loss)
+        tokens: list[float] = []
+        pieces = self._slices(batch)
+        for number, piece in enumerate(pieces, 1):
+            tokens.append(piece["tool_mask"].sum().item())
+            last = number == len(pieces)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, piece)
+                self.accelerator.backward(loss)
             total += loss.detach()
+        total = self.accelerator.reduce(total, "mean")
         self._must_be_finite(total)
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
         self._metrics["train"].clear()  # TRL's means are over slices, unweighted; ours are written instead
-        share = sum(c * n for c, n in zip(clipped, tokens, strict=True)) / batch["num_items_in_batch"].item()
+        # with several processes TRL's share of a slice is the mean over theirs; the number of tokens is taken likewise
+        mean = [sum(column) for column in zip(*ranks.all_of(tokens), strict=True)]
+        share = sum(c * n for c, n in zip(clipped, mean, strict=True)) / batch["num_items_in_batch"].item()
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
+
+    def _slices(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The batch in slices, as many in each process: every forward and backward pass is a meeting of all of them."""
+        pieces = [piece for _, piece in sliced(batch, self.config.optim.micro_batch_tokens)]
+        blank = {key: value[:1] if value.dim() else value for key, value in pieces[-1].items()}  # of the shortest rows
+        blank["tool_mask"] = torch.zeros_like(blank["tool_mask"])
+        return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
 
     def _must_be_finite(self, loss: Tensor) -> None:
         gradients = [p.grad for p in self.policy_model.parameters() if p.grad is not None]
@@ -299,9 +367,13 @@ class StagedTrainer(GRPOTrainer):
         )
 
     @contextmanager
-    def _bonus_of(self, tokens: int, batch: dict[str, Tensor]) -> Iterator[None]:
-        """TRL adds entropy_coef times a slice's mean entropy; here the slice's share of the batch's mean."""
-        self.entropy_coef = self.config.optim.entropy_coef * tokens / batch["num_items_in_batch"].clamp(min=1).item()
+    def _bonus_of(self, tokens: float, batch: dict[str, Tensor]) -> Iterator[None]:
+        """TRL adds entropy_coef times a slice's mean entropy; here the slice's share of the batch's mean.
+
+        Gradients are averaged over processes, so each one's share is taken as many times.
+        """
+        share = tokens * ranks.count() / batch["num_items_in_batch"].clamp(min=1).item()
+        self.entropy_coef = self.config.optim.entropy_coef * share
         yield
         self.entropy_coef = self.config.optim.entropy_coef
 
@@ -312,10 +384,10 @@ class StagedTrainer(GRPOTrainer):
         if self.lr_scheduler is None:
             optimizer = optimizer or self.optimizer
             assert optimizer is not None, "transformers creates the optimizer first"
-            optim, stages = self.config.optim, self.config.stages
+            optim = self.config.optim
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
                 optimizer,
-                lambda done: learning_rate_factor(optim, stages, done // optim.updates_per_batch + 1),
+                lambda done: learning_rate_factor(optim, self._as_run().stages, done // optim.updates_per_batch + 1),
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -372,19 +444,35 @@ class StagedTrainer(GRPOTrainer):
         self.counts.iteration += 1
         seconds = time.perf_counter() - self._started
         update_s = seconds - self._line["rollout_s"]
-        self.run_log.metrics({**self._line, **means, "seconds": seconds, "update_s": update_s})
-        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}")
+        line = {**self._line, **means, "seconds": seconds, "update_s": update_s}
+        self.run_log.metrics(line)
+        self._successes.append(self._line["success"])
+        self._track(line)
+        failed = {"failed": self._line["env_errors"]} if self._line["env_errors"] else {}
+        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}", **failed)
         self._bar.update()
         return self._finish_iteration()
 
     def _finish_iteration(self) -> bool:
-        done, span = self.counts.iteration, span_of(self.config.stages, self.counts.iteration)
+        stages = self._as_run().stages
+        done, span = self.counts.iteration, span_of(stages, self.counts.iteration)
         limit = self.config.env_steps
         last = done == self.config.iterations or (limit is not None and self.counts.env_steps >= limit)
         stage_ends = done == span.before + span.length
         every = self.config.probe.every
+        measured: dict[str, Any] | None = None
         if last or stage_ends or (every and done % every == 0):
-            self._measure_now(span.stage)
+            measured = self._measure_now(span.stage)
+        if not stage_ends and span.stage < len(stages) - 1:
+            stage = stages[span.stage]
+            seen = None if measured is None else _entropy_of(measured, stage.order)
+            stage_ends = ends_early(stage, self._successes[span.before :], seen)
+            if stage_ends and measured is None and not last:
+                self._measure_now(span.stage)
+        if stage_ends:
+            self._ended = (*self._ended, done)
+            self._put_schedule()  # the schedule has made its step already, and knew nothing of an earlier end
+        self._stop_together()
         if stage_ends and not last and self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
             self.optimizer.state.clear()
         self.settled = self._settle(stage_ends=stage_ends, last=last)
@@ -395,6 +483,17 @@ class StagedTrainer(GRPOTrainer):
         if self.stop_asked and not last:
             raise KeyboardInterrupt
         return last
+
+    def _stop_together(self) -> None:
+        """Processes that are asked to stop do so after the same iteration."""
+        self.stop_asked = any(ranks.all_of(self.stop_asked))
+
+    def _track(self, line: dict[str, Any]) -> None:
+        """Hand an iteration's numbers to the trackers of `report_to`; what TRL logs itself is left out."""
+        if not self.config.report_to:
+            return
+        numbers = {k: v for k, v in line.items() if isinstance(v, int | float) and k not in _LOGGED_BY_TRL}
+        self.callback_handler.on_log(self.args, self.state, self.control, numbers)
 
     # --- checkpoints ---
 
@@ -409,6 +508,8 @@ class StagedTrainer(GRPOTrainer):
             games=checkpoints.games_digest(list(self._games)),
             stage_ends=stage_ends,
             finished=last,
+            ended=self._ended,
+            temperature=self._matched,
         )
         return _Settled(progress, checkpoints.random_streams())
 
@@ -419,7 +520,7 @@ class StagedTrainer(GRPOTrainer):
             return None
         progress, streams = self.settled
         folder = self.run_log.checkpoints
-        if self._saved_iteration != progress.iteration:
+        if self._saved_iteration != progress.iteration and ranks.is_first():
             checkpoints.save(
                 folder,
                 progress,
@@ -446,9 +547,8 @@ class StagedTrainer(GRPOTrainer):
             )
         adapters.must_be_base(saved.folder, self.policy_model, self.config.model.name)
         self.run_log.rewind(progress.iteration, progress.metrics_bytes, progress.entropy_bytes)
-        stage = span_of(self.config.stages, max(1, progress.iteration)).stage
-        if self.config.stages[stage].match is not None:
-            self._matched = self.run_log.last_temperature()
+        self._ended, self._matched = progress.ended, progress.temperature
+        self._successes = ranks.from_first(self.run_log.successes)
         set_peft_model_state_dict(self.policy_model, saved.adapter)
         self.counts = _Counts(progress.iteration, progress.env_steps, progress.generated_tokens)
         self._step = progress.iteration * self.config.optim.updates_per_batch
@@ -462,34 +562,41 @@ class StagedTrainer(GRPOTrainer):
         if self._resumed is None:
             return
         assert self.optimizer is not None
-        assert isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LambdaLR)
         state.global_step = self._step
         checkpoints.restore_optimizer(self.optimizer, self._resumed.optimizer)
-        factor = self.lr_scheduler.lr_lambdas[0](self._step)
-        rates = [base * factor for base in self.lr_scheduler.base_lrs]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        place = {"last_epoch": self._step, "_step_count": self._step + 1, "_last_lr": rates}
-        self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **place})
+        self._put_schedule()
         self._resumed = None
 
-    def _measure_now(self, stage: int) -> None:
+    def _put_schedule(self) -> None:
+        """Put the schedule to the steps that were done, and the learning rates to what it says now."""
+        schedule = self.lr_scheduler
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        factor = schedule.lr_lambdas[0](self._step)
+        rates = [base * factor for base in schedule.base_lrs]
+        for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        place = {"last_epoch": self._step, "_step_count": self._step + 1, "_last_lr": rates}
+        schedule.load_state_dict({**schedule.state_dict(), **place})
+
+    def _measure_now(self, stage: int) -> dict[str, Any] | None:
+        """Measure action entropy and record it; returns what was measured."""
         if self._measure is None:
-            return
-        started = time.perf_counter()
+            return None
+        measure, started = self._measure, time.perf_counter()
         self.policy_model.eval()
         with torch.no_grad():
-            record = self._measure(self.counts.iteration, stage)
+            record = ranks.from_first(lambda: measure(self.counts.iteration, stage))
         self.policy_model.train()
         line = {"iteration": self.counts.iteration, "stage": stage, "order": self.config.stages[stage].order}
         self.run_log.entropy({**line, **record, "measure_s": time.perf_counter() - started})
+        return record
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""
         adapters.export(self.policy_model, folder, self.config.model, card=self._card(self.counts))
 
     def _card(self, done: "_Counts | Progress") -> str:
-        stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self.config.stages)
+        stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self._as_run().stages)
         return (
             f"Trained with {ADVANTAGE_NAMES[self.config.optim.advantage]} on {self.config.env.train}: "
             f"{done.iteration} iterations ({done.env_steps:,} environment steps) of the stages {stages}; "
@@ -518,6 +625,24 @@ class _AfterUpdate(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
             control.should_training_stop = True
+
+
+def _must_be_possible(config: RunConfig, *, measured: bool, matched: bool) -> None:
+    """Raises ActreError for settings that need a measurement where none is made."""
+    by_entropy = any(stage.until == "entropy" for stage in config.stages[:-1])
+    if by_entropy and not (measured and config.probe.every):
+        raise ActreError(
+            "a stage that ends by its action entropy needs that measured on the way: set probe.every above 0, and do "
+            "not switch the measurement off"
+        )
+    if any(stage.match_every for stage in config.stages) and not matched:
+        raise ActreError("a stage's temperature is to be matched to act-first's entropy, and nothing matches it here")
+
+
+def _entropy_of(record: dict[str, Any], order: Order) -> float:
+    """The action entropy of an order in a line of entropy.jsonl, in nats."""
+    values = {name: found["value"] for name, found in record.items() if isinstance(found, dict) and "value" in found}
+    return action_entropy(values, order)
 
 
 def _no_reward_function(**_: Any) -> list[float | None]:
@@ -553,7 +678,10 @@ def _grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCo
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",
-        report_to="none",
+        report_to=list(config.report_to) or "none",
+        run_name=out.name,
+        ddp_find_unused_parameters=False,
+        ddp_timeout=_PATIENCE_S,
         disable_tqdm=True,
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
@@ -587,13 +715,16 @@ def train(
     Raises ActreError if `out` already holds a training run, or with resume none that can go on. On any way out, what
     was done so far is saved.
     """
-    log = RunLog(Path(out), config, resume=resume)
+    _must_have_trackers(config.report_to)
+    ranks.claim_device()
+    log = RunLog(Path(out), config, resume=resume, writes=ranks.is_first())
     games = list_games(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
-    envs = make_envs(config.env, config.optim.groups * config.optim.group_size)
+    share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
+    envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
 
     def play(wanted: Plan) -> list[Trajectory]:
         played = rollout(
@@ -616,11 +747,9 @@ def train(
         policy.reset()  # what the next rollout finds computed is not to depend on whether the run was resumed here
         return record
 
-    find_match = training_match(config) if any(stage.match for stage in config.stages) else None
-
-    def temperature_of(iteration: int) -> float:
-        assert find_match is not None
-        found = find_match(policy, iteration).temperature
+    def match(wanted: Plan, last: float | None) -> Matched:
+        seed = derive_seed(config.seed, "match", wanted.iteration)
+        found = matched_temperature(policy, probes_for(config), config, wanted.order, seed=seed, start=last)
         policy.reset()
         return found
 
@@ -632,12 +761,15 @@ def train(
         games=games,
         log=log,
         measure=None if measure is None else measured,
-        match=None if find_match is None else temperature_of,
+        match=match,
         progress=progress,
     )
     if resume:
         resume_from_last(trainer)
-    return run(trainer)
+    result = run(trainer)
+    if config.model.loader != "plain" or config.model.four_bit:
+        adapters.must_reload(result.adapter, model, tokenizer, config.model)
+    return result
 
 
 def resume_from_last(trainer: StagedTrainer) -> None:
@@ -646,8 +778,12 @@ def resume_from_last(trainer: StagedTrainer) -> None:
     Raises ActreError for a checkpoint that is damaged or of another run; nothing is changed then.
     """
     log = trainer.run_log
-    checkpoints.clear_unfinished(log.adapter)
-    last = checkpoints.latest(log.checkpoints)
+
+    def newest() -> Path | None:
+        checkpoints.clear_unfinished(log.adapter)
+        return checkpoints.latest(log.checkpoints)
+
+    last = ranks.from_first(newest)
     if last is None and log.adapter.exists():
         raise ActreError(
             f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
@@ -680,7 +816,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
         raise
     finally:
         trainer.close()
-    if not finished or not log.adapter.exists():
+    if ranks.is_first() and not (finished and log.adapter.exists()):
         trainer.save_adapter(log.adapter)
     counts = trainer.counts
     return TrainResult(log.adapter, log.metrics_path, counts.iteration, counts.env_steps, counts.generated_tokens)
@@ -689,7 +825,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
 def _rescue(trainer: StagedTrainer) -> str:
     """Save what there is of a run that ends early; returns what to tell about it."""
     log = trainer.run_log
-    if not trainer.counts.iteration:
+    if not trainer.counts.iteration or not ranks.is_first():
         return ""
     try:
         if trainer.save_settled() is None:
@@ -707,15 +843,15 @@ def _rescue(trainer: StagedTrainer) -> str:
 
 @contextmanager
 def _stopped_by_signals(trainer: StagedTrainer) -> Iterator[None]:
-    """SIGINT and SIGTERM end training with a KeyboardInterrupt: at once, or where weights are just being changed, at
-    the end of the iteration; a second one at once whatever is going on.
+    """SIGINT and SIGTERM end training with a KeyboardInterrupt: at once, or where weights are just being changed, or
+    several processes have to end together, at the end of the iteration; a second one at once whatever is going on.
     """
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
 
     def stop(number: int, frame: Any) -> None:
-        if not trainer.settling or trainer.stop_asked:
+        if trainer.stop_asked or not (trainer.settling or ranks.count() > 1):
             raise KeyboardInterrupt
         trainer.stop_asked = True
 
@@ -728,6 +864,16 @@ def _stopped_by_signals(trainer: StagedTrainer) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _must_have_trackers(names: Sequence[str]) -> None:
+    """Raises ActreError for a tracker that is not installed."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ActreError(
+            f"report_to wants {', '.join(missing)}, not installed here: pip install {' '.join(missing)}, or leave it "
+            "out; metrics.jsonl is written in any case"
+        )
 
 
 @contextmanager

@@ -17,15 +17,30 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config"),
+        ("types", "config", "settings", "ranks"),
         ("envs", "policies", "orders"),
-        ("rollout", "probes", "entropy", "_contraction", "advantages", "rows", "stages", "arms", "runlog"),
+        (
+            "rollout",
+            "probes",
+            "entropy",
+            "_contraction",
+            "advantages",
+            "rows",
+            "stages",
+            "arms",
+            "runlog",
+            "warmstart_rows",
+            "compliance",
+        ),
         ("calibration", "_known_truth", "thoughts"),
         (
             "trainer",
             "checkpoints",
             "matching",
             "warmstart",
+            "compliance",
+            "cards",
+            "hub",
             "pretrain",
             "diagnose",
             "_diagnosis",
@@ -41,6 +56,7 @@ LAYERS = tuple(
         ("quickstart", "study", "onerun", "processes"),
         (
             "train_command",
+            "warmstart_command",
             "probes_command",
             "diagnose_command",
             "calibrate_command",
