@@ -118,7 +118,8 @@ def digest_of(trained: bool, config: RunConfig) -> str:
     leaves runs as they were, for its default says what was done before.
     """
     settings = dataclasses.asdict(config)
-    settings.pop("checkpoint")  # where a run may be taken up again does not change it
+    for name in ("checkpoint", "report_to"):  # where a run may be taken up again, and who is told, does not change it
+        settings.pop(name, None)
     text = json.dumps({"trained": trained, "config": settings}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
