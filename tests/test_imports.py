@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config", "settings", "ranks"),
+        ("types", "config", "official", "settings", "ranks"),
         ("envs", "policies", "orders"),
         (
             "rollout",
