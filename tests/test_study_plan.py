@@ -63,8 +63,8 @@ def test_a_digest_tells_runs_apart_and_is_the_same_for_the_same_run_in_another_s
     ("old", "new", "said"),
     [
         ('"actre"]', '"actree"]', "no arm 'actree'"),
-        ("group_size", "group_sise", "no setting 'optim.group_sise'"),
-        ('"optim.group_size" = 4', '"optim.group_size" = "four"', "a int is wanted"),
+        ("group_size", "group_sise", "no setting 'optim.group_sise'.*did you mean group_size"),
+        ('"optim.group_size" = 4', '"optim.group_size" = "four"', "it is a whole number"),
         ('variant = "masked"', 'estimator = "ppo"', "no estimator 'ppo'"),
         ('variant = "masked"', "", "two runs are called"),
         ("exploratory", "confirmatory", "say evidence"),

@@ -31,12 +31,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from actre.arms import ARMS, arm
-from actre.config import RunConfig, StageConfig, config_from_dict, preset
+from actre.config import RunConfig, StageConfig, preset
+from actre.settings import changed
 from actre.types import ActreError
 
 UNTRAINED = "untrained"
 """An arm that is not trained: where the others begin."""
 ESTIMATORS = ("grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std")
+_STAGES = {"switch", "iterations"}
 Evidence = Literal["confirmatory", "exploratory", "demonstration"]
 
 
@@ -210,41 +212,28 @@ def with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
 
     Raises ActreError for a name there is not.
 
-    >>> changed = with_settings(preset("tiny"), {"optim.group_size": 4, "switch": 5})
-    >>> changed.optim.group_size, [stage.iterations for stage in changed.stages]
+    >>> made = with_settings(preset("tiny"), {"optim.group_size": 4, "switch": 5})
+    >>> made.optim.group_size, [stage.iterations for stage in made.stages]
     (4, [5, 45])
     """
-    raw = dataclasses.asdict(config)
-    first, whole = config.stages[0].iterations, config.iterations
-    for name, value in settings.items():
-        if name == "switch":
-            first = value
-        elif name == "iterations":
-            whole = value
-        else:
-            _put(raw, name, value)
-    changed = config_from_dict(raw)
-    if not {"switch", "iterations"} & settings.keys():
-        return changed
+    plain = {name: value for name, value in settings.items() if name not in _STAGES}
+    if "seed" in plain:
+        raise ActreError("a part's seeds are its own: seeds = [...]")
+    made = changed(config, [f"{name}={_text(value)}" for name, value in plain.items()])
+    first, whole = settings.get("switch", config.stages[0].iterations), settings.get("iterations", config.iterations)
+    if not _STAGES & settings.keys():
+        return made
     if not 0 < first < whole:
         raise ActreError(f"a switch after {first} of {whole} iterations leaves a stage without any")
     stages = (StageConfig(config.stages[0].order, first), StageConfig(config.stages[-1].order, whole - first))
-    return replace(changed, stages=stages)
+    return replace(made, stages=stages)
 
 
-def _put(raw: dict[str, Any], name: str, value: Any) -> None:
-    *rooms, last = name.split(".")
-    place: dict[str, Any] = raw
-    for room in rooms:
-        inside = place.get(room)
-        place = inside if isinstance(inside, dict) else {}
-    if last not in place or last in ("stages", "seed"):
-        raise ActreError(f"no setting {name!r} to change; they are named as in actre/config.py, e.g. optim.group_size")
-    if place[last] is not None and not isinstance(
-        value, type(place[last]) | (int if isinstance(place[last], float) else bool)
-    ):
-        raise ActreError(f"{name} = {value!r}: a {type(place[last]).__name__} is wanted, as {place[last]!r} is")
-    place[last] = value
+def _text(value: Any) -> str:
+    """A TOML value as it is written on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 # --- reading ---
