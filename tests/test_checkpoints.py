@@ -27,7 +27,7 @@ from actre.stages import Plan
 from actre.trainer import StagedTrainer, resume_from_last, run
 from actre.types import ActreError, read_jsonl
 
-TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s"}
+TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s", "peak_memory_gb"}
 CONFIG = replace(
     toy.config(
         updates_per_batch=2,
@@ -259,6 +259,30 @@ def test_a_finished_run_is_left_as_it_is_and_its_weights_are_loaded(tmp_path: Pa
     assert trainer._play.plans == []  # type: ignore[attr-defined]
     fresh = dict(toy.model().named_parameters())
     assert any(not torch.equal(p, fresh[name]) for name, p in trainer.policy_model.named_parameters())
+
+
+@forks
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    make(out)
+    context = multiprocessing.get_context("fork")
+    began, ends = context.Event(), context.Event()
+
+    def holding() -> None:
+        with make(out, resume=True).run_log.held():
+            began.set()
+            ends.wait(60)
+
+    child = context.Process(target=holding)
+    child.start()
+    assert began.wait(60)
+    before = snapshot(out)
+    with pytest.raises(ActreError, match="another process is training in"):
+        make(out, resume=True)
+    assert snapshot(out) == before
+    ends.set()
+    child.join(60)
+    make(out, resume=True)
 
 
 # --- what is kept ---

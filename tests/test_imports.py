@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config", "settings", "ranks"),
+        ("types", "config", "official", "settings", "ranks", "estimate", "limits"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -30,7 +30,6 @@ LAYERS = tuple(
             "arms",
             "runlog",
             "warmstart_rows",
-            "compliance",
         ),
         ("calibration", "_known_truth", "thoughts"),
         (
@@ -38,6 +37,9 @@ LAYERS = tuple(
             "checkpoints",
             "matching",
             "warmstart",
+            "engines",
+            "engine_check",
+            "fitting",
             "compliance",
             "cards",
             "hub",
@@ -53,7 +55,7 @@ LAYERS = tuple(
             "adapters",
             "view",
         ),
-        ("quickstart", "study"),
+        ("quickstart", "study", "onerun", "processes"),
         (
             "train_command",
             "warmstart_command",
@@ -153,7 +155,9 @@ def wrong(edge: Edge) -> str | None:
     if edge.importer in BESIDE:
         return None if layer(edge.imported) <= 1 else f"{where}: doctor takes from types and config only"
     if edge.imported in BESIDE:
-        return None if layer(edge.importer) == len(LAYERS) - 1 else f"{where}: only cli and the lessons take from doctor"
+        return (
+            None if layer(edge.importer) == len(LAYERS) - 1 else f"{where}: only cli and the lessons take from doctor"
+        )
     if layer(edge.imported) > layer(edge.importer):
         return f"{where}: upwards"
     if any(within(edge.importer, a) and within(edge.imported, b) for a, b in FORBIDDEN):

@@ -79,7 +79,9 @@ def test_no_answer_and_wrong_ones_are_not_right(answer: object) -> None:
 # --- the install script ---
 
 
-def test_what_is_here_is_not_installed_again(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_here_is_not_installed_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(install, "lacking", lambda _: [])
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was installed"))
     install.main([])
@@ -147,7 +149,11 @@ def test_the_install_cell_sets_up_a_fresh_virtual_environment(tmp_path: Path, co
         environment["COLAB_RELEASE_TAG"] = "release-colab"
     for said in ("installed", "everything is here"):
         done = subprocess.run(
-            [str(tmp_path / "venv" / "bin" / "python"), "-c", form.install_cell() + "\nimport actre, plotly, anywidget"],
+            [
+                str(tmp_path / "venv" / "bin" / "python"),
+                "-c",
+                form.install_cell() + "\nimport actre, plotly, anywidget",
+            ],
             cwd=checkout / "notebooks",
             env=environment,
             capture_output=True,

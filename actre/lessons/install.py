@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> None:
     missing = lacking(wanted())
     installed = kit_is_here()
     if not missing and installed:
-        print("everything is here:", ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "transformers")))
+        print(
+            "everything is here:", ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "transformers"))
+        )
     else:
         print("to be installed:", ", ".join([*missing, *([] if installed else ["actre"])]), flush=True)
         if "--dry-run" in arguments:
