@@ -69,7 +69,7 @@ LAYERS = tuple(
     )
 )
 BESIDE = frozenset({"actre.doctor"})
-"""Stands beside the layers: takes from types and config only, and only the command line and the lessons take from it."""
+"""Stands beside the layers: takes from types and config only; only the command line and the lessons take from it."""
 
 FORBIDDEN = (("actre.view", "actre.trainer"),)
 """Edges within a layer that must not be."""

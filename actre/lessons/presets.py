@@ -30,7 +30,8 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
     """The settings of a preset, or of the one that fits this machine where `name` is "auto".
 
     checks: what doctor found; None asks it. auto: without a usable GPU tiny; with one SmolLM2, or where the official
-    games are there too the largest Qwen preset that fits; unsloth loads the model and vLLM samples its episodes where they are installed.
+    games are there too the largest Qwen preset that fits; unsloth loads the model and vLLM samples its episodes where
+    they are installed.
     Measuring and training through "auto" on a GPU has not run: none was at hand. Raises ActreError for a preset there
     is not.
     """
