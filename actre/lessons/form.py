@@ -78,8 +78,8 @@ def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY)
 def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
     """An executed notebook as it is committed: outputs without widget state, warnings, timings and machine paths.
 
-    A widget's output keeps its text/html, which reads without a kernel, and goes where there is none; stderr (warnings of
-    libraries, with their paths) is left out.
+    A widget's output keeps its text/html, which reads without a kernel, and goes where there is none. stderr (warnings
+    of libraries, with their paths) is left out.
     """
     done = copy.deepcopy(notebook)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
