@@ -66,9 +66,9 @@ def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY)
     """The notebook with the badge above its title and the install cell as it is to be; nothing else changes."""
     done = copy.deepcopy(notebook)
     opening = done["cells"][0]
-    lines = [line for line in _text(opening).split("\n") if _BADGE_MARK not in line]
+    text = "\n".join(line for line in _text(opening).split("\n") if _BADGE_MARK not in line).lstrip("\n")
     first = badge(name, repository)
-    opening["source"] = _lines("\n".join([first, "", *lines] if first else lines).lstrip("\n"))
+    opening["source"] = _lines(f"{first}\n\n{text}" if first else text)
     for cell in done["cells"]:
         if INSTALL_TAG in cell["metadata"].get("tags", ()):
             cell["source"] = _lines(install_cell(repository))

@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "05_inspect_trajectories": {"GAMES": 6},
     "06_export_adapter": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6},
     "07_webshop": {"GOALS": 8, "STATES": 2, "THOUGHTS": 2},
-    "08_scale_up": {},
+    "08_scale_up": {"GROUPS": 2},
     "09_design_your_own_study": {"SEEDS": (0, 1), "ITERATIONS": 2, "GROUPS": 2, "GROUP_SIZE": 4, "EVAL_GAMES": 6},
 }
 """The small budget: the parameters that differ from a notebook's own."""
