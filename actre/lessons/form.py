@@ -88,8 +88,20 @@ def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
         tags = cell["metadata"].get("tags")
         cell["metadata"] = {"tags": tags} if tags else {}
         if cell["cell_type"] == "code":
-            cell["outputs"] = [kept for output in cell["outputs"] if (kept := _kept(output))]
+            cell["outputs"] = _joined([kept for output in cell["outputs"] if (kept := _kept(output))])
     return done
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of one stream that follow each other, as one: where they were cut hangs on the clock."""
+    joined: list[dict[str, Any]] = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and before.get("output_type") == "stream":
+            joined[-1] = {**before, "text": "".join(before["text"]) + "".join(output["text"])}
+        else:
+            joined.append(output)
+    return joined
 
 
 def _kept(output: dict[str, Any]) -> dict[str, Any] | None:
