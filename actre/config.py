@@ -272,6 +272,19 @@ PRESETS: dict[str, RunConfig] = {
         sampling=_PUBLISHED_SAMPLING,
         stages=_PUBLISHED_STAGES,
     ),
+    # The published settings on smaller cards: the same episodes and updates in smaller slices (see actre/estimate.py).
+    **{
+        f"qwen-1.5b-{size}gb": RunConfig(
+            preset=f"qwen-1.5b-{size}gb",
+            model=ModelConfig(name="Qwen/Qwen2.5-1.5B-Instruct", lora_rank=64, lora_alpha=128),
+            env=_FULL_SIZE,
+            prompt=_PUBLISHED_PROMPT,
+            optim=dataclasses.replace(_PUBLISHED_OPTIM, micro_batch_tokens=tokens),
+            sampling=_PUBLISHED_SAMPLING,
+            stages=_PUBLISHED_STAGES,
+        )
+        for size, tokens in ((16, 4096), (24, 8192), (80, 32768))
+    },
     "qwen-7b": RunConfig(
         preset="qwen-7b",
         model=ModelConfig(name="Qwen/Qwen2.5-7B-Instruct", lora_rank=64, lora_alpha=128),

@@ -154,7 +154,7 @@ def shape_of(name: str) -> Shape:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ActreError(
-            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds the model "
+            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds it "
             f"(hf download {name}), or one of {', '.join(SHAPES)}"
         ) from error
 
@@ -268,18 +268,18 @@ def mend(config: RunConfig, found: Estimate) -> str:
         return ""
     need = f"{found.memory_gb:.1f} GB are needed and {found.device.memory_gb:.1f} GB are there"
     if found.rollout_gb <= found.device.memory_gb and found.largest_micro_batch >= _row(config, found.work):
-        return f"{need}: set optim.micro_batch_tokens to {found.largest_micro_batch} (--micro-batch-tokens)"
+        return f"{need}: --set optim.micro_batch_tokens={found.largest_micro_batch}"
     ways = []
     if found.rollout_gb > found.device.memory_gb:
         for groups in range(config.optim.groups - 1, 0, -1):
             fewer = replace(config, optim=replace(config.optim, groups=groups))
             if estimate(fewer, found.device, found.work).rollout_gb <= found.device.memory_gb:
-                ways.append(f"optim.groups to {groups} (--groups)")
+                ways.append(f"--set optim.groups={groups}")
                 break
     if not config.model.four_bit and found.device.gpu:
-        ways.append("model.four_bit to true (--four-bit)")
-    ways.append("the model to a smaller one (--model)")
-    return f"{need}: set {', or '.join(ways)}"
+        ways.append("--set model.four_bit=true")
+    ways.append("a smaller --model")
+    return f"{need}: {', or '.join(ways)}"
 
 
 def must_fit(config: RunConfig, device: Device) -> Estimate:

@@ -10,6 +10,8 @@ from pathlib import Path
 from actre import ranks, settings
 from actre.arms import ARMS, arm, name_of
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
+from actre.estimate import must_fit, shape_of
+from actre.limits import here
 from actre.types import ActreError
 
 
@@ -41,6 +43,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
+    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
+    train.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: hf, the model)")
+    train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
     )
@@ -65,20 +70,9 @@ def stages(text: str) -> tuple[StageConfig, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_SETTINGS = (
-    "preset",
-    "config",
-    "env",
-    "model",
-    "seed",
-    "out",
-    "arm",
-    "stages",
-    "env_steps",
-    "games",
-    "set",
-    "report_to",
-)
+_MODEL = ("loader", "engine")
+_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
+_SETTINGS = (*_RUN, *_MODEL)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -111,11 +105,23 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, env_steps=args.env_steps)
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
-    return config
+    asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
+    return replace(config, model=replace(config.model, **asked))
+
+
+def _must_fit(config: RunConfig) -> None:
+    """Refuse what will not fit before anything is loaded; a model whose sizes are unknown is tried."""
+    try:
+        shape_of(config.model.name)
+    except ActreError:
+        return
+    must_fit(config, here())
 
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
+    if not args.even_so:
+        _must_fit(config)
     from actre.diagnose import training_measure
     from actre.trainer import train
     from actre.view import report

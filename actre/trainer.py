@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +34,13 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from actre import adapters, checkpoints, ranks
+from actre import adapters, checkpoints, engine_check, ranks
 from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig, derive_seed
+from actre.engines import engine_for
 from actre.envs.worlds import list_games
+from actre.fitting import MicroBatches, peak_memory_gb
 from actre.matching import Matched, action_entropy, matched_temperature
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
@@ -150,9 +153,11 @@ class StagedTrainer(GRPOTrainer):
         measure: Callable[[int, int], dict[str, Any]] | None = None,
         match: Callable[[Plan, float | None], Matched] | None = None,
         progress: bool = True,
+        must_agree: bool = False,
     ) -> None:
         """measure: (iterations done, stage) -> entropy line. match: (what is to be played, the temperature of the last
-        match) -> what the temperature is to be, for stages that want it.
+        match) -> what the temperature is to be, for stages that want it. must_agree: end the run where what sampled
+        the episodes is not the model in training (see engine_check; it is measured in any case).
         """
         _must_be_possible(config, measured=measure is not None, matched=match is not None)
         self.config = config
@@ -187,6 +192,8 @@ class StagedTrainer(GRPOTrainer):
                 "process plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
             )
         self.beta = config.optim.kl_beta
+        self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
+        self._must_agree = must_agree
         self.remove_callback(PrinterCallback)
         self._bar = tqdm(
             total=config.iterations, desc="training", unit="iteration", disable=not (progress and ranks.is_first())
@@ -265,7 +272,7 @@ class StagedTrainer(GRPOTrainer):
         self._line["groups_without_signal"] = groups_without_signal(advantages, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
-        self._line["kl_nats"] = self._kl_to_base(rows)
+        self._line |= self._against_base(rows)
         if optim.groups_without_signal == "drop":
             taught = [int(g) for g in groups.unique() if advantages[groups == g].any()]
             rows = [row for row in rows if groups[row.episode] in taught]
@@ -326,17 +333,9 @@ class StagedTrainer(GRPOTrainer):
         """One optimizer step's gradient, slice by slice. Returns the batch's loss, detached."""
         model.train()
         batch = self._prepare_inputs(inputs)
-        total = torch.zeros((), device=self.accelerator.device)
-        tokens: list[float] = []
-        pieces = self._slices(batch)
-        for number, piece in enumerate(pieces, 1):
-            tokens.append(piece["tool_mask"].sum().item())
-            last = number == len(pieces)
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
-                    loss = self.compute_loss(model, piece)
-                self.accelerator.backward(loss)
-            total += loss.detach()
+        total, tokens = self.micro_batches.run(
+            lambda most: self._gradient(model, batch, most), undo=partial(self._without_gradient, model)
+        )
         total = self.accelerator.reduce(total, "mean")
         self._must_be_finite(total)
         self._step += 1
@@ -348,9 +347,29 @@ class StagedTrainer(GRPOTrainer):
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
 
-    def _slices(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    def _gradient(self, model: torch.nn.Module, batch: dict[str, Tensor], most: int) -> tuple[Tensor, list[float]]:
+        """The batch's gradient in slices of `most` tokens; this process's loss, and each slice's trained tokens."""
+        total = torch.zeros((), device=self.accelerator.device)
+        tokens: list[float] = []
+        pieces = self._slices(batch, most)
+        for number, piece in enumerate(pieces, 1):
+            tokens.append(piece["tool_mask"].sum().item())
+            last = number == len(pieces)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, piece)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total, tokens
+
+    def _without_gradient(self, model: torch.nn.Module) -> None:
+        """Take back a step that ended half-way."""
+        model.zero_grad()
+        self._metrics["train"].clear()
+
+    def _slices(self, batch: dict[str, Tensor], most: int) -> list[dict[str, Tensor]]:
         """The batch in slices, as many in each process: every forward and backward pass is a meeting of all of them."""
-        pieces = [piece for _, piece in sliced(batch, self.config.optim.micro_batch_tokens)]
+        pieces = [piece for _, piece in sliced(batch, most)]
         blank = {key: value[:1] if value.dim() else value for key, value in pieces[-1].items()}  # of the shortest rows
         blank["tool_mask"] = torch.zeros_like(blank["tool_mask"])
         return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
@@ -400,13 +419,21 @@ class StagedTrainer(GRPOTrainer):
 
     def _reference_logps(self, batch: dict[str, Tensor]) -> Tensor:
         """The base model's log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        with self._as_base():
+            return self._batch_logps(batch)
+
+    @torch.no_grad()
+    def _batch_logps(self, batch: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        return self.micro_batches.run(lambda most: self._sliced_logps(batch, most), undo=lambda: None)
+
+    def _sliced_logps(self, batch: dict[str, Tensor], most: int) -> Tensor:
         out = torch.zeros_like(batch["old_per_token_logps"])
         first = batch["prompt_ids"].shape[1]
-        with self._as_base():
-            for rows, piece in sliced(batch, self.config.optim.micro_batch_tokens):
-                start = piece["prompt_ids"].shape[1] - first
-                logps = self._logps(piece)
-                out[rows, start : start + logps.shape[1]] = logps
+        for rows, piece in sliced(batch, most):
+            start = piece["prompt_ids"].shape[1] - first
+            logps = self._logps(piece)
+            out[rows, start : start + logps.shape[1]] = logps
         return out
 
     def _logps(self, piece: dict[str, Tensor]) -> Tensor:
@@ -418,18 +445,23 @@ class StagedTrainer(GRPOTrainer):
         )
         return logps
 
-    def _kl_to_base(self, rows: Sequence[Row]) -> float:
-        """KL(policy || base), nats a token, on a few rows: mean of exp(d) - d - 1, d = log base - log policy.
+    def _against_base(self, rows: Sequence[Row]) -> dict[str, float]:
+        """KL(policy || base), nats a token, on a few rows, and whether the sampler was the model in training.
 
-        The estimator is unbiased and never negative (Schulman, "Approximating KL divergence", k3).
+        The KL is the mean of exp(d) - d - 1, d = log base - log policy: unbiased and never negative (Schulman,
+        "Approximating KL divergence", k3). Raises EngineError where that matters (`must_agree`).
         """
         some = rows[:: max(1, len(rows) // _KL_ROWS)][:_KL_ROWS]
         collated = collate(some, torch.zeros(1 + max((r.episode for r in some), default=0)), pad_id=0)
         batch = trl_inputs(collated, 1, self.accelerator.device)
         mask = batch["tool_mask"].bool()
-        with self._as_base():
-            d = (self._reference_logps(batch) - batch["old_per_token_logps"])[mask]
-        return (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0
+        sampled, base = batch["old_per_token_logps"][mask], self._reference_logps(batch)[mask]
+        full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
+        agreement = engine_check.compare(sampled, self._batch_logps(batch)[mask], base, full=full)
+        if self._must_agree:
+            engine_check.must_agree(agreement, full=full, iteration=self._plan.iteration)
+        d = base - sampled
+        return {"kl_nats": (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0, **agreement.metrics()}
 
     # --- after an update, and between stages ---
 
@@ -444,7 +476,8 @@ class StagedTrainer(GRPOTrainer):
         self.counts.iteration += 1
         seconds = time.perf_counter() - self._started
         update_s = seconds - self._line["rollout_s"]
-        line = {**self._line, **means, "seconds": seconds, "update_s": update_s}
+        used = {"micro_batch_tokens": self.micro_batches.tokens, "peak_memory_gb": peak_memory_gb()}
+        line = {**self._line, **means, **used, "seconds": seconds, "update_s": update_s}
         self.run_log.metrics(line)
         self._successes.append(self._line["success"])
         self._track(line)
@@ -723,22 +756,24 @@ def train(
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
+    engine = engine_for(config, policy, model, log.out)
     share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
     envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
 
     def play(wanted: Plan) -> list[Trajectory]:
+        engine.refresh()
         played = rollout(
-            policy,
+            engine.policy,
             envs,
             wanted.games,
-            renderer=policy.renderer(config.prompt, wanted.order),
+            renderer=engine.policy.renderer(config.prompt, wanted.order),
             sampling=config.sampling,
             temperature=wanted.temperature,
             max_steps=config.env.max_steps,
             seed=wanted.seed,
             group_size=config.optim.group_size,
         )
-        policy.reset()  # its cache is as large as the update's activations; both at once are not needed
+        engine.rest()
         return played
 
     def measured(done: int, stage: int) -> dict[str, Any]:
@@ -763,6 +798,7 @@ def train(
         measure=None if measure is None else measured,
         match=match,
         progress=progress,
+        must_agree=True,
     )
     if resume:
         resume_from_last(trainer)

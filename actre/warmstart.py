@@ -59,7 +59,7 @@ class WarmConfig:
     micro_batch: int = 2
     """Rows in one forward and backward pass."""
     learning_rate: float = 5e-4
-    warmup: int = 5
+    warmup: int = 2
     """Steps over which the rate rises; then it falls in a line to zero."""
     save_every: int = 10
     """Steps between checkpoints."""

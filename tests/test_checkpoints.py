@@ -27,7 +27,7 @@ from actre.stages import Plan
 from actre.trainer import StagedTrainer, resume_from_last, run
 from actre.types import ActreError, read_jsonl
 
-TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s"}
+TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s", "peak_memory_gb"}
 CONFIG = replace(
     toy.config(
         updates_per_batch=2,

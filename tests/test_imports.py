@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config", "settings", "ranks"),
+        ("types", "config", "settings", "ranks", "estimate", "limits"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -30,7 +30,6 @@ LAYERS = tuple(
             "arms",
             "runlog",
             "warmstart_rows",
-            "compliance",
         ),
         ("calibration", "_known_truth", "thoughts"),
         (
@@ -38,6 +37,9 @@ LAYERS = tuple(
             "checkpoints",
             "matching",
             "warmstart",
+            "engines",
+            "engine_check",
+            "fitting",
             "compliance",
             "cards",
             "hub",

@@ -22,7 +22,7 @@ from actre.trainer import StagedTrainer, TrainResult, run, train
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
 CPU = torch.device("cpu")
-TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s"}
+TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s", "peak_memory_gb"}
 
 
 def make(
