@@ -19,9 +19,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `train` to the command line."""
     train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="another run's config.json, whose settings are taken for the preset's",
+    )
     train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     train.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, help="default: 0, or that of --config")
     train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
@@ -67,6 +73,7 @@ def stages(text: str) -> tuple[StageConfig, ...]:
 _MODEL = ("loader", "engine")
 _SETTINGS = (
     "preset",
+    "config",
     "env",
     "model",
     "seed",
@@ -93,7 +100,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 "begin another run with another --out"
             )
         return load_config(args.resume / "config.json")
-    config = replace(preset(args.preset, args.env), seed=args.seed)
+    config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:

@@ -820,16 +820,17 @@ def resume_from_last(trainer: StagedTrainer) -> None:
         checkpoints.clear_unfinished(log.adapter)
         return checkpoints.latest(log.checkpoints)
 
-    last = ranks.from_first(newest)
-    if last is None and log.adapter.exists():
-        raise ActreError(
-            f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
-            f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
-        )
-    if last is None:
-        log.rewind(0, 0, 0)
-    else:
-        trainer.restore(checkpoints.read(last, trainer.config))
+    with log.held():
+        last = ranks.from_first(newest)
+        if last is None and log.adapter.exists():
+            raise ActreError(
+                f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
+                f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
+            )
+        if last is None:
+            log.rewind(0, 0, 0)
+        else:
+            trainer.restore(checkpoints.read(last, trainer.config))
 
 
 def run(trainer: StagedTrainer) -> TrainResult:
@@ -842,7 +843,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
     finished = trainer.settled is not None and trainer.settled.progress.finished
     try:
         if not finished:
-            with _quiet(), _stopped_by_signals(trainer):
+            with log.held(), _quiet(), _stopped_by_signals(trainer):
                 trainer.train()
     except BaseException as stop:
         told = _rescue(trainer)

@@ -79,7 +79,8 @@ def _head(record: dict[str, Any]) -> list[str]:
     )
     budget = (
         f"The budget was small: {trained['cpu_s'] / 60:.1f} CPU-minutes of training and {measured / 60:.1f} of "
-        f"measuring, {record['threads']} thread of {record['machine']['processor']}, {record['dtype']}, no GPU. Versions: "
+        f"measuring, {record['threads']} thread of {record['machine']['processor']}, {record['dtype']}, no GPU. "
+        "Versions: "
         + ", ".join(f"{name} {record['versions'][name]}" for name in ("torch", "transformers", "trl", "peft"))
         + "."
     )
@@ -99,10 +100,10 @@ def _found(before: list[Compliance], after: list[Compliance]) -> list[str]:
     (was, n), (now, _) = free_share(before), free_share(after)
     states = before[0].states
     said = (
-        f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states of "
-        f"unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: nothing "
-        "but the tags that were asked for, in their order, closed, and ended by itself within the token limit. With the "
-        '"shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
+        f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states "
+        "of unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: "
+        "nothing but the tags that were asked for, in their order, closed, and ended by itself within the token limit. "
+        'With the "shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
     )
     return [*_wrapped(said), table(before, after), ""]
 
@@ -119,9 +120,9 @@ def _details(record: dict[str, Any], before: list[Compliance], after: list[Compl
     fifth = max(1, len(losses) // 5)
     check = record["check"]
     said = (
-        f"The loss a reply token fell from {sum(losses[:fifth]) / fifth:.2f} to {sum(losses[-fifth:]) / fifth:.2f} nats "
-        f"(means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, gives the "
-        f"trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
+        f"The loss a reply token fell from {sum(losses[:fifth]) / fifth:.2f} to {sum(losses[-fifth:]) / fifth:.2f} "
+        f"nats (means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, "
+        f"gives the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
         f"{check['from_base']:.1f}."
     )
     limits = (
