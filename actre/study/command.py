@@ -77,7 +77,8 @@ def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int
     if args.plan:
         print(f"{study.name}: {study.about}\n{table(study, finished(study, results))}")
         return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the runs too, as Ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell made of them: end the runs too
+        signal.signal(number, signal.default_int_handler)
     out = args.out / study.name
     screen = _Screen()
     place = Workplace(path, out, results, _command_line(args), slots(args.jobs))

@@ -8,6 +8,7 @@ when, and only when, the run has ended.
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -62,6 +63,8 @@ def _trained(run: Run, folder: Path) -> tuple[Any, str | None]:
 
 
 def _main() -> int:
+    # a program started in a shell's background ignores Ctrl-C, and so would we; the runner stops us by that signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run_job(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     except ActreError as error:

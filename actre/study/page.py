@@ -132,7 +132,7 @@ def _curves(found: Found, axis: str) -> Html | None:
         c for c in part.conditions if c in named and any(x["curve"] for x in of_condition(part, lines, c).values())
     ]
     series = [
-        svg.Line(name_of(c), arm_css(i), _mean_curve(list(of_condition(part, lines, c).values()), axis))
+        svg.Line(c.partition("-")[0], arm_css(i), _mean_curve(list(of_condition(part, lines, c).values()), axis))
         for i, c in enumerate(drawn[:4])
     ]
     if not series:

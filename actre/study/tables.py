@@ -100,7 +100,7 @@ def _seeds_done(part: Part, lines: Lines) -> list[str]:
     there = {c: tuple(of_condition(part, lines, c)) for c in part.conditions}
     said = []
     for seeds in sorted(set(there.values()), key=lambda s: (-len(s), s)):
-        names = ", ".join(name_of(c) for c in part.conditions if there[c] == seeds)
+        names = "; ".join(name_of(c) for c in part.conditions if there[c] == seeds)
         which = (
             f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "not run yet"
         )
