@@ -123,8 +123,25 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, notebook: dict[str, Any]) -> None:
-    """Write it the way Jupyter does."""
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    """Write it the way Jupyter does: words as lists of lines, so that a change is a few lines of the file."""
+    lined = {**notebook, "cells": [_in_lines(cell) for cell in notebook["cells"]]}
+    path.write_text(json.dumps(lined, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _in_lines(cell: dict[str, Any]) -> dict[str, Any]:
+    cell = {**cell, "source": _lines(_text(cell))}
+    if cell["cell_type"] == "code":
+        cell["outputs"] = [_output_in_lines(output) for output in cell["outputs"]]
+    return cell
+
+
+def _output_in_lines(output: dict[str, Any]) -> dict[str, Any]:
+    if "text" in output:
+        return {**output, "text": _lines("".join(output["text"]))}
+    if "data" not in output:
+        return output
+    data = {kind: _lines(value) if isinstance(value, str) else value for kind, value in output["data"].items()}
+    return {**output, "data": data}
 
 
 def _text(cell: dict[str, Any]) -> str:

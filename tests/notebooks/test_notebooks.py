@@ -96,7 +96,9 @@ class TestForm:
 
     def test_no_cell_names_a_path_of_some_machine(self, path: Path) -> None:
         for cell in code_cells(path):
-            texts = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
+            nodes = list(ast.walk(ast.parse(cell.source)))
+            pieces = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values[1:]}
+            texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in pieces]
             assert not [text for text in texts if isinstance(text, str) and re.match(r"/|~|[A-Za-z]:\\", text)]
 
     def test_links_lead_to_notebooks_that_are_there(self, path: Path) -> None:
