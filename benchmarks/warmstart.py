@@ -121,8 +121,8 @@ def _details(record: dict[str, Any], before: list[Compliance], after: list[Compl
     check = record["check"]
     said = (
         f"The loss a reply token fell from {sum(losses[:fifth]) / fifth:.2f} to {sum(losses[-fifth:]) / fifth:.2f} "
-        f"nats (means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, gives "
-        f"the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
+        f"nats (means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, "
+        f"gives the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
         f"{check['from_base']:.1f}."
     )
     limits = (
