@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 TOLERANCE_HALF = 5e-2
 """The same in bfloat16 and float16."""
 MERGED_NATS = 0.02
-"""Largest mean KL, in nats a token, of a merged model in bfloat16 or float16, whose weights were rounded once more, from
+"""Largest mean KL, nats a token, of a merged model in bfloat16 or float16, whose weights were rounded once more, from
 base and adapter. Single logits say little there: SmolLM2's moved by up to 1.7 of 34 at a KL of 0.002."""
 _SAMPLE = (
     "You act in a text world, one action at a time, until the task is done.",

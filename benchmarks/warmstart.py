@@ -38,7 +38,7 @@ def results() -> Path:
 
 
 def collect(run: Path, note: str = "") -> None:
-    """Copy a finished warm start's record, with what is to be said of how it ran. Raises ActreError for another folder."""
+    """Copy a finished warm start's record, with a note on how it ran. Raises ActreError for another folder."""
     path = run / "warmstart.json"
     if not path.exists():
         raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command goes on with it")
