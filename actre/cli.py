@@ -31,6 +31,7 @@ COMMANDS = {
     "warmstart": "actre.warmstart_command",
     "train": "actre.train_command",
     "evaluate": "actre.evaluate_command",
+    "study": "actre.study.command",
     "report": "actre.view.report",
     "export": "actre.export_command",
 }

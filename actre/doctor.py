@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from actre import official
 from actre.config import PRESETS, data_folder, load_config, preset
 from actre.estimate import estimate, outcome
 from actre.limits import cores, described, described_outcome, here, memory_gb, on
@@ -251,20 +252,9 @@ def _data() -> Iterator[Check]:
         status: Status = "ok" if files else "missing"
         found = f"{files} file{'s' * (files != 1)} in {folder / pattern.split('/')[0]}"
         yield Check("data", name, status, found, "" if files else "git checkout -- data")
-    official = os.environ.get("ALFWORLD_DATA")
-    if not official:
-        yield Check(
-            "data",
-            "official games",
-            "absent",
-            "ALFWORLD_DATA is not set",
-            "alfworld-download (2 GB, optional)",
-        )
-    elif Path(official).is_dir():
-        yield Check("data", "official games", "ok", official)
-    else:
-        mend = "alfworld-download, or unset ALFWORLD_DATA"
-        yield Check("data", "official games", "other", f"{official} is no folder", mend)
+    for name, data in (("official games", official.games()), ("official shop", official.shop())):
+        optional: Status = "other" if data.asked or data.there == "part" else "absent"
+        yield Check("data", name, "ok" if data.there == "all" else optional, data.words, data.mend)
 
 
 _MARK: dict[Status, str] = {"ok": "ok     ", "other": "look   ", "absent": "-      ", "missing": "MISSING"}

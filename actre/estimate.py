@@ -161,7 +161,8 @@ def shape_of(name: str) -> Shape:
 
 def gpu(name: str, memory_gb: float, bf16: bool = True) -> Device:
     """A GPU by its name, with the makers' figures where the name is known."""
-    _, flops, bandwidth = next((known for known in _GPUS if known[0] in name), _GPUS[2])
+    # the longest name that fits: an A100 is no A10
+    _, flops, bandwidth = max((known for known in _GPUS if known[0] in name), key=lambda k: len(k[0]), default=_GPUS[2])
     return Device(name, True, memory_gb, flops * _SHARE_OF_PEAK, bandwidth * 0.7, bf16)
 
 

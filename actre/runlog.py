@@ -5,10 +5,16 @@ Knows the names of the metrics and how they follow from trajectories; not how a 
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from actre.config import RunConfig, differences, load_config, save_config
 from actre.rows import FORMAT_FLAGS, episode_return
@@ -54,6 +60,24 @@ class RunLog:
                 f"{self.out} holds a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
                 "it began with; choose another --out for others"
             )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder. Raises ActreError where another one holds it."""
+        if not self._writes or fcntl is None:
+            yield
+            return
+        with (self.out / ".lock").open("a") as file:  # closed, and so let go, whatever ends the process
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ActreError(
+                    f"another process is training in {self.out}: wait for it, or end it (a quickstart that was killed "
+                    "leaves its jobs running), then the same command again"
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+            yield
 
     def lengths(self) -> tuple[int, int]:
         """Bytes of metrics.jsonl and of entropy.jsonl."""

@@ -19,9 +19,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `train` to the command line."""
     train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="another run's config.json, whose settings are taken for the preset's",
+    )
     train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     train.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, help="default: 0, or that of --config")
     train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
@@ -65,20 +71,8 @@ def stages(text: str) -> tuple[StageConfig, ...]:
 
 
 _MODEL = ("loader", "engine")
-_SETTINGS = (
-    "preset",
-    "env",
-    "model",
-    "seed",
-    "out",
-    "arm",
-    "stages",
-    "env_steps",
-    "games",
-    "set",
-    "report_to",
-    *_MODEL,
-)
+_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
+_SETTINGS = (*_RUN, *_MODEL)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -93,7 +87,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 "begin another run with another --out"
             )
         return load_config(args.resume / "config.json")
-    config = replace(preset(args.preset, args.env), seed=args.seed)
+    config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:

@@ -355,7 +355,6 @@ class StagedTrainer(GRPOTrainer):
         for number, piece in enumerate(pieces, 1):
             tokens.append(piece["tool_mask"].sum().item())
             last = number == len(pieces)
-            self.accelerator.gradient_state._set_sync_gradients(last)  # DeepSpeed asks here, DDP below
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
                     loss = self.compute_loss(model, piece)
@@ -820,16 +819,17 @@ def resume_from_last(trainer: StagedTrainer) -> None:
         checkpoints.clear_unfinished(log.adapter)
         return checkpoints.latest(log.checkpoints)
 
-    last = ranks.from_first(newest)
-    if last is None and log.adapter.exists():
-        raise ActreError(
-            f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
-            f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
-        )
-    if last is None:
-        log.rewind(0, 0, 0)
-    else:
-        trainer.restore(checkpoints.read(last, trainer.config))
+    with log.held():
+        last = ranks.from_first(newest)
+        if last is None and log.adapter.exists():
+            raise ActreError(
+                f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
+                f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
+            )
+        if last is None:
+            log.rewind(0, 0, 0)
+        else:
+            trainer.restore(checkpoints.read(last, trainer.config))
 
 
 def run(trainer: StagedTrainer) -> TrainResult:
@@ -842,7 +842,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
     finished = trainer.settled is not None and trainer.settled.progress.finished
     try:
         if not finished:
-            with _quiet(), _stopped_by_signals(trainer):
+            with log.held(), _quiet(), _stopped_by_signals(trainer):
                 trainer.train()
     except BaseException as stop:
         told = _rescue(trainer)

@@ -261,6 +261,30 @@ def test_a_finished_run_is_left_as_it_is_and_its_weights_are_loaded(tmp_path: Pa
     assert any(not torch.equal(p, fresh[name]) for name, p in trainer.policy_model.named_parameters())
 
 
+@forks
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    make(out)
+    context = multiprocessing.get_context("fork")
+    began, ends = context.Event(), context.Event()
+
+    def holding() -> None:
+        with make(out, resume=True).run_log.held():
+            began.set()
+            ends.wait(60)
+
+    child = context.Process(target=holding)
+    child.start()
+    assert began.wait(60)
+    before = snapshot(out)
+    with pytest.raises(ActreError, match="another process is training in"):
+        make(out, resume=True)
+    assert snapshot(out) == before
+    ends.set()
+    child.join(60)
+    make(out, resume=True)
+
+
 # --- what is kept ---
 
 

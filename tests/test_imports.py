@@ -17,7 +17,7 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "config", "settings", "ranks", "estimate", "limits"),
+        ("types", "config", "official", "settings", "ranks", "estimate", "limits"),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -55,7 +55,7 @@ LAYERS = tuple(
             "adapters",
             "view",
         ),
-        ("quickstart", "study"),
+        ("quickstart", "study", "onerun", "processes"),
         (
             "train_command",
             "warmstart_command",

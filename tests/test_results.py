@@ -29,6 +29,28 @@ def test_the_page_on_the_quickstart_is_made_from_the_collected_data() -> None:
     assert quickstart.PAGE.read_text() == quickstart.page()
 
 
+STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator")
+
+
+def test_the_page_of_results_is_made_from_the_studys_records() -> None:
+    """Every number in it, and every sentence; from `actre study ... --write docs/results.md` with these files."""
+    from actre.study.plan import load_study
+    from actre.study.record import finished
+    from actre.study.results import page
+
+    files = [f"data/studies/{name}.toml" for name in STUDIES]
+    studies = [load_study(ROOT / file) for file in files]
+    records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
+    command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
+    assert (ROOT / "docs" / "results.md").read_text() == page(studies, records, command)
+
+
+def test_the_page_on_what_was_published_is_made_from_its_record_and_claims_no_figure_of_ours() -> None:
+    published = benchmark("published")
+    assert published.PAGE.read_text() == published.page()
+    assert published.record()["ours"] == [] or "None of ours has been run" not in published.page()
+
+
 def test_the_page_on_the_calibration_is_made_from_its_record() -> None:
     calibration = benchmark("calibration")
     assert calibration.PAGE.read_text() == calibration.page()

@@ -73,6 +73,13 @@ def test_any_setting_can_be_given_and_one_there_is_not_is_told() -> None:
             parsed("--set", wrong)
 
 
+def test_the_settings_of_another_run_are_taken_over(tmp_path: Path) -> None:
+    config = replace(preset("smollm2"), seed=4)
+    save_config(config, tmp_path / "config.json")
+    assert parsed("--config", str(tmp_path / "config.json")) == config
+    assert parsed("--config", str(tmp_path / "config.json"), "--seed", "0") == replace(config, seed=0)
+
+
 def test_a_stages_own_settings_stand_behind_it_and_an_arm_keeps_them() -> None:
     config = parsed("--stages", "act_first:10:until=plateau:plateau_window=3,think_first:5:temperature=0.8")
     assert config.stages[0] == StageConfig("act_first", 10, until="plateau", plateau_window=3)
