@@ -160,3 +160,8 @@ def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypa
     (tmp_path / "run" / "diagnosis.json").write_text("{}")
     with pytest.raises(ActreError, match="not finished"):
         quickstart.collect([tmp_path / "run"])
+
+
+def test_the_page_on_the_warm_start_is_made_from_its_record() -> None:
+    warmstart = benchmark("warmstart")
+    assert warmstart.PAGE.read_text() == warmstart.page()
