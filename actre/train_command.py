@@ -71,21 +71,8 @@ def stages(text: str) -> tuple[StageConfig, ...]:
 
 
 _MODEL = ("loader", "engine")
-_SETTINGS = (
-    "preset",
-    "config",
-    "env",
-    "model",
-    "seed",
-    "out",
-    "arm",
-    "stages",
-    "env_steps",
-    "games",
-    "set",
-    "report_to",
-    *_MODEL,
-)
+_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
+_SETTINGS = (*_RUN, *_MODEL)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:

@@ -355,7 +355,6 @@ class StagedTrainer(GRPOTrainer):
         for number, piece in enumerate(pieces, 1):
             tokens.append(piece["tool_mask"].sum().item())
             last = number == len(pieces)
-            self.accelerator.gradient_state._set_sync_gradients(last)  # DeepSpeed asks here, DDP below
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
                     loss = self.compute_loss(model, piece)

@@ -3,10 +3,12 @@
 Skips, with the reason, where playwright or the system's Chromium is missing.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +40,12 @@ class Watched:
         self.page.on("console", lambda m: self.wrong.append(f"console: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.wrong.append(f"uncaught: {error}"))
         self.page.on("request", self._request)
+
+    def keep(self, name: str) -> None:
+        """A screenshot into the folder that ACTRE_SHOTS names, if it names one (CI keeps them)."""
+        if "ACTRE_SHOTS" in os.environ:
+            Path(os.environ["ACTRE_SHOTS"]).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(os.environ["ACTRE_SHOTS"]) / f"{name}.png")
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "about:")):

@@ -40,8 +40,7 @@ def test_in_the_classic_notebook_it_shows_steps_and_answers(tmp_path: Path) -> N
         widget.locator(".result .dist").wait_for()
         assert findings(page, ".actre") == []
         assert page.locator(".output_text", has_text="7.7").count() == 1
-        if "ACTRE_SHOTS" in os.environ:
-            page.screenshot(path=Path(os.environ["ACTRE_SHOTS"]) / "classic.png")
+        watched.keep("classic")
         assert [one for one in watched.wrong if "actre" in one or "asked for" in one] == []
         page.close()
     assert Path(PYTHON) != Path(sys.executable)

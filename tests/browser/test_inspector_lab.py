@@ -32,6 +32,7 @@ def test_in_jupyterlab_it_works_in_every_view_and_after_a_reload(notebook: tuple
     watched = Watched(browser, viewport={"width": 1500, "height": 1000})
     page = watched.page
     page.set_default_timeout(90_000)
+    page.on("dialog", lambda dialog: dialog.accept())
     open_notebook(page, address, "inspect.ipynb")
     run_all(page)
     widget = page.locator(".jp-OutputArea-output .actre")
@@ -52,15 +53,19 @@ def test_in_jupyterlab_it_works_in_every_view_and_after_a_reload(notebook: tuple
     widget.get_by_role("button", name="Branch from here").click()
     widget.locator(".tree").wait_for()
     assert findings(page, ".actre") == []
+    watched.keep("lab-light")
 
     command(page, "apputils:change-theme", theme="JupyterLab Dark")
     page.wait_for_selector(".actre[data-theme=dark]")
     assert findings(page, ".actre") == []
+    watched.keep("lab-dark")
 
     command(page, "docmanager:save")
     page.wait_for_timeout(1000)
     page.reload()  # the same kernel goes on
-    page.wait_for_function("document.querySelector('.actre .where')?.textContent.startsWith('step 2 of')")
+    page.wait_for_timeout(5000)
+    watched.keep("lab-reloaded")
+    widget.locator(".where", has_text="step 2 of").wait_for()
     assert widget.get_by_label("run", exact=True).input_value() == "after"
     assert watched.wrong == []
     page.close()

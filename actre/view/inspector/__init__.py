@@ -28,7 +28,7 @@ class Inspector(AnsweringWidget):
     Raises ActreError where there is no episode.
     """
 
-    _esm = parts(("core.js", "panels.js", "live.js", "inspector.js"))
+    _esm = parts(("core.js", "panels.js", "live.js", "list.js", "inspector.js"))
     _css = parts(("core.css", "inspector.css"))
     _index: Any = traitlets.List().tag(sync=True)
     _packed = traitlets.Bytes().tag(sync=True)

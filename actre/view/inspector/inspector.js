@@ -1,10 +1,6 @@
 // The inspector's page: the list of episodes, one episode or two side by side, step by step. Knows the records that
 // data.py makes; a step's drawing is panels.js, what needs a policy live.js.
 
-const SORTS = [["given", "as given"], ["won", "won first"], ["lost", "lost first"], ["short", "shortest first"], ["long", "longest first"], ["high", "highest entropy"], ["low", "lowest entropy"]];
-const MEASURES = [["surprise", "surprise a token"], ["act_entropy", "entropy, acting first"], ["think_entropy", "entropy, thinking first"]];
-const everything = { type: "", run: "", outcome: "", sort: "given", measure: "surprise", least: "", most: "" };
-
 class InspectorView {
   constructor(model, el) {
     this.model = model;
@@ -16,14 +12,14 @@ class InspectorView {
     this.tokens = new Map();
     const place = model.get("_place") ?? {};
     this.at = { episode: 0, step: 0, tab: "here", other: null, coloured: false, checkpoint: this.about.checkpoints.length - 1, ...place };
-    this.filter = { ...everything, ...(place.filter ?? {}) };
+    this.list = new EpisodeList(this, place.filter);
     if (!this.rows[this.at.episode]) Object.assign(this.at, { episode: 0, step: 0 }); // a branch, and the kernel began anew
     if (!this.rows[this.at.other]) this.at.other = null;
     this.whatIf = new WhatIf(this);
     this.branches = new Branches(this);
     this.build(el);
     this.unthemed = followTheme(this.root);
-    this.drawList();
+    this.list.draw();
     this.opened = this.load();
   }
 
@@ -43,20 +39,16 @@ class InspectorView {
   }
 
   build(el) {
-    this.list = h("div", { class: "episodes", role: "group", "aria-label": "episodes" });
-    this.filters = h("div", { class: "filters" });
-    this.count = h("p", { class: "soft small", role: "status" });
     this.head = h("div", { class: "head" });
     this.strip = h("div", { class: "strip" });
     this.nav = h("div", { class: "nav" });
     this.scripts = h("div", { class: "scripts" });
     this.tabs = h("div", { class: "panel" });
-    const side = h("section", { class: "side", "aria-label": "choose an episode" }, this.filters, this.count, this.list);
     const main = h("section", { class: "main-part", "aria-label": "episode" }, this.head, this.strip, this.nav, h("div", { class: "columns" }, this.scripts, this.tabs));
-    this.root = h("div", { class: "actre actre-inspector", tabindex: -1 }, h("div", { class: "layout" }, side, main));
+    this.root = h("div", { class: "actre actre-inspector", tabindex: -1 }, h("div", { class: "layout" }, this.list.root, main));
     keepKeys(this.root, (key) => this.key(key));
     el.append(this.root);
-    this.drawFilters();
+    this.list.drawFilters();
   }
 
   key(key) {
@@ -108,7 +100,7 @@ class InspectorView {
     this.at.episode = id;
     this.at.step = step;
     if (this.at.other === id) this.at.other = null;
-    this.markList();
+    this.list.mark();
     this.fetch(id, (episode) => {
       if (this.at.episode !== id) return;
       this.episode = episode;
@@ -128,80 +120,22 @@ class InspectorView {
   }
 
   neighbour(by) {
-    const ids = this.shown.map((row) => row.id);
-    const next = ids[ids.indexOf(this.at.episode) + by];
+    const next = this.list.beside(by);
     if (known(next)) this.open(next);
   }
 
   add(rows) {
     this.rows.push(...rows);
-    this.drawFilters();
-    this.drawList();
+    this.list.drawFilters();
+    this.list.draw();
   }
 
   save() {
     clearTimeout(this.saving);
     this.saving = setTimeout(() => {
-      this.model.set("_place", { ...this.at, filter: this.filter });
+      this.model.set("_place", { ...this.at, filter: this.list.filter });
       this.model.save_changes();
     }, 400);
-  }
-
-  // ---- the list
-  drawFilters() {
-    const choices = (name) => [...new Set(this.rows.map((row) => row[name]))].sort().map((one) => [one, one]);
-    const set = (name) => (value) => {
-      this.filter[name] = value;
-      this.drawList();
-      this.save();
-    };
-    const runs = choices("run");
-    const outcomes = [["", "any"], ["won", "won"], ["lost", "lost"], ["flagged", "with flags"]];
-    const bound = (name, words) => {
-      const id = unique("bound");
-      return h("span", { class: "field" }, h("label", { for: id }, words), h("input", { id, type: "number", step: "0.1", min: 0, value: this.filter[name], oninput: (event) => set(name)(event.target.value) }));
-    };
-    put(
-      this.filters,
-      chooser("task", [["", "any"], ...choices("type")], this.filter.type, set("type")),
-      chooser("outcome", outcomes, this.filter.outcome, set("outcome")),
-      runs.length > 1 && chooser("run", [["", "any"], ...runs], this.filter.run, set("run")),
-      chooser("sort", SORTS, this.filter.sort, set("sort")),
-      chooser("entropy is", MEASURES, this.filter.measure, set("measure")),
-      h("span", { class: "pair" }, bound("least", "at least"), bound("most", "at most")),
-    );
-  }
-
-  filtered() {
-    const { type, run, outcome, sort, measure, least, most } = this.filter;
-    const value = (row) => row[measure];
-    const within = (row) => (least === "" || (known(value(row)) && value(row) >= Number(least))) && (most === "" || (known(value(row)) && value(row) <= Number(most)));
-    const ended = { "": () => true, won: (row) => row.won, lost: (row) => !row.won, flagged: (row) => row.flagged > 0 }[outcome];
-    const fitting = this.rows.filter((row) => (!type || row.type === type) && (!run || row.run === run) && ended(row) && within(row));
-    const by = { won: (row) => !row.won, lost: (row) => row.won, short: (row) => row.count, long: (row) => -row.count, high: (row) => -(value(row) ?? -1e9), low: (row) => value(row) ?? 1e9 }[sort];
-    return by ? fitting.sort((a, b) => by(a) - by(b) || a.id - b.id) : fitting;
-  }
-
-  drawList() {
-    this.shown = this.filtered();
-    const rows = this.shown.map((row) => {
-      const value = row[this.filter.measure];
-      const facts = [row.type, plural(row.count, "step"), known(value) ? `${nats(value)} nats` : null, row.run || null].filter(Boolean);
-      return button([h("span", { class: row.won ? "dot won" : "dot lost" }, row.won ? "✓" : "✗"), h("span", { class: "task" }, row.task || row.game), h("span", { class: "soft small" }, facts.join(" · "))], () => this.open(row.id), { "data-id": row.id, "aria-label": `${row.won ? "won" : "lost"}: ${row.task || row.game}, ${facts.join(", ")}` });
-    });
-    put(this.list, rows);
-    const won = this.shown.filter((row) => row.won).length;
-    put(this.count, `${this.shown.length} of ${plural(this.rows.length, "episode")}, ${won} won`);
-    this.markList();
-  }
-
-  markList() {
-    for (const row of this.list.children) {
-      const here = Number(row.dataset.id) === this.at.episode;
-      if (here) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
-      if (here && this.list.clientHeight) this.list.scrollTop = Math.max(0, row.offsetTop - this.list.clientHeight / 2);
-    }
   }
 
   // ---- an episode
