@@ -85,7 +85,7 @@ def _summary(runs: Sequence[RunRecord], start: EntropyPoint | None) -> Html:
     if not said:
         said = ["This folder holds neither an entropy measurement nor an evaluation yet: there is nothing to sum up."]
     notes = [tag("p", tag("strong", "How far this goes. "), words.CAUTION)]
-    if any(run.config is not None and run.config.model.name == "tiny" for run in runs):
+    if any(run.config is not None and run.config.model.name.startswith("tiny") for run in runs):
         notes.append(tag("p", words.MODEL_ORGANISM))
     return join(
         [
