@@ -6,7 +6,7 @@ Pure records and arithmetic: knows no policy. `actre.diagnose` makes them, and o
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +62,8 @@ class StateDiagnosis:
     conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order.
     unfinished: thoughts that never closed. token_*: mean -log p a token, another quantity than action
     entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
-    kl_*: None if infinite.
+    kl_*: None if infinite. query_*: entropy of what is searched for, given that it searches (see _queries.py); None
+    where the state lists no open action.
     """
 
     index: int
@@ -89,6 +90,8 @@ class StateDiagnosis:
     token_action_act_first: float | None
     token_action_think_first: float | None
     thoughts: tuple[str, ...]
+    query_act_first: float | None = None
+    query_think_first: float | None = None
 
     @property
     def decomposition(self) -> Decomposition:
@@ -102,9 +105,9 @@ class Diagnosis:
 
     summary: name -> mean over the states. act_first, think_first_lower, think_first_upper, conditional,
     information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
-    token_action_think_first in nats; other_act_first, other_think_first, unfinished, normalised_act_first,
-    normalised_think_first as shares. conditional is NOT comparable with act_first (docs/entropy.md); token_*
-    is another quantity.
+    token_action_think_first, query_act_first, query_think_first in nats; other_act_first, other_think_first,
+    unfinished, normalised_act_first, normalised_think_first as shares. conditional is NOT comparable with act_first
+    (docs/entropy.md); token_* is another quantity.
     """
 
     settings: Settings
@@ -246,6 +249,8 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         "token_thought": [s.token_thought for s in states],
         "token_action_act_first": [s.token_action_act_first for s in states],
         "token_action_think_first": [s.token_action_think_first for s in states],
+        "query_act_first": [s.query_act_first for s in states],
+        "query_think_first": [s.query_think_first for s in states],
     }
     summary = {}
     for name, column in values.items():
@@ -264,9 +269,12 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
 
 
 def _state_from_json(record: dict[str, Any]) -> StateDiagnosis:
-    names = {field.name for field in fields(StateDiagnosis)}
-    if set(record) != names:
-        raise ActreError(f"not a diagnosed state: {sorted(set(record) ^ names)} missing or unknown")
+    names = {field.name: field.default is MISSING for field in fields(StateDiagnosis)}
+    needed = {name for name, wanted in names.items() if wanted}
+    # records of before there were open actions lack what is said of them
+    if not needed <= set(record) <= set(names):
+        wrong = (needed - set(record)) | (set(record) - set(names))
+        raise ActreError(f"not a diagnosed state: {sorted(wrong)} missing or unknown")
     tuples = ("actions", "act_first_p", "think_first_p", "thoughts")
     return StateDiagnosis(**{**record, **{name: tuple(record[name]) for name in tuples}})
 

@@ -13,9 +13,12 @@ import subprocess
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from actre.types import ActreError, Order
+
+EnvName = Literal["alfworld", "webshop"]
+ENV_NAMES: tuple[EnvName, ...] = get_args(EnvName)
 
 _LIBRARIES = (
     "torch",
@@ -46,20 +49,22 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Which environment and which panels of games (see `actre games list`)."""
+    """Which environment and which panels of games (see `actre games list` and `actre webshop report`)."""
 
-    name: Literal["alfworld", "webshop"] = "alfworld"
+    name: EnvName = "alfworld"
     train: str = "small/train"
     seen: str = "small/seen"
     unseen: str = "small/unseen"
     max_steps: int = 50
-    """Steps after which an episode is cut; 50 is the usual limit for full-size games."""
+    """Steps after which an episode is cut; 50 is the usual limit for full-size games, 15 for WebShop."""
 
 
 @dataclass(frozen=True)
 class PromptConfig:
     """How a state becomes a prompt (the words are in orders.py)."""
 
+    world: Literal["text", "shop"] = "text"
+    """What the prompt says the policy acts in: a text world, or a shop with its two kinds of action."""
     wording: Literal["shared", "instructed"] = "shared"
     """shared: one prompt for both orders, only the opening tag differs; instructed: each order is described."""
     tags: Literal["first", "free"] = "first"
@@ -116,6 +121,9 @@ class OptimConfig:
     max_grad_norm: float = 1.0
     warmup_iterations: int = 0
     success_reward: float = 1.0
+    outcome: Literal["success", "return"] = "success"
+    """What success_reward multiplies: whether the game was won, or the sum of the environment's rewards. They differ on
+    WebShop only, whose purchases are worth between 0 and 1."""
     format_penalty: float = 0.1
     """Taken from the episode's return for each step whose tags are wrong."""
     inadmissible_penalty: float = 0.0
@@ -223,11 +231,24 @@ PRESETS: dict[str, RunConfig] = {
 }
 
 
-def preset(name: str) -> RunConfig:
-    """The preset of that name. Raises ActreError, with the names there are, for another."""
+def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
+    """The preset of that name, for that environment. Raises ActreError, with the names there are, for another."""
     if name not in PRESETS:
         raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if env not in ENV_NAMES:
+        raise ActreError(f"no environment {env!r}; there are: {', '.join(ENV_NAMES)}")
+    return PRESETS[name] if env == "alfworld" else _in_shop(PRESETS[name])
+
+
+def _in_shop(config: RunConfig) -> RunConfig:
+    """The same settings for WebShop: the shipped shop; the official one, split as published, for published scales."""
+    if config.env.train.startswith("official/"):
+        panels = ("official/paper-train", "official/paper-dev", "official/paper-test")
+    else:
+        panels = ("shop/train", "shop/seen", "shop/unseen")
+    return dataclasses.replace(
+        config, env=EnvConfig("webshop", *panels, max_steps=15), prompt=dataclasses.replace(config.prompt, world="shop")
+    )
 
 
 def data_folder() -> Path:

@@ -1,11 +1,11 @@
 """A policy's action entropies on a set of probe states, in both orders, measured so that they can be
 compared.
 
-Knows policies by their protocol, probes and `actre.entropy`; knows no model
-library. Per state: act-first exactly; think-first as a bracket from K sampled thoughts with the exact
-distribution after each; equally many sampled actions in both orders; and, labelled as what they are, the
-conditional entropy and the token entropies. Finished states are written as they come, so that an interrupted
-diagnosis goes on where it stopped.
+Knows policies by their protocol, probes and `actre.entropy`; knows no model library. Per state: act-first exactly;
+think-first as a bracket from K sampled thoughts with the exact distribution after each; equally many sampled actions
+in both orders; and, labelled as what they are, the conditional entropy and the token entropies. An open action
+(search[<query>]) is one class in all of these; what is written for it has a sampled entropy of its own. Finished
+states are written as they come, so that an interrupted diagnosis goes on where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +27,7 @@ from actre._diagnosis import (
     save_diagnosis,
     summarised,
 )
+from actre._queries import Asked, QueryEntropy, query_entropies
 from actre.config import RunConfig, derive_seed
 from actre.entropy import (
     CountMethod,
@@ -38,7 +39,7 @@ from actre.entropy import (
     marginal_entropy,
     with_other,
 )
-from actre.orders import ACTION, END_THINK, Renderer
+from actre.orders import ACTION, END_THINK, Renderer, open_verb
 from actre.policies import Policy
 from actre.probes import Probe, digest, probes_for
 from actre.types import ActreError, Reply
@@ -180,10 +181,51 @@ class _Scorer:
             seed=derive_seed(self.settings.seed, "diagnose", "thoughts", indices[0]),
         )
         after = self._after_thoughts(probes, prompts, replies)
+        queries = self._queries(indices[0], probes, prompts, replies, act, after)
         return [
-            self._state(index, probe, act[i], replies[i * k : (i + 1) * k], after[i])
+            self._state(index, probe, act[i], replies[i * k : (i + 1) * k], after[i], queries[i])
             for i, (index, probe) in enumerate(zip(indices, probes, strict=True))
         ]
+
+    def _queries(
+        self,
+        first: int,
+        probes: Sequence[Probe],
+        prompts: Sequence[Sequence[int]],
+        replies: Sequence[Reply],
+        act: Sequence[np.ndarray],
+        after: Sequence[_Thoughts],
+    ) -> list[QueryEntropy]:
+        """What is written for the open action, where a state has one."""
+        k, forced = self.settings.thoughts, self.settings.force_action_tag
+        asked: list[Asked | None] = []
+        for i, probe in enumerate(probes):
+            listed = _listed(probe)
+            opened = next((action for action in listed if open_verb(action)), None)
+            if opened is None:
+                asked.append(None)
+                continue
+            at = listed.index(opened)
+            act_first = self.act.probe_prompt(probe.observations, probe.actions)
+            verb = self.think.filling(opened, after_thought=not forced)
+            thought = [(*prompts[i], *self._thought_ids(reply), *verb) for reply in replies[i * k : (i + 1) * k]]
+            asked.append(
+                Asked(
+                    (*act_first, *self.act.filling(opened, after_thought=False)),
+                    float(np.exp(act[i][at])),
+                    tuple(thought),
+                    after[i].p[:, at],
+                )
+            )
+        return query_entropies(
+            self.policy,
+            asked,
+            samples=k,
+            temperature=self.settings.temperature,
+            max_new_tokens=self.settings.max_thought_tokens,
+            method=self.settings.count_method,
+            seed=derive_seed(self.settings.seed, "diagnose", "queries", first),
+        )
 
     def _after_thoughts(
         self, probes: Sequence[Probe], prompts: Sequence[Sequence[int]], replies: Sequence[Reply]
@@ -221,7 +263,13 @@ class _Scorer:
         return _Thoughts(np.stack(rows), surprisal, sum(float(np.exp(one) @ lengths) for one in known))
 
     def _state(
-        self, index: int, probe: Probe, act_logps: np.ndarray, replies: Sequence[Reply], after: _Thoughts
+        self,
+        index: int,
+        probe: Probe,
+        act_logps: np.ndarray,
+        replies: Sequence[Reply],
+        after: _Thoughts,
+        queries: QueryEntropy,
     ) -> StateDiagnosis:
         act_p, think_p = np.exp(act_logps), after.p.mean(axis=0)
         d = marginal_entropy(after.p, pseudo_thoughts=self.settings.pseudo_thoughts)
@@ -254,6 +302,8 @@ class _Scorer:
             token_action_act_first=_ratio(_surprisal(act_logps[:-1]), float(act_p[:-1] @ lengths)),
             token_action_think_first=_ratio(after.surprisal_nats, after.tokens),
             thoughts=tuple(reply.text.partition(END_THINK)[0].strip() for reply in replies),
+            query_act_first=queries.act_first,
+            query_think_first=queries.think_first,
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actre.config import preset, save_config
+from actre.config import ENV_NAMES, preset, save_config
 
 if TYPE_CHECKING:
     from actre.diagnose import Diagnosis
@@ -23,6 +23,8 @@ _ROWS = (
     ("equal_n_think_first", "from K sampled actions, think-first"),
     ("token_thought", "another quantity: entropy a thought token"),
     ("token_action_act_first", "another quantity: entropy an action token, act-first"),
+    ("query_act_first", "another quantity: what it searches for, act-first, sampled"),
+    ("query_think_first", "another quantity: what it searches for, think-first, sampled"),
 )
 _SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
@@ -49,11 +51,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """--preset, --model, --adapter, --seed."""
+    """--preset, --env, --model, --adapter, --seed."""
     parser.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    add_env_argument(parser)
     parser.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
     parser.add_argument("--adapter", type=Path, help="a folder with a trained adapter for that model")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def add_env_argument(parser: argparse.ArgumentParser) -> None:
+    """--env."""
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
 
 
 def _diagnose(args: argparse.Namespace) -> int:
@@ -63,7 +71,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from actre.evaluate import load_policy
     from actre.probes import first_probes, load_probes, probes_for
 
-    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(preset(args.preset, args.env), seed=args.seed)
     config = replace(config, model=replace(config.model, name=args.model or config.model.name))
     thoughts = args.thoughts or config.probe.diagnosis_thoughts
     if args.probes:

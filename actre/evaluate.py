@@ -5,29 +5,37 @@ Knows panels, results and intervals; playing is rollout's work. Seen and unseen 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from actre.config import RunConfig, derive_seed
+from actre.config import EnvConfig, RunConfig, derive_seed
 from actre.entropy import Interval, bootstrap, percentiles
+from actre.envs.worlds import list_games, make_env, scripted
 from actre.policies import Policy
-from actre.types import ActreError, Order, Trajectory, read_jsonl, write_jsonl
+from actre.types import ActreError, Observation, Order, Trajectory, read_jsonl, write_jsonl
 
 When = Literal["before", "after"]
+Baseline = Literal["random", "rule"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+"""Players without a model: any admissible action; ALFWorld's searching expert, or in a shop: search the instruction,
+open the first hit, take the options it names, buy."""
 _Z = 1.959963984540054
 """The normal distribution's 97.5 % point."""
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One game of a panel, played once. steps: sent to the environment; env_return: its rewards' sum."""
+    """One game of a panel, played once. steps: sent to the environment; env_return: its rewards' sum.
+
+    order: the policy's, or which baseline played.
+    """
 
     panel: str
-    order: Order
+    order: Order | Baseline
     game: str
     task_type: str
     won: bool
@@ -50,7 +58,7 @@ class Summary(NamedTuple):
     """
 
     panel: str
-    order: Order
+    order: Order | Baseline
     task_type: str | None
     games: int
     won: int
@@ -77,18 +85,14 @@ def panel_games(config: RunConfig, panel: str) -> list[str]:
 
     `config.evaluation.limit` keeps the first ones, fixed. Raises ActreError where there are none.
     """
-    if config.env.name != "alfworld":
-        raise ActreError(f"panels of {config.env.name} cannot be listed yet; the environment alfworld can")
-    from actre.envs.alfworld.games import SHIPPED, list_games
+    env = panel_env(config, panel)
+    return list_games(env.name, env.train)[: config.evaluation.limit]
 
+
+def panel_env(config: RunConfig, panel: str) -> EnvConfig:
+    """The environment to play a panel in: a panel may be of another shop than these settings'."""
     named = {"train": config.env.train, "seen": config.env.seen, "unseen": config.env.unseen}
-    source = named.get(panel, panel)
-    games = list_games(source)[: config.evaluation.limit]
-    if source in SHIPPED:
-        # by the panel's name, not by where the checkout lies: records of two machines must name the same
-        # games
-        return [f"{source}#{game.partition('#')[2]}" for game in games]
-    return games
+    return replace(config.env, train=named.get(panel, panel))
 
 
 def play(
@@ -126,6 +130,38 @@ def play(
         raise ActreError(f"{len(results)} episodes came back from the {len(games)} games of {panel}")
     _each_once([result.game for result in results], panel)
     return Played(results, played)
+
+
+def play_baseline(
+    baseline: Baseline,
+    panel: str,
+    *,
+    config: RunConfig,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[EpisodeResult]:
+    """Have a player without a model play every game of a panel once; each game is played alike whatever else is.
+
+    progress: told 1 for each episode that has ended.
+    """
+    games = panel_games(config, panel)
+    _each_once(games, panel)
+    env = make_env(panel_env(config, panel))
+    results = []
+    for game in games:
+        text, info = env.reset(options={"game": game})
+        seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
+        source: Literal["expert", "random"] = "expert" if baseline == "rule" else "random"
+        act = scripted(config.env.name, source, seen, derive_seed(seed, "baseline", baseline, game))
+        steps, total, over = 0, 0.0, False
+        while not over:
+            text, reward, terminated, truncated, info = env.step(act(seen))
+            seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
+            steps, total, over = steps + 1, total + float(reward), terminated or truncated
+        results.append(EpisodeResult(panel, baseline, game, info["task_type"], bool(info["won"]), steps, total))
+        if progress is not None:
+            progress(1)
+    return results
 
 
 def play_panel(

@@ -4,13 +4,13 @@ Knows how to ask and how to show; evaluate.py does the work and is imported when
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actre.config import preset, save_config
+from actre.config import RunConfig, preset, save_config
 from actre.diagnose_command import add_policy_arguments
-from actre.types import ORDERS, write_trajectories
+from actre.types import ORDERS, write_jsonl, write_trajectories
 
 if TYPE_CHECKING:
     from actre.evaluate import Summary
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `evaluate` to the command line."""
     evaluate = subparsers.add_parser("evaluate", help="play fixed panels, every game exactly once")
+    evaluate.add_argument(
+        "--baselines", nargs="+", choices=("random", "rule"), help="these play instead of a policy, for comparison"
+    )
     add_policy_arguments(evaluate)
     evaluate.add_argument("--panels", nargs="+", default=["seen", "unseen"], help="seen, unseen, or any games")
     evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
@@ -31,21 +34,23 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
-    from actre.evaluate import load_policy, panel_games, play, save_evaluation, summarise
+    from actre.evaluate import load_policy, panel_env, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
-    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(preset(args.preset, args.env), seed=args.seed)
     config = replace(config, model=replace(config.model, name=args.model or config.model.name))
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}
+    if args.baselines:
+        return _baselines(args, config, sum(map(len, games.values())))
     policy = load_policy(config, args.adapter)
-    envs = make_envs(config.env, min(config.evaluation.batch, max(map(len, games.values()))))
     args.out.mkdir(parents=True, exist_ok=True)
     save_config(config, args.out / "config.json")
     results, trajectories = [], []
     with tqdm(total=len(args.orders) * sum(map(len, games.values())), unit="game", desc="playing") as bar:
         for panel in args.panels:
+            envs = make_envs(panel_env(config, panel), min(config.evaluation.batch, len(games[panel])))
             for order in args.orders:
                 played = play(policy, envs, panel, order=order, config=config, seed=args.seed, progress=bar.update)
                 results += played.results
@@ -58,13 +63,36 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:
+    from tqdm.auto import tqdm
+
+    from actre.evaluate import play_baseline, summarise
+
+    with tqdm(total=len(args.baselines) * games, unit="game", desc="playing") as bar:
+        results = [
+            result
+            for panel in args.panels
+            for name in args.baselines
+            for result in play_baseline(name, panel, config=config, seed=args.seed, progress=bar.update)
+        ]
+    args.out.mkdir(parents=True, exist_ok=True)
+    save_config(config, args.out / "config.json")
+    # beside the policy's evaluation, not in it: what reads that knows orders only
+    write_jsonl(args.out / "baselines.jsonl", map(asdict, results))
+    print(described(summarise(results)))
+    print(f"written: {args.out / 'baselines.jsonl'}")
+    return 0
+
+
 def described(rows: "list[Summary]") -> str:
     """A table of success rates for a terminal."""
-    lines = ["success [95 % interval], mean steps"]
+    graded = any(row.env_return != row.success.value for row in rows)
+    lines = [f"success [95 % interval], mean steps{', mean score [95 % interval]' if graded else ''}"]
     for row in rows:
         name = row.task_type or f"{row.panel}, {row.order}"
+        score = f"  score {row.return_interval or format(row.env_return, '.3f')}" if graded else ""
         lines.append(
             f"{'' if row.task_type is None else '  '}{name:34} {row.success}  ({row.won} of {row.games})  "
-            f"{row.steps:.1f} steps"
+            f"{row.steps:.1f} steps{score}"
         )
     return "\n".join(lines)

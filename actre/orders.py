@@ -18,6 +18,15 @@ ACTION, END_ACTION = "<action>", "</action>"
 _TAGS = (THINK, END_THINK, ACTION, END_ACTION)
 
 ROLE = "You act in a text world, one action at a time, until the task is done."
+_WORLDS = {
+    "text": (ROLE, "Your task is to: "),
+    "shop": (
+        "You shop on a web site, one action at a time, until you have bought what is asked for. The actions are "
+        "search[words] and click[what is shown].",
+        "You are asked: ",
+    ),
+}
+"""World -> who the policy is, and what stands before the task."""
 _REPLY_SHARED = f"Reply with a thought in {THINK} {END_THINK} and one action in {ACTION} {END_ACTION}."
 _REPLY: dict[Order, str] = {
     "think_first": f"First write a thought in {THINK} {END_THINK}, then one action in {ACTION} {END_ACTION}.",
@@ -26,9 +35,36 @@ _REPLY: dict[Order, str] = {
 }
 NO_ACTION_NOTE = "No action was read."
 """What the policy sees when its reply held no action; nothing was sent to the environment."""
+_OPEN = re.compile(r"(\w+)\[<\w+>\]")
 
 _OPENING: dict[Order, str] = {"think_first": THINK, "act_first": ACTION, "no_think": ACTION}
 _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "no_think": END_ACTION}
+
+
+def open_verb(action: str) -> str | None:
+    """The verb of an open action, which stands in a list of admissible ones for all its fillings; None for any other.
+
+    >>> open_verb("search[<query>]"), open_verb("click[buy now]")
+    ('search', None)
+    """
+    match = _OPEN.fullmatch(action)
+    return match[1] if match else None
+
+
+def admits(admissible: Sequence[str], action: str) -> bool:
+    """Whether an action is in the list, or fills an open one of it. Clicks are found in any case, as the shop does.
+
+    >>> admits(("search[<query>]",), "search[red socks]"), admits(("search[<query>]",), "search[]")
+    (True, False)
+    >>> admits(("click[buy now]",), "click[Buy Now]"), admits(("look",), "Look")
+    (True, False)
+    """
+    if action in admissible:
+        return True
+    if action.startswith("click["):
+        return action.lower() in admissible
+    verbs = [verb for verb in map(open_verb, admissible) if verb]
+    return any(re.fullmatch(rf"{verb}\[.+\]", action, re.DOTALL) for verb in verbs)
 
 
 class ChatFormat(NamedTuple):
@@ -176,9 +212,17 @@ class Renderer:
         return self._without_thoughts(bare, observations[-1])
 
     def candidates(self, actions: Sequence[str], *, after_thought: bool) -> list[list[int]]:
-        """Ids of each action with its closing tag; after a thought they begin with the opening <action> tag."""
+        """Ids of each action with its closing tag; after a thought they begin with the opening <action> tag.
+
+        An open action's are its verb's alone: with their probability a reply begins that holds one of its fillings (or,
+        rarely, the bare verb and something else). So all searches are one class.
+        """
         opening = self.encode(ACTION) if after_thought else []
-        return [opening + self.encode(action + END_ACTION) for action in actions]
+        return [opening + self.encode(open_verb(action) or action + END_ACTION) for action in actions]
+
+    def filling(self, action: str, *, after_thought: bool) -> list[int]:
+        """Ids after which a policy writes what fills an open action: "[red socks]</action>" after "search"."""
+        return self.candidates([action], after_thought=after_thought)[0]
 
     def reply_ids(self, thought: str | None, action: str) -> list[int]:
         """The ids of a well-formed reply in this order, after the forced opening tag: what demonstrations teach."""
@@ -193,7 +237,7 @@ class Renderer:
     def parse(self, reply_text: str, observation: Observation, *, truncated: bool = False) -> Parsed:
         """Read a reply to one of these prompts; adds the flag "inadmissible" where the action is not in the list."""
         parsed = parse(self.opening + reply_text, self.order, truncated=truncated)
-        if parsed.action is not None and parsed.action not in observation.admissible:
+        if parsed.action is not None and not admits(observation.admissible, parsed.action):
             return parsed._replace(flags=(*parsed.flags, "inadmissible"))
         return parsed
 
@@ -210,13 +254,15 @@ class Renderer:
         return _REPLY_SHARED if shared else _REPLY[self.order]
 
     def _opening_text(self, observation: Observation) -> str:
-        task = "" if observation.task in observation.text else f"Your task is to: {observation.task}\n"
+        role, asked = _WORLDS[self.config.world]
+        task = "" if observation.task in observation.text else f"{asked}{observation.task}\n"
         seen = _without_banner(observation.text) + self._admissible_text(observation)
-        return f"{ROLE} {self._instruction()}\n{task}{seen}"
+        return f"{role} {self._instruction()}\n{task}{seen}"
 
     def _windowed_text(self, steps: Sequence[Step], observation: Observation) -> str:
         recent = steps[-self.config.window :] if self.config.window else []
-        lines = [f"{ROLE} Your task is to: {observation.task}"]
+        role, asked = _WORLDS[self.config.world]
+        lines = [f"{role} {asked}{observation.task}"]
         if steps:
             lines.append(f"You have taken {len(steps)} steps. The last {len(recent)}:")
             lines += [

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from actre.config import RunConfig, data_folder, derive_seed
+from actre.config import EnvConfig, EnvName, RunConfig, data_folder, derive_seed
+from actre.envs.worlds import list_games, make_env, scripted
 from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_jsonl
 
 Source = Literal["expert", "random", "policy"]
@@ -53,12 +54,13 @@ def make_probes(
     seed: int,
     sources: Sequence[Source] = ("expert", "random"),
     max_steps: int = 20,
+    name: EnvName = "alfworld",
 ) -> list[Probe]:
     """n states on distinct games (on as many as there are, if fewer), sources and early and late ones in
     turn.
 
-    env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv. "expert" plays with its
-    default habits, "random" takes any admissible action but help. The same arguments give the same probes.
+    env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv; name: its kind, by which the
+    sources "expert" and "random" play (see `worlds.scripted`). The same arguments give the same probes.
     Raises ActreError for no games, n below 1, or a source that plays no episode here.
     """
     if not games or n < 1:
@@ -76,7 +78,7 @@ def make_probes(
         # each source has early and late states alike
         position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
         stream = derive_seed(seed, "probes", game, i)
-        observations, actions, task_type = _episode(env, game, source, stream, max_steps)
+        observations, actions, task_type = _episode(env, game, source, stream, max_steps, name)
         at = _cut(len(actions), position, np.random.default_rng(stream))
         seen, done = tuple(observations[: at + 1]), tuple(actions[:at])
         probes.append(Probe(game, task_type, seen, done, source, position))
@@ -163,20 +165,20 @@ def probes_for(config: RunConfig) -> list[Probe]:
     """
     if config.env.unseen in SHIPPED:
         return shipped_probes(config)
-    return panel_probes(config.env.unseen, config.probe.states, _SHIPPED_SEED)
+    return panel_probes(config.env.unseen, config.probe.states, _SHIPPED_SEED, name=config.env.name)
 
 
-def panel_probes(panel: str, n: int, seed: int, sources: Sequence[Source] = ("expert", "random")) -> list[Probe]:
-    """`make_probes` on a panel's games, named by the panel where it is a shipped one."""
-    from actre.envs.alfworld import AlfworldEnv
-    from actre.envs.alfworld.games import SHIPPED as PANELS
-    from actre.envs.alfworld.games import list_games
-
-    games = list_games(panel)
-    if panel in PANELS:
-        games = [f"{panel}#{game.partition('#')[2]}" for game in games]
-    steps = 20 if panel.startswith("small/") else 50
-    return make_probes(games, AlfworldEnv(max_steps=steps), n, seed, sources, max_steps=steps)
+def panel_probes(
+    panel: str,
+    n: int,
+    seed: int,
+    sources: Sequence[Source] = ("expert", "random"),
+    name: EnvName = "alfworld",
+) -> list[Probe]:
+    """`make_probes` on a panel's games, in episodes of at most 15 steps in a shop, 20 in small games, 50 in others."""
+    steps = 15 if name == "webshop" else 20 if panel.startswith("small/") else 50
+    env = make_env(EnvConfig(name, train=panel, max_steps=steps))
+    return make_probes(list_games(name, panel), env, n, seed, sources, steps, name)
 
 
 def first_probes(probes: Sequence[Probe], n: int) -> list[Probe]:
@@ -199,35 +201,19 @@ def _cut(steps: int, position: Position, rng: np.random.Generator) -> int:
 
 
 def _episode(
-    env: Any, game: str, source: Source, seed: int, max_steps: int
+    env: Any, game: str, source: Source, seed: int, max_steps: int, name: EnvName
 ) -> tuple[list[Observation], list[str], str]:
     """What was seen (one more than done) and done, and the task's type."""
-    rng = np.random.default_rng(derive_seed(seed, "actions"))
     text, info = env.reset(options={"game": game})
     task_type = info.get("task_type", "")
-    expert = _expert(text, info["task"], seed) if source == "expert" else None
     seen = [Observation(text, info["task"], tuple(info["admissible_commands"]))]
+    act = scripted(name, "expert" if source == "expert" else "random", seen[0], seed)
     done: list[str] = []
     over = False
     while not over and len(done) < max_steps:
-        action = expert.act(text).action if expert else _any_action(seen[-1], rng)
+        action = act(seen[-1])
         text, _, terminated, truncated, info = env.step(action)
         over = terminated or truncated
         seen.append(Observation(text, info["task"], tuple(info["admissible_commands"])))
         done.append(action)
     return seen, done, task_type
-
-
-def _expert(text: str, task: str, seed: int) -> Any:
-    from actre.envs.alfworld.expert import Expert, Habits
-
-    expert = Expert(Habits(), seed)
-    expert.reset(text, task)
-    return expert
-
-
-def _any_action(state: Observation, rng: np.random.Generator) -> str:
-    actions = [action for action in state.admissible if action != "help"]
-    if not actions:
-        raise ActreError("a state without admissible actions: nothing can be tried in it")
-    return actions[rng.integers(len(actions))]

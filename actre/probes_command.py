@@ -6,11 +6,14 @@ Knows how to ask and how to show; probes.py does the work and is imported when t
 import argparse
 from pathlib import Path
 
+from actre.config import ENV_NAMES, preset
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `probes` to the command line."""
     parser = subparsers.add_parser("probes", help="make a fixed set of states to compare policies on")
-    parser.add_argument("--panel", default="small/unseen", help="games to take states from (default: small/unseen)")
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
+    parser.add_argument("--panel", help="games to take states from (default: small/unseen, in a shop shop/unseen)")
     parser.add_argument("--n", type=int, default=48, help="states (default: 48)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sources", nargs="+", default=["expert", "random"], choices=("expert", "random"))
@@ -21,8 +24,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _probes(args: argparse.Namespace) -> int:
     from actre.probes import digest, panel_probes, save_probes
 
-    made = panel_probes(args.panel, args.n, args.seed, args.sources)
+    panel = args.panel or preset("tiny", args.env).env.unseen
+    made = panel_probes(panel, args.n, args.seed, args.sources, args.env)
     save_probes(args.out, made)
     games = len({probe.game for probe in made})
-    print(f"{len(made)} states on {games} games of {args.panel} in {args.out} ({digest(made)})")
+    print(f"{len(made)} states on {games} games of {panel} in {args.out} ({digest(made)})")
     return 0

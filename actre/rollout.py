@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import gymnasium
 
 from actre.config import EnvConfig, SamplingConfig, derive_seed
+from actre.envs.worlds import make_env
 from actre.orders import Renderer
 from actre.policies import Policy
 from actre.types import ActreError, Flag, Observation, Reply, Step, Trajectory
@@ -110,12 +111,8 @@ def branch(
 
 
 def make_envs(env: EnvConfig, n: int) -> list[gymnasium.Env]:
-    """`n` environments of this kind. Raises ActreError if the environment's package is missing."""
-    if env.name == "webshop":
-        raise ActreError("the WebShop environment is not built yet; use EnvConfig(name='alfworld')")
-    from actre.envs.alfworld import AlfworldEnv
-
-    return [AlfworldEnv(max_steps=env.max_steps) for _ in range(n)]
+    """`n` environments of this kind. Raises ActreError if the environment's package or data is missing."""
+    return [make_env(env) for _ in range(n)]
 
 
 @dataclass

@@ -80,13 +80,14 @@ def _trained_tokens(reply_ids: Sequence[int], order: Order, decode: Decode | Non
 
 
 def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
-    """What training maximises: success_reward if won, less the penalties of each badly tagged or
-    inadmissible step.
+    """What training maximises: success_reward if won (or times the environment's return, by `optim.outcome`), less
+    the penalties of each badly tagged or inadmissible step.
     """
     badly_tagged = sum(not FORMAT_FLAGS.isdisjoint(step.flags) for step in trajectory.steps)
     inadmissible = sum("inadmissible" in step.flags for step in trajectory.steps)
-    won = optim.success_reward * trajectory.won
-    return won - optim.format_penalty * badly_tagged - optim.inadmissible_penalty * inadmissible
+    outcome = trajectory.env_return if optim.outcome == "return" else float(trajectory.won)
+    penalties = optim.format_penalty * badly_tagged + optim.inadmissible_penalty * inadmissible
+    return optim.success_reward * outcome - penalties
 
 
 def trained_tokens(row: Row) -> int:

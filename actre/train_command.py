@@ -7,7 +7,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.config import RunConfig, StageConfig, preset
+from actre.config import ENV_NAMES, RunConfig, StageConfig, preset
 from actre.types import ORDERS, ActreError
 
 
@@ -15,6 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `train` to the command line."""
     train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     train.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
@@ -51,7 +52,7 @@ def stages(text: str) -> tuple[StageConfig, ...]:
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(preset(args.preset, args.env), seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:

@@ -33,7 +33,7 @@ from trl import GRPOConfig, GRPOTrainer
 from actre.adapters import export
 from actre.advantages import groups_without_signal, grpo
 from actre.config import RunConfig, derive_seed
-from actre.envs.alfworld.games import list_games
+from actre.envs.worlds import list_games
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs, rollout
@@ -400,7 +400,7 @@ def train(
     Raises ActreError if `out` already holds a training run. On any way out, what was done so far is saved.
     """
     log = RunLog(Path(out), config)
-    games = list_games(config.env.train)
+    games = list_games(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))

@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     record: dict[str, Any] = {
         "command": " ".join(["python benchmarks/webshop.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),
         "machine": {"python": platform.python_version(), "cpu": _cpu(), "cores": os.cpu_count()},
-        "versions": {name: version(name) for name in ("numpy", "gymnasium", "nltk", "regex", "thefuzz")},
+        "versions": {name: version(name) for name in ("numpy", "gymnasium", "regex", "thefuzz")},
         "targets": TARGETS,
         "original": ORIGINAL,
     }

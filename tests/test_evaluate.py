@@ -119,12 +119,12 @@ def test_a_panel_that_names_a_game_twice_is_refused(monkeypatch: pytest.MonkeyPa
 def test_a_limited_panel_is_its_first_games(monkeypatch: pytest.MonkeyPatch) -> None:
     from actre.envs.alfworld import games
 
-    monkeypatch.setattr(games, "list_games", lambda source: [f"/far/{source}.jsonl.gz#{i}" for i in range(5)])
+    monkeypatch.setattr(games, "list_games", lambda source: [f"{source}#{i}" for i in range(5)])
     config = replace(CONFIG, evaluation=EvalConfig(limit=2))
     assert ev.panel_games(config, "unseen") == ["small/unseen#0", "small/unseen#1"]
     assert ev.panel_games(CONFIG, "seen") == [f"small/seen#{i}" for i in range(5)]
-    assert ev.panel_games(config, "my.jsonl")[0] == "/far/my.jsonl.jsonl.gz#0"
-    with pytest.raises(ActreError, match="webshop"):
+    assert ev.panel_games(config, "my.jsonl")[0] == "my.jsonl#0"
+    with pytest.raises(ActreError, match="is no folder"):
         ev.panel_games(replace(CONFIG, env=EnvConfig(name="webshop")), "seen")
 
 

@@ -10,7 +10,7 @@ from actre.config import data_folder, load_config, preset
 from actre.diagnose import diagnose, load_diagnosis, training_measure
 from actre.evaluate import load_evaluation, load_policy
 from actre.probes import load_probes, shipped_probes
-from actre.types import ActreError, read_trajectories
+from actre.types import ActreError, read_jsonl, read_trajectories
 
 needs_tiny = pytest.mark.skipif(
     not (data_folder() / "tiny" / "neutral" / "config.json").exists(),
@@ -55,6 +55,33 @@ def test_evaluate_writes_results_and_episodes(tmp_path: Path, capsys: pytest.Cap
     assert [(e.game, e.order, e.won) for e in episodes] == [(r.game, r.order, r.won) for r in results]
     assert {e.meta["when"] for e in episodes} == {"before"}
     assert "unseen, act_first" in capsys.readouterr().out
+
+
+def test_baselines_play_a_shop_and_their_scores_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--env", "webshop", "--baselines", "random", "rule", "--limit", "20", "--panels", "unseen"]
+    assert cli.main([*command, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "unseen, rule" in said
+    assert "mean score" in said
+    played = list(read_jsonl(tmp_path / "baselines.jsonl"))
+    score = {name: sum(r["env_return"] for r in played if r["order"] == name) / 20 for name in ("random", "rule")}
+    assert score["rule"] > 0.6 > 0.4 > score["random"]
+    assert f"score {score['rule']:.3f}"[:9] in said
+
+
+def test_baselines_play_rooms_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--baselines", "rule", "--limit", "4", "--panels", "seen", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "(4 of 4)" in said
+    assert "score" not in said
+
+
+def test_probes_are_made_from_a_shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "p.jsonl"
+    assert cli.main(["probes", "--env", "webshop", "--n", "4", "--out", str(out)]) == 0
+    assert all(p.game.startswith("shop/unseen#") for p in load_probes(out))
+    assert "shop/unseen" in capsys.readouterr().out
 
 
 @needs_tiny

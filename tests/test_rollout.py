@@ -11,7 +11,9 @@ from actre.orders import NO_ACTION_NOTE
 from actre.policies.hf import HFPolicy
 from actre.policies.scripted import ScriptedPolicy, Table
 from actre.rollout import BranchPoint, branch, make_envs, rollout
-from actre.types import ActreError, Trajectory, trajectory_from_json, trajectory_to_json
+from actre.types import ActreError, Observation, Trajectory, trajectory_from_json, trajectory_to_json
+
+INADMISSIBLE = ("inadmissible",)
 
 
 def _saying(*actions: str, thought: str = "hm") -> ScriptedPolicy:
@@ -203,8 +205,49 @@ def test_make_envs_makes_separate_alfworld_environments():
     envs = make_envs(EnvConfig(max_steps=7), 2)
     assert len({id(env) for env in envs}) == 2
     assert all(env.unwrapped.max_steps == 7 for env in envs)
-    with pytest.raises(ActreError, match="WebShop"):
-        make_envs(EnvConfig(name="webshop"), 1)
+
+
+def test_a_policy_goes_shopping():
+    """The same on the shipped shop: an open action is filled, a purchase ends the episode."""
+    from actre.envs.worlds import list_games
+
+    env = EnvConfig("webshop", "shop/train", max_steps=4)
+    games = list_games("webshop", "shop/unseen")[:2]
+    envs = make_envs(env, 4)
+    assert len({id(one.unwrapped.catalogue) for one in envs}) == 1
+    played = _play(_saying("search[socks]", "click[buy now]"), envs, games, group_size=2, max_steps=4)
+    assert [t.game for t in played] == [games[0], games[0], games[1], games[1]]
+    for trajectory in played:
+        assert trajectory.truncated  # a purchase needs a product page, which this policy never opens
+        assert trajectory.env == "WebshopEnv"
+        assert trajectory.steps[0].observation.task in trajectory.steps[0].observation.text
+        said = {(step.action, step.flags) for step in trajectory.steps}
+        assert said <= {("search[socks]", ()), ("search[socks]", INADMISSIBLE), ("click[buy now]", INADMISSIBLE)}
+    # a search is listed where there is a search bar, and works everywhere
+    assert {step.flags for t in played for step in t.steps if step.action == "search[socks]"} == {(), INADMISSIBLE}
+    assert trajectory_from_json(trajectory_to_json(played[0])) == played[0]
+
+
+def test_a_shops_state_can_be_continued_in_several_ways():
+    env = make_envs(EnvConfig("webshop", "shop/train"), 1)[0]
+    _, info = env.reset(seed=1)
+    text, *_, info = env.step(f"search[{info['task']}]")
+    seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
+    opened = [action for action in seen.admissible if len(action) == len("click[b000000000]")]
+    policy = _saying(*opened[:2])
+    found = branch(
+        policy,
+        env,
+        BranchPoint(env.unwrapped.snapshot(), (), seen),
+        6,
+        renderer=policy.renderer(PromptConfig(), "no_think"),
+        sampling=SamplingConfig(max_reply_tokens=40),
+        temperature=1.0,
+        max_steps=1,
+        seed=0,
+    )
+    assert {t.steps[0].action for t in found} == set(opened[:2])
+    assert all(t.final.admissible != seen.admissible for t in found)
 
 
 def test_a_policy_plays_real_games():

@@ -6,16 +6,18 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actre.config import EnvConfig, preset
 from actre.envs.webshop import panels
-from actre.envs.webshop.baselines import BASELINES, Shopped, names, random_clicks, rule, shop
+from actre.envs.webshop.baselines import names, random_clicks, rule
 from actre.envs.webshop.panel_env import PanelEnv
 from actre.envs.webshop.panels import list_goals
-from actre.evaluate import wilson
+from actre.evaluate import BASELINES, EpisodeResult, play_baseline, wilson
 from actre.types import ActreError
 
 SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "webshop"
@@ -71,34 +73,42 @@ def test_random_clicks_use_everything_the_page_offers_and_search_only_where_they
 
 @pytest.mark.parametrize("which", BASELINES)
 def test_a_baseline_plays_each_game_alike_whatever_was_played_before(which: Any) -> None:
-    games = list_goals("shop/unseen")[:12]
-    env = PanelEnv("shop/unseen")
-    played = list(shop(which, env, games))
-    assert [one.game for one in played] == games
-    assert list(shop(which, PanelEnv("shop/train"), games[6:])) == played[6:]
-    assert all(0 <= one.reward <= 1 and one.won == (one.reward == 1) for one in played)
-    if which == "random":
-        assert list(shop(which, env, games, seed=1)) != played
+    config = preset("tiny", "webshop")
+
+    def play(limit: int, seed: int = 0) -> list[EpisodeResult]:
+        limited = replace(config, evaluation=replace(config.evaluation, limit=limit))
+        return play_baseline(which, "unseen", config=limited, seed=seed)
+
+    played = play(12)
+    assert [one.game for one in played] == list_goals("shop/unseen")[:12]
+    assert play(6) == played[:6]
+    assert all(0 <= one.env_return <= 1 and one.won == (one.env_return == 1) for one in played)
+    assert (play(12, seed=1) == played) is (which == "rule")
 
 
-def success(played: list[Shopped]) -> float:
+def success(played: list[EpisodeResult]) -> float:
     return sum(one.won for one in played) / len(played)
 
 
-def score(played: list[Shopped]) -> float:
-    return sum(one.reward for one in played) / len(played)
+def score(played: list[EpisodeResult]) -> float:
+    return sum(one.env_return for one in played) / len(played)
 
 
 def test_on_the_real_small_set_both_fare_as_they_did_on_the_original(small_set: Path) -> None:
     parts = ("paper-test", "paper-dev", "paper-train")
-    games = [game for part in parts for game in list_goals(f"{small_set}/{part}")]
-    env = PanelEnv(f"{small_set}/paper-test")
+    config = replace(preset("tiny"), env=EnvConfig("webshop", f"{small_set}/paper-test", max_steps=15))
+
+    def play(which: Any, parts: tuple[str, ...]) -> list[EpisodeResult]:
+        panels = [f"{small_set}/{part}" for part in parts]
+        return [result for panel in panels for result in play_baseline(which, panel, config=config, seed=0)]
+
     # the original's figures are over 1,500 of the 6,910 goals: success, and score with two standard errors of it
-    of_rule = list(shop("rule", env, games))
+    of_rule = play("rule", parts)
+    assert len(of_rule) == 6910
     original = wilson(round(0.513 * 1500), 1500)
     assert original.low < success(of_rule) < original.high
     assert abs(score(of_rule) - 0.787) < 0.016
-    of_random = list(shop("random", env, games[:1500]))
+    of_random = play("random", parts[:2])
     original = wilson(round(0.002 * 1500), 1500)
     assert original.low < success(of_random) < original.high
     assert abs(score(of_random) - 0.106) < 0.012

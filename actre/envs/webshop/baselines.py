@@ -5,13 +5,8 @@ Know observations and admissible commands, as a policy does; not goals, products
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple, get_args
-
-from actre.config import derive_seed
-
-Baseline = Literal["random", "rule"]
-BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+from collections.abc import Callable
+from typing import Any
 
 _BUY = "click[buy now]"
 _NAVIGATION = frozenset(
@@ -21,16 +16,6 @@ _NAVIGATION = frozenset(
 
 Shopper = Callable[[str, dict[str, Any]], str]
 """(observation, info) -> action. One is made for each episode."""
-
-
-class Shopped(NamedTuple):
-    """One episode of a baseline. reward: of the purchase, 0 if there was none."""
-
-    game: str
-    task_type: str
-    won: bool
-    steps: int
-    reward: float
 
 
 def random_clicks(rng: random.Random) -> Shopper:
@@ -69,17 +54,3 @@ def names(instruction: str, value: str) -> bool:
     False
     """
     return re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", instruction.lower()) is not None
-
-
-def shop(which: Baseline, env: Any, games: Iterable[str], seed: int = 0) -> Iterator[Shopped]:
-    """Play each game once, in order. env: a `PanelEnv`. The same seed gives the same episodes, game by game."""
-    for game in games:
-        rng = random.Random(derive_seed(seed, "baseline", which, game))
-        shopper = random_clicks(rng) if which == "random" else rule()
-        obs, info = env.reset(options={"game": game})
-        steps, over, reward = 0, False, 0.0
-        while not over:
-            obs, reward, terminated, truncated, info = env.step(shopper(obs, info))
-            steps += 1
-            over = terminated or truncated
-        yield Shopped(game, info["task_type"], info["won"], steps, reward)
