@@ -31,11 +31,13 @@ PARTS = (
     "buy now",
     "find me",
 )
-# Every word of the prompts and of actions.
+STEP_NUMBERS = 50
+# Every word of the prompts, of actions, of the pages' fixed parts and of the shopper's thoughts.
 _PROMPT = """
 you shop on a web site , one action at a time until have bought what is asked for . the actions are search [ words ]
 and click shown reply with thought in first write then behind it nothing else no was read : are
-page ( ) to price rating none done
+page ( ) to price rating none done find me dollars lower than with : ; $ description features reviews rating n.a
+have taken steps last saw did see now did no here all chosen want need try next prev back instruction webshop results
 """
 
 
@@ -51,7 +53,7 @@ def phrases() -> list[str]:
 def _prices() -> list[str]:
     """Whole dollars of tags, their cents, and limits."""
     high = max(kind.high for kind in KINDS)
-    cents = [".0", ".49", ".95", ".99"]
+    cents = [".0", ".00", ".49", ".95", ".99"]
     return [*(f"${n}" for n in range(high + 1)), "$100", *cents, *(f"{n}.00" for n in range(10, high + 50, 10))]
 
 
@@ -66,7 +68,8 @@ def make_shop_tokenizer(asins: Iterable[str], texts: Iterable[str]) -> "PreTrain
     split = _pieces()
     names = sorted(asin.lower() for asin in asins)
     words = {word for text in texts for word in re.findall(split, text.lower())}
-    known = [*SPECIAL, *TAGS, *PARTS, *_PROMPT.split(), *names, *phrases(), *_prices()]
+    numbers = [str(n) for n in range(STEP_NUMBERS + 1)]
+    known = [*SPECIAL, *TAGS, *PARTS, *_PROMPT.split(), *numbers, *names, *phrases(), *_prices()]
     known = list(dict.fromkeys([*known, *sorted(words)]))
     core = Tokenizer(models.WordLevel({word: n for n, word in enumerate(known)}, unk_token=UNKNOWN))
     core.normalizer = normalizers.Lowercase()

@@ -8,27 +8,29 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre.config import preset
 from actre.envs.demo import Demo, DemoStep
 from actre.envs.webshop import demos
 from actre.envs.webshop.panels import list_goals, shop_catalogue
 from actre.envs.webshop.shopper import Habits, Wish
 from actre.envs.webshop.wares import KINDS
 from actre.policies.tiny_shop import make_shop_tokenizer, shop_name_ids
+from actre.pretrain.world import World
+from actre.types import ActreError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SHOPS = 8
 """Fresh shops that the goals of pretraining are drawn from."""
+START = "start"
 _ASIN = re.compile(r"b[0-9a-z]{9}")
 _VALUES = frozenset(value for kind in KINDS for values in kind.options.values() for value in values)
 
 
-def demonstrations(
-    goals: int, habits: Habits, seed: int, max_steps: int, *, episodes: int, work: Path
-) -> Iterable[Demo]:
-    """Episodes of one shopper in fresh shops kept in `work`."""
-    return demos.demonstrations(work, SHOPS, goals, habits, seed, max_steps, episodes=episodes)
+def play(games: int, habits: Habits, seed: int, max_steps: int, *, episodes: int, work: Path) -> Iterable[Demo]:
+    """Episodes of one shopper in fresh shops, which `work` keeps."""
+    return demos.demonstrations(work, SHOPS, games, habits, seed, max_steps, episodes=episodes)
 
 
 def tokenizer(played: Sequence[Demo]) -> "PreTrainedTokenizerFast":
@@ -65,7 +67,22 @@ class Shelf:
         self._shown = {self._encode(part)[0] for part in parts if part in _VALUES or _ASIN.fullmatch(part)}
 
 
-def start_games(n: int, work: Path, seed: int | str) -> list[str]:
-    """`n` goals of a fresh shop of their own."""
-    games = list_goals(f"{demos.fresh_shop(work, seed)}/train")
-    return games[:n]
+def start_games(n: int, work: Path, *, seed: int, games: int) -> list[str]:
+    """`n` goals of a fresh shop, which pretraining does not enter whatever its seed."""
+    found = list_goals(f"{demos.fresh_shop(work, START)}/train")[:n]
+    if len(found) < n:
+        raise ActreError(f"a fresh shop has {len(found)} goals, not {n}: check fewer episodes")
+    return found
+
+
+SHOP = World(
+    config=preset("tiny", "webshop"),
+    play=play,
+    tokenizer=tokenizer,
+    names=names,
+    reader=Shelf,
+    start_games=start_games,
+    one_token='a product\'s name, a ware ("trail mixes"), a trait or an option\'s value ("pack of 2")',
+    games=f"{{n}} goals of {SHOPS} fresh shops: other products than the shipped shop's, under the same names",
+    start="Goals of one more fresh shop",
+)

@@ -7,7 +7,6 @@ beforehand, all has to be read.
 
 import random
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from actre.envs.demo import Demo, DemoStep
@@ -22,7 +21,6 @@ def shipped_names() -> list[str]:
     return [product.asin for product in shop_catalogue("shop").products]
 
 
-@lru_cache(maxsize=32)
 def fresh_shop(folder: Path, seed: int | str) -> Path:
     """Draw a shop into `folder`, unless it is there; returns its folder."""
     shop = folder / f"shop-{seed}"

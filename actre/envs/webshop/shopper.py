@@ -45,7 +45,7 @@ class Wish:
     def __init__(self, instruction: str) -> None:
         text = instruction.lower()
         self.ware = max((query for query in _NAMES if query in text), key=len, default="")
-        body, mark, rest = text.partition(self.ware)
+        rest = text.partition(self.ware)[2]
         self.values = tuple(value for _, value in _OPTIONS.findall(rest) if not value.startswith("price"))
         named = [(text.find(trait), trait) for trait in _TRAITS.get(self.ware, ())]
         self.traits = tuple(trait for at, trait in sorted(named) if at >= 0)
@@ -101,6 +101,7 @@ class Shopper:
     def _item(self, commands: Sequence[str]) -> Decision:
         offered = {command[6:-1] for command in commands if command not in _NAVIGATION}
         missing = next((value for value in self._chosen if value not in offered), None)
+        # after three products the steps would not reach
         if missing is not None and not self._stays and len(self._tried) < 3:
             return Decision(f"no {missing} here", _BACK)
         for value in self._chosen:
