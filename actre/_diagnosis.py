@@ -3,13 +3,16 @@
 Pure records and arithmetic: knows no policy. `actre.diagnose` makes them, and offers these names.
 """
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from actre._breakdown import PARTS, Part, parts
 from actre.entropy import (
     Contraction,
     CountMethod,
@@ -19,7 +22,7 @@ from actre.entropy import (
     contraction,
     normalised,
 )
-from actre.types import ActreError, read_jsonl
+from actre.types import ActreError
 
 SCHEMA_VERSION = 1
 PSEUDO_THOUGHTS = 0.1
@@ -27,6 +30,9 @@ PSEUDO_THOUGHTS = 0.1
 finished ones from making the bound infinite, and loosens it by at most log(1 + 0.1 / (K-1)) nats (0.014 at
 K = 8).
 """
+
+FILES = {"shared": "diagnosis", "instructed": "diagnosis_instructed"}
+"""Under which name a folder holds each wording's records: NAME.json the result, NAME.jsonl the finished states."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Settings:
     wording: "shared" is the comparison proper (one prompt, only the forced opening tag differs); "instructed"
     describes each order in its own words. force_action_tag: <action> is written for the policy after its
     thought (and the thought closed for it, if it did not); for models that do not write tags themselves.
+    states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
     """
 
     model: str
@@ -52,6 +59,24 @@ class Settings:
     force_action_tag: bool
     count_method: CountMethod
     pseudo_thoughts: float = PSEUDO_THOUGHTS
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One probe state among its listed actions only: each distribution renormalised over them, A outcomes, in nats.
+
+    That is another policy than the one that acts freely: one whose choice after the opening tag (after each thought) is
+    constrained to the list. The fields are as in StateDiagnosis. Thoughts without a distribution are left out.
+    """
+
+    act_first: float
+    lower: float
+    upper: float
+    conditional: float
+    equal_n_act_first: float
+    equal_n_think_first: float
+    thoughts: int
 
 
 @dataclass(frozen=True)
@@ -62,8 +87,10 @@ class StateDiagnosis:
     conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order.
     unfinished: thoughts that never closed. token_*: mean -log p a token, another quantity than action
     entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
-    kl_*: None if infinite. query_*: entropy of what is searched for, given that it searches (see _queries.py); None
-    where the state lists no open action.
+    kl_*: None if infinite. no_think_p, no_think: exact, after a prompt that asks for no thought, so in other words than
+    the two orders' shared prompt; None in records made before it was measured. listed: the same among the listed
+    actions only; None likewise, or where fewer than 2 thoughts allow it. query_*: entropy of what is searched for,
+    given that it searches (see _queries.py); None where the state lists no open action.
     """
 
     index: int
@@ -90,6 +117,9 @@ class StateDiagnosis:
     token_action_act_first: float | None
     token_action_think_first: float | None
     thoughts: tuple[str, ...]
+    no_think_p: tuple[float, ...] | None = None
+    no_think: float | None = None
+    listed: Listed | None = None
     query_act_first: float | None = None
     query_think_first: float | None = None
 
@@ -103,17 +133,24 @@ class StateDiagnosis:
 class Diagnosis:
     """All states of a diagnosis, their means with intervals over games, and the verdict.
 
-    summary: name -> mean over the states. act_first, think_first_lower, think_first_upper, conditional,
+    summary: name -> mean over the states. act_first, think_first_lower, think_first_upper, no_think, conditional,
     information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
     token_action_think_first, query_act_first, query_think_first in nats; other_act_first, other_think_first,
-    unfinished, normalised_act_first, normalised_think_first as shares. conditional is NOT comparable with act_first
-    (docs/entropy.md); token_* is another quantity.
+    other_no_think, unfinished, normalised_act_first, normalised_think_first as shares. conditional is NOT comparable
+    with act_first (docs/entropy.md); token_* is another quantity. listed_*: among the listed actions only (`Listed`),
+    with a comparison of its own in `listed`; None where it was not measured in every state.
     """
 
     settings: Settings
     states: tuple[StateDiagnosis, ...]
     summary: dict[str, Interval]
     contraction: Contraction
+    listed: Contraction | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all states were measured; a diagnosis stopped by its budget holds the first ones only."""
+        return len(self.states) == self.settings.states
 
     @property
     def verdict(self) -> str:
@@ -126,20 +163,15 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict, for diagnosis.json."""
-        c = self.contraction
         return {
             "schema": SCHEMA_VERSION,
             "settings": asdict(self.settings),
-            "verdict": c.verdict,
-            "words": c.words,
-            "difference": {
-                "lower": _interval_json(c.lower),
-                "upper": _interval_json(c.upper),
-                "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
-            },
-            "thoughts_needed": c.thoughts_needed,
-            "games_needed": c.games_needed,
+            "complete": self.complete,
+            "states_done": len(self.states),
+            **_contraction_json(self.contraction),
+            "listed": None if self.listed is None else _contraction_json(self.listed),
             "summary": {name: _interval_json(value) for name, value in self.summary.items()},
+            "parts": {by: [_part_json(part) for part in parts(self.states, by, self.settings.seed)] for by in PARTS},
             "states": [asdict(state) for state in self.states],
         }
 
@@ -152,7 +184,7 @@ class Diagnosis:
             raise ActreError(f"diagnosis schema {record.get('schema')!r} is not {SCHEMA_VERSION}: diagnose again")
         try:
             settings = Settings(**record["settings"])
-            states = [_state_from_json(state) for state in record["states"]]
+            states = [state_from_json(state) for state in record["states"]]
         except (KeyError, TypeError) as error:
             raise ActreError(f"not a diagnosis ({error!r}): run `actre diagnose` again") from error
         return summarised(settings, states)
@@ -170,64 +202,23 @@ def entropy_record(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def load_diagnosis(path: str | Path) -> Diagnosis:
-    """Read a diagnosis.json. Raises ActreError for a missing, damaged or foreign file."""
+    """Read a diagnosis.json (or .json.gz). Raises ActreError for a missing, damaged or foreign file."""
     path = Path(path)
     if not path.exists():
         raise ActreError(f"{path} does not exist; `actre diagnose` writes one")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        record = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ActreError(f"{path} is damaged ({error}); run `actre diagnose` again") from error
     return Diagnosis.from_json(record if isinstance(record, dict) else {})
 
 
 def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis.json."""
+    """Write a diagnosis.json (or .json.gz); the same diagnosis gives the same bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-class DiagnosisLog:
-    """The file of finished states: a line of settings, then a line a state, flushed one by one."""
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
-        self.settings = settings
-
-    def read(self) -> dict[int, StateDiagnosis]:
-        """The finished states by index; starts the file if there is none. Raises ActreError for other
-        settings.
-        """
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._write({"schema": SCHEMA_VERSION, "settings": asdict(self.settings)})
-            return {}
-        self._drop_torn_line()
-        header, *lines = read_jsonl(self.path)
-        if header != {"schema": SCHEMA_VERSION, "settings": asdict(self.settings)}:
-            theirs, ours = header.get("settings") or {}, asdict(self.settings)
-            differ = [name for name in ours if theirs.get(name) != ours[name]]
-            raise ActreError(
-                f"{self.path} holds a diagnosis with other settings ({', '.join(differ) or 'schema'}): "
-                "give another --out, or remove it"
-            )
-        states = [_state_from_json(line) for line in lines]
-        return {state.index: state for state in states}
-
-    def append(self, state: StateDiagnosis) -> None:
-        """Add a finished state."""
-        self._write(asdict(state))
-
-    def _write(self, record: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-    def _drop_torn_line(self) -> None:
-        """A line without its end is what an interruption left; the state is measured again."""
-        text = self.path.read_bytes()
-        if text and not text.endswith(b"\n"):
-            self.path.write_bytes(text[: text.rfind(b"\n") + 1])
+    text = (json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n").encode()
+    path.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:
@@ -238,17 +229,23 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         "think_first_upper": [s.upper for s in states],
         "conditional": [s.conditional for s in states],
         "information": [s.information for s in states],
+        "no_think": [s.no_think for s in states],
         "equal_n_act_first": [s.equal_n_act_first for s in states],
         "equal_n_think_first": [s.equal_n_think_first for s in states],
         "normalised_act_first": [normalised(s.act_first_p) for s in states],
         "normalised_think_first": [normalised(s.think_first_p) for s in states],
         "other_act_first": [s.act_first_p[-1] for s in states],
         "other_think_first": [s.think_first_p[-1] for s in states],
+        "other_no_think": [s.no_think_p[-1] if s.no_think_p else None for s in states],
         "unfinished": [s.unfinished / len(s.thoughts) for s in states],
         "js": [s.js for s in states],
         "token_thought": [s.token_thought for s in states],
         "token_action_act_first": [s.token_action_act_first for s in states],
         "token_action_think_first": [s.token_action_think_first for s in states],
+        **{
+            f"listed_{name}": [None if s.listed is None else getattr(s.listed, name) for s in states]
+            for name in ("act_first", "lower", "upper", "conditional")
+        },
         "query_act_first": [s.query_act_first for s in states],
         "query_think_first": [s.query_think_first for s in states],
     }
@@ -265,18 +262,53 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         equal_n=([s.equal_n_act_first for s in states], [s.equal_n_think_first for s in states]),
         seed=settings.seed,
     )
-    return Diagnosis(settings, tuple(states), summary, compared)
+    return Diagnosis(settings, tuple(states), summary, compared, _listed(settings, states))
 
 
-def _state_from_json(record: dict[str, Any]) -> StateDiagnosis:
-    names = {field.name: field.default is MISSING for field in fields(StateDiagnosis)}
-    needed = {name for name, wanted in names.items() if wanted}
-    # records of before there were open actions lack what is said of them
-    if not needed <= set(record) <= set(names):
-        wrong = (needed - set(record)) | (set(record) - set(names))
-        raise ActreError(f"not a diagnosed state: {sorted(wrong)} missing or unknown")
-    tuples = ("actions", "act_first_p", "think_first_p", "thoughts")
-    return StateDiagnosis(**{**record, **{name: tuple(record[name]) for name in tuples}})
+def _listed(settings: Settings, states: Sequence[StateDiagnosis]) -> Contraction | None:
+    """The comparison among the listed actions only, where every state has it."""
+    found = [s.listed for s in states if s.listed is not None]
+    if len(found) < len(states):
+        return None
+    return contraction(
+        [one.act_first for one in found],
+        [Decomposition(x.lower, x.upper, x.conditional, x.lower - x.conditional, x.thoughts) for x in found],
+        [s.game for s in states],
+        equal_n=([one.equal_n_act_first for one in found], [one.equal_n_think_first for one in found]),
+        seed=settings.seed,
+    )
+
+
+def state_from_json(record: dict[str, Any]) -> StateDiagnosis:
+    """The inverse of asdict; what older records lack and later ones have is None. Raises ActreError."""
+    known = {field.name for field in fields(StateDiagnosis)}
+    needed = {field.name for field in fields(StateDiagnosis) if field.default is MISSING}
+    if not needed <= set(record) <= known:
+        wrong = sorted((needed - set(record)) | (set(record) - known))
+        raise ActreError(f"not a diagnosed state: {wrong} missing or unknown")
+    tuples = ("actions", "act_first_p", "think_first_p", "no_think_p", "thoughts")
+    given: dict[str, Any] = {name: tuple(record[name]) for name in tuples if record.get(name) is not None}
+    if record.get("listed") is not None:
+        given["listed"] = Listed(**record["listed"])
+    return StateDiagnosis(**{**record, **given})
+
+
+def _contraction_json(c: Contraction) -> dict[str, Any]:
+    return {
+        "verdict": c.verdict,
+        "words": c.words,
+        "difference": {
+            "lower": _interval_json(c.lower),
+            "upper": _interval_json(c.upper),
+            "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
+        },
+        "thoughts_needed": c.thoughts_needed,
+        "games_needed": c.games_needed,
+    }
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {k: _interval_json(v) if isinstance(v, Interval) else v for k, v in part._asdict().items()}
 
 
 def _interval_json(interval: Interval) -> dict[str, float | None]:

@@ -27,6 +27,7 @@ COMMANDS = {
     "pretrain-tiny": "actre.pretrain",
     "probes": "actre.probes_command",
     "diagnose": "actre.diagnose_command",
+    "calibrate": "actre.calibrate_command",
     "train": "actre.train_command",
     "evaluate": "actre.evaluate_command",
     "report": "actre.view.report",

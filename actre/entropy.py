@@ -94,16 +94,21 @@ def with_other(logps: ArrayLike, *, tolerance: float = 1e-3) -> np.ndarray:
 def all_other(actions: int) -> np.ndarray:
     """Probabilities (A+1,) of a reply that can hold no action, as after a thought that never closes.
 
+    Raises ValueError for fewer than 1 action.
+
     >>> all_other(2).tolist()
     [0.0, 0.0, 1.0]
     """
+    if actions < 1:
+        raise ValueError(f"{actions} actions: a state has at least one admissible action")
     return np.append(np.zeros(actions), 1.0)
 
 
 def entropy(p: ArrayLike) -> float:
-    """Shannon entropy in nats of a distribution p (A+1,), in [0, log(A+1)].
+    """Shannon entropy in nats of a distribution p (A+1,), in [0, log(A+1)] (Shannon 1948; 0 log 0 = 0).
 
-    Raises ValueError if p is empty, holds NaN or negative values, or does not sum to 1.
+    A sum within 1e-6 of 1 is taken as rounding and scaled to 1.
+    Raises ValueError if p is empty, not flat, holds NaN or negative values, or does not sum to 1.
 
     >>> round(entropy([0.5, 0.25, 0.25]), 4)
     1.0397
@@ -112,7 +117,9 @@ def entropy(p: ArrayLike) -> float:
 
 
 def effective_actions(p: ArrayLike) -> float:
-    """exp(H): how many equally likely actions would have p's entropy, in [1, A+1]. Errors as `entropy`.
+    """exp(H): how many equally likely actions would have p's entropy, in [1, A+1]; a number, no unit.
+
+    The Hill number of order 1 (Hill 1973), which is the perplexity. Errors as `entropy`.
 
     >>> round(effective_actions([0.25] * 4), 4)
     4.0
@@ -121,7 +128,9 @@ def effective_actions(p: ArrayLike) -> float:
 
 
 def normalised(p: ArrayLike) -> float:
-    """H / log(A+1), in [0, 1]; 0 where there is one outcome only. Errors as `entropy`.
+    """H / log(A+1), a share in [0, 1] (evenness, Pielou 1966); 0 where there is one outcome only.
+
+    "other" counts as an outcome, so only lists of one length compare. Errors as `entropy`.
 
     >>> normalised([0.5, 0.5, 0.0, 0.0])
     0.5
@@ -131,8 +140,9 @@ def normalised(p: ArrayLike) -> float:
 
 
 def kl(p: ArrayLike, q: ArrayLike) -> float:
-    """Kullback-Leibler divergence KL(p || q) in nats; infinite where q is 0 and p is not.
+    """Kullback-Leibler divergence KL(p || q) in nats, 0 or more (Kullback & Leibler 1951).
 
+    Infinite where q is 0 and p is not.
     Raises ValueError for different lengths, otherwise as `entropy`.
 
     >>> round(kl([0.5, 0.5], [0.25, 0.75]), 4)
@@ -161,7 +171,8 @@ class Decomposition:
     """What K thoughts say about one state's H(A|s), in nats.
 
     lower: the entropy of the mean of the K distributions (plug-in), in [0, log(A+1)]; biased low.
-    upper: the leave-one-out cross-entropy; at least H(A|s) in expectation, unbounded in one sample.
+    upper: the leave-one-out cross-entropy; at least H(A|s) in expectation, and never below lower; it may exceed
+    log(A+1), and a single one may lie below H(A|s).
     conditional: the mean entropy after a thought, E_T[H(A|s,T)]; NOT comparable with an act-first entropy.
     information: lower - conditional, the plug-in I(A;T|s). So lower = conditional + information.
     """
@@ -190,21 +201,24 @@ def marginal_entropy(per_thought: ArrayLike, *, pseudo_thoughts: float = 0.0) ->
     It is infinite where an action appears after one thought alone. `pseudo_thoughts` = m > 0 adds m uniform
     distributions to the others' mean; that keeps the independence, hence the bound, and makes it finite (an
     excess of at most log(1 + m / (K-1)) nats over m = 0).
-    Raises ValueError for K < 2, negative m, NaN, negative or unnormalised rows.
+    Source: with I = H - E[H(A|s,T)], lower is the InfoNCE and upper the leave-one-out bound on mutual information
+    with a known conditional (Poole et al. 2019, arXiv 1905.06922), here with the sum over actions exact. How far each
+    is off, for many K and A: docs/calibration.md.
+    Raises ValueError for K < 2 (also an empty list), negative or infinite m, NaN, negative or unnormalised rows.
 
     >>> d = marginal_entropy([[0.8, 0.2], [0.4, 0.6]])
     >>> [round(x, 4) for x in (d.lower, d.upper, d.conditional, d.information)]
     [0.673, 0.9451, 0.5867, 0.0863]
     """
     rows = np.asarray(per_thought, dtype=np.float64)
-    if rows.ndim != 2:
+    if rows.ndim != 2 and rows.size:
         raise ValueError(f"shape {rows.shape}: expected (K, A+1), one row a thought")
     if len(rows) < 2:
         raise ValueError(
             f"{len(rows)} thought(s): a bracket needs at least 2; entropy(p) of the mean is the plug-in alone"
         )
-    if not pseudo_thoughts >= 0:
-        raise ValueError(f"pseudo_thoughts is {pseudo_thoughts}; it must be 0 or more")
+    if not 0 <= pseudo_thoughts < np.inf:
+        raise ValueError(f"pseudo_thoughts is {pseudo_thoughts}; it must be 0 or more, and finite")
     rows = np.stack([_distribution(row, f"thought {k}") for k, row in enumerate(rows)])
     k, outcomes = rows.shape
     # a product with 0 and 1, not a sum less one row: the subtraction would leave rounding dust for a true 0
@@ -222,7 +236,8 @@ def entropy_from_counts(counts: ArrayLike, method: CountMethod = "miller_madow")
 
     plugin: of the frequencies; at most log N for N samples, biased low. miller_madow: plus (m-1)/(2N) for m
     outcomes seen (Miller 1955). chao_shen: coverage-adjusted Horvitz-Thompson (Chao & Shen 2003; where every
-    sample is a singleton the coverage is taken as 1/N, as is usual, since it would be 0).
+    sample is a singleton the coverage is taken as 1/N, as is usual, since it would be 0). The two corrected ones may
+    exceed log(A+1).
     Raises ValueError for no samples, negative or fractional counts, NaN, or an unknown method.
 
     >>> [round(entropy_from_counts([2, 1, 1], m), 4) for m in ("plugin", "miller_madow", "chao_shen")]

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actre.config import RunConfig, preset, save_config
-from actre.diagnose_command import add_policy_arguments
+from actre.config import RunConfig, save_config
+from actre.diagnose_command import add_policy_arguments, policy_config
 from actre.types import ORDERS, write_jsonl, write_trajectories
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from actre.evaluate import load_policy, panel_env, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
-    config = replace(preset(args.preset, args.env), seed=args.seed)
-    config = replace(config, model=replace(config.model, name=args.model or config.model.name))
+    config = policy_config(args)
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}

@@ -1,16 +1,16 @@
 """Fixed, seeded sets of states on which models and checkpoints are compared: observations and actions, no
 thoughts.
 
-Knows environments and the expert; knows no policy. A probe is how an episode began; every policy is asked
-what it would do next, whoever played so far. The population is named by what made it: games, sources,
-positions, seed.
+Knows environments and the expert; a policy's episodes come in as trajectories (`play`). A probe is how an episode
+began; every policy is asked what it would do next, whoever played so far. The population is named by what made it:
+games, sources, positions, seed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_j
 
 Source = Literal["expert", "random", "policy"]
 Position = Literal["early", "late"]
+Play = Callable[[list[str]], Sequence[Trajectory]]
+"""Plays each game once with a policy; the episodes come back in the games' order."""
 
 SHIPPED = {"small/unseen": "small_unseen.jsonl.gz", "full/unseen": "full_unseen.jsonl.gz"}
 """Panel -> the shipped set of states on its games, in data/probes."""
@@ -54,32 +56,39 @@ def make_probes(
     seed: int,
     sources: Sequence[Source] = ("expert", "random"),
     max_steps: int = 20,
+    play: Play | None = None,
     name: EnvName = "alfworld",
 ) -> list[Probe]:
     """n states on distinct games (on as many as there are, if fewer), sources and early and late ones in
     turn.
 
     env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv; name: its kind, by which the
-    sources "expert" and "random" play (see `worlds.scripted`). The same arguments give the same probes.
-    Raises ActreError for no games, n below 1, or a source that plays no episode here.
+    sources "expert" and "random" play (see `worlds.scripted`). "policy" plays by `play`, asked once for all its games.
+    The same arguments give the same probes.
+    Raises ActreError for no games, n below 1, no or unknown sources, and "policy" without `play`.
     """
     if not games or n < 1:
         raise ActreError(f"{n} probes from {len(games)} games: both must be at least 1")
-    if not sources or not set(sources) <= {"expert", "random"}:
+    if not sources or not set(sources) <= set(get_args(Source)) or ("policy" in sources and play is None):
         raise ActreError(
-            f"sources {tuple(sources)}: make_probes plays expert and random; for a policy's "
-            "episodes use probes_from_trajectories"
+            f"sources {tuple(sources)}: there are expert, random and policy, the last with a policy that plays"
         )
     order = np.random.default_rng(derive_seed(seed, "probes", "games")).permutation(len(games))
+    drawn = [games[order[i % len(games)]] for i in range(n)]
+    theirs = [i for i in range(n) if sources[i % len(sources)] == "policy"]
+    played = dict(zip(theirs, play([drawn[i] for i in theirs]), strict=True)) if play is not None and theirs else {}
     probes = []
-    for i in range(n):
-        game = games[order[i % len(games)]]
-        source = sources[i % len(sources)]
+    for i, game in enumerate(drawn):
         # each source has early and late states alike
         position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
         stream = derive_seed(seed, "probes", game, i)
+        rng = np.random.default_rng(stream)
+        if i in played:
+            probes.append(_from_trajectory(played[i], position, rng))
+            continue
+        source = sources[i % len(sources)]
         observations, actions, task_type = _episode(env, game, source, stream, max_steps, name)
-        at = _cut(len(actions), position, np.random.default_rng(stream))
+        at = _cut(len(actions), position, rng)
         seen, done = tuple(observations[: at + 1]), tuple(actions[:at])
         probes.append(Probe(game, task_type, seen, done, source, position))
     return probes
@@ -97,14 +106,22 @@ def probes_from_trajectories(trajectories: Sequence[Trajectory], n: int, seed: i
     rng = np.random.default_rng(derive_seed(seed, "probes", "policy"))
     probes = []
     for i, index in enumerate(rng.permutation(len(usable))[:n]):
-        trajectory = usable[index]
-        sent = [step for step in trajectory.steps if step.action is not None]
         position: Position = "early" if i % 2 == 0 else "late"
-        at = _cut(len(sent), position, rng)
-        seen = tuple(step.observation for step in sent[: at + 1])
-        done = tuple(str(step.action) for step in sent[:at])
-        probes.append(Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position))
+        probes.append(_from_trajectory(usable[index], position, rng))
     return probes
+
+
+def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.Generator) -> Probe:
+    """A state of a policy's episode; the first one where it never sent an action. Raises ActreError without a step."""
+    if not trajectory.steps:
+        raise ActreError(
+            f"the policy took no step in {trajectory.game}: {trajectory.meta.get('env_error', 'no reason')}"
+        )
+    sent = [step for step in trajectory.steps if step.action is not None]
+    at = _cut(len(sent), position, rng)
+    seen = tuple(step.observation for step in (sent or trajectory.steps)[: at + 1])
+    done = tuple(str(step.action) for step in sent[:at])
+    return Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position)
 
 
 def replay(env: Any, probe: Probe) -> dict[str, Any]:
@@ -174,11 +191,22 @@ def panel_probes(
     seed: int,
     sources: Sequence[Source] = ("expert", "random"),
     name: EnvName = "alfworld",
+    play: Play | None = None,
 ) -> list[Probe]:
-    """`make_probes` on a panel's games, in episodes of at most 15 steps in a shop, 20 in small games, 50 in others."""
-    steps = 15 if name == "webshop" else 20 if panel.startswith("small/") else 50
+    """`make_probes` on a panel's games, in episodes of `panel_steps`, named by the panel where it is a shipped one."""
+    from actre.envs.alfworld.games import SHIPPED as PANELS
+
+    steps = panel_steps(panel, name)
+    games = list_games(name, panel)
+    if name == "alfworld" and panel in PANELS:
+        games = [f"{panel}#{game.partition('#')[2]}" for game in games]
     env = make_env(EnvConfig(name, train=panel, max_steps=steps))
-    return make_probes(list_games(name, panel), env, n, seed, sources, steps, name)
+    return make_probes(games, env, n, seed, sources, steps, play, name)
+
+
+def panel_steps(panel: str, name: EnvName = "alfworld") -> int:
+    """After how many steps an episode on this panel's games is cut: 15 in a shop, 20 in small games, 50 in others."""
+    return 15 if name == "webshop" else 20 if panel.startswith("small/") else 50
 
 
 def first_probes(probes: Sequence[Probe], n: int) -> list[Probe]:

@@ -307,12 +307,13 @@ class StagedTrainer(GRPOTrainer):
     def _measure_now(self, stage: int) -> None:
         if self._measure is None:
             return
+        started = time.perf_counter()
         self.policy_model.eval()
         with torch.no_grad():
             record = self._measure(self.counts.iteration, stage)
         self.policy_model.train()
-        order = self.config.stages[stage].order
-        self.run_log.entropy({"iteration": self.counts.iteration, "stage": stage, "order": order, **record})
+        line = {"iteration": self.counts.iteration, "stage": stage, "order": self.config.stages[stage].order}
+        self.run_log.entropy({**line, **record, "measure_s": time.perf_counter() - started})
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""

@@ -17,7 +17,8 @@ class ScriptedOrders:
     """Acts by `act_first`; thinks thought t with probability thoughts[t] and then acts by after[t].
 
     after: (T, A). What the probabilities lack to 1 is "other". A thought named "..." never closes; "end" ends
-    the turn without closing. tagless: writes no <action> tag of its own after a thought.
+    the turn without closing. tagless: writes no <action> tag of its own after a thought. no_think: what it does where
+    it is told to write nothing else (None: as act-first); those prompts are not kept.
     """
 
     actions: tuple[str, ...]
@@ -25,6 +26,7 @@ class ScriptedOrders:
     thoughts: dict[str, float]
     after: dict[str, Sequence[float]]
     tagless: bool = False
+    no_think: Sequence[float] | None = None
     fail_after: int = 10**9
     prompts: list[str] = field(default_factory=list)
     temperatures: set[float] = field(default_factory=set)
@@ -93,8 +95,11 @@ class ScriptedOrders:
                 return -math.inf
         else:
             assert prefix.endswith(ACTION), prefix
-            self.prompts.append(prefix)
-            p = self.act_first
+            if "nothing else" in prefix:
+                p = self.act_first if self.no_think is None else self.no_think
+            else:
+                self.prompts.append(prefix)
+                p = self.act_first
         action = written.rpartition(ACTION)[2].removesuffix(END_ACTION)
         value = p[self.actions.index(action)]
         return math.log(value) if value else -math.inf

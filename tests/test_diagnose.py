@@ -14,13 +14,16 @@ from scripted_orders import ScriptedOrders, probes
 from actre import entropy as e
 from actre.config import PromptConfig, RunConfig, SamplingConfig
 from actre.diagnose import (
+    PARTS,
     PSEUDO_THOUGHTS,
     Diagnosis,
     diagnose,
     entropy_record,
     load_diagnosis,
+    parts,
     save_diagnosis,
 )
+from actre.diagnose_command import described
 from actre.types import ActreError
 
 ACTIONS = ("left", "right", "up", "down")
@@ -91,6 +94,61 @@ def test_equal_n_draws_as_many_actions_in_each_order() -> None:
     assert act.value == pytest.approx(think.value, abs=0.12)
     plugin = diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0, count_method="plugin")
     assert plugin.summary["equal_n_act_first"].high <= math.log(2) + 1e-12
+
+
+def test_no_think_is_measured_exactly_in_its_own_words_and_apart_from_act_first() -> None:
+    policy = neutral()
+    policy.no_think = (0.7, 0.1, 0.0, 0.1)
+    found = diagnose(policy, probes(ACTIONS), CONFIG, thoughts=2, seed=0)
+    for state in found.states:
+        assert state.no_think_p == pytest.approx((0.7, 0.1, 0.0, 0.1, 0.1))
+        assert state.act_first_p == pytest.approx((0.25,) * 4 + (0.0,), abs=1e-9)
+    assert found.summary["no_think"].value == pytest.approx(e.entropy([0.7, 0.1, 0.1, 0.1]))
+    assert found.summary["other_no_think"].value == pytest.approx(0.1)
+    # it takes no part in the verdict
+    assert found.contraction == diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0).contraction
+
+
+def test_among_the_listed_actions_what_lies_outside_and_unfinished_thoughts_play_no_part() -> None:
+    policy = ScriptedOrders(ACTIONS, (0.4, 0.3, 0.1, 0.0), {"hm": 0.5, "...": 0.5}, {"hm": (0.2,) * 4})
+    found = diagnose(policy, probes(ACTIONS), CONFIG, thoughts=16, seed=0)
+    for state in found.states:
+        assert state.listed is not None
+        assert state.listed.thoughts == 16 - state.unfinished
+        assert state.listed.act_first == pytest.approx(e.entropy([0.5, 0.375, 0.125]))
+        assert state.listed.lower == pytest.approx(math.log(4))
+        assert state.listed.upper == pytest.approx(math.log(4))
+        assert state.act_first > state.listed.act_first  # the main measure keeps what lies outside
+    assert found.listed is not None
+    assert found.listed.difference.lower == pytest.approx(e.entropy([0.5, 0.375, 0.125]) - math.log(4))
+    assert found.listed.verdict == "widened"
+    assert found.summary["listed_upper"].value == pytest.approx(math.log(4))
+    assert Diagnosis.from_json(found.to_json()) == found
+    # an action that is impossible after every thought leaves nothing to choose among
+    mute = ScriptedOrders(ACTIONS, (0.25,) * 4, {"...": 1.0}, {})
+    silent = diagnose(mute, probes(ACTIONS), CONFIG, thoughts=4, seed=0)
+    assert silent.listed is None
+    assert {state.listed for state in silent.states} == {None}
+
+
+def test_parts_hold_their_own_states_and_an_interval_where_there_are_games() -> None:
+    early = probes(ACTIONS, games=6)
+    late = [replace(p, position="late", source="random", game=f"late {i % 2}") for i, p in enumerate(early)]
+    lone = replace(early[0], position="late", source="policy", game="lone", task_type="alone")
+    found = diagnose(narrow(), [*early, *late, lone], CONFIG, thoughts=4, seed=0)
+    by = {name: {part.name: part for part in parts(found.states, name)} for name in PARTS}
+    assert {name: part.states for name, part in by["position"].items()} == {"early": 6, "late": 7}
+    assert {name: part.games for name, part in by["source"].items()} == {"expert": 6, "random": 2, "policy": 1}
+    alone = by["task_type"]["alone"]
+    assert math.isnan(alone.act_first.low)
+    assert alone.difference_upper.value == pytest.approx(alone.act_first.value - alone.think_first_lower.value)
+    whole = by["source"]["expert"]
+    states = [s for s in found.states if s.source == "expert"]
+    assert whole.think_first_lower.value == pytest.approx(np.mean([s.lower for s in states]))
+    assert whole.difference_lower.value == pytest.approx(np.mean([s.act_first - s.upper for s in states]))
+    assert whole.difference_lower.low <= whole.difference_lower.value <= whole.difference_lower.high
+    record = found.to_json()["parts"]["task_type"]
+    assert json.loads(json.dumps(record, allow_nan=False))[0]["name"] == "alone"
 
 
 def test_both_orders_see_one_prompt_without_thoughts_but_for_the_opening_tag() -> None:
@@ -188,6 +246,42 @@ def test_an_interrupted_diagnosis_goes_on_and_equals_an_uninterrupted_one(tmp_pa
     assert sorted(out.read_text().splitlines()) == sorted((tmp_path / "whole.jsonl").read_text().splitlines())
 
 
+def test_a_stopped_diagnosis_says_what_it_holds_and_goes_on(tmp_path: Path) -> None:
+    states = probes(ACTIONS, games=10, each=2)
+    whole = diagnose(neutral(), states, CONFIG, thoughts=16, seed=0)
+    out = tmp_path / "d.jsonl"
+    asked: list[bool] = []
+
+    def stop_third() -> bool:
+        asked.append(len(asked) == 2)
+        return asked[-1]
+
+    part = diagnose(neutral(), states, CONFIG, thoughts=16, seed=0, out=out, stop=stop_third)
+    assert not part.complete
+    assert part.states == whole.states[:8]
+    assert (part.settings.states, part.to_json()["states_done"]) == (20, 8)
+    assert Diagnosis.from_json(part.to_json()) == part
+    with pytest.raises(ActreError, match="too few for a result"):
+        diagnose(neutral(), states, CONFIG, thoughts=16, seed=0, stop=lambda: True)
+    assert diagnose(neutral(), states, CONFIG, thoughts=16, seed=0, out=out, stop=lambda: False) == whole
+    assert whole.complete
+
+
+def test_a_file_from_before_a_setting_or_column_was_added_is_continued(tmp_path: Path) -> None:
+    out = tmp_path / "d.jsonl"
+    whole = diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=16, seed=0, out=out)
+    header, *lines = [json.loads(line) for line in out.read_text().splitlines()]
+    del header["settings"]["adapter"]
+    for line in lines:
+        del line["no_think"], line["no_think_p"]
+    out.write_text("".join(json.dumps(line) + "\n" for line in [header, *lines[:8]]))
+    found = diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=16, seed=0, out=out)
+    assert [s.no_think is None for s in found.states] == [True] * 8 + [False] * 4
+    assert found.contraction == whole.contraction
+    with pytest.raises(ActreError, match=r"other settings \(adapter\)"):
+        diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=16, seed=0, out=out, adapter="a")
+
+
 def test_a_file_of_other_settings_or_weights_is_not_continued(tmp_path: Path) -> None:
     out = tmp_path / "d.jsonl"
     diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
@@ -205,6 +299,11 @@ def test_a_diagnosis_comes_back_from_json_without_losing_anything(tmp_path: Path
     found = diagnose(narrow(), probes(ACTIONS), CONFIG, thoughts=8, seed=3)
     save_diagnosis(tmp_path / "d" / "diagnosis.json", found)
     assert load_diagnosis(tmp_path / "d" / "diagnosis.json") == found
+    save_diagnosis(tmp_path / "d.json.gz", found)
+    assert load_diagnosis(tmp_path / "d.json.gz") == found
+    (tmp_path / "torn.json.gz").write_bytes((tmp_path / "d.json.gz").read_bytes()[:100])
+    with pytest.raises(ActreError, match="damaged"):
+        load_diagnosis(tmp_path / "torn.json.gz")
     record = json.loads((tmp_path / "d" / "diagnosis.json").read_text())
     assert record["verdict"] == found.verdict
     assert record["settings"]["pseudo_thoughts"] == PSEUDO_THOUGHTS
@@ -232,3 +331,12 @@ def test_too_little_to_measure_is_refused_at_once() -> None:
         diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=1, seed=0)
     with pytest.raises(ActreError, match="2 games"):
         diagnose(neutral(), probes(ACTIONS, games=1, each=5), CONFIG, thoughts=4, seed=0)
+
+
+def test_the_terminal_warns_where_most_lies_outside_the_list() -> None:
+    off = ScriptedOrders(ACTIONS, (0.01,) * 4, {"hm": 1.0}, {"hm": (0.25,) * 4})
+    assert "--force-action-tag" in described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0))
+    said = described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0, force_action_tag=True))
+    assert "outside the listed actions, which counts as one outcome" in said
+    assert "--force-action-tag" not in said
+    assert "Careful" not in described(diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0))

@@ -124,6 +124,9 @@ def test_a_sum_above_one_is_scaled_when_rounding_and_refused_when_not() -> None:
 def test_all_other_is_one_certain_outcome() -> None:
     assert e.entropy(e.all_other(30)) == 0.0
     assert e.all_other(30).shape == (31,)
+    for none in (0, -1):
+        with pytest.raises(ValueError, match="at least one"):
+            e.all_other(none)
 
 
 # --- the bracket ---
@@ -145,6 +148,10 @@ def test_plugin_entropy_is_conditional_plus_information(rows: np.ndarray) -> Non
     assert 0 <= d.information <= math.log(len(rows)) + 1e-12
     assert d.upper >= d.lower - 1e-9
     assert d.width == d.upper - d.lower
+    smoothed = e.marginal_entropy(rows, pseudo_thoughts=0.1)
+    assert (smoothed.lower, smoothed.conditional, smoothed.information) == (d.lower, d.conditional, d.information)
+    # the addition loosens by at most log(1 + m/(K-1)); it may also tighten, even from infinity
+    assert d.lower - 1e-9 <= smoothed.upper <= d.upper + math.log1p(0.1 / (len(rows) - 1)) + 1e-9
 
 
 @given(distributions(5), st.integers(2, 9))
@@ -194,8 +201,17 @@ def test_one_thought_or_a_broken_row_is_refused() -> None:
         e.marginal_entropy([[0.5, 0.5], [0.5, 0.4]])
     with pytest.raises(ValueError, match="one row a thought"):
         e.marginal_entropy([0.5, 0.5])
-    with pytest.raises(ValueError, match="pseudo_thoughts"):
-        e.marginal_entropy([[0.5, 0.5], [0.5, 0.5]], pseudo_thoughts=-1)
+    for wrong in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="pseudo_thoughts"):
+            e.marginal_entropy([[0.5, 0.5], [0.5, 0.5]], pseudo_thoughts=wrong)
+    with pytest.raises(ValueError, match="at least 2"):
+        e.marginal_entropy([])
+    with pytest.raises(ValueError, match="thought 0 has shape"):
+        e.marginal_entropy([[], []])
+    with pytest.raises(ValueError, match="thought 0 holds NaN"):
+        e.marginal_entropy([[math.nan, 1.0], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="thought 1 holds a negative"):
+        e.marginal_entropy([[0.5, 0.5], [1.5, -0.5]])
 
 
 # --- counts ---
@@ -216,6 +232,12 @@ def test_outcomes_never_seen_change_no_count_estimate(counts: list[int]) -> None
         value = e.entropy_from_counts(counts, method)
         assert value == e.entropy_from_counts([*counts, 0], method)
         assert value >= e.entropy_from_counts(counts, "plugin") - 1e-9 >= -1e-9
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=20).filter(any))
+def test_the_plugin_of_counts_lies_between_zero_and_the_log_of_the_outcomes(counts: list[int]) -> None:
+    assert 0 <= e.entropy_from_counts(counts, "plugin") <= math.log(len(counts)) + 1e-12
+    assert e.entropy_from_counts(counts, "plugin") == pytest.approx(e.entropy(np.array(counts) / sum(counts)))
 
 
 def test_plugin_of_eight_samples_never_exceeds_log_eight() -> None:
@@ -295,6 +317,32 @@ def test_bootstrap_refuses_what_it_cannot_resample() -> None:
         e.bootstrap([1, math.nan], ["a", "b"])
     with pytest.raises(ValueError, match="non-empty"):
         e.bootstrap([], [])
+    with pytest.raises(ValueError, match="resample"):
+        e.bootstrap([1, 2], ["a", "b"], n=0)
+    with pytest.raises(ValueError, match="one entry a state"):
+        e.bootstrap([1, 2], ["a", "b"], paired_with=[1])
+    # a correlation of one value with itself: undefined on resamples that draw one game only
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="no interval"):
+        e.bootstrap([1, 2, 3], ["a", "b", "c"], statistic=lambda x: float(np.std(x) / np.std(x)))
+
+
+def test_percentiles_refuse_what_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        e.percentiles(0.0, [0.0, 1.0], groups=1)
+    with pytest.raises(ValueError, match="non-empty"):
+        e.percentiles(0.0, [], groups=3)
+    with pytest.raises(ValueError, match="NaN"):
+        e.percentiles(0.0, [math.nan], groups=3)
+
+
+def test_games_of_unequal_size_weigh_by_their_states() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=9)
+    groups = ["a"] * 5 + ["b"] * 3 + ["c"]
+    fast = e.bootstrap(values, groups, seed=2)
+    general = e.bootstrap(values, groups, statistic=np.mean, seed=2)
+    assert fast == pytest.approx(general, abs=1e-12)
+    assert fast.value == pytest.approx(values.mean())
 
 
 # --- the verdict ---
@@ -355,7 +403,7 @@ def test_few_games_are_inconclusive_and_noise_asks_for_more() -> None:
     assert few.verdict == "inconclusive"
     assert few.games_needed == e.MIN_GAMES
     rng = np.random.default_rng(0)
-    noisy = e.contraction(rng.normal(1.1, 1, 12), states([1.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
+    noisy = e.contraction(rng.normal(4.1, 1, 12), states([4.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
     assert noisy.verdict == "inconclusive"
     assert noisy.games_needed is not None
     assert noisy.games_needed > 12
@@ -407,3 +455,11 @@ def test_contraction_refuses_unequal_and_empty_input() -> None:
         e.contraction([math.nan] * 8, states([1.0] * 8), names(8))
     with pytest.raises(ValueError, match="margin"):
         e.contraction([1.0] * 8, states([1.0] * 8), names(8), margin=0)
+    with pytest.raises(ValueError, match="negative entropy"):
+        e.contraction([-0.1] * 8, states([1.0] * 8), names(8))
+    with pytest.raises(ValueError, match="1 game"):
+        e.contraction([1.0] * 2, states([1.0] * 2), ["a", "a"])
+    with pytest.raises(ValueError, match="paired_with holds NaN"):
+        e.contraction([1.0] * 8, states([math.nan] * 8), names(8))
+    with pytest.raises(ValueError, match="one entry a state"):
+        e.contraction([1.0] * 8, states([1.0] * 8), names(8), equal_n=([1.0] * 7, [1.0] * 8))

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from tiny_models import char_tokenizer, tiny_llama
 
-from actre import cli
-from actre.config import data_folder, load_config, preset
-from actre.diagnose import diagnose, load_diagnosis, training_measure
+from actre import adapters, cli, diagnose_command, thoughts
+from actre.config import ModelConfig, data_folder, load_config, preset
+from actre.diagnose import FILES, diagnose, load_diagnosis, training_measure
 from actre.evaluate import load_evaluation, load_policy
+from actre.policies.models import add_lora
 from actre.probes import load_probes, shipped_probes
 from actre.types import ActreError, read_jsonl, read_trajectories
 
@@ -42,6 +45,130 @@ def test_diagnose_writes_its_record_and_goes_on(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "diagnosis.jsonl").read_text() == log
     assert cli.main([*command[:-3], "3", "--out", str(tmp_path)]) == 2
     assert "other settings (seed)" in capsys.readouterr().err
+
+
+@needs_tiny
+def test_both_wordings_are_measured_in_turn_unless_one_is_asked_for(tmp_path: Path) -> None:
+    command = ["diagnose", "--states", "4", "--thoughts", "2", "--out", str(tmp_path / "both")]
+    assert cli.main(command) == 0
+    shared, instructed = (load_diagnosis(tmp_path / "both" / f"{name}.json") for name in FILES.values())
+    assert (shared.settings.wording, instructed.settings.wording) == ("shared", "instructed")
+    assert shared.settings.probes == instructed.settings.probes
+    # no-think has its own words, whatever the others' are
+    assert shared.summary["no_think"].value == pytest.approx(instructed.summary["no_think"].value, abs=1e-4)
+    assert shared.summary["act_first"].value != pytest.approx(instructed.summary["act_first"].value, abs=1e-4)
+    report = (tmp_path / "both" / "report.html").read_text()
+    assert shared.words in report
+    assert instructed.words in report
+    drawn = {path.name for path in (tmp_path / "both" / "plots").iterdir()}
+    assert {"difference_by_state_shared.svg", "difference_by_state_instructed.svg"} <= drawn
+    assert cli.main([*command[:-1], str(tmp_path / "one"), "--wording", "instructed"]) == 0
+    made = {path.name for path in (tmp_path / "one").iterdir()}
+    records = {"diagnosis_instructed.json", "diagnosis_instructed.jsonl", "config.json", "timing.jsonl"}
+    assert made == records | {"report.html", "plots"}
+    assert load_diagnosis(tmp_path / "one" / "diagnosis_instructed.json") == instructed
+
+
+@needs_tiny
+def test_a_diagnosis_whose_time_is_up_leaves_a_partial_result_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ThreeBatches(diagnose_command.Budget):
+        asked = 0
+
+        def __call__(self) -> bool:
+            self.asked += 1
+            self.over = self.asked > 3
+            return self.over
+
+    command = ["diagnose", "--states", "8", "--thoughts", "32", "--out", str(tmp_path / "part")]
+    with monkeypatch.context() as patched:
+        patched.setattr(diagnose_command, "Budget", ThreeBatches)
+        assert cli.main([*command, "--budget", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "PARTIAL, 6 of 8 states" in out
+    assert "stopped after the 7 minutes" in out
+    assert not (tmp_path / "part" / "diagnosis_instructed.json").exists()
+    part = load_diagnosis(tmp_path / "part" / "diagnosis.json")
+    assert (len(part.states), part.complete) == (6, False)
+    assert "6 of 8 states were measured" in (tmp_path / "part" / "report.html").read_text()
+    assert cli.main([*command, "--budget", "7"]) == 0
+    assert "partial" not in (tmp_path / "part" / "report.html").read_text()
+    assert cli.main([*command[:-1], str(tmp_path / "whole")]) == 0
+    for name in FILES.values():
+        found = [load_diagnosis(tmp_path / folder / f"{name}.json") for folder in ("part", "whole")]
+        assert found[0] == found[1]
+        assert found[0].complete
+
+
+def test_no_batch_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 110.0, 230.0, 240.0, 250.0])
+    monkeypatch.setattr(diagnose_command.time, "monotonic", lambda: next(clock))
+    budget = diagnose_command.Budget(5)
+    # begun at 10 s; one batch took 100 s, the next 120 s, and a third might end at 350 s, after the 300 s
+    assert [budget(), budget(), budget()] == [False, False, True]
+    assert budget()  # it stays over
+    assert not diagnose_command.Budget(None)()
+
+
+@needs_tiny
+def test_a_model_folder_with_an_adapter_is_diagnosed_and_the_adapter_matters(tmp_path: Path) -> None:
+    tokenizer = char_tokenizer()
+    model = tiny_llama(len(tokenizer))
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    base = ModelConfig(name=str(tmp_path / "model"), lora_rank=4)
+    adapted = add_lora(model, base, seed=1)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.05)
+    adapters.export(adapted, tmp_path / "run" / "adapter", base)
+    common = ["diagnose", "--model", base.name, "--states", "2", "--thoughts", "2", "--wording", "shared"]
+    assert cli.main([*common, "--out", str(tmp_path / "plain")]) == 0
+    assert cli.main([*common, "--adapter", str(tmp_path / "run" / "adapter"), "--out", str(tmp_path / "with")]) == 0
+    plain, with_it = (load_diagnosis(tmp_path / name / "diagnosis.json") for name in ("plain", "with"))
+    assert plain.settings.adapter is None
+    assert with_it.settings.adapter is not None
+    assert with_it.settings.adapter.endswith("run/adapter")
+    assert plain.states[0].act_first_p != pytest.approx(with_it.states[0].act_first_p, rel=1e-3)
+
+
+def test_a_model_with_a_preset_of_its_own_brings_it() -> None:
+    def chosen(*given: str) -> tuple[str, str]:
+        config = diagnose_command.policy_config(cli.build_parser("diagnose").parse_args(["diagnose", *given]))
+        return config.preset, config.model.name
+
+    assert chosen() == ("tiny", "tiny")
+    assert chosen("--model", "smollm2") == ("smollm2", "smollm2")
+    assert chosen("--model", "Qwen/Qwen2.5-7B-Instruct") == ("qwen-7b", "Qwen/Qwen2.5-7B-Instruct")
+    assert chosen("--model", "owner/model") == ("tiny", "owner/model")
+    assert chosen("--model", "owner/model", "--preset", "smollm2") == ("smollm2", "owner/model")
+
+
+@needs_tiny
+def test_without_a_number_a_pilot_chooses_how_many_thoughts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves = [thoughts.Curve(30, (8, 16), (0.4, 0.2))]
+    monkeypatch.setattr(thoughts, "load_curves", lambda: curves)
+    command = ["diagnose", "--states", "4", "--width", "0.0001", "--most", "10", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    found = load_diagnosis(tmp_path / "diagnosis.json")
+    assert found.settings.thoughts == load_config(tmp_path / "config.json").probe.thoughts == 10
+    assert "pilot on 4 states: 8 thoughts a state leave the bracket" in out
+    assert "10, the most allowed" in out
+    # the pilot's thoughts are its own: none of them is used again
+    pilot = json.loads((tmp_path / "pilot.jsonl").read_text().splitlines()[0])["settings"]
+    assert pilot["thoughts"] == 8
+    assert pilot["seed"] != found.settings.seed
+    # a second call chooses alike, and goes on
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == out
+    wide = ["diagnose", "--states", "4", "--thoughts", "auto", "--width", "9", "--out", str(tmp_path / "wide")]
+    assert cli.main(wide) == 0
+    assert load_diagnosis(tmp_path / "wide" / "diagnosis.json").settings.thoughts == 8
 
 
 @needs_tiny
@@ -104,6 +231,9 @@ def test_the_tiny_policy_measured_in_training_and_by_hand_agree(tmp_path: Path) 
     [
         (["diagnose", "--preset", "huge"], "no preset"),
         (["diagnose", "--probes", "none.jsonl"], "does not exist"),
+        (["diagnose", "--states", "4", "--width", "-1"], "above 0 nats"),
+        (["diagnose", "--states", "4", "--most", "1"], "at least 2"),
+        (["diagnose", "--model", "nobody/no-such-model", "--states", "2"], "A hub name needs a network"),
         (["evaluate", "--panels", "smal/seen"], "did you mean"),
         (["probes", "--panel", "small/seen", "--n", "0", "--out", "x.jsonl"], "at least 1"),
     ],

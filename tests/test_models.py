@@ -121,7 +121,22 @@ def test_smollm2_is_fetched_once(cache, monkeypatch):
     monkeypatch.setattr(models, "_convert", convert)
     assert models.get_smollm2() == models.get_smollm2() == cache
     assert calls == [b"weights"]
+    assert models.smollm2_source() == models.SMOLLM2_PACKAGE
     assert [path.name for path in cache.parent.iterdir()] == ["smollm2"]
+
+
+def test_the_hub_comes_first_where_it_can_be_reached(cache, monkeypatch):
+    def hub(name: str, local_dir: Path, **_: object) -> str:
+        assert name == models.SMOLLM2_HUB
+        (local_dir / ".cache").mkdir(parents=True)
+        (local_dir / "config.json").write_text("{}")
+        return str(local_dir)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
+    monkeypatch.setattr(models, "_download", None)  # the package is not asked for
+    assert models.get_smollm2() == cache
+    assert models.smollm2_source() == models.SMOLLM2_HUB
+    assert sorted(path.name for path in cache.iterdir()) == ["config.json", "source.txt"]
 
 
 def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(cache, monkeypatch):

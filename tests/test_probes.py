@@ -1,5 +1,6 @@
 """Probe states are repeatable, hold no thoughts, are reached again by replaying, and survive their file."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actre import probes as pr
-from actre.config import EnvConfig, ProbeConfig, RunConfig, preset
+from actre.config import EnvConfig, ProbeConfig, RunConfig, data_folder, preset
 from actre.types import ActreError, Observation, Step, Trajectory
 
 
@@ -119,6 +120,56 @@ def test_a_policys_episodes_give_probes_without_thoughts_or_steps_that_sent_noth
         pr.probes_from_trajectories([episode], 2, 0)
 
 
+def test_sources_take_turns_and_a_policy_plays_its_games_at_once() -> None:
+    asked: list[list[str]] = []
+
+    def play(games: list[str]) -> list[Trajectory]:
+        asked.append(games)
+        made = []
+        for game in games:
+            env = Corridor()
+            text, info = env.reset(options={"game": game})
+            steps = []
+            for action in ("on", None, "stay", "on", "on"):
+                seen = Observation(text, "go", tuple(info["admissible_commands"]))
+                steps.append(Step(seen, (1,), (2,), (0.0,), "", "a thought", action, (), 0.0))
+                if action is not None:
+                    text, _, _, _, info = env.step(action)
+            end = Observation(text, "go", tuple(info["admissible_commands"]))
+            made.append(Trajectory("e", game, "walk", "think_first", 0, tuple(steps), end, False, True))
+        return made
+
+    made = pr.make_probes(GAMES, Corridor(), 8, 0, sources=("random", "policy"), play=play)
+    assert [p.source for p in made] == ["random", "policy"] * 4
+    assert [p.position for p in made if p.source == "policy"] == ["early", "late"] * 2
+    assert asked == [[p.game for p in made if p.source == "policy"]]
+    assert len({p.game for p in made}) == 8
+    for probe in made:
+        assert pr.replay(Corridor(), probe)["won"] is False
+    # where the policy plays nothing, the states are those of any other set
+    alone = pr.make_probes(GAMES, Corridor(), 8, 0, sources=("random", "random"))
+    assert [p.game for p in made] == [p.game for p in alone]
+
+
+def test_a_policy_that_never_acts_leaves_the_first_state_and_one_that_could_not_start_is_named() -> None:
+    seen = Observation("room 0", "go", ("on",))
+    mute = Trajectory(
+        "e",
+        "g",
+        "walk",
+        "act_first",
+        0,
+        (Step(seen, (1,), (2,), (0.0,), "", None, None, (), 0.0),) * 3,
+        seen,
+        False,
+        True,
+    )
+    (probe,) = pr.make_probes(["g"], Corridor(), 1, 0, sources=("policy",), play=lambda games: [mute])
+    assert (probe.observations, probe.actions, probe.source) == ((seen,), (), "policy")
+    with pytest.raises(ActreError, match="no step in g"):
+        pr.make_probes(["g"], Corridor(), 1, 0, sources=("policy",), play=lambda games: [replace(mute, steps=())])
+
+
 def test_what_cannot_be_made_is_refused() -> None:
     for arguments in (([], 3, ("random",)), (GAMES, 0, ("random",)), (GAMES, 3, ()), (GAMES, 3, ("policy",))):
         games, n, sources = arguments
@@ -149,6 +200,26 @@ def test_shipped_probes_are_states_of_the_shipped_games() -> None:
     env = AlfworldEnv(max_steps=50)
     for probe in pr.shipped_probes(preset("tiny"))[:6]:
         assert pr.replay(env, probe)["won"] is False
+
+
+def test_the_shipped_set_with_a_policys_episodes_is_reached_exactly_and_returned_to() -> None:
+    from actre.envs.alfworld import AlfworldEnv
+
+    made = pr.load_probes(data_folder() / "probes" / "small_unseen_policy.jsonl.gz")
+    kinds = Counter((p.source, p.position) for p in made)
+    assert kinds == {(s, p): 8 for s in ("expert", "random", "policy") for p in ("early", "late")}
+    assert len({p.game for p in made}) == len(made) == 48
+    assert not any("think" in action for p in made for action in p.actions)
+    env, other = AlfworldEnv(max_steps=50), AlfworldEnv(max_steps=50)
+    for probe in [p for p in made if p.source == "policy"]:
+        assert pr.replay(env, probe)["won"] is False
+        there = env.snapshot()
+        for _ in range(3):
+            env.step(probe.state.admissible[-1])
+        for one in (env, other):  # the same environment, and one that never was there
+            text, info = one.restore(there)
+            assert text == probe.state.text
+            assert tuple(info["admissible_commands"]) == probe.state.admissible
 
 
 def test_the_shipped_set_is_what_its_command_makes() -> None:

@@ -3,13 +3,14 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_run import build_quickstart, build_run, damage
+from fake_run import build_quickstart, build_run, damage, fake_diagnosis
 
 from actre.cli import main
-from actre.diagnose import load_diagnosis
+from actre.diagnose import Diagnosis, load_diagnosis, save_diagnosis
 from actre.entropy import Interval
 from actre.types import ActreError, read_jsonl, write_jsonl
 from actre.view import words
@@ -118,6 +119,52 @@ def test_hostile_text_from_model_or_game_stays_text(tmp_path: Path) -> None:
     assert "<img" not in page
     assert "alert('x')</script><img src=x onerror=alert(1)> &lt;b&gt;" in words_of(path)
     assert not {"\x00", "\x1b", "\u202e"} & set(page)
+
+
+def diagnosed(folder: Path) -> tuple[Path, Diagnosis]:
+    """A folder with a diagnosis alone, in which a model wrote markup."""
+    found = fake_diagnosis()
+    hostile = replace(
+        found.states[0],
+        thoughts=(HOSTILE,) * len(found.states[0].thoughts),
+        actions=(HOSTILE, *found.states[0].actions[1:]),
+        js=9.0,
+    )
+    found = replace(found, states=(hostile, *found.states[1:]))
+    save_diagnosis(folder / "diagnosis.json", found)
+    return write(folder), found
+
+
+def test_a_diagnosis_alone_has_a_page_that_loads_nothing_and_escapes_what_a_model_wrote(tmp_path: Path) -> None:
+    path, found = diagnosed(tmp_path)
+    for element in parsed(path).iter():
+        assert element.tag in TAGS
+        assert not any(name.startswith("on") or name in ("src", "style") for name in element.attrib)
+    assert "://" not in path.read_text()
+    said = words_of(path)
+    assert found.words in said
+    assert "alert('x')" in said  # shown as text
+    for state in found.states:
+        assert f"{state.lower:.2f} – {state.upper:.2f}" in said
+    assert f"{found.summary['conditional'].value:.3f}" in said
+
+
+def test_figures_of_a_diagnosis_are_files_that_stand_alone(tmp_path: Path) -> None:
+    path, _ = diagnosed(tmp_path)
+    files = sorted((path.parent / "plots").iterdir())
+    assert len(files) == 4
+    for file in files:
+        root = ET.fromstring(file.read_text(encoding="utf-8"))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "prefers-color-scheme: dark" in file.read_text()
+        used = {c for e in root.iter() for c in e.attrib.get("class", "").split()}
+        style = next(root.iter("{http://www.w3.org/2000/svg}style")).text or ""
+        assert all(f".{name}" in style for name in used - {"row-label"})
+
+
+def test_a_run_is_a_run_also_where_a_diagnosis_lies_beside_it(quickstart: Path) -> None:
+    assert (quickstart / "diagnosis.json").exists()
+    assert "Learning" in words_of(write(quickstart))
 
 
 def test_characters_that_html_forbids_are_replaced() -> None:

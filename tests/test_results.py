@@ -1,10 +1,16 @@
 """What a document says about results is what the committed data give."""
 
+import dataclasses
 import importlib.util
+import json
+import math
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from actre._contraction import CLOSING
+from actre.thoughts import Pilot, load_calibration, load_curves, thoughts_for
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +27,87 @@ def benchmark(name: str) -> ModuleType:
 def test_the_page_on_the_quickstart_is_made_from_the_collected_data() -> None:
     quickstart = benchmark("quickstart")
     assert quickstart.PAGE.read_text() == quickstart.page()
+
+
+def test_the_page_on_the_calibration_is_made_from_its_record() -> None:
+    calibration = benchmark("calibration")
+    assert calibration.PAGE.read_text() == calibration.page()
+
+
+def test_the_shipped_calibration_meets_what_was_asked_of_it() -> None:
+    """At least 95 % held and at most 5 % of exact nulls called, up to what 500 repetitions tell (3 standard errors)."""
+    record = load_calibration()
+    assert record["repetitions"] >= 500
+    noise = 3 * (0.95 * 0.05 / record["repetitions"]) ** 0.5
+    plain = [row for row in record["sets"] if not row["scenario"].endswith("far off")]
+    assert all(row["interval_holds"] >= 0.95 - noise for row in plain)
+    nulls = [row["verdicts"] for row in plain if row["null"]]
+    assert nulls
+    assert all(row["narrowed"] + row["widened"] <= 0.05 for row in nulls)
+    assert sum(row["holds_in_expectation"] for row in record["estimators"] if "width" in row) >= 0.95 * 108
+
+
+def test_the_rule_for_thoughts_holds_on_states_it_was_not_made_from() -> None:
+    """From the sets' width at K = 8 to the one they have at K = 32: about 32 thoughts, rather more than fewer."""
+    curves = load_curves()
+    sets = [
+        row for row in load_calibration()["sets"] if row["games"] == 24 and row["scenario"].endswith("games differ")
+    ]
+    for kind in ("diffuse", "decisive"):
+        for actions in (5, 30, 100):
+            width = {row["k"]: row["width"] for row in sets if (row["kind"], row["actions"]) == (kind, actions)}
+            chosen = thoughts_for(width[32], actions, Pilot(8, width[8]), curves, at_most=4000).thoughts
+            assert 29 <= chosen <= 48
+
+
+def test_advice_on_thoughts_assumes_a_rate_that_was_measured() -> None:
+    rates = [-math.log(curve.width(64) / curve.width(8)) / math.log(8) for curve in load_curves()]
+    assert min(rates) <= CLOSING <= max(rates)
+
+
+def test_the_page_on_what_measuring_costs_is_made_from_its_record_and_keeps_what_was_asked() -> None:
+    scoring = benchmark("scoring")
+    assert scoring.PAGE.read_text() == scoring.page()
+    record = json.loads(scoring.record_file().read_text())
+    assert set(record["scoring"]) == {"tiny", "smollm2"}
+    for row in record["scoring"].values():
+        assert row["dtype"] == "float32"
+        assert row["ratio"]["one_by_one"]["median"] >= scoring.ASKED_RATIO
+        assert row["largest_difference_nats"] < 1e-4
+    assert record["training"]["largest_share"] < scoring.ASKED_SHARE
+
+
+def test_a_run_measured_at_no_interval_has_no_cost_to_report(tmp_path: Path) -> None:
+    from actre.config import preset, save_config
+    from actre.types import ActreError, write_jsonl
+
+    save_config(preset("tiny"), tmp_path / "config.json")
+    write_jsonl(tmp_path / "metrics.jsonl", [{"iteration": i + 1, "seconds": 2.0} for i in range(14)])
+    lines = [{"iteration": i, "order": "act_first", "measure_s": 1.0} for i in (0, 10, 14)]
+    write_jsonl(tmp_path / "entropy.jsonl", lines)
+    cost = benchmark("scoring").training(tmp_path)
+    assert (len(cost["spans"]), cost["largest_share"]) == (1, 0.05)
+    write_jsonl(tmp_path / "entropy.jsonl", lines[1:])
+    with pytest.raises(ActreError, match="train longer"):
+        benchmark("scoring").training(tmp_path)
+
+
+def test_the_page_on_smollm2_is_made_from_the_collected_data() -> None:
+    smollm2 = benchmark("smollm2")
+    assert smollm2.PAGE.read_text() == smollm2.page()
+
+
+def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:
+    from actre.diagnose import FILES, load_diagnosis, save_diagnosis
+    from actre.types import ActreError
+
+    smollm2 = benchmark("smollm2")
+    whole = load_diagnosis(smollm2.results_folder() / "diagnosis.json.gz")
+    part = dataclasses.replace(whole, states=whole.states[:-1])
+    for name in FILES.values():
+        save_diagnosis(tmp_path / f"{name}.json", part)
+    with pytest.raises(ActreError, match="not finished"):
+        smollm2.collect(tmp_path)
 
 
 def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

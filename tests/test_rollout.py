@@ -225,7 +225,6 @@ def test_a_policy_goes_shopping():
         assert said <= {("search[socks]", ()), ("search[socks]", INADMISSIBLE), ("click[buy now]", INADMISSIBLE)}
     # a search is listed where there is a search bar, and works everywhere
     assert {step.flags for t in played for step in t.steps if step.action == "search[socks]"} == {(), INADMISSIBLE}
-    assert trajectory_from_json(trajectory_to_json(played[0])) == played[0]
 
 
 def test_a_shops_state_can_be_continued_in_several_ways():

@@ -303,6 +303,7 @@ def test_training_ends_with_the_iteration_that_reaches_the_environment_steps(tmp
         (2, 0, "act_first", 1),
         (3, 1, "think_first", 1),
     ]
+    assert all(e["measure_s"] >= 0 for e in lines)
 
 
 def test_action_entropy_is_measured_every_n_iterations(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from scripted_orders import ScriptedOrders
 
 from actre import entropy as e
-from actre._diagnosis import _state_from_json
+from actre._diagnosis import state_from_json
 from actre.config import PromptConfig, RunConfig, preset
 from actre.diagnose import diagnose
 from actre.orders import END_ACTION, Renderer, admits, open_verb
@@ -145,9 +145,9 @@ def test_where_nothing_is_open_or_never_taken_there_is_no_query_entropy() -> Non
 def test_records_from_before_open_actions_are_still_read() -> None:
     state = diagnose(shopper(), probes(), CONFIG, thoughts=4, seed=0).states[0]
     record = asdict(state)
-    assert _state_from_json(record) == state
+    assert state_from_json(record) == state
     del record["query_act_first"], record["query_think_first"]
-    assert _state_from_json(record) == replace(state, query_act_first=None, query_think_first=None)
+    assert state_from_json(record) == replace(state, query_act_first=None, query_think_first=None)
 
 
 def test_the_query_entropy_by_hand() -> None:

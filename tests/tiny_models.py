@@ -72,3 +72,15 @@ def tiny_qwen(vocabulary: int, *, seed: int = 0) -> Qwen2ForCausalLM:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Qwen2ForCausalLM(config).eval()
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, as the smallest byte-level BPE has it: a character outside ASCII is several tokens."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<|end|>", *letters])}
+    core = Tokenizer(models.BPE(vocabulary, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<|end|>")
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer

@@ -1,4 +1,4 @@
-"""What the rest of the kit may ask of a policy. Its implementations live beside this: hf, scripted."""
+"""What the rest of the kit may ask of a policy. Its implementations live beside this: hf, vllm, scripted."""
 
 from collections.abc import Sequence
 from typing import Protocol

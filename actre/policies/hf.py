@@ -34,7 +34,7 @@ class HFPolicy:
         self.model = model
         self.tokenizer = tokenizer
         self._cached = CachedModel(model, reuse=reuse)
-        self._end_ids = _end_ids(model, tokenizer)
+        self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
@@ -124,9 +124,8 @@ class HFPolicy:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end a turn: the tokenizer's, and those the model's generation settings list."""
-    settings = model.generation_config
+def end_ids(settings: Any, tokenizer: Any) -> frozenset[int]:
+    """The ids that end a turn: the tokenizer's, and those that `settings` (a GenerationConfig, or None) list."""
     listed = settings.eos_token_id if settings is not None else None
     ids = listed if isinstance(listed, list) else [listed]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)

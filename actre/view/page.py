@@ -37,6 +37,12 @@ def page(runs: Sequence[RunRecord], folder: Path, diagnosis: Diagnosis | None = 
         ("episodes", "Three episodes", sections.episodes(runs)),
         ("settings", "Settings, seeds, versions", sections.settings(runs, folder)),
     ]
+    heading = "Does thinking before acting narrow what this agent tries?"
+    return document(title, _kicker(runs), heading, _summary(runs, start), parts)
+
+
+def document(title: str, kicker: str, heading: str, summary: Html, parts: Sequence[tuple[str, str, Html]]) -> str:
+    """A whole page as text. parts: each section's anchor, name and content."""
     links = [tag("a", name, href=f"#{key}") for key, name, _ in parts]
     head = tag(
         "head",
@@ -49,9 +55,9 @@ def page(runs: Sequence[RunRecord], folder: Path, diagnosis: Diagnosis | None = 
     )
     top = tag(
         "header",
-        tag("p", _kicker(runs), class_="kicker"),
-        tag("h1", "Does thinking before acting narrow what this agent tries?"),
-        _summary(runs, start),
+        tag("p", kicker, class_="kicker"),
+        tag("h1", heading),
+        summary,
         tag("nav", join(links, " "), aria_label="Sections"),
         class_="top",
     )

@@ -1,26 +1,46 @@
 """Plotly figures for notebooks: from diagnoses and run records to go.Figure.
 
 Knows plotly's common ground of 5.24 (Colab) and 7: Scatter and Bar traces and plain layout dicts, no FigureWidget.
-Transparent grounds, mid-grey words and mid-tone colours, for light and dark notebooks alike. No file is read here.
+The shared look is in `_layout`, the figures of the naive looks and the calibration in `calibration_plots`; import them
+from here. No file is read here.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from actre.diagnose import Diagnosis, StateDiagnosis
 from actre.evaluate import Summary
+from actre.view._layout import ARMS, CONFIG, GREY, ORDERS, clear, interval, known, laid_out, plain
+from actre.view.calibration_plots import (
+    calibration_bias,
+    calibration_verdicts,
+    calibration_width,
+    naive_by_thoughts,
+    naive_mistake,
+)
 from actre.view.names import arm_name, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord
 
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"], "responsive": True}
-"""For `figure.show(config=CONFIG)`: no logo, and no button that would send the figure to a cloud service."""
+__all__ = [
+    "CONFIG",
+    "action_distributions",
+    "calibration_bias",
+    "calibration_verdicts",
+    "calibration_width",
+    "decomposition",
+    "difference_by_state",
+    "entropy_by_state",
+    "entropy_through_training",
+    "learning_curve",
+    "naive_by_thoughts",
+    "naive_mistake",
+    "show",
+    "success",
+]
 
-_GREY, _GRID = "#7d828b", "rgba(128,128,128,0.22)"
-_ARMS = ("#3f82d0", "#d07a22", "#6d9a34", "#8c6fd0")
-_ORDERS = {"act_first": "#189484", "think_first": "#cc4f92", "no_think": _GREY}
+
+_HATCHES = {"act_first": "", "think_first": "/", "no_think": "."}
 
 
 def show(figure: go.Figure) -> None:
@@ -29,47 +49,82 @@ def show(figure: go.Figure) -> None:
 
 
 def action_distributions(state: StateDiagnosis, most: int = 12) -> go.Figure:
-    """The exact action distribution of one state in both orders, the likeliest actions of either first.
+    """The exact action distribution of one state in the orders side by side, the likeliest actions of any first.
 
-    The actions left out are one more bar; "anything else" is what lies outside the admissible ones.
+    The actions left out are one more bar; "anything else" is what lies outside the admissible ones. No-think is there
+    where it was measured. Hatching tells the orders apart without colour.
     """
-    act, think = list(state.act_first_p), list(state.think_first_p)
-    ranked = sorted(range(len(state.actions)), key=lambda i: -max(act[i], think[i]))
+    orders = {"act_first": state.act_first_p, "think_first": state.think_first_p}
+    if state.no_think_p is not None:
+        orders["no_think"] = state.no_think_p
+    ranked = sorted(range(len(state.actions)), key=lambda i: -max(p[i] for p in orders.values()))
     kept, left = ranked[:most], ranked[most:]
     names = [state.actions[i] for i in kept]
-    bars = {"act_first": [act[i] for i in kept], "think_first": [think[i] for i in kept]}
-    if left:
-        names.append(f"{len(left)} other admissible actions")
-        bars["act_first"].append(sum(act[i] for i in left))
-        bars["think_first"].append(sum(think[i] for i in left))
+    names += [f"{len(left)} other admissible actions"] if left else []
     names.append("anything else")
-    bars["act_first"].append(act[-1])
-    bars["think_first"].append(think[-1])
     figure = go.Figure()
-    for order, values in bars.items():
-        figure.add_trace(
-            go.Bar(y=_plain(names), x=values, name=order_name(order), orientation="h", marker={"color": _ORDERS[order]})
-        )
+    for order, p in orders.items():
+        values = [p[i] for i in kept] + ([sum(p[i] for i in left)] if left else []) + [p[-1]]
+        marker = {"color": ORDERS[order], "pattern": {"shape": _HATCHES[order]}}
+        figure.add_trace(go.Bar(y=plain(names), x=values, name=order_name(order), orientation="h", marker=marker))
     title = f"H = {state.act_first:.2f} nats act-first, {state.lower:.2f} to {state.upper:.2f} think-first"
     figure.update_yaxes(autorange="reversed")
-    return _laid_out(figure, title, "probability", "", height=120 + 34 * len(names))
+    return laid_out(figure, title, "probability", "", height=120 + 34 * len(names))
+
+
+def difference_by_state(diagnosis: Diagnosis) -> go.Figure:
+    """Act-first minus think-first H(A|s): the mean with its 95 % interval first, then each state's bracket.
+
+    Above 0, thinking first narrows. The bars are brackets, the mean's thin bar the interval over games of both ends.
+    """
+    found = diagnosis.contraction
+    both = sorted(zip(diagnosis.states, found.per_state, strict=True), key=lambda pair: -sum(pair[1]))
+    words = plain(f"{task_name(s.task_type)}, step {s.step}, {len(s.actions)} actions" for s, _ in both)
+    middle = [(b.lower + b.upper) / 2 for _, b in both]
+    half = [(b.upper - b.lower) / 2 for _, b in both]
+    bracket = {"type": "data", "array": half, "color": GREY, "thickness": 6, "width": 0}
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(
+            x=[0],
+            y=[found.interval.value],
+            mode="markers",
+            marker={"color": ARMS[0], "size": 10, "symbol": "diamond"},
+            error_y={**interval([found.interval]), "color": ARMS[0]},
+            name="mean, interval over games",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(1, len(both) + 1)),
+            y=known(middle),
+            mode="markers",
+            marker={"color": GREY, "size": 3},
+            error_y=bracket,
+            name="each state, bracket",
+            text=words,
+        )
+    )
+    figure.add_hline(y=0, line={"color": GREY, "width": 1.5})
+    title = "Act-first minus think-first action entropy: above 0, thinking narrows"
+    return laid_out(figure, title, "probe state", "nats")
 
 
 def entropy_by_state(diagnosis: Diagnosis) -> go.Figure:
     """Each probe state's H(A|s): act-first's dot, think-first's bracket; the most open states first."""
     ordered = sorted(diagnosis.states, key=lambda state: -state.act_first)
     numbers = list(range(1, len(ordered) + 1))
-    words = _plain(f"{task_name(s.task_type)}, step {s.step}, {len(s.actions)} actions" for s in ordered)
+    words = plain(f"{task_name(s.task_type)}, step {s.step}, {len(s.actions)} actions" for s in ordered)
     figure = go.Figure()
     middle = [(s.lower + s.upper) / 2 for s in ordered]
     half = [(s.upper - s.lower) / 2 for s in ordered]
-    bracket = {"type": "data", "array": half, "color": _ORDERS["think_first"], "thickness": 7, "width": 0}
+    bracket = {"type": "data", "array": half, "color": ORDERS["think_first"], "thickness": 7, "width": 0}
     figure.add_trace(
         go.Scatter(
             x=numbers,
             y=middle,
             mode="markers",
-            marker={"color": _ORDERS["think_first"], "size": 3},
+            marker={"color": ORDERS["think_first"], "size": 3},
             error_y=bracket,
             name="think-first, bracket",
             text=words,
@@ -80,18 +135,19 @@ def entropy_by_state(diagnosis: Diagnosis) -> go.Figure:
             x=numbers,
             y=[s.act_first for s in ordered],
             mode="markers",
-            marker={"color": _ORDERS["act_first"], "size": 9},
+            marker={"color": ORDERS["act_first"], "size": 9},
             name="act-first, exact",
             text=words,
         )
     )
-    return _laid_out(figure, "Action entropy, state by state", "probe state", "nats")
+    return laid_out(figure, "Action entropy, state by state", "probe state", "nats")
 
 
 def decomposition(diagnosis: Diagnosis) -> go.Figure:
     """The means: act-first's H(A|s) beside think-first's two terms, with the bracket's upper end and the trap named."""
     mean = diagnosis.summary
     rows = ["act-first", "think-first"]
+    hatch = {"shape": "/"}
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
@@ -99,11 +155,11 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
             x=[mean["act_first"].value, 0.0],
             orientation="h",
             name="H(A|s), exact",
-            marker={"color": _ORDERS["act_first"]},
-            error_x={**_interval([mean["act_first"], None]), "color": _GREY},
+            marker={"color": ORDERS["act_first"]},
+            error_x={**interval([mean["act_first"], None]), "color": GREY},
         )
     )
-    color = {"color": _ORDERS["think_first"]}
+    color = {"color": ORDERS["think_first"]}
     figure.add_trace(
         go.Bar(
             y=rows,
@@ -119,7 +175,7 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
             x=[0.0, mean["information"].value],
             orientation="h",
             name="I(A;T|s): what the thought decides",
-            marker={**color, "opacity": 0.95},
+            marker={**color, "opacity": 0.95, "pattern": hatch},
         )
     )
     upper = mean.get("think_first_upper")
@@ -131,11 +187,23 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
                 x=[0.0, rest],
                 orientation="h",
                 name="up to the upper bound",
-                marker={"color": "rgba(0,0,0,0)", "line": {"color": _ORDERS["think_first"], "width": 1.5}},
+                marker={"color": "rgba(0,0,0,0)", "line": {"color": ORDERS["think_first"], "width": 1.5}},
+            )
+        )
+    none = mean.get("no_think")
+    if none is not None:
+        figure.add_trace(
+            go.Bar(
+                y=["no-think"],
+                x=[none.value],
+                orientation="h",
+                name="H(A|s), exact, in a prompt that asks for no thought",
+                marker={"color": ORDERS["no_think"]},
+                error_x={**interval([none]), "color": GREY},
             )
         )
     figure.update_layout(barmode="stack")
-    return _laid_out(figure, "Where the choice lies, mean over the probe states", "nats", "", height=300)
+    return laid_out(figure, "Where the choice lies, mean over the probe states", "nats", "", height=300)
 
 
 def entropy_through_training(
@@ -143,7 +211,7 @@ def entropy_through_training(
 ) -> go.Figure:
     """Act-first's line and think-first's bracket over environment steps, of one run."""
     steps = [p.env_steps for p in points]
-    color = _ORDERS["think_first"]
+    color = ORDERS["think_first"]
     figure = go.Figure()
     line = {"color": color, "width": 1}
     edges = (
@@ -157,21 +225,21 @@ def entropy_through_training(
     for name, values, fill in edges:
         figure.add_trace(
             go.Scatter(
-                x=steps, y=_known(values), mode="lines", line=line, name=name, fill=fill, fillcolor=_clear(color, 0.2)
+                x=steps, y=known(values), mode="lines", line=line, name=name, fill=fill, fillcolor=clear(color, 0.2)
             )
         )
     figure.add_trace(
         go.Scatter(
             x=steps,
-            y=_known(p.act_first.value for p in points),
+            y=known(p.act_first.value for p in points),
             mode="lines+markers",
-            line={"color": _ORDERS["act_first"], "width": 2.5},
+            line={"color": ORDERS["act_first"], "width": 2.5},
             name="act-first, exact",
-            error_y=_interval([p.act_first for p in points]),
+            error_y=interval([p.act_first for p in points]),
         )
     )
     figure.update_yaxes(rangemode="tozero")
-    return _laid_out(figure, title, "environment steps", "nats")
+    return laid_out(figure, title, "environment steps", "nats")
 
 
 def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: int = 5) -> go.Figure:
@@ -181,11 +249,11 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
     """
     figure = go.Figure()
     for index, run in enumerate(runs):
-        curve, color = run.curve(metric), _ARMS[index % len(_ARMS)]
+        curve, color = run.curve(metric), ARMS[index % len(ARMS)]
         steps, values = [x for x, _ in curve], [y for _, y in curve]
         means = [sum(part) / len(part) for part in (values[max(0, i + 1 - smooth) : i + 1] for i in range(len(values)))]
-        thin, thick = {"color": _clear(color, 0.4), "width": 1}, {"color": color, "width": 2.5}
-        name = _plain([arm_name(run.arm)])[0]
+        thin, thick = {"color": clear(color, 0.4), "width": 1}, {"color": color, "width": 2.5}
+        name = plain([arm_name(run.arm)])[0]
         figure.add_trace(go.Scatter(x=steps, y=values, mode="lines", line=thin, showlegend=False, hoverinfo="skip"))
         figure.add_trace(go.Scatter(x=steps, y=means, mode="lines+markers", line=thick, name=name))
         for at, _, after in run.switches:
@@ -194,7 +262,7 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
             figure.add_annotation({**note, "text": f"{order_name(after)} from here", "font": {"size": 11}})
     if metric == "success":
         figure.update_yaxes(rangemode="tozero", tickformat=".0%")
-    return _laid_out(figure, f"{metric.capitalize()} in training", "environment steps", metric)
+    return laid_out(figure, f"{metric.capitalize()} in training", "environment steps", metric)
 
 
 def success(summaries: dict[str, Sequence[Summary]]) -> go.Figure:
@@ -208,59 +276,18 @@ def success(summaries: dict[str, Sequence[Summary]]) -> go.Figure:
     for index, (name, rows) in enumerate(whole.items()):
         # numbers instead of categories, so that the groups of one row lie below each other
         shift = 0.6 * ((index + 0.5) / len(whole) - 0.5)
-        color = _ARMS[index % len(_ARMS)]
+        color = ARMS[index % len(ARMS)]
         figure.add_trace(
             go.Scatter(
                 x=[row.success.value for row in rows],
                 y=[places.index((row.panel, row.order)) + shift for row in rows],
                 mode="markers",
                 marker={"color": color, "size": 9},
-                error_x={**_interval([row.success for row in rows]), "color": color},
-                name=_plain([name])[0],
+                error_x={**interval([row.success for row in rows]), "color": color},
+                name=plain([name])[0],
             )
         )
-    words = _plain(f"{panel}, {order_name(order)} " for panel, order in places)
+    words = plain(f"{panel}, {order_name(order)} " for panel, order in places)
     figure.update_yaxes(tickvals=list(range(len(places))), ticktext=words, autorange="reversed", showgrid=False)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    return _laid_out(figure, "Games won", "share of games won", "", height=150 + 26 * len(whole) * max(len(places), 1))
-
-
-def _laid_out(figure: go.Figure, title: str, x: str, y: str, height: int = 380) -> go.Figure:
-    clear = "rgba(0,0,0,0)"
-    figure.update_layout(
-        title={"text": title, "font": {"size": 15}},
-        font={"color": _GREY, "size": 12},
-        paper_bgcolor=clear,
-        plot_bgcolor=clear,
-        autosize=True,
-        height=height,
-        margin={"l": 60, "r": 20, "t": 90, "b": 50},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
-        modebar={"bgcolor": clear, "color": _GREY},
-        hoverlabel={"namelength": -1},
-    )
-    line = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID, "automargin": True}
-    figure.update_xaxes(title={"text": x}, **line)
-    figure.update_yaxes(title={"text": y}, **line)
-    return figure
-
-
-def _plain(words: Iterable[str]) -> list[str]:
-    """Words that plotly shows as they are: its labels read a few HTML tags and entities."""
-    return [w.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for w in words]
-
-
-def _interval(values: Sequence[Any]) -> dict[str, Any]:
-    """Error bars from Intervals; none where an interval is missing or unknown."""
-    above = [v.high - v.value if v is not None and math.isfinite(v.high) else 0.0 for v in values]
-    below = [v.value - v.low if v is not None and math.isfinite(v.low) else 0.0 for v in values]
-    return {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1.4, "width": 4}
-
-
-def _known(values: Iterable[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
-
-
-def _clear(color: str, opacity: float) -> str:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
+    return laid_out(figure, "Games won", "share of games won", "", height=150 + 26 * len(whole) * max(len(places), 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from actre.config import RunConfig, load_config
-from actre.diagnose import Diagnosis, load_diagnosis
+from actre.diagnose import FILES, Diagnosis, load_diagnosis
 from actre.entropy import Interval
 from actre.evaluate import EpisodeResult, When, load_evaluation
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
@@ -92,6 +92,16 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any((folder / name).is_file() for name in _LOGS)
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is a run or has one in it."""
+    return folder.is_dir() and bool(_run_folders(folder))
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    inside = (f for f in folder.iterdir() if f.is_dir() and not f.name.endswith(_LEFT_OVER))
+    return [folder] if is_run(folder) else sorted(f for f in inside if is_run(f))
+
+
 def read_runs(folder: str | Path) -> list[RunRecord]:
     """The run in a folder, or the runs in its subfolders (a quickstart's arms), "actre" first, then by name.
 
@@ -100,8 +110,7 @@ def read_runs(folder: str | Path) -> list[RunRecord]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ActreError(f"{folder} is no folder; `actre quickstart` or `actre train` makes a run folder")
-    inside = (f for f in folder.iterdir() if f.is_dir() and not f.name.endswith(_LEFT_OVER))
-    folders = [folder] if is_run(folder) else sorted(f for f in inside if is_run(f))
+    folders = _run_folders(folder)
     if not folders:
         raise ActreError(
             f"{folder} is no run folder: neither it nor a folder in it has config.json beside "
@@ -114,6 +123,18 @@ def read_diagnosis(folder: str | Path) -> Diagnosis | None:
     """The folder's diagnosis.json, if there is one. Raises ActreError where it is damaged."""
     path = Path(folder) / "diagnosis.json"
     return load_diagnosis(path) if path.is_file() else None
+
+
+def read_diagnoses(folder: str | Path) -> list[Diagnosis]:
+    """The folder's diagnoses, the shared wording's first. Raises ActreError where one is damaged."""
+    paths = [Path(folder) / f"{name}.json" for name in FILES.values()]
+    return [load_diagnosis(path) for path in paths if path.is_file()]
+
+
+def read_settings(folder: Path) -> tuple[RunConfig | None, dict[str, str]]:
+    """The settings and versions in the folder's config.json; None and nothing where there is none."""
+    path = folder / "config.json"
+    return (load_config(path), _versions(path)) if path.is_file() else (None, {})
 
 
 def read_run(folder: Path) -> RunRecord:

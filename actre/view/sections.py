@@ -252,7 +252,7 @@ def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
         parts.append(tag("h3", capital(arm_name(run.arm))))
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
-            rows = [[name, value] for name, value in _flat(dataclasses.asdict(run.config))]
+            rows = [[name, value] for name, value in flat(dataclasses.asdict(run.config))]
             parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
         if run.adapter_check is not None:
             checked = {key: float(run.adapter_check.get(key, math.nan)) for key in _CHECKED}
@@ -270,14 +270,15 @@ def _commands(runs: Sequence[RunRecord], folder: Path) -> list[str]:
     return [*made, f"actre report {folder}"]
 
 
-def _flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of a dotted name and a value."""
     rows: list[tuple[str, str]] = []
     for key, value in settings.items():
         if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
+            rows += flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
             for index, one in enumerate(value):
-                rows += _flat(one, f"{prefix}{key}[{index}].")
+                rows += flat(one, f"{prefix}{key}[{index}].")
         else:
             rows.append((f"{prefix}{key}", str(value)))
     return rows

@@ -110,7 +110,7 @@ def figures(done: NotebookNode) -> int:
 def test_the_diagnosis_notebook_runs(tmp_path: Path) -> None:
     path = next(path for path in ALL if path.stem.startswith("02_"))
     done = check_run(path, tmp_path)
-    assert figures(done) == 3
+    assert figures(done) == 5
     assert (tmp_path / "diagnosis.json").exists()
 
 

@@ -10,6 +10,7 @@ Differs: Lucene stops counting hits it cannot place; here every document with a 
 """
 
 import json
+import zipfile
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -122,7 +123,7 @@ class Index:
             with np.load(path) as file:
                 version, words = json.loads(file["words"].tobytes())
                 arrays = {name: file[name] for name in ("starts", "ranks", "factors", "positions")}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ActreError(
                 f"{path}: is no whole search index ({error}): `actre webshop import` makes it anew"
             ) from error
