@@ -251,12 +251,13 @@ def _in_shop(config: RunConfig) -> RunConfig:
     )
     if config.preset != "tiny":
         return shop
-    # A page of results has 140 tokens: few steps, but each of them long. The panels' first 120 goals are a sample,
-    # for goals stand in a shuffled order.
+    # An episode has five steps, not twenty, so fewer of them make as many iterations. The panels' first 120 goals are
+    # a sample, for goals stand in a shuffled order.
     return dataclasses.replace(
         shop,
         model=dataclasses.replace(config.model, name="tiny/shopper"),
         env=dataclasses.replace(shop.env, max_steps=8),
+        stages=(StageConfig("act_first", 6), StageConfig("think_first", 24)),
         env_steps=6_000,
         optim=dataclasses.replace(config.optim, outcome="return"),
         evaluation=dataclasses.replace(config.evaluation, limit=120),
