@@ -5,6 +5,7 @@ card, and actre.json, which names the base model and holds a fingerprint of its 
 put on another base by mistake. Does not know how an adapter was trained; the card's text comes from outside.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ TOLERANCE = 1e-4
 """Largest difference of a logit after reloading, in float32."""
 TOLERANCE_HALF = 5e-2
 """The same in bfloat16 and float16."""
+MERGED_HALF = 0.5
+"""The same for a merged model in bfloat16 or float16, whose weights were rounded once more."""
 _SAMPLE = (
     "You act in a text world, one action at a time, until the task is done.",
     "You are in the middle of a room. Looking quickly around you, you see a shelf 1.\nYour task is to: ",
@@ -64,19 +68,51 @@ def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "")
     the training, put into README.md. The folder is replaced as a whole, once everything is written.
     Raises ActreError for a model without adapter.
     """
+    with replacing(Path(folder)) as part:
+        write(model, part, base, card=card)
+    return Path(folder)
+
+
+def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "") -> None:
+    """Write the files of `export` into a folder that is there.
+
+    Raises ActreError for a model without adapter, OSError where the disk is full.
+    """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     if not isinstance(model, PeftModel):
         raise ActreError("this model has no adapter to export: add_lora gives it one")
-    with _replacing(Path(folder)) as part:
-        model.save_pretrained(str(part))
-        settings = json.loads((part / "adapter_config.json").read_text())
-        settings["base_model_name_or_path"] = base.name  # not a path of this machine
-        (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-        about = {"base": base.name, "fingerprint": fingerprint(model), "versions": versions()}
-        (part / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
-        (part / "README.md").write_text(_card(base, card))
-    return Path(folder)
+    try:
+        model.save_pretrained(str(folder))
+    except SafetensorError as error:
+        if "No space left" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = base.name  # not a path of this machine
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": fingerprint(model), "versions": versions()}
+    (folder / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / "README.md").write_text(_card(base, card))
+
+
+def must_be_base(folder: Path, model: Any, name: str) -> None:
+    """Raises ActreError if the adapter in `folder` was trained on a base model with other weights than this one."""
+    path = folder / "actre.json"
+    if not path.exists():  # an adapter that was not exported here
+        return
+    try:
+        about = json.loads(path.read_text())
+        wanted, base = about["fingerprint"], about["base"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{path} is damaged: {error!r}") from error
+    if wanted != fingerprint(model):
+        raise ActreError(
+            f"the adapter in {folder} was trained on {base!r}{' in 4 bits' if about.get('four_bit') else ''} and does "
+            f"not fit the weights of {name!r}: another model, another version of it, or in 4 bits the one and not the "
+            "other. Load the base it was trained on"
+        )
 
 
 def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool = False) -> Loaded:
@@ -87,9 +123,9 @@ def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool
     on.
     """
     folder = _adapter_folder(folder)
-    named = ModelConfig(name=_base_name(folder)) if base is None else base
+    named = _named_base(folder) if base is None else base
     model, tokenizer = load_base(named)
-    _must_be_base(folder, model, named.name)
+    must_be_base(folder, model, named.name)
     return Loaded(_put_on(folder, model, trainable=trainable), tokenizer)
 
 
@@ -102,11 +138,10 @@ def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig |
     import torch
 
     folder = _adapter_folder(folder)
-    named = ModelConfig(name=_base_name(folder)) if base is None else base
+    named = _named_base(folder) if base is None else base
     bare, _ = load_base(named)
-    _must_be_base(folder, bare, named.name)
-    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in _SAMPLE]
-    prompts = [ids for ids in prompts if ids]
+    must_be_base(folder, bare, named.name)
+    prompts = _prompts(tokenizer)
     without = _logits(bare, prompts)
     reloaded_model = _put_on(folder, bare)
     reloaded = _logits(reloaded_model, prompts)
@@ -120,21 +155,62 @@ def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig |
     )
 
 
-def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None) -> Path:
+def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None, *, card: str = "") -> Path:
     """Save the base model with the adapter merged in, a plain transformers folder with tokenizer; returns it.
 
-    Raises as `load` does.
+    card: its README.md. The merged model is loaded again before it takes its place. Raises as `load` does, and
+    ActreError for an adapter on 4-bit weights, whose merging would make another model, or where the merged model's
+    logits are not those of base and adapter (in bfloat16 and float16 each merged weight is rounded: MERGED_HALF).
     """
+    import torch
+
     model, tokenizer = load(folder, base)
-    with _replacing(Path(out)) as part:
+    if getattr(model.get_base_model(), "is_quantized", False):
+        raise ActreError(
+            "an adapter on 4-bit weights is not merged: it would become another model. Give the adapter "
+            "away as it is, or train with four_bit=False"
+        )
+    prompts = _prompts(tokenizer)
+    trained, dtype, device = _logits(model, prompts), model.dtype, model.device
+    with replacing(Path(out)) as part:
         model.merge_and_unload().save_pretrained(part)
         tokenizer.save_pretrained(part)
+        if card:
+            (part / "README.md").write_text(card)
+        again, _ = load_base(ModelConfig(name=str(part), dtype=str(dtype).removeprefix("torch.")))  # type: ignore[arg-type]
+        off = float((_logits(again.to(device), prompts) - trained).abs().max())
+        if off > (TOLERANCE if dtype == torch.float32 else MERGED_HALF):
+            raise ActreError(
+                f"the merged model's logits differ by {off:.1e} from those of base and adapter: not written"
+            )
     return Path(out)
+
+
+def _prompts(tokenizer: Any) -> list[list[int]]:
+    """What models are compared on."""
+    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in _SAMPLE]
+    return [ids for ids in prompts if ids]
+
+
+def must_reload(folder: str | Path, model: Any, tokenizer: Any, base: ModelConfig) -> Check:
+    """`check` on the plain loader; raises ActreError where the adapter on disk is not the trained one.
+
+    For adapters made with unsloth's kernels or on 4-bit weights: what was trained there must be what others get.
+    """
+    found = check(folder, model, tokenizer, base=replace(base, loader="plain"))
+    if not found.same_as_trained:
+        raise ActreError(
+            f"the adapter in {folder} is refused: reloaded onto the plain base model its logits differ by "
+            f"{found.from_trained:.1e} from the trained model's (allowed: {found.tolerance:.0e}). It was trained with "
+            f"loader {base.loader!r}{' in 4 bits' if base.four_bit else ''}: train it with loader='plain' instead"
+        )
+    return found
 
 
 def fingerprint(model: Any) -> str:
     """A hash of the base model's weights, the same with and without adapters and in every floating type.
 
+    4-bit weights have another one than those they were made of: an adapter is refused where the two are mixed up.
     Differs: of each parameter only the first 2,048 numbers enter, rounded to bfloat16.
     """
     import torch
@@ -148,9 +224,11 @@ def fingerprint(model: Any) -> str:
         if "lora_" not in name
     }
     for name in sorted(named):
-        numbers = named[name].detach().flatten()[:_FINGERPRINT_NUMBERS].to(torch.bfloat16)
+        numbers = named[name].detach().flatten()[:_FINGERPRINT_NUMBERS]
+        if numbers.is_floating_point():
+            numbers = numbers.to(torch.bfloat16).view(torch.int16)
         digest.update(f"{name} {tuple(named[name].shape)}\n".encode())
-        digest.update(numbers.view(torch.int16).cpu().numpy().tobytes())
+        digest.update(numbers.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -193,6 +271,16 @@ def _adapter_folder(folder: str | Path) -> Path:
     return folder
 
 
+def _named_base(folder: Path) -> ModelConfig:
+    """The base an adapter asks for; in 4 bits where it was trained on it so."""
+    about = folder / "actre.json"
+    try:
+        four_bit = bool(json.loads(about.read_text()).get("four_bit", False)) if about.exists() else False
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ActreError(f"{about} is damaged: {error!r}") from error
+    return ModelConfig(name=_base_name(folder), four_bit=four_bit)
+
+
 def _base_name(folder: Path) -> str:
     try:
         name = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
@@ -203,25 +291,8 @@ def _base_name(folder: Path) -> str:
     return str(name)
 
 
-def _must_be_base(folder: Path, model: Any, name: str) -> None:
-    """Raises ActreError if actre.json is there and this is not the base model it was trained on."""
-    path = folder / "actre.json"
-    if not path.exists():  # an adapter that was not exported here
-        return
-    try:
-        about = json.loads(path.read_text())
-        wanted, base = about["fingerprint"], about["base"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ActreError(f"{path} is damaged: {error!r}") from error
-    if wanted != fingerprint(model):
-        raise ActreError(
-            f"the adapter in {folder} was trained on {base!r} and does not fit the weights of {name!r}: "
-            "another model, or another version of it. Load the base it was trained on"
-        )
-
-
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of `folder` when everything is written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
@@ -251,6 +322,22 @@ tags: [lora, actre]
 
 `load` refuses a base model whose weights are not those the adapter was trained on (actre.json). Without ActRe Lab:
 `peft.PeftModel.from_pretrained(base_model, "this folder")`.
+
+Written with {used}.
+"""
+
+
+def merged_card(base: ModelConfig, text: str) -> str:
+    """The card of a merged model."""
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"""---
+base_model: {base.name}
+library_name: transformers
+tags: [actre]
+---
+# {base.name} with a LoRA adapter merged in, trained with ActRe Lab
+
+{text.strip()}
 
 Written with {used}.
 """

@@ -28,8 +28,10 @@ COMMANDS = {
     "probes": "actre.probes_command",
     "diagnose": "actre.diagnose_command",
     "calibrate": "actre.calibrate_command",
+    "warmstart": "actre.warmstart_command",
     "train": "actre.train_command",
     "evaluate": "actre.evaluate_command",
+    "study": "actre.study.command",
     "report": "actre.view.report",
     "export": "actre.export_command",
 }

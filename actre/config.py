@@ -43,6 +43,11 @@ class ModelConfig:
     """unsloth needs a GPU; it loads the model and its LoRA kernels only."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    four_bit: bool = False
+    """Weights in 4 bits (NF4, by bitsandbytes), the adapter in full. Trains on a GPU only."""
+    engine: Literal["hf", "vllm"] = "hf"
+    """What samples the episodes in training: the trained model itself, or vLLM, which reads the adapter anew before
+    each iteration's episodes (see docs/vllm.md)."""
     lora_rank: int = 16
     lora_alpha: int = 32
 
@@ -93,8 +98,28 @@ class StageConfig:
 
     order: Order
     iterations: int
+    """What a stage that ends earlier leaves over goes to the last one, so that runs compare at equal iterations."""
     temperature: float | None = None
     """None: the run's sampling temperature."""
+    thoughts: bool = True
+    """False: no thought is generated, and the stage's order is then no_think, whatever was given: a reply without its
+    thought, in or out of the prompt's words, is that."""
+    match_every: int = 0
+    """Above 0: every so many iterations the sampling temperature is set to where the marginal action entropy of this
+    order equals act-first's on the probe states (see actre.matching)."""
+    until: Literal["iterations", "plateau", "entropy"] = "iterations"
+    """What ends the stage before its iterations are over, if anything. plateau: the mean success of the last
+    `plateau_window` iterations is not `plateau_gain` above that of as many before. entropy: the action entropy of the
+    stage's order, as measured on the probe states (of think-first the middle of its bracket), is below
+    `entropy_below` nats; it is looked at as often as it is measured, see ProbeConfig. The last stage, after which there
+    is nothing to switch to, takes what is left."""
+    plateau_window: int = 5
+    plateau_gain: float = 0.02
+    entropy_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.thoughts:
+            object.__setattr__(self, "order", "no_think")
 
 
 @dataclass(frozen=True)
@@ -106,12 +131,27 @@ class OptimConfig:
     """Games an iteration."""
     group_size: int = 8
     """Episodes a game."""
-    advantage: Literal["grpo"] = "grpo"
+    advantage: Literal["grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std"] = "grpo"
+    """What an episode is compared with (see actre.advantages); GiGPO compares steps from the same state too."""
+    gigpo_discount: float = 0.95
+    """GiGPO: what a reward one step later is worth, where steps are compared."""
+    gigpo_step_weight: float = 1.0
+    """GiGPO: weight of the steps' part beside the episodes'."""
+    groups_without_signal: Literal["keep", "drop"] = "keep"
+    """Groups in which every advantage is 0. keep: their tokens count in what the loss is divided by; drop: the loss is
+    as if they had not been played (DAPO's filter, arXiv 2503.14476, section 3.2, without playing others instead)."""
     normalise: Literal["token", "episode"] = "token"
     """What weighs the same in the loss: each sampled token (DAPO), or each episode, whatever its length (GRPO). By
     token, long lost episodes outweigh short won ones."""
     clip_low: float = 0.2
     clip_high: float = 0.28
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """The ratio of new to old probability, and its clipping: each token's own (GRPO), or one for all of a row's sampled
+    tokens, their geometric mean (GSPO, arXiv 2507.18071, eq. 7). A row is an episode where the history grows, a step
+    where it is windowed. clip_low and clip_high fit tokens; sequences want far narrower ones."""
+    entropy_coef: float = 0.0
+    """Weight of an entropy bonus: the mean entropy (nats) of the policy at the sampled tokens, added to the
+    objective."""
     kl_beta: float = 0.0
     """Weight of the KL to the frozen base model (adapter off)."""
     updates_per_batch: int = 1
@@ -160,6 +200,16 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """From where an interrupted run can go on (see actre.checkpoints)."""
+
+    every: int = 5
+    """Iterations between checkpoints; 0: only at each stage's end, at the run's, and where a run is interrupted."""
+    keep: int = 2
+    """So many of the last are kept, and each stage's last."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run."""
 
@@ -176,6 +226,9 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
+    """Trackers that get the metrics too; metrics.jsonl is written in any case."""
 
     @property
     def iterations(self) -> int:
@@ -219,6 +272,19 @@ PRESETS: dict[str, RunConfig] = {
         sampling=_PUBLISHED_SAMPLING,
         stages=_PUBLISHED_STAGES,
     ),
+    # The published settings on smaller cards: the same episodes and updates in smaller slices (see actre/estimate.py).
+    **{
+        f"qwen-1.5b-{size}gb": RunConfig(
+            preset=f"qwen-1.5b-{size}gb",
+            model=ModelConfig(name="Qwen/Qwen2.5-1.5B-Instruct", lora_rank=64, lora_alpha=128),
+            env=_FULL_SIZE,
+            prompt=_PUBLISHED_PROMPT,
+            optim=dataclasses.replace(_PUBLISHED_OPTIM, micro_batch_tokens=tokens),
+            sampling=_PUBLISHED_SAMPLING,
+            stages=_PUBLISHED_STAGES,
+        )
+        for size, tokens in ((16, 4096), (24, 8192), (80, 32768))
+    },
     "qwen-7b": RunConfig(
         preset="qwen-7b",
         model=ModelConfig(name="Qwen/Qwen2.5-7B-Instruct", lora_rank=64, lora_alpha=128),
@@ -313,8 +379,11 @@ def versions() -> dict[str, str]:
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:
-    """Write the settings with the versions beside them."""
-    Path(path).write_text(json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n")
+    """Write the settings with the versions beside them; the old file stays until the new one is whole."""
+    text = json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
+    part = Path(f"{path}.part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -329,6 +398,27 @@ def load_config(path: str | Path) -> RunConfig:
     return config_from_dict(raw)
 
 
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two settings as dicts, "name: a became b" each.
+
+    >>> differences({"seed": 0, "optim": {"groups": 6, "clip_low": 0.2}}, {"seed": 0, "optim": {"groups": 4}})
+    ['optim.clip_low: 0.2 became nothing', 'optim.groups: 6 became 4']
+    """
+    found = []
+    for name in sorted({*one, *other}):
+        a, b = (_plain(settings.get(name, "nothing")) for settings in (one, other))
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: {a} became {b}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
 def config_from_dict(raw: dict[str, Any]) -> RunConfig:
     """The inverse of dataclasses.asdict for RunConfig."""
     parts: dict[str, Any] = {
@@ -339,11 +429,13 @@ def config_from_dict(raw: dict[str, Any]) -> RunConfig:
         "optim": OptimConfig,
         "probe": ProbeConfig,
         "evaluation": EvalConfig,
+        "checkpoint": CheckpointConfig,
     }
     try:
         values = {key: parts[key](**value) if key in parts else value for key, value in raw.items()}
         values["stages"] = tuple(StageConfig(**stage) for stage in raw["stages"])
         values["evaluation"] = dataclasses.replace(values["evaluation"], panels=tuple(values["evaluation"].panels))
+        values["report_to"] = tuple(values.get("report_to", ()))
         return RunConfig(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ActreError(f"unknown or missing setting: {error}") from error

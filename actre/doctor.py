@@ -18,7 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from actre.config import data_folder
+from actre import official
+from actre.config import PRESETS, data_folder, load_config, preset
+from actre.estimate import estimate, outcome
+from actre.limits import cores, described, described_outcome, here, memory_gb, on
 from actre.types import ActreError
 
 Status = Literal["ok", "other", "absent", "missing"]
@@ -106,15 +109,15 @@ def _machine() -> Iterator[Check]:
         f"{platform.python_version()} ({sys.executable})",
         "" if fits else "make clean-venv && make test PYTHON=/path/to/python3.12",
     )
-    cores = _cores()
+    free_cores = cores()
     threads = os.environ.get("OMP_NUM_THREADS")
     yield Check(
         group,
         "cores",
         "ok",
-        f"{cores} free to this process; OMP_NUM_THREADS {threads or 'not set: torch takes all'}",
+        f"{free_cores} free to this process; OMP_NUM_THREADS {threads or 'not set: torch takes all'}",
     )
-    memory = _memory_gb()
+    memory = memory_gb()
     if memory is None:
         yield Check(group, "memory", "other", "unknown on this system", f"the quickstart takes {MIN_MEMORY_GB:.0f} GB")
     else:
@@ -144,22 +147,6 @@ def _pip() -> str:
 
 def _install(what: str) -> str:
     return f'{_pip()} -c constraints.txt -e "{what}"'
-
-
-def _cores() -> int:
-    """Cores this process may use; fewer than the machine's in a container or a batch job."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_gb() -> float | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    return int(fields["MemAvailable"].split()[0]) / 1e6 if "MemAvailable" in fields else None
 
 
 def _build_tools() -> Iterator[Check]:
@@ -265,20 +252,9 @@ def _data() -> Iterator[Check]:
         status: Status = "ok" if files else "missing"
         found = f"{files} file{'s' * (files != 1)} in {folder / pattern.split('/')[0]}"
         yield Check("data", name, status, found, "" if files else "git checkout -- data")
-    official = os.environ.get("ALFWORLD_DATA")
-    if not official:
-        yield Check(
-            "data",
-            "official games",
-            "absent",
-            "ALFWORLD_DATA is not set",
-            "alfworld-download (2 GB, optional)",
-        )
-    elif Path(official).is_dir():
-        yield Check("data", "official games", "ok", official)
-    else:
-        mend = "alfworld-download, or unset ALFWORLD_DATA"
-        yield Check("data", "official games", "other", f"{official} is no folder", mend)
+    for name, data in (("official games", official.games()), ("official shop", official.shop())):
+        optional: Status = "other" if data.asked or data.there == "part" else "absent"
+        yield Check("data", name, "ok" if data.there == "all" else optional, data.words, data.mend)
 
 
 _MARK: dict[Status, str] = {"ok": "ok     ", "other": "look   ", "absent": "-      ", "missing": "MISSING"}
@@ -310,10 +286,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description=__doc__,
     )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
+    )
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="with --preset: as if the device had so much")
+    parser.add_argument("--run", type=Path, dest="folder", metavar="RUN", help="instead: how good a run's estimate was")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.folder is not None:
+        config = load_config(args.folder / "config.json")
+        print(described_outcome(outcome(args.folder, config, on(here(), args.gpu_memory))))
+        return 0
+    if args.preset is not None:
+        config = preset(args.preset)
+        found = estimate(config, on(here(), args.gpu_memory))
+        print(described(config, found))
+        return 0 if found.fits else 1
     checks = examine()
     if args.json:
         report = {"can_run": can_run(checks), "checks": [asdict(check) for check in checks]}

@@ -142,17 +142,18 @@ def play_baseline(
 ) -> list[EpisodeResult]:
     """Have a player without a model play every game of a panel once; each game is played alike whatever else is.
 
+    Random choices hang on the seed and the game's place in the panel, not on where its files lie.
     progress: told 1 for each episode that has ended.
     """
     games = panel_games(config, panel)
     _each_once(games, panel)
     env = make_env(panel_env(config, panel))
     results = []
-    for game in games:
+    for place, game in enumerate(games):
         text, info = env.reset(options={"game": game})
         seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
         source: Literal["expert", "random"] = "expert" if baseline == "rule" else "random"
-        act = scripted(config.env.name, source, seen, derive_seed(seed, "baseline", baseline, game))
+        act = scripted(config.env.name, source, seen, derive_seed(seed, "baseline", baseline, place))
         steps, total, over = 0, 0.0, False
         while not over:
             text, reward, terminated, truncated, info = env.step(act(seen))

@@ -1,40 +1,53 @@
-"""`actre export`: a run's adapter as a folder to give away, checked by reloading it.
+"""`actre export`: a run's adapter as a folder to give away, checked by reloading it; merged, and pushed to a hub.
 
 Knows how to ask and how to show; adapters.py does the work and is imported when the command runs.
 """
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre.types import ActreError
+
 if TYPE_CHECKING:
     from actre.adapters import Check
-    from actre.config import RunConfig
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `export` to the command line."""
-    parser = subparsers.add_parser("export", help="export a run's adapter with a card, and check it by reloading")
+    parser = subparsers.add_parser("export", help="export a run's adapter with a card, check it by reloading, push it")
     parser.add_argument("folder", type=Path, help="a run folder (config.json and adapter/)")
     parser.add_argument("--out", type=Path, help="where to (FOLDER/export)")
     parser.add_argument("--merge", type=Path, metavar="TO", help="also save base and adapter as one model, there")
+    parser.add_argument(
+        "--push", metavar="OWNER/NAME", help="put it on the hub, the merged model where --merge is given"
+    )
+    parser.add_argument("--public", action="store_true", help="with --push: a new repository is public, not private")
     parser.set_defaults(run=_export)
 
 
 def _export(args: argparse.Namespace) -> int:
-    from actre import adapters
+    from actre import adapters, hub
+    from actre.cards import run_card
     from actre.config import load_config
 
     config = load_config(args.folder / "config.json")
     base = dataclasses.replace(config.model, loader="plain")
     model, tokenizer = adapters.load(args.folder / "adapter", base)
-    out = adapters.export(model, args.out or args.folder / "export", base, card=_card(config))
+    card = run_card(args.folder, config)
+    out = adapters.export(model, args.out or args.folder / "export", base, card=card)
     print(f"exported to {out}")
+    checked = adapters.check(out, model, tokenizer, base=base)
+    code = _report(checked)
     if args.merge:
-        print(f"merged into {adapters.merge(out, args.merge, base)}")
-    return _report(adapters.check(out, model, tokenizer))
+        merged = adapters.merge(out, args.merge, base, card=adapters.merged_card(base, card))
+        print(f"merged into {merged}, and checked")
+    if args.push:
+        if not checked.passed:
+            raise ActreError(f"{args.push} was not touched: what was exported did not pass the check")
+        print(f"pushed: {hub.push(args.merge or out, args.push, private=not args.public)}")
+    return code
 
 
 def _report(check: "Check") -> int:
@@ -45,10 +58,3 @@ def _report(check: "Check") -> int:
     if not check.differs_from_base:
         print("the adapter changes nothing: was it trained?")
     return 0 if check.passed else 1
-
-
-def _card(config: "RunConfig") -> str:
-    """The settings of the run, for the card."""
-    stages = "\n".join(f"- {s.order}, {s.iterations} iterations" for s in config.stages)
-    settings = json.dumps(dataclasses.asdict(config), indent=1)
-    return f"Stages:\n{stages}\n\n## Settings\n\n```json\n{settings}\n```"

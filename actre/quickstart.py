@@ -8,7 +8,8 @@ its own with one thread, two at a time on two cores:
     think_first   think-first alone: training, evaluation, the adapter's check
     actre         act-first, then think-first, at equal environment steps; likewise
 
-A job that has finished is not done again: the same command on the same folder continues where it was stopped.
+A job that has finished is not done again, and an arm's training goes on from its last checkpoint: the same command on
+the same folder continues where it was stopped.
 """
 
 import argparse
@@ -22,18 +23,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm.auto import tqdm
 
+<<<<<<< HEAD
 from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, preset, save_config
 from actre.policies import Policy
 from actre.types import ActreError, Order, write_trajectories
+=======
+from actre.config import RunConfig, StageConfig, derive_seed, load_config, preset, save_config
+from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
+from actre.processes import Running, failure, start, stop
+from actre.types import ActreError
+>>>>>>> main
 
 DEFAULT_OUT = "runs/quickstart"
 ARMS = ("think_first", "actre")
 JOBS = ("diagnosis", "before", *ARMS)
-_EVALUATED: tuple[tuple[str, Order], ...] = (
+_EVALUATED: Evaluations = (
     ("unseen", "think_first"),
     ("seen", "think_first"),
     ("unseen", "act_first"),
@@ -73,7 +81,7 @@ def _diagnose(config: RunConfig, out: Path) -> None:
     from actre.probes import probes_for
 
     diagnosis = diagnose(
-        _base_policy(config),
+        base_policy(config),
         probes_for(config),
         config,
         thoughts=config.probe.diagnosis_thoughts,
@@ -83,64 +91,17 @@ def _diagnose(config: RunConfig, out: Path) -> None:
     save_diagnosis(out / "diagnosis.json", diagnosis)
 
 
-def _base_policy(config: RunConfig) -> Any:
-    from actre.policies.hf import HFPolicy
-    from actre.policies.models import load
-
-    return HFPolicy(*load(config.model))
-
-
 def _before(config: RunConfig, out: Path) -> None:
-    _evaluate(_base_policy(config), config, out / "before", "before")
-
-
-def _evaluate(policy: Policy, config: RunConfig, folder: Path, when: str) -> None:
-    from actre.evaluate import play, save_evaluation
-    from actre.rollout import make_envs
-
-    envs = make_envs(config.env, config.evaluation.batch)
-    trajectories = []
-    for panel, order in _EVALUATED:
-        played = play(policy, envs, panel, order=order, config=config, seed=derive_seed(config.seed, when))
-        save_evaluation(folder / "evaluation.jsonl", played.results, when)  # type: ignore[arg-type]
-        trajectories += [replace(t, meta={**t.meta, "panel": panel, "when": when}) for t in played.trajectories]
-    write_trajectories(folder / "trajectories" / f"eval_{when}.jsonl.gz", trajectories)
+    evaluate_into(base_policy(config), config, out / "before", "before", _EVALUATED)
 
 
 def _arm(config: RunConfig, folder: Path, out: Path) -> None:
-    from actre import adapters
-    from actre.diagnose import training_measure
-    from actre.policies.hf import HFPolicy
-    from actre.policies.models import add_lora, load
-    from actre.trainer import train
-
-    set_aside(folder)
-    base, tokenizer = load(config.model)
-    model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
-    result = train(config, folder, model=model, tokenizer=tokenizer, measure=training_measure(config), progress=False)
-    policy = HFPolicy(model, tokenizer)
+    policy = trained_policy(config, folder)
     shutil.copytree(out / "before", folder, dirs_exist_ok=True)
-    _evaluate(policy, config, folder, "after")
-    check = adapters.check(result.adapter, model, tokenizer)
-    (folder / "adapter_check.json").write_text(json.dumps(check._asdict(), indent=1) + "\n")
-    if not check.passed:
-        raise ActreError(f"the exported adapter {result.adapter} is not the trained policy: {check}")
-
-
-def set_aside(folder: Path) -> None:
-    """Keep what an interrupted try left, as <folder>.interrupted; only the latest one is kept."""
-    if folder.exists():
-        aside = folder.with_name(f"{folder.name}.interrupted")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
+    evaluate_into(policy, config, folder, "after", _EVALUATED)
 
 
 # --- the jobs as processes ---
-
-
-class _Running(NamedTuple):
-    job: str
-    process: subprocess.Popen[bytes]
 
 
 def quickstart(config: RunConfig, out: Path, *, at_once: int, say: Any = lambda text: None) -> Path:
@@ -178,7 +139,7 @@ def _prepare(config: RunConfig, out: Path) -> None:
 
 def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say: Any) -> None:
     (out / "logs").mkdir(exist_ok=True)
-    running: list[_Running] = []
+    running: list[Running] = []
     total = config.env_steps or 0
     # disable=None: no bar where the output is no terminal
     bars = {arm: tqdm(total=total, desc=arm, unit="step", disable=None if arm in waiting else True) for arm in ARMS}
@@ -186,25 +147,23 @@ def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say
         while waiting or running:
             while waiting and len(running) < at_once and _may_start(waiting[0], out):
                 say(f"{waiting[0]}: begins")
-                running.append(_Running(waiting[0], _start(waiting.pop(0), out)))
+                running.append(Running(waiting[0], _start(waiting.pop(0), out)))
             time.sleep(_POLL_S)
             for one in list(running):
                 code = one.process.poll()
                 if code is not None:
                     running.remove(one)
-                    _check_ended(one, code, out)
+                    if code != 0:
+                        raise failure(one.job, code, out / "logs" / f"{one.job}.log")
                     say(f"{one.job}: done")
             for arm, bar in bars.items():
-                taken = min(total, _env_steps(out / arm))
+                taken = min(total, env_steps_so_far(out / arm))
                 if taken > bar.n:
                     bar.update(taken - bar.n)
     finally:
         for bar in bars.values():
             bar.close()
-        for one in running:
-            one.process.send_signal(signal.SIGINT)
-        for one in running:
-            one.process.wait()
+        stop(running)
 
 
 def _may_start(job: str, out: Path) -> bool:
@@ -213,30 +172,11 @@ def _may_start(job: str, out: Path) -> bool:
 
 
 def _start(job: str, out: Path) -> subprocess.Popen[bytes]:
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with (out / "logs" / f"{job}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "actre.quickstart", job, str(out)],
-            env={**os.environ, **one_thread},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone; we pass it on
-        )
+    return start("actre.quickstart", [job, str(out)], out / "logs" / f"{job}.log")
 
 
-def _check_ended(one: _Running, code: int, out: Path) -> None:
-    if code == 0:
-        return
-    log = out / "logs" / f"{one.job}.log"
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-    raise ActreError(
-        f"{one.job} ended with code {code}; the end of {log}:\n{tail}\n"
-        "what is done stays; the same command continues after the cause is mended"
-    )
-
-
-def _env_steps(folder: Path) -> int:
+def env_steps_so_far(folder: Path) -> int:
+    """Environment steps that a run in this folder has taken; 0 where none has begun."""
     path = folder / "metrics.jsonl"
     if not path.exists():
         return 0

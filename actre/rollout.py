@@ -17,6 +17,10 @@ from actre.orders import Renderer
 from actre.policies import Policy
 from actre.types import ActreError, Flag, Observation, Reply, Step, Trajectory
 
+_FAILURES = (ActreError, OSError)
+"""What costs an episode and not the run: what environments raise for games, and what files and processes fail with.
+Anything else is a mistake in a program and is shown as that."""
+
 
 @dataclass(frozen=True)
 class Play:
@@ -54,8 +58,9 @@ def rollout(
 
     `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
     with the number of episodes that ended since. The same seed, policy, games and number of environments give the
-    same trajectories. An environment that raises ActreError ends its episode with the flag "env_error" and the text
-    in meta["env_error"]; where that is the reset, the episode has no step. Raises ActreError if no episode starts.
+    same trajectories. An environment that raises ActreError or OSError ends its episode with the flag "env_error" and
+    the text in meta["env_error"]; where that is the reset, the episode has no step. Raises ActreError if no episode
+    starts.
     """
     if not envs:
         raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
@@ -133,9 +138,9 @@ class _Episode:
     snapshot: Any = None
     """Where a branch stands; None: the environment is this episode's own."""
 
-    def fail(self, error: ActreError) -> None:
+    def fail(self, error: Exception) -> None:
         self.over = self.truncated = True
-        self.error = str(error)
+        self.error = str(error) if isinstance(error, ActreError) else repr(error)
 
     def trajectory(self, renderer: Renderer) -> Trajectory:
         spec = self.env.spec
@@ -158,7 +163,7 @@ def _start(env: gymnasium.Env, game: str, group: int, seed: int) -> _Episode:
     episode = _Episode(env, game, group, seed, Observation("", "", ()))
     try:
         text, info = env.reset(seed=seed, options={"game": game})
-    except ActreError as error:
+    except _FAILURES as error:
         episode.fail(error)
         return episode
     episode.observation = _observation(text, info)
@@ -208,7 +213,7 @@ def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) 
     if parsed.action is not None:
         try:
             reward = _send(episode, parsed.action)
-        except ActreError as error:
+        except _FAILURES as error:
             flags = (*flags, "env_error")
             episode.fail(error)
     episode.steps.append(

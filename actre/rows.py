@@ -29,18 +29,32 @@ class Row:
 
     ids: tokens. mask: True where a token was sampled and carries gradient. logps: the sampler's log-
     probability (nats, temperature applied) of each sampled token, 0.0 elsewhere. episode: index of its
-    trajectory.
+    trajectory. ends: after which tokens a step ends, one index a step; first_step: that of the first of them.
     """
 
     ids: tuple[int, ...]
     mask: tuple[bool, ...]
     logps: tuple[float, ...]
     episode: int
+    ends: tuple[int, ...] = ()
+    first_step: int = 0
 
     @property
     def first(self) -> int:
         """Index of the first token that carries gradient; the length where none does."""
         return self.mask.index(True) if True in self.mask else len(self.ids)
+
+    def spread(self, steps: Tensor) -> Tensor:
+        """(T,) each token's value, from the episode's (S,) values of its steps, or (1,) for all of them.
+
+        >>> row = Row((7, 8, 9, 6, 5), (False, True, False, True, True), (0.0,) * 5, 0, ends=(2, 5), first_step=1)
+        >>> row.spread(torch.tensor([0.1, 0.2, 0.3]))
+        tensor([0.2000, 0.2000, 0.3000, 0.3000, 0.3000])
+        """
+        if len(steps) == 1:
+            return steps.expand(len(self.ids))
+        lengths = torch.tensor(self.ends).diff(prepend=torch.tensor([0]))
+        return steps[self.first_step : self.first_step + len(self.ends)].repeat_interleave(lengths)
 
 
 def trajectory_rows(trajectory: Trajectory, episode: int, *, masked_thoughts: Decode | None = None) -> list[Row]:
@@ -53,18 +67,24 @@ def trajectory_rows(trajectory: Trajectory, episode: int, *, masked_thoughts: De
     ids: list[int] = []
     mask: list[bool] = []
     logps: list[float] = []
-    for step in trajectory.steps:
+    ends: list[int] = []
+
+    def close(after: int) -> None:
+        if ids:
+            row = Row(tuple(ids), tuple(mask), tuple(logps), episode, tuple(ends), first_step=after - len(ends))
+            rows.append(row)
+
+    for number, step in enumerate(trajectory.steps):
         if not ids or list(step.prompt_ids[: len(ids)]) != ids:
-            if ids:
-                rows.append(Row(tuple(ids), tuple(mask), tuple(logps), episode))
-            ids, mask, logps = [], [], []
+            close(number)
+            ids, mask, logps, ends = [], [], [], []
         new = step.prompt_ids[len(ids) :]
         ids += [*new, *step.reply_ids]
         trained = _trained_tokens(step.reply_ids, trajectory.order, masked_thoughts)
         mask += [False] * len(new) + [i < trained for i in range(len(step.reply_ids))]
         logps += [0.0] * len(new) + list(step.reply_logps)
-    if ids:
-        rows.append(Row(tuple(ids), tuple(mask), tuple(logps), episode))
+        ends.append(len(ids))
+    close(len(trajectory.steps))
     return rows
 
 
@@ -88,6 +108,23 @@ def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:
     outcome = trajectory.env_return if optim.outcome == "return" else float(trajectory.won)
     penalties = optim.format_penalty * badly_tagged + optim.inadmissible_penalty * inadmissible
     return optim.success_reward * outcome - penalties
+
+
+def step_rewards(trajectory: Trajectory, optim: OptimConfig) -> list[float]:
+    """`episode_return`, step by step: each step's penalties; success_reward on the last step if won, or times the
+    environment's reward of each step, by `optim.outcome`.
+    """
+    steps = trajectory.steps
+    if optim.outcome == "return":
+        earned = [step.reward for step in steps]
+    else:
+        earned = [float(trajectory.won and number == len(steps)) for number in range(1, len(steps) + 1)]
+    return [
+        optim.success_reward * outcome
+        - optim.format_penalty * (not FORMAT_FLAGS.isdisjoint(step.flags))
+        - optim.inadmissible_penalty * ("inadmissible" in step.flags)
+        for step, outcome in zip(steps, earned, strict=True)
+    ]
 
 
 def trained_tokens(row: Row) -> int:
@@ -117,7 +154,7 @@ class RowBatch(NamedTuple):
 
     ids (B, T) int64; present (B, T) bool, False on padding; mask (B, T) bool, True where a token carries
     gradient;
-    logps (B, T) float32, the sampler's; advantages (B,) float32.
+    logps (B, T) float32, the sampler's; advantages (B, T) float32, each token's, 0 on padding.
     """
 
     ids: Tensor
@@ -128,7 +165,7 @@ class RowBatch(NamedTuple):
 
 
 def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: int = 1) -> RowBatch:
-    """Pad rows to a batch; `advantages` (episodes,) is indexed by each row's episode.
+    """Pad rows to a batch; `advantages` are the episodes' (E,), or those of their steps (E, S).
 
     The number of rows is brought to a multiple of `multiple`, and to one at least, by rows of two padding
     tokens without gradient: TRL splits a batch into equal parts and drops the remainder.
@@ -140,14 +177,17 @@ def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: i
     present = torch.zeros((len(padded), width), dtype=torch.bool)
     mask = torch.zeros((len(padded), width), dtype=torch.bool)
     logps = torch.zeros((len(padded), width))
+    per_token = torch.zeros((len(padded), width))
+    by_step = advantages if advantages.dim() == 2 else advantages[:, None]
     for i, row in enumerate(padded):
         n = len(row.ids)
         ids[i, :n] = torch.tensor(row.ids)
         present[i, :n] = True
         mask[i, :n] = torch.tensor(row.mask)
         logps[i, :n] = torch.tensor(row.logps)
-    per_row = [advantages[row.episode].item() if row.episode >= 0 else 0.0 for row in padded]
-    return RowBatch(ids, present, mask, logps, torch.tensor(per_row))
+        if row.episode >= 0:
+            per_token[i, :n] = row.spread(by_step[row.episode])
+    return RowBatch(ids, present, mask, logps, per_token)
 
 
 def token_slices(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
@@ -183,7 +223,7 @@ def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, T
         "completion_mask": present[:, first:],
         "tool_mask": mask[:, first:],
         "old_per_token_logps": batch.logps[:, first:],
-        "advantages": batch.advantages,
+        "advantages": batch.advantages[:, first:],
         "num_items_in_batch": torch.tensor(total),
     }
     return {key: value.to(device) for key, value in inputs.items()}
@@ -208,10 +248,9 @@ def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[in
             "prompt_mask": present[rows, :first],
             "completion_ids": ids[rows, first:width],
             "completion_mask": present[rows, first:width],
-            "advantages": batch["advantages"][rows],
             "num_items_in_batch": batch["num_items_in_batch"],
         }
-        for key in ("tool_mask", "old_per_token_logps", "ref_per_token_logps"):
+        for key in ("tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps"):
             if key in batch:
                 piece[key] = batch[key][rows, first - before : width - before]
         yield rows, piece

@@ -6,6 +6,7 @@ Iterations count from 1; 0 stands for the time before the first.
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from actre.config import OptimConfig, RunConfig, StageConfig, derive_seed
@@ -45,6 +46,45 @@ def span_of(stages: Sequence[StageConfig], iteration: int) -> Span:
             return Span(index, before, stage.iterations)
         before += stage.iterations
     raise ActreError("the run has no stage: give RunConfig.stages at least one")
+
+
+def as_run(stages: Sequence[StageConfig], ended: Sequence[int]) -> tuple[StageConfig, ...]:
+    """The stages with the lengths they have had or will have. ended: the last iteration of each finished stage.
+
+    The iterations together stay as many: the last stage takes what earlier ones leave over.
+
+    >>> planned = (StageConfig("act_first", 10), StageConfig("no_think", 5), StageConfig("think_first", 20))
+    >>> [stage.iterations for stage in as_run(planned, [6])]
+    [6, 5, 24]
+    """
+    lengths = [stage.iterations for stage in stages]
+    whole = sum(lengths)
+    for index, last in enumerate(ended):
+        lengths[index] = last - (ended[index - 1] if index else 0)
+    lengths[-1] = whole - sum(lengths[:-1])
+    return tuple(replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))
+
+
+def ends_early(stage: StageConfig, successes: Sequence[float], entropy_nats: float | None) -> bool:
+    """Whether what was seen ends the stage, as its `until` says.
+
+    successes: of each of its iterations so far. entropy_nats: the action entropy of its order where it was measured
+    after the last of them, else None.
+
+    >>> flat = StageConfig("act_first", 10, until="plateau", plateau_window=2)
+    >>> ends_early(flat, [0.1, 0.1, 0.2, 0.2], None), ends_early(flat, [0.1, 0.1, 0.2, 0.2, 0.2, 0.2], None)
+    (False, True)
+    >>> ends_early(StageConfig("act_first", 10, until="entropy", entropy_below=0.7), [0.1], 0.69)
+    True
+    """
+    if stage.until == "plateau":
+        n = stage.plateau_window
+        if len(successes) < 2 * n:
+            return False
+        return sum(successes[-n:]) / n - sum(successes[-2 * n : -n]) / n < stage.plateau_gain
+    if stage.until == "entropy":
+        return entropy_nats is not None and entropy_nats < stage.entropy_below
+    return False
 
 
 def plan(config: RunConfig, games: Sequence[str], iteration: int) -> Plan:

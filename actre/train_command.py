@@ -7,73 +7,135 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.config import ENV_NAMES, RunConfig, StageConfig, preset
-from actre.types import ORDERS, ActreError
+from actre import ranks, settings
+from actre.arms import ARMS, arm, name_of
+from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config, preset
+from actre.estimate import must_fit, shape_of
+from actre.limits import here
+from actre.types import ActreError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `train` to the command line."""
     train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="another run's config.json, whose settings are taken for the preset's",
+    )
     train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     train.add_argument("--model", help="tiny, smollm2, a hub name or a folder (default: the preset's)")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, help="default: 0, or that of --config")
     train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
         type=stages,
         metavar="ORDER:ITERATIONS,...",
-        help="e.g. act_first:10,think_first:20 (default: the preset's)",
+        help="e.g. act_first:10,think_first:20 (default: the preset's); a stage's own settings stand behind it, as in "
+        "act_first:30:until=plateau:plateau_window=5",
+    )
+    train.add_argument(
+        "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
     )
     train.add_argument(
         "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
+    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
+    train.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: hf, the model)")
+    train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
+    )
+    train.add_argument(
+        "--report-to", metavar="TRACKER,...", help="trackers that get the metrics too: tensorboard, trackio, wandb"
+    )
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
+    train.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with an interrupted run from its last checkpoint, with the settings it began with",
+    )
     train.set_defaults(run=_run)
 
 
 def stages(text: str) -> tuple[StageConfig, ...]:
-    """The stages written as ORDER:ITERATIONS,...  Raises ArgumentTypeError, with what is wrong, for another text.
+    """`settings.stages` for argparse. Raises ArgumentTypeError, with what is wrong, for another text."""
+    try:
+        return settings.stages(text)
+    except ActreError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
-    >>> [stage.order for stage in stages("act_first:10,think_first:20")]
-    ['act_first', 'think_first']
-    """
-    found = []
-    for part in text.split(","):
-        name, _, length = part.strip().partition(":")
-        order = next((order for order in ORDERS if order == name), None)
-        if order is None:
-            raise argparse.ArgumentTypeError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
-        if not length.isdigit() or int(length) < 1:
-            raise argparse.ArgumentTypeError(f"{part!r}: how many iterations? e.g. {name}:10")
-        found.append(StageConfig(order, int(length)))
-    return tuple(found)
+
+_MODEL = ("loader", "engine")
+_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
+_SETTINGS = (*_RUN, *_MODEL)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    config = replace(preset(args.preset, args.env), seed=args.seed)
+    if args.resume is not None:
+        fresh = argparse.ArgumentParser()
+        add_parser(fresh.add_subparsers())
+        default = fresh.parse_args(["train"])
+        given = [name for name in _SETTINGS if getattr(args, name) != getattr(default, name)]
+        if given:
+            raise ActreError(
+                f"--resume goes on with the settings the run began with: leave out --{given[0].replace('_', '-')}, or "
+                "begin another run with another --out"
+            )
+        return load_config(args.resume / "config.json")
+    config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:
         config = replace(config, stages=args.stages)
+    config = settings.changed(config, args.set)
+    if args.report_to:
+        config = settings.changed(config, [f"report_to={args.report_to}"])
+    if args.arm:
+        config = arm(args.arm, config)
     if args.env_steps is not None:
         if args.env_steps < 1:
             raise ActreError(f"--env-steps {args.env_steps}: at least 1 is needed")
         config = replace(config, env_steps=args.env_steps)
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
-    return config
+    asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
+    return replace(config, model=replace(config.model, **asked))
+
+
+def _must_fit(config: RunConfig) -> None:
+    """Refuse what will not fit before anything is loaded; a model whose sizes are unknown is tried."""
+    try:
+        shape_of(config.model.name)
+    except ActreError:
+        return
+    must_fit(config, here())
 
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
+    if not args.even_so:
+        _must_fit(config)
     from actre.diagnose import training_measure
     from actre.trainer import train
     from actre.view import report
 
-    result = train(config, args.out, measure=None if args.no_entropy else training_measure(config))
+    out = args.out if args.resume is None else args.resume
+    unmeasured = args.no_entropy or (
+        args.resume is not None and (out / "metrics.jsonl").exists() and not (out / "entropy.jsonl").exists()
+    )
+    measure = None if unmeasured else training_measure(config)
+    result = train(config, out, measure=measure, resume=args.resume is not None)
+    if not ranks.is_first():  # of several processes one speaks
+        return 0
+    print(f"arm: {name_of(config) or 'none that has a name'}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
-    print(f"report: {report.write(args.out)}")
+    print(f"report: {report.write(out)}")
     return 0

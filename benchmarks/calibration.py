@@ -254,7 +254,7 @@ def _limits(record: Row) -> list[str]:
             "Scripted thoughts are independent and of one kind at a time, marginals have two shapes, games come from "
             "populations of a few spreads. A real policy may be worse than all of these, above all where a few games "
             "or a few thoughts differ much and are seldom drawn. 95 % is meant over sets of games drawn alike; no "
-            "interval speaks of other games."
+            "interval speaks of other games. Two trained policies of known make: [controls.md](controls.md)."
         ),
     ][:-1]
 

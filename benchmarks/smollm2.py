@@ -127,7 +127,8 @@ def _time(machine: dict[str, Any]) -> str:
     for line in machine["timing"]:
         cpu[line["wording"]] = cpu.get(line["wording"], 0.0) + line["cpu_seconds"] / 60
     took = " and ".join(f"{minutes:.1f} minutes of CPU time ({wording} prompt)" for wording, minutes in cpu.items())
-    return f"It took {took}, {machine['threads']} thread(s), {machine['processor']}."
+    threads = "a thread a core" if machine["threads"] == "all" else f"{machine['threads']} thread(s)"
+    return f"It took {took}, {threads}, {machine['processor']}."
 
 
 def _found(found: list[Diagnosis]) -> list[str]:
@@ -142,6 +143,7 @@ def _found(found: list[Diagnosis]) -> list[str]:
             f"outcome, so both are near 0, and their equality is no finding about which actions it would try. "
             f"What can be measured is its choice *among the listed actions*: each distribution renormalised over "
             f"them, as for a policy whose decoding is constrained to the list. That is another policy than the "
+            f"free one, and named as such."
         )
     for one in found:
         name = "One prompt for both orders" if one.settings.wording == "shared" else "Each order in its own words"
@@ -150,7 +152,7 @@ def _found(found: list[Diagnosis]) -> list[str]:
         lines.append(f"- {name}, free choice: **{one.verdict}**. {one.words}")
     unclosed = 100 * main.summary["unfinished"].value
     notes = (
-        f"free one, and named as such.{unclosed:.0f} % of the thoughts did not close by themselves; "
+        f"{unclosed:.0f} % of the thoughts did not close by themselves; "
         f"`--force-action-tag` closed them and wrote `<action>`. The thoughts (they are in the record) mostly "
         f"wander off the task, so this checks the instrument on a pretrained model and gives a baseline for one "
         f"that is taught the format; it is no evidence about models that reason."

@@ -3,7 +3,9 @@
     python benchmarks/trainer.py [--episodes 48] [--tokens 600] [--steps 20]
 
 Both take the same made-up episodes of a growing history through the same small Llama with LoRA, and end with the
-same weights (checked). Prints cpu seconds a step, their ratio, and tokens a second.
+same weights (checked). Prints cpu seconds a step, their ratio, and tokens a second; and how many tokens go through
+the model an environment step with rows merged by prefix, and with one row a step. --played FILE counts that on the
+episodes of a run's trajectories/*.jsonl.gz too.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from actre.rows import trajectory_rows
 from actre.runlog import RunLog
 from actre.stages import Plan
 from actre.trainer import StagedTrainer, run
-from actre.types import Observation, Step, Trajectory
+from actre.types import Observation, Step, Trajectory, read_trajectories
 
 LEARNING_RATE = 1e-3
 VOCABULARY = 1005
@@ -93,6 +95,18 @@ def bare_step(net: Any, optimizer: torch.optim.Optimizer, played: list[Trajector
     optimizer.zero_grad()
 
 
+def merging(name: str, played: list[Trajectory]) -> None:
+    """Print the tokens trained an environment step, rows merged and not."""
+    rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i)]
+    steps = [step for one in played for step in one.steps]
+    merged = sum(len(row.ids) for row in rows) / len(steps)
+    each = sum(len(step.prompt_ids) + len(step.reply_ids) for step in steps) / len(steps)
+    print(f"{name}: {len(steps) / len(played):.1f} steps an episode, {len(rows)} rows instead of {len(steps)};")
+    print(
+        f"  tokens an environment step: merged {merged:.1f}, a row a step {each:.1f}: {each / merged:.1f} times fewer"
+    )
+
+
 def timed(work: Callable[[], object]) -> float:
     begun = time.process_time()
     work()
@@ -105,6 +119,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=600)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--updates", type=int, default=5)
+    parser.add_argument("--played", type=Path, help="episodes of a run, to count merged rows on")
     parser.add_argument("--micro-batch-tokens", type=int, default=preset("tiny").optim.micro_batch_tokens)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -146,6 +161,9 @@ def main() -> None:
     print(f"StagedTrainer  {ours_s:.2f} cpu-s an update ({tokens / ours_s:,.0f} tokens/s), all its records included")
     print(f"bare PyTorch   {bare_s:.2f} cpu-s an update ({tokens / bare_s:,.0f} tokens/s)")
     print(f"ratio          {ours_s / bare_s:.2f}   largest difference of a weight {gap:.1e}")
+    merging("these episodes", played)
+    if args.played is not None:
+        merging(str(args.played), list(read_trajectories(args.played)))
 
 
 if __name__ == "__main__":

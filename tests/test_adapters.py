@@ -165,3 +165,74 @@ def test_export_of_a_run_folder_writes_a_card_with_its_settings(base, tmp_path, 
     assert "act_first" in (tmp_path / "run" / "export" / "README.md").read_text()
     assert (tmp_path / "merged" / "config.json").exists()
     assert "reloaded" in capsys.readouterr().out
+
+
+def test_an_adapter_whose_training_weights_are_not_the_reloaded_ones_is_refused(base, tmp_path):
+    """As one would be that was made under kernels or weights which others do not get."""
+    model = _trained(base)
+    adapters.export(model, tmp_path / "out", base)
+    assert adapters.must_reload(tmp_path / "out", model, char_tokenizer(), base).passed
+    with torch.no_grad():
+        model.get_base_model().model.embed_tokens.weight.add_(0.05)
+    with pytest.raises(ActreError, match="loader='plain'"):
+        adapters.must_reload(tmp_path / "out", model, char_tokenizer(), base)
+
+
+def test_a_merged_model_that_answers_differently_is_not_written(base, tmp_path, monkeypatch):
+    adapters.export(_trained(base), tmp_path / "out", base)
+    plain = adapters.load_base
+
+    def another(named: ModelConfig):
+        model, tokenizer = plain(named)
+        if named.name != base.name:
+            with torch.no_grad():
+                model.lm_head.weight.add_(0.1)
+        return adapters.Loaded(model, tokenizer)
+
+    monkeypatch.setattr(adapters, "load_base", another)
+    with pytest.raises(ActreError, match="not written"):
+        adapters.merge(tmp_path / "out", tmp_path / "merged", base)
+    assert not (tmp_path / "merged").exists()
+
+
+def _run(base: ModelConfig, folder: Path, *, change: bool = True) -> Path:
+    from dataclasses import replace
+
+    from actre.config import preset, save_config
+
+    _trained(base, change=change).save_pretrained(str(folder / "adapter"))
+    save_config(replace(preset("tiny"), model=base), folder / "config.json")
+    return folder
+
+
+def test_a_card_has_results_with_intervals_or_says_that_there_are_none(base, tmp_path, capsys):
+    from actre.cli import main
+    from actre.evaluate import EpisodeResult, save_evaluation
+
+    run = _run(base, tmp_path / "run")
+    card = run / "export" / "README.md"
+    assert main(["export", str(run)]) == 0
+    assert "was not evaluated" in card.read_text()
+    played = [EpisodeResult("unseen", "think_first", f"game {i}", "look", i < 9, 5, 0.0) for i in range(10)]
+    save_evaluation(run / "evaluation.jsonl", played, "after")
+    (run / "metrics.jsonl").write_text('{"env_steps": 1200, "success": 0.5, "parse_rate": 0.75}\n')
+    assert main(["export", str(run), "--merge", str(tmp_path / "merged")]) == 0
+    for text in (card.read_text(), (tmp_path / "merged" / "README.md").read_text()):
+        assert "9 of 10" in text
+        assert "0.596" in text or "0.60" in text  # Wilson's lower end
+        assert "small/train" in text
+        assert "1,200 environment steps" in text
+
+
+def test_what_did_not_pass_the_check_is_not_pushed(base, tmp_path, capsys, monkeypatch):
+    from actre import hub
+    from actre.cli import main
+
+    pushed: list[tuple[object, ...]] = []
+    monkeypatch.setattr(hub, "push", lambda folder, name, private: pushed.append((folder, name, private)) or "address")
+    assert main(["export", str(_run(base, tmp_path / "idle", change=False)), "--push", "me/it"]) == 2
+    assert pushed == []
+    run = _run(base, tmp_path / "run")
+    assert main(["export", str(run), "--push", "me/it"]) == 0
+    assert main(["export", str(run), "--push", "me/it", "--public", "--merge", str(tmp_path / "merged")]) == 0
+    assert pushed == [(run / "export", "me/it", True), (tmp_path / "merged", "me/it", False)]

@@ -1,9 +1,9 @@
-"""GRPO advantages against numbers worked out by hand, and the properties training leans on."""
+"""Advantages against numbers worked out by hand, and the properties training leans on."""
 
 import pytest
 import torch
 
-from actre.advantages import groups_without_signal, grpo
+from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 
 
 def test_hand_computed_group():
@@ -21,11 +21,85 @@ def test_groups_do_not_touch_each_other():
 def test_equal_returns_give_exactly_zero_even_where_rounding_would_not():
     returns, groups = torch.full((8,), 0.7), torch.zeros(8, dtype=torch.long)
     assert torch.equal(grpo(returns, groups), torch.zeros(8))
-    assert groups_without_signal(returns, groups) == 1
+    assert groups_without_signal(grpo(returns, groups), groups) == 1
 
 
-def test_a_group_of_one_has_no_advantage():
-    assert grpo(torch.tensor([3.0]), torch.tensor([0])).item() == 0.0
+@pytest.mark.parametrize("advantage", [grpo, dr_grpo, rloo])
+def test_a_group_of_one_has_no_advantage(advantage):
+    assert advantage(torch.tensor([3.0]), torch.tensor([0])).item() == 0.0
+
+
+def test_a_group_has_signal_as_soon_as_one_step_has():
+    by_step = torch.tensor([[0.0, 0.0], [0.0, 0.1], [0.0, 0.0]])
+    assert groups_without_signal(by_step, torch.tensor([5, 5, 6])) == 1
+
+
+def test_without_division_a_rare_win_weighs_more_than_a_common_one():
+    # 1 of 4 and 3 of 4 won: deviations are alike, but GRPO would blow up 1 of 1000 far more than 1 of 2
+    returns, groups = torch.tensor([1.0, 0, 0, 0, 1, 1, 1, 0]), torch.tensor([0] * 4 + [1] * 4)
+    assert dr_grpo(returns, groups).tolist() == [0.75, -0.25, -0.25, -0.25, 0.25, 0.25, 0.25, -0.75]
+    assert torch.allclose(dr_grpo(10 * returns, groups), 10 * dr_grpo(returns, groups))
+
+
+def test_leave_one_out_compares_with_the_others_alone():
+    returns, groups = torch.tensor([3.0, 1.0, 2.0, 9.0, 4.0]), torch.tensor([0, 0, 0, 1, 1])
+    # 3 - (1+2)/2, 1 - (3+2)/2, 2 - (3+1)/2; 9 - 4, 4 - 9
+    assert rloo(returns, groups).tolist() == pytest.approx([1.5, -1.5, 0.0, 5.0, -5.0])
+
+
+# --- GiGPO ---
+
+# One game, three episodes. Two pass through the fork; one of them and the third win, the third without the fork.
+REWARDS = [[0.0, 0.0, 1.0], [0.0, -0.5], [0.0, 1.0]]
+STATES = [["start", "fork", "door"], ["start", "fork"], ["start", "shed"]]
+GROUP = torch.tensor([0, 0, 0])
+
+
+def test_gigpo_by_hand():
+    # episodes: returns 1, -0.5, 1, mean 0.5: +0.5, -1, +0.5
+    # start: 0.25, -0.25, 0.5 at a discount of 0.5, mean 1/6; fork: 0.5, -0.5, mean 0; door and shed: seen once
+    advantages = gigpo(REWARDS, STATES, GROUP, discount=0.5, step_weight=2.0, std=False)
+    sixth = 1 / 6
+    wanted = [
+        [0.5 + 2 * (0.25 - sixth), 0.5 + 2 * 0.5, 0.5],
+        [-1.0 + 2 * (-0.25 - sixth), -1.0 + 2 * -0.5, 0.0],
+        [0.5 + 2 * (0.5 - sixth), 0.5, 0.0],
+    ]
+    assert torch.allclose(advantages, torch.tensor(wanted))
+
+
+def test_gigpo_with_deviations_divides_both_parts_by_their_own_groups():
+    advantages = gigpo(REWARDS, STATES, GROUP, discount=0.5, eps=0.0)
+    # episodes: deviations 0.5, -1, 0.5, std sqrt(1.5 / 2) = 0.866; fork: 0.5, -0.5, std 0.7071
+    assert advantages[0, 1].item() == pytest.approx(0.5 / 0.8660 + 0.5 / 0.7071, abs=1e-3)
+    assert advantages[0, 2].item() == pytest.approx(0.5 / 0.8660, abs=1e-3)
+
+
+def test_gigpo_without_a_shared_state_is_grpo():
+    apart = [[(i, t) for t in range(len(one))] for i, one in enumerate(STATES)]
+    episodes = grpo(torch.tensor([1.0, -0.5, 1.0]), GROUP)
+    advantages = gigpo(REWARDS, apart, GROUP)
+    assert torch.allclose(advantages[:, :2], episodes[:, None].expand(-1, 2))
+    assert advantages[1, 2] == advantages[2, 2] == 0.0, "nothing behind an episode's end"
+
+
+def test_the_same_state_in_another_game_is_another_state():
+    rewards, states = [[1.0], [0.0]], [["start"], ["start"]]
+    assert gigpo(rewards, states, torch.tensor([0, 1])).abs().max() == 0.0
+    assert gigpo(rewards, states, torch.tensor([0, 0])).abs().min() > 0.5
+
+
+def test_a_state_met_twice_in_one_episode_is_compared_with_itself():
+    # going round in a circle: the win is nearer from the second visit
+    (advantages,) = gigpo([[0.0, 0.0, 1.0]], [["a", "b", "a"]], torch.tensor([0]), discount=0.5, std=False)
+    assert advantages.tolist() == pytest.approx([(0.25 - 1) / 2, 0.0, (1 - 0.25) / 2])
+
+
+def test_a_group_whose_episodes_all_win_still_teaches_the_shorter_way():
+    rewards, states = [[1.0], [0.0, 1.0]], [["s"], ["s", "t"]]
+    advantages = gigpo(rewards, states, torch.tensor([0, 0]), std=False)
+    assert advantages[0, 0] > 0 > advantages[1, 0]
+    assert gigpo([[], []], [[], []], torch.tensor([0, 0])).tolist() == [[0.0], [0.0]]
 
 
 def test_shift_and_scale_of_the_returns_do_not_matter():

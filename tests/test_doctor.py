@@ -65,13 +65,42 @@ def test_missing_data_are_a_fault_with_the_command_that_mends_it(
     assert [check.status for check in doctor._data()] == ["missing"]
 
 
-def test_official_games_are_optional_but_a_wrong_path_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_official_data_are_optional_counted_and_shown_where_they_are_wrong_or_in_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def found(name: str) -> Check:
+        return by_name(list(doctor._data()))[name]
+
+    monkeypatch.delenv("WEBSHOP_DATA", raising=False)
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-    assert by_name(list(doctor._data()))["official games"].status == "absent"
-    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
-    assert by_name(list(doctor._data()))["official games"].status == "ok"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert found("official games").status == found("official shop").status == "absent"
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nowhere"))
-    assert by_name(list(doctor._data()))["official games"].status == "other"
+    assert found("official games").status == "other"
+    assert "alfworld-download" in found("official games").mend
+
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    for number, split in enumerate(("train", "valid_seen", "valid_unseen"), start=1):
+        for trial in range(number):
+            game = tmp_path / "json_2.1.1" / split / "a task" / f"trial_{trial}" / "game.tw-pddl"
+            game.parent.mkdir(parents=True)
+            game.touch()
+        assert found("official games").status == ("ok" if split == "valid_unseen" else "other")
+    assert "train 1, valid_seen 2, valid_unseen 3" in found("official games").found
+
+    monkeypatch.setenv("WEBSHOP_DATA", str(tmp_path))
+    assert found("official shop").status == "other"
+    (tmp_path / "items_shuffle_1000.json.gz").touch()
+    assert "only items_shuffle_1000.json" in found("official shop").found
+    (tmp_path / "items_ins_v2_1000.json").touch()
+    assert found("official shop").status == "ok"
+
+
+def test_the_shops_files_are_those_that_the_import_reads() -> None:
+    from actre.envs.webshop.importer import _NAMES
+    from actre.official import SHOPS
+
+    assert SHOPS == _NAMES
 
 
 def test_a_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """Models by name: what is found, what is refused with a way out, adapters from their seed, smollm2's fetching."""
 
+import sys
+import types
 import zipfile
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,6 +84,79 @@ def test_a_damaged_model_is_an_error_of_ours(folder, damage):
 def test_unsloth_without_a_gpu_is_refused(folder):
     with pytest.raises(ActreError, match="needs a GPU"):
         models.load(ModelConfig(name=str(folder), loader="unsloth"))
+
+
+def _with_unsloth(monkeypatch, **said) -> list[dict]:
+    """A GPU by name, and an unsloth that remembers how it was called."""
+    asked: list[dict] = []
+
+    class FastLanguageModel:
+        @staticmethod
+        def from_pretrained(source, **settings):
+            asked.append({"source": source, **settings})
+            if "error" in said:
+                raise said["error"]
+            return tiny_llama(50), None
+
+        @staticmethod
+        def get_peft_model(model, **settings):
+            asked.append(settings)
+            return model
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    stand_in = types.ModuleType("unsloth")
+    stand_in.FastLanguageModel = FastLanguageModel
+    monkeypatch.setitem(sys.modules, "unsloth", stand_in)
+    return asked
+
+
+def test_unsloth_is_asked_for_the_model_and_its_adapter_and_for_nothing_else(folder, monkeypatch):
+    asked = _with_unsloth(monkeypatch)
+    config = ModelConfig(name=str(folder), loader="unsloth", four_bit=True, lora_rank=4, lora_alpha=8)
+    model, _ = models.load(config)
+    models.add_lora(model.to("meta"), config, 0)
+    assert asked[0] == {"source": str(folder), "max_seq_length": 8192, "dtype": torch.bfloat16, "load_in_4bit": True}
+    assert (asked[1]["r"], asked[1]["lora_alpha"], asked[1]["lora_dropout"]) == (4, 8, 0.0)
+
+
+def test_a_missing_unsloth_and_a_model_it_cannot_load_are_errors_with_a_way_out(folder, monkeypatch):
+    _with_unsloth(monkeypatch, error=ValueError("no such thing"))
+    with pytest.raises(ActreError, match="could not load the model"):
+        models.load(ModelConfig(name=str(folder), loader="unsloth"))
+    monkeypatch.setitem(sys.modules, "unsloth", None)
+    with pytest.raises(ActreError, match="pip install"):
+        models.load(ModelConfig(name=str(folder), loader="unsloth"))
+
+
+def test_four_bits_without_bitsandbytes_are_refused_with_what_brings_it(folder, monkeypatch):
+    def missing(name: str) -> str:
+        raise models.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(models.metadata, "version", missing)
+    with pytest.raises(ActreError, match="bitsandbytes"):
+        models.load(ModelConfig(name=str(folder), four_bit=True))
+
+
+def test_four_bits_do_not_train_on_a_cpu():
+    with pytest.raises(ActreError, match="loses gradients"):
+        models.add_lora(tiny_llama(50), ModelConfig(four_bit=True), 0)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_an_adapter_on_four_bit_weights_is_neither_mixed_up_nor_merged(folder, tmp_path):
+    from actre import adapters
+
+    tiny_llama(len(char_tokenizer()), hidden=128).save_pretrained(folder)  # quantised in blocks of 64
+    base = ModelConfig(name=str(folder), four_bit=True, lora_rank=4)
+    model, _ = models.load(base)
+    adapted = models.add_lora(model, replace(base, four_bit=False), 0)  # not to train it
+    adapters.export(adapted, tmp_path / "out", base)
+    assert adapters.load(tmp_path / "out").model.get_base_model().is_quantized  # it says itself what it wants
+    with pytest.raises(ActreError, match="in 4 bits"):
+        adapters.load(tmp_path / "out", replace(base, four_bit=False))
+    with pytest.raises(ActreError, match="not merged"):
+        adapters.merge(tmp_path / "out", tmp_path / "merged")
 
 
 def _adapter(seed: int) -> dict[str, torch.Tensor]:

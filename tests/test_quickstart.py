@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actre import quickstart
-from actre.config import RunConfig, StageConfig, preset
+from actre.config import RunConfig, StageConfig, preset, save_config
 from actre.types import ActreError
 
 
@@ -81,12 +81,27 @@ def test_a_job_that_fails_shows_the_end_of_its_log(
         quickstart.quickstart(config, tmp_path / "q", at_once=1)
 
 
-def test_an_interrupted_arm_is_kept_aside_and_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "actre").mkdir()
-    (tmp_path / "actre" / "metrics.jsonl").write_text("{}\n")
-    quickstart.set_aside(tmp_path / "actre")
-    assert not (tmp_path / "actre").exists()
-    assert (tmp_path / "actre.interrupted" / "metrics.jsonl").exists()
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_interrupted_arm_goes_on_instead_of_beginning_again(
+    config: RunConfig, tmp_path: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "actre"
+    if interrupted:
+        folder.mkdir()
+        save_config(config, folder / "config.json")
+    asked: list[bool] = []
+
+    def train(*_: object, resume: bool, **__: object) -> None:
+        asked.append(resume)
+        raise ActreError("far enough")
+
+    monkeypatch.setattr("actre.trainer.train", train)
+    monkeypatch.setattr("actre.policies.models.load", lambda model: (None, None))
+    monkeypatch.setattr("actre.policies.models.add_lora", lambda *_: None)
+    monkeypatch.setattr("actre.diagnose.training_measure", lambda _: None)
+    with pytest.raises(ActreError, match="far enough"):
+        quickstart._arm(config, folder, tmp_path)
+    assert asked == [interrupted]
 
 
 def test_shortened_stages_keep_their_proportion() -> None:

@@ -391,3 +391,18 @@ def test_what_an_interrupted_try_left_is_no_run(tmp_path: Path) -> None:
     build_quickstart(tmp_path)
     build_run(tmp_path, "actre.interrupted")
     assert [run.arm for run in read_runs(tmp_path)] == ["actre", "think_first"]
+
+
+def test_what_went_otherwise_than_the_settings_say_is_told(tmp_path: Path) -> None:
+    run = build_run(tmp_path, "actre")
+    assert "environment failed" not in words_of(write(run))
+    lines = list(read_jsonl(run / "metrics.jsonl"))
+    for line in lines:
+        line["env_errors"] = 2
+        line["stage"] = int(line["iteration"] > 6)
+    (run / "metrics.jsonl").unlink()
+    write_jsonl(run / "metrics.jsonl", lines)
+    said = words_of(write(run))
+    assert "Iterations that the stages took: 6, 24." in said
+    assert "The environment failed in 60 training episodes" in said
+    assert f"actre train --config {run / 'config.json'}" in said

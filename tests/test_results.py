@@ -30,6 +30,28 @@ def test_the_page_on_the_quickstart_is_made_from_the_collected_data(env: str) ->
     assert quickstart.PAGES[env].read_text() == quickstart.page(env)
 
 
+STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator")
+
+
+def test_the_page_of_results_is_made_from_the_studys_records() -> None:
+    """Every number in it, and every sentence; from `actre study ... --write docs/results.md` with these files."""
+    from actre.study.plan import load_study
+    from actre.study.record import finished
+    from actre.study.results import page
+
+    files = [f"data/studies/{name}.toml" for name in STUDIES]
+    studies = [load_study(ROOT / file) for file in files]
+    records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
+    command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
+    assert (ROOT / "docs" / "results.md").read_text() == page(studies, records, command)
+
+
+def test_the_page_on_what_was_published_is_made_from_its_record_and_claims_no_figure_of_ours() -> None:
+    published = benchmark("published")
+    assert published.PAGE.read_text() == published.page()
+    assert published.record()["ours"] == [] or "None of ours has been run" not in published.page()
+
+
 def test_the_page_on_the_calibration_is_made_from_its_record() -> None:
     calibration = benchmark("calibration")
     assert calibration.PAGE.read_text() == calibration.page()
@@ -76,6 +98,23 @@ def test_the_page_on_what_measuring_costs_is_made_from_its_record_and_keeps_what
         assert row["ratio"]["one_by_one"]["median"] >= scoring.ASKED_RATIO
         assert row["largest_difference_nats"] < 1e-4
     assert record["training"]["largest_share"] < scoring.ASKED_SHARE
+
+
+def test_the_page_on_the_controls_is_made_from_the_collected_data_and_the_instrument_finds_what_was_built_in() -> None:
+    controls = benchmark("controls")
+    assert controls.PAGE.read_text() == controls.page()
+    found = {kind: controls.load(kind) for kind in controls.KINDS}
+    assert found["narrow"].verdict == "narrowed"
+    assert found["neutral"].verdict != "narrowed"
+    # what the page is for: in the policy that nothing was built into, both shortcuts find contraction
+    assert all(band.low > 0 for band in controls.naive(found["neutral"]).values())
+
+
+def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
+    from actre.types import ActreError
+
+    with pytest.raises(ActreError, match="narrow=FOLDER and neutral=FOLDER"):
+        benchmark("controls").collect({"narrow": tmp_path})
 
 
 def test_a_run_measured_at_no_interval_has_no_cost_to_report(tmp_path: Path) -> None:

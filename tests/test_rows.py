@@ -1,5 +1,7 @@
 """Trajectories become rows: what is merged, what is masked, and how rows are padded and cut."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +13,7 @@ from actre.rows import (
     collate,
     episode_return,
     sliced,
+    step_rewards,
     token_slices,
     trajectory_rows,
     trl_inputs,
@@ -38,6 +41,7 @@ def test_a_growing_history_is_one_row_with_only_replies_trained():
             mask=(False, False, True, False, True, True),
             logps=(0.0, 0.0, -0.1 * 3, 0.0, -0.1 * 5, -0.1 * 6),
             episode=7,
+            ends=(3, 6),
         )
     ]
 
@@ -118,7 +122,35 @@ def test_rows_are_padded_on_the_right_and_to_a_multiple_without_gradient():
     assert batch.ids.tolist()[0] == [1, 2, 3, 99, 99]
     assert batch.present.sum(1).tolist() == [3, 5, 2, 2]
     assert batch.mask.sum(1).tolist() == [2, 2, 0, 0]
-    assert batch.advantages.tolist() == [0.5, -0.5, 0.0, 0.0]
+    assert batch.advantages.tolist() == [[0.5] * 3 + [0.0] * 2, [-0.5] * 5, [0.0] * 5, [0.0] * 5]
+
+
+def test_each_sampled_token_has_the_advantage_of_its_own_step():
+    merged = episode(step([1, 2], [3]), step([1, 2, 3, 4], [5, 6]), step([8], [7]))
+    rows = trajectory_rows(merged, 0) + trajectory_rows(episode(step([9], [2, 2])), 1)
+    advantages = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.0, 0.0]])
+    batch = collate(rows, advantages, pad_id=99)
+    assert batch.advantages[batch.mask].tolist() == pytest.approx([0.1, 0.2, 0.2, 0.3, 0.4, 0.4])
+    assert collate(rows, advantages[:, :1], pad_id=99).advantages[batch.mask].tolist() == pytest.approx(
+        [0.1, 0.1, 0.1, 0.1, 0.4, 0.4]
+    )
+
+
+def test_steps_earn_what_the_environment_paid_where_the_return_counts():
+    optim = OptimConfig(success_reward=2.0, outcome="return", format_penalty=0.1)
+    one = episode(step([1], [2], "no_action"), step([1], [2]))
+    paid = replace(one, steps=tuple(replace(s, reward=r) for s, r in zip(one.steps, (0.25, 0.5), strict=True)))
+    assert step_rewards(paid, optim) == pytest.approx([0.4, 1.0])
+    assert sum(step_rewards(paid, optim)) == pytest.approx(episode_return(paid, optim))
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_the_rewards_of_the_steps_sum_to_the_return_of_the_episode(won):
+    optim = OptimConfig(success_reward=2.0, format_penalty=0.1, inadmissible_penalty=0.01)
+    one = episode(step([1], [2], "no_action", "truncated"), step([1], [2], "wrong_order", "inadmissible"), won=won)
+    assert step_rewards(one, optim) == pytest.approx([-0.1, -0.11 + 2.0 * won])
+    assert sum(step_rewards(one, optim)) == pytest.approx(episode_return(one, optim))
+    assert step_rewards(episode(), optim) == []
 
 
 def test_no_row_at_all_still_gives_a_batch():
@@ -149,7 +181,7 @@ def test_slices_hold_each_trained_token_once_within_the_bound(lengths, most, emp
         assert torch.equal(present.sum(1), collated.present[indices].sum(1))
         on = piece["tool_mask"].bool()
         for row, column in on.nonzero().tolist():
-            seen.append((piece["advantages"][row].item(), int(piece["completion_ids"][row, column])))
+            seen.append((piece["advantages"][row, column].item(), int(piece["completion_ids"][row, column])))
     wanted = [(row.episode + 1.0, t) for row in rows for t, on in zip(row.ids, row.mask, strict=True) if on]
     assert sorted(seen) == sorted(wanted)
 

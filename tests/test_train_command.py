@@ -1,11 +1,14 @@
 """`actre train` says what is wrong with its arguments before anything heavy is loaded, and hands on what was asked."""
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from actre import cli, train_command
-from actre.config import RunConfig, StageConfig, preset
+from actre.config import RunConfig, StageConfig, preset, save_config
+from actre.types import ActreError
 
 
 def parsed(*arguments: str) -> RunConfig:
@@ -44,6 +47,58 @@ def test_stages_that_cannot_be_read_are_explained(text: str, said: str, capsys: 
         cli.main(["train", "--stages", text])
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_arm_shares_out_the_iterations_that_the_stages_have() -> None:
+    config = parsed("--arm", "tfpi", "--stages", "act_first:3,think_first:4")
+    assert config.stages == (StageConfig("no_think", 3), StageConfig("think_first", 4))
+    assert parsed("--arm", "actre") == preset("tiny")
+
+
+def test_any_setting_can_be_given_and_one_there_is_not_is_told() -> None:
+    config = parsed("--set", "optim.advantage=gigpo", "--set", "optim.kl_beta=0.01", "--report-to", "tensorboard,wandb")
+    assert (config.optim.advantage, config.optim.kl_beta) == ("gigpo", 0.01)
+    assert config.report_to == ("tensorboard", "wandb")
+    assert parsed("--set", "prompt.history_thoughts=false", "--set", "env_steps=none").env_steps is None
+    for wrong, said in {
+        "optim.advantag=gigpo": "did you mean advantage",
+        "optim.advantage=ppo": "one of grpo, dr_grpo",
+        "optim.groups=many": "a whole number",
+        "optim=3": "a group of settings",
+        "seed.x=3": "no group of settings",
+        "stages=3": "--stages",
+        "seed": "NAME=VALUE",
+    }.items():
+        with pytest.raises(ActreError, match=said):
+            parsed("--set", wrong)
+
+
+def test_the_settings_of_another_run_are_taken_over(tmp_path: Path) -> None:
+    config = replace(preset("smollm2"), seed=4)
+    save_config(config, tmp_path / "config.json")
+    assert parsed("--config", str(tmp_path / "config.json")) == config
+    assert parsed("--config", str(tmp_path / "config.json"), "--seed", "0") == replace(config, seed=0)
+
+
+def test_a_stages_own_settings_stand_behind_it_and_an_arm_keeps_them() -> None:
+    config = parsed("--stages", "act_first:10:until=plateau:plateau_window=3,think_first:5:temperature=0.8")
+    assert config.stages[0] == StageConfig("act_first", 10, until="plateau", plateau_window=3)
+    assert parsed(
+        "--arm", "tfpi", "--stages", "act_first:10:until=plateau:plateau_window=3,think_first:5:temperature=0.8"
+    ).stages == (
+        StageConfig("no_think", 10, until="plateau", plateau_window=3),
+        StageConfig("think_first", 5, temperature=0.8),
+    )
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
+    config = replace(preset("tiny"), seed=7)
+    save_config(config, tmp_path / "config.json")
+    assert parsed("--resume", str(tmp_path)) == config
+    with pytest.raises(ActreError, match="leave out --seed"):
+        parsed("--resume", str(tmp_path), "--seed", "3")
+    with pytest.raises(ActreError, match=r"config\.json does not exist"):
+        parsed("--resume", str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from actre.trainer import StagedTrainer, TrainResult, run, train
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
 CPU = torch.device("cpu")
-TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s"}
+TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s", "peak_memory_gb"}
 
 
 def make(
@@ -60,7 +60,11 @@ def a_batch(trainer: StagedTrainer, seed: int = 0) -> dict[str, torch.Tensor]:
         for name, weights in trainer.policy_model.named_parameters():
             if "lora_B" in name:
                 weights.add_(0.3 * torch.randn(weights.shape, generator=generator))
-    trainer.advantages = lambda returns, groups: torch.randn(returns.shape, generator=generator)  # type: ignore[method-assign]
+    if trainer.config.optim.advantage == "grpo":
+        trainer.advantages = lambda returns, groups: torch.randn(returns.shape, generator=generator)  # type: ignore[method-assign]
+    else:
+        play = trainer._play  # an untrained toy wins too seldom
+        trainer._play = lambda plan: [replace(one, won=i % 3 == 0) for i, one in enumerate(play(plan))]
     batch = trainer._generate_and_score_completions([])
     noise = torch.randn(batch["old_per_token_logps"].shape, generator=generator)
     batch["old_per_token_logps"] = batch["old_per_token_logps"] + 0.4 * noise
@@ -68,8 +72,8 @@ def a_batch(trainer: StagedTrainer, seed: int = 0) -> dict[str, torch.Tensor]:
     return batch
 
 
-def textbook_grpo(model: Any, batch: dict[str, torch.Tensor], config: RunConfig) -> torch.Tensor:
-    """GRPO's token-normalised loss, token by token: DeepSeekMath eq. 3 and 4, DAPO's clip and normaliser."""
+def textbook_loss(model: Any, batch: dict[str, torch.Tensor], config: RunConfig) -> torch.Tensor:
+    """The loss token by token: DeepSeekMath eq. 3 and 4, DAPO's clip and normaliser, GSPO's ratio, entropy bonus."""
     optim, temperature = config.optim, config.sampling.temperature
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
@@ -80,17 +84,20 @@ def textbook_grpo(model: Any, batch: dict[str, torch.Tensor], config: RunConfig)
         logps = (model(input_ids=sequence[None]).logits[0] / temperature).log_softmax(-1)
         with model.disable_adapter(), torch.no_grad():
             base = (model(input_ids=sequence[None]).logits[0] / temperature).log_softmax(-1)
-        for t in range(start, len(sequence)):
-            if not batch["tool_mask"][row, t - start]:
-                continue
-            new = logps[t - 1, sequence[t]]
-            ratio = torch.exp(new - batch["old_per_token_logps"][row, t - start])
+        trained = [t for t in range(start, len(sequence)) if batch["tool_mask"][row, t - start]]
+        moved = {t: logps[t - 1, sequence[t]] - batch["old_per_token_logps"][row, t - start] for t in trained}
+        for t in trained:
+            if optim.importance_sampling_level == "sequence":
+                ratio = torch.exp(sum(moved.values()) / len(moved))
+            else:
+                ratio = torch.exp(moved[t])
             clipped = ratio.clamp(1 - optim.clip_low, 1 + optim.clip_high)
-            advantage = batch["advantages"][row]
+            advantage = batch["advantages"][row, t - start]
             surrogate = torch.min(ratio * advantage, clipped * advantage)
-            gap = base[t - 1, sequence[t]] - new
+            gap = base[t - 1, sequence[t]] - logps[t - 1, sequence[t]]
             kl = torch.exp(gap) - gap - 1
-            total = total + optim.kl_beta * kl - surrogate
+            entropy = -(logps[t - 1].exp() * logps[t - 1]).sum()
+            total = total + optim.kl_beta * kl - optim.entropy_coef * entropy - surrogate
     return total / batch["num_items_in_batch"]
 
 
@@ -103,10 +110,50 @@ def test_trls_loss_is_the_textbook_loss(tmp_path, kl_beta, temperature, windowed
     trainer = make(tmp_path, config, windowed=windowed)
     batch = a_batch(trainer)
     loss = trainer.compute_loss(trainer.policy_model.train(), batch)
-    wanted = textbook_grpo(trainer.policy_model, batch, config)
+    wanted = textbook_loss(trainer.policy_model, batch, config)
     assert abs(wanted.item()) > 1e-3
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-6)
     assert 0.05 < trainer._metrics["train"]["clip_ratio/region_mean"][0] < 0.95
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"importance_sampling_level": "sequence"},
+    {"entropy_coef": 0.3},
+    {"advantage": "dr_grpo", "clip_high": 0.2},
+    {"advantage": "rloo", "groups_without_signal": "drop"},
+    {"advantage": "gigpo"},
+    {"advantage": "gigpo_no_std", "normalise": "episode"},
+    {"advantage": "gigpo", "importance_sampling_level": "sequence", "entropy_coef": 0.1, "kl_beta": 0.1},
+]
+
+
+@pytest.mark.parametrize("optim", VARIANTS, ids=str)
+@pytest.mark.parametrize("windowed", [False, True])
+def test_every_variant_of_the_loss_is_the_textbooks_gradient_included(tmp_path, optim, windowed):
+    trainer = make(tmp_path, toy.config(**optim), windowed=windowed)
+    batch = a_batch(trainer)
+    if optim.get("advantage", "grpo").startswith("gigpo") and not windowed:
+        rows = [row[on] for row, on in zip(batch["advantages"], batch["tool_mask"].bool(), strict=True)]
+        assert any(len(row.unique()) > 1 for row in rows), "steps of one row do not differ: nothing is tried here"
+    wanted = textbook_loss(trainer.policy_model, batch, trainer.config)
+    wanted.backward()
+    wanted_gradient = gradient(trainer)
+    loss = trainer.compute_loss(trainer.policy_model.train(), batch)
+    loss.backward()
+    assert abs(wanted.item()) > 1e-4
+    assert loss.item() == pytest.approx(wanted.item(), abs=1e-6)
+    assert torch.allclose(gradient(trainer), wanted_gradient, atol=1e-6)
+    assert 0.02 < trainer._metrics["train"]["clip_ratio/region_mean"][0] < 0.95
+
+
+@pytest.mark.parametrize("filtering", ["keep", "drop"])
+def test_groups_without_signal_count_in_the_mean_or_do_not(tmp_path, filtering):
+    trainer = make(tmp_path, toy.config(groups_without_signal=filtering))
+    trainer.advantages = lambda returns, groups: torch.where(groups == 0, 1.0, 0.0)  # type: ignore[method-assign]
+    batch = trainer._generate_and_score_completions([])
+    assert trainer._line["groups_without_signal"] == 1
+    assert int(batch["tool_mask"].sum()) == 8 * 4, "8 episodes of 2 steps of 2 tokens have a signal"
+    assert int(batch["num_items_in_batch"]) == {"keep": 64, "drop": 32}[filtering]
 
 
 def test_normalised_by_episode_the_loss_is_the_mean_over_episodes_of_their_mean_over_tokens(tmp_path):
@@ -136,8 +183,9 @@ def gradient(trainer: StagedTrainer) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("most_tokens", [1, 40, 10_000])
-def test_slices_sum_to_the_loss_and_the_gradient_of_the_whole(tmp_path, most_tokens, monkeypatch):
-    config = toy.config(micro_batch_tokens=most_tokens, kl_beta=0.1)
+@pytest.mark.parametrize("optim", [{"kl_beta": 0.1}, VARIANTS[-1]], ids=str)
+def test_slices_sum_to_the_loss_and_the_gradient_of_the_whole(tmp_path, most_tokens, optim, monkeypatch):
+    config = toy.config(micro_batch_tokens=most_tokens, **optim)
     trainer = make(tmp_path, config)
     batch = a_batch(trainer)
     whole = trainer.compute_loss(trainer.policy_model.train(), batch)
@@ -236,7 +284,7 @@ def test_stages_set_order_and_temperature_and_all_arms_meet_the_same_games(tmp_p
     assert [(m["iteration"], m["stage"], m["order"]) for m in metrics(tmp_path)] == [
         (p.iteration, p.stage, p.order) for p in plans
     ]
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["iter-2"]
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"iter-2", "iter-3"}
 
 
 def test_every_game_is_drawn_once_before_any_comes_again():

@@ -450,3 +450,82 @@ def test_the_shipped_policy_scores_real_states_as_with_transformers(shipped):
     )
     asked = {"max_new_tokens": 40, "temperature": 0.0, "stop": renderer.stop, "seed": 0}
     assert shipped.generate(prompts, **asked) == beside.generate(prompts, **asked)
+
+
+# --- training with it -------------------------------------------------------------------------------------------------
+
+
+def _train_with_vllm(tmp_path: Path, *, refreshed: bool) -> list[dict[str, float]]:
+    """Three iterations in the corridor with random advantages, so that the adapter changes; the metrics' lines."""
+    from dataclasses import replace
+
+    from actre.config import RunConfig, StageConfig, preset
+    from actre.engines import engine_for
+    from actre.runlog import RunLog
+    from actre.stages import Plan
+    from actre.trainer import StagedTrainer, run
+    from actre.types import Trajectory, read_jsonl
+
+    base = ModelConfig(name=str(_random_model(tmp_path / "base")), engine="vllm", lora_rank=RANK)
+    tiny = preset("tiny")
+    config = RunConfig(
+        model=base,
+        sampling=replace(tiny.sampling, max_reply_tokens=12, max_prompt_tokens=2000),
+        stages=(StageConfig("act_first", 1), StageConfig("think_first", 2)),
+        optim=replace(tiny.optim, groups=2, group_size=4, learning_rate=2e-2),
+        probe=replace(tiny.probe, every=0),
+    )
+    model, tokenizer = load(base)
+    model = add_lora(model, base, 0)
+    engine = engine_for(config, HFPolicy(model, tokenizer), model, tmp_path)
+    if not refreshed:
+        engine.refresh = lambda: None  # type: ignore[method-assign]
+
+    def play(plan: Plan) -> list[Trajectory]:
+        engine.refresh()
+        return rollout(
+            engine.policy,
+            [CorridorEnv(3) for _ in range(8)],
+            plan.games,
+            renderer=engine.policy.renderer(config.prompt, plan.order),
+            sampling=config.sampling,
+            temperature=plan.temperature,
+            max_steps=3,
+            seed=plan.seed,
+            group_size=4,
+        )
+
+    trainer = StagedTrainer(
+        config,
+        model,
+        tokenizer,
+        play=play,
+        games=["2", "3"],
+        log=RunLog(tmp_path / "run", config),
+        progress=False,
+        must_agree=True,
+    )
+    generator = torch.Generator().manual_seed(0)
+    trainer.advantages = lambda returns, groups: torch.randn(returns.shape, generator=generator)  # type: ignore[method-assign]
+    run(trainer)
+    return list(read_jsonl(tmp_path / "run" / "metrics.jsonl"))
+
+
+@needs_vllm
+def test_training_samples_with_vllm_and_its_samples_follow_the_adapter(tmp_path):
+    lines = _train_with_vllm(tmp_path, refreshed=True)
+    print(
+        "training with vllm:",
+        json.dumps([{k: v for k, v in ln.items() if "gap" in k or "adapter" in k} for ln in lines]),
+    )
+    assert all(line["engine_gap_max_nats"] <= BOUND_NATS for line in lines)
+    assert lines[-1]["adapter_shift_nats"] > 1e-2
+    assert lines[-1]["adapter_followed"] == pytest.approx(1, abs=0.02)
+
+
+@needs_vllm
+def test_an_adapter_that_does_not_reach_vllm_ends_the_run(tmp_path):
+    from actre.engine_check import EngineError
+
+    with pytest.raises(EngineError, match="iteration 2"):
+        _train_with_vllm(tmp_path, refreshed=False)

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ def load(model: ModelConfig) -> Loaded:
     """The model of that name, on the GPU if there is one, else on the CPU.
 
     Raises ActreError for a name that is nothing (with what there is), a model that is not here yet, a hub that
-    cannot be reached, or unsloth without a GPU.
+    cannot be reached, unsloth without a GPU, or 4 bits without bitsandbytes.
     """
     source = find(model.name)
     import torch
@@ -47,7 +48,8 @@ def load(model: ModelConfig) -> Loaded:
     dtype = choose_dtype(model)
     loaded: Any
     if model.loader == "unsloth":
-        return _load_unsloth(model.name, source, dtype)
+        return _load_unsloth(model, source, dtype)
+    quantized = {"quantization_config": four_bits(dtype)} if model.four_bit else {}
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -55,12 +57,33 @@ def load(model: ModelConfig) -> Loaded:
         with _no_bars(model.name):
             tokenizer = AutoTokenizer.from_pretrained(source)
             # sdpa: the policies make their own 4D masks, which flash attention does not take
-            loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
+            loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **quantized)
     except (OSError, ValueError, SafetensorError) as error:
         raise ActreError(_not_loaded(model.name, error)) from error
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not model.four_bit:  # 4-bit weights are put there as they are made
         loaded = loaded.to("cuda")
     return Loaded(loaded.eval(), tokenizer)
+
+
+def four_bits(dtype: Any) -> Any:
+    """transformers' settings for weights in 4 bits: NF4, constants quantised too, products in `dtype`.
+
+    Raises ActreError without bitsandbytes.
+    """
+    try:
+        metadata.version("bitsandbytes")
+    except metadata.PackageNotFoundError as error:
+        raise ActreError(
+            "4-bit weights need bitsandbytes, which is not installed: pip install 'actre[gpu]', or four_bit=False"
+        ) from error
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 @contextmanager
@@ -83,7 +106,12 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
 
     The adapter starts as the identity (B is zero); A is drawn from `seed` alone, whatever the global generators
     hold, and leaves them as they were. The model itself is changed in place, as peft does.
+    Raises ActreError for 4-bit weights on a CPU: bitsandbytes 0.50.2 lets gradients vanish there without an error.
     """
+    if config.four_bit and model.device.type == "cpu":
+        raise ActreError(
+            "4-bit weights train on a GPU only: on a CPU bitsandbytes loses gradients silently. Set four_bit=False"
+        )
     adapter_seed = derive_seed(seed, "lora")
     if config.loader == "unsloth":
         return _add_lora_unsloth(model, config, adapter_seed)
@@ -251,7 +279,7 @@ def choose_dtype(model: ModelConfig) -> Any:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _load_unsloth(name: str, source: str, dtype: Any) -> Loaded:
+def _load_unsloth(config: ModelConfig, source: str, dtype: Any) -> Loaded:
     import torch
 
     if not torch.cuda.is_available():
@@ -262,10 +290,10 @@ def _load_unsloth(name: str, source: str, dtype: Any) -> Loaded:
         raise ActreError("unsloth is not installed: pip install 'actre[gpu]'") from error
     try:
         model, tokenizer = FastLanguageModel.from_pretrained(
-            source, max_seq_length=_UNSLOTH_TOKENS, dtype=dtype, load_in_4bit=False
+            source, max_seq_length=_UNSLOTH_TOKENS, dtype=dtype, load_in_4bit=config.four_bit
         )
     except (OSError, ValueError) as error:
-        raise ActreError(_not_loaded(name, error)) from error
+        raise ActreError(_not_loaded(config.name, error)) from error
     return Loaded(model.eval(), tokenizer)
 
 

@@ -4,6 +4,7 @@ Knows no charts, no records and no files.
 """
 
 import html
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,16 +30,25 @@ def text(value: object) -> Html:
         return Html("")
     if isinstance(value, list | tuple):
         return join(value)
-    return Html(html.escape("".join(map(_allowed, str(value)))))
+    return Html(html.escape(visible(str(value))))
 
 
-def _allowed(character: str) -> str:
-    code = ord(character)
-    control = (code < 32 and character not in "\t\n") or 127 <= code < 160
-    # Bidirectional overrides would let a game's text rearrange the words around it.
-    bidi = 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
-    forbidden = 0xD800 <= code <= 0xDFFF or code & 0xFFFE == 0xFFFE
-    return "\ufffd" if control or bidi or forbidden else character
+# Control characters, lone surrogates and noncharacters are no HTML; bidirectional overrides would let a game's text
+# rearrange the words around it.
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+
+
+def visible(value: str) -> str:
+    r"""The text with every character that a page may not hold as U+FFFD.
+
+    >>> visible("a\x00b") == "a\ufffdb"
+    True
+    """
+    return _FORBIDDEN.sub("\ufffd", value)
 
 
 def join(children: Iterable[object], between: str = "") -> Html:

@@ -252,6 +252,7 @@ def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
         parts.append(tag("h3", capital(arm_name(run.arm))))
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
+            parts += [tag("p", fact) for fact in _otherwise(run)]
             rows = [[name, value] for name, value in flat(dataclasses.asdict(run.config))]
             parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
         if run.adapter_check is not None:
@@ -263,11 +264,30 @@ def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
     return join(parts)
 
 
+def _otherwise(run: RunRecord) -> list[str]:
+    """What went otherwise than the settings say, a sentence each."""
+    told = []
+    planned = [stage.iterations for stage in run.config.stages] if run.config else []
+    ran = [sum(line.get("stage") == number for line in run.metrics) for number in range(len(planned))]
+    if any(a != b for a, b in zip(planned[:-1], ran, strict=False) if b):
+        told.append(f"Iterations that the stages took: {', '.join(map(str, ran))}.")
+    failed = sum(line.get("env_errors", 0) for line in run.metrics)
+    if failed:
+        told.append(
+            f"The environment failed in {failed:,} training episodes; they were not trained on, and are in no curve."
+        )
+    return told
+
+
 def _commands(runs: Sequence[RunRecord], folder: Path) -> list[str]:
     config = runs[0].config
-    command = "train" if runs[0].folder == folder else "quickstart"
-    made = [f"actre {command} --preset {config.preset} --seed {config.seed} --out {folder}"] if config else []
-    return [*made, f"actre report {folder}"]
+    if config is None:
+        return [f"actre report {folder}"]
+    if runs[0].folder == folder:
+        made = f"actre train --config {folder / 'config.json'} --out {folder}-again"
+    else:
+        made = f"actre quickstart --preset {config.preset} --seed {config.seed} --out {folder}"
+    return [made, f"actre report {folder}"]
 
 
 def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:

@@ -104,10 +104,12 @@ def _check(args: argparse.Namespace) -> int:
     total: Counter[str] = Counter()
     lost: list[str] = []
     steps: list[int] = []
+    converted = 0
     for path in islice(games.list_games(args.source), args.limit):
         tries: list[Demo] = list(demos.attempts(path, args.attempts, args.max_steps))
         won = tries[-1].won
         total[tries[-1].task_type] += 1
+        converted += games.read_game(path).converted
         solved[tries[-1].task_type] += won
         steps.append(len(tries[-1].steps))
         if not won:
@@ -116,6 +118,8 @@ def _check(args: argparse.Namespace) -> int:
     for task_type in sorted(total):
         print(f"{task_type:32} {solved[task_type]:4} of {total[task_type]}")
     print(f"{'all':32} {solved.total():4} of {total.total()}, mean steps {sum(steps) / len(steps):.1f}")
+    if converted:
+        print(f"{converted} of them are in format 2.1.1 and were converted as they were read")
     return 1 if lost else 0
 
 

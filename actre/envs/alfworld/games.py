@@ -7,6 +7,7 @@ nor textworld. A panel is a JSONL file (gzipped or not), one room a line; `panel
 import difflib
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +21,16 @@ from actre.types import ActreError, read_jsonl
 SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
 OFFICIAL = tuple(f"official/{split}" for split in ("train", "valid_seen", "valid_unseen"))
 _FILE = "game.tw-pddl"
+_OLD = "put {o} in/on {r}"
+"""A command as only format 2.1.1 words it; today it is `move {o} to {r}`."""
 
 
 @dataclass(frozen=True)
 class Game:
     """One game as the engine needs it.
 
-    id: a short name for records. path: what `read_game` was given. task_type: see tasks.TASK_TYPES.
+    id: a short name for records. path: what `read_game` was given. task_type: see tasks.TASK_TYPES. converted: the
+    file is in the older format 2.1.1, whose objects and task are played by today's rules and words.
     """
 
     id: str
@@ -35,6 +39,7 @@ class Game:
     pddl_domain: str
     grammar: str
     pddl_problem: str
+    converted: bool = False
 
 
 def data_folder() -> Path:
@@ -120,7 +125,9 @@ def _is_panel(path: Path) -> bool:
 def read_game(path: str | Path) -> Game:
     """One game: a game.tw-pddl file, a folder holding one, or `panel.jsonl.gz#id` (panel: a file or a name).
 
-    Raises ActreError on a missing or damaged file, an unknown id, or the older format 2.1.1.
+    A game in the older format 2.1.1 ("put X in/on Y", "You arrive at loc 5.") is converted: it keeps its problem and
+    its task, and gets the rules and words of the installed alfworld, as all games of today have; `Game.converted` and a
+    warning say so. Raises ActreError on a missing or damaged file, or an unknown id.
     """
     name = str(path)
     panel, mark, game = name.partition("#")
@@ -146,17 +153,22 @@ def _from_file(name: str, file: Path, raw: Any) -> Game:
     if not isinstance(raw, dict) or not all(isinstance(raw.get(k), str) for k in fields):
         raise ActreError(f"{file} is no ALFWorld game: it needs the texts {', '.join(fields)}")
     domain, grammar, pddl = (raw[k] for k in fields)
-    if "put {o} in/on {r}" in grammar:
-        raise ActreError(
-            f"{file} is in the older format 2.1.1 (its actions read `put X in/on Y`), which is not supported "
-            "yet: fetch the current games with alfworld 0.4.2's `alfworld-download`"
-        )
     sentence = grammar.partition("Your task is to: ")[2].partition('"')[0]
     task = parse_task(sentence)
     if task is None:
         raise ActreError(f"{file}: the task {sentence!r} is none of the six ALFWorld task types")
     parts = file.resolve().parent.parts
-    return Game("/".join(parts[-2:]), name, task.task_type, domain, grammar, pddl)
+    short = "/".join(parts[-2:])
+    if _OLD not in grammar:
+        return Game(short, name, task.task_type, domain, grammar, pddl)
+    warnings.warn(
+        "games in the older format 2.1.1 are converted as they are read: their rooms and tasks by today's rules and "
+        "words. Figures on them are not those of the old games; `alfworld-download` fetches today's",
+        stacklevel=2,
+    )
+    return Game(
+        short, name, task.task_type, wheel.domain(), wheel.grammar(sentence.strip().rstrip(".")), pddl, converted=True
+    )
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,91 @@
+"""Several processes that train one policy: who this one is, and how values go between them.
+
+Knows the processes as `accelerate launch` or `torchrun` start them, each with RANK, WORLD_SIZE and LOCAL_RANK in its
+environment; alone, every function here is the plain thing, and torch is not loaded. What each process does with its
+share is the trainer's matter.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def count() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and shows things."""
+    return rank() == 0
+
+
+def claim_device() -> None:
+    """Make this process' own GPU the one that is meant by "cuda", where there are several processes."""
+    if count() == 1:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def all_of(value: T) -> list[T]:
+    """Every process' value, in the order of their ranks; all of them call it. Alone: [value]."""
+    if count() == 1:
+        return [value]
+    import torch.distributed
+
+    found: list[T | None] = [None] * count()
+    torch.distributed.all_gather_object(found, value)
+    return found  # type: ignore[return-value]
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What `make` gives in the first process, in all of them; an exception there is raised in all of them."""
+    if count() == 1:
+        return make()
+    import torch.distributed
+
+    made: list[T | Exception | None] = [None]
+    if is_first():
+        try:
+            made = [make()]
+        except Exception as error:  # the others wait: whatever it is, they are told before it goes on
+            made = [error]
+    torch.distributed.broadcast_object_list(made, src=0)
+    if isinstance(made[0], Exception):
+        raise made[0]
+    return made[0]  # type: ignore[return-value]
+
+
+def part_of(items: Sequence[T], part: int, parts: int) -> tuple[int, Sequence[T]]:
+    """The part's share of consecutive items, and the index of its first one; shares differ by one at most.
+
+    >>> [part_of("abcde", part, 3) for part in range(3)]
+    [(0, 'a'), (1, 'bc'), (3, 'de')]
+    """
+    first, end = len(items) * part // parts, len(items) * (part + 1) // parts
+    return first, items[first:end]
+
+
+def balanced(sizes: Sequence[int], parts: int) -> list[list[int]]:
+    """Indices of items shared out so that the parts' sizes are about equal: largest first, each to the smallest part.
+
+    >>> balanced([5, 9, 4, 7], 2)
+    [[1, 2], [0, 3]]
+    """
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    filled = [0] * parts
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        least = filled.index(min(filled))
+        shares[least].append(index)
+        filled[least] += sizes[index]
+    return [sorted(share) for share in shares]

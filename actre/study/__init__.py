@@ -1,0 +1,13 @@
+"""Studies: arms x estimators x seeds from one file, run side by side and compared. The room's door; no code.
+
+plan        a study file becomes a list of runs
+job         one run, in a process of its own
+runner      runs beside each other, resumable
+record      what is kept of a finished run: one line of JSON
+estimators  numbers in, numbers out: interquartile mean, bootstrap, tests, effect sizes
+findings    records become comparisons, and comparisons findings
+tables      findings in rows of words
+results     the page docs/results.md
+page        the study's HTML page
+command     `actre study`
+"""

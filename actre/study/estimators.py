@@ -1,0 +1,170 @@
+"""Statistics of a study: numbers in, numbers out. Knows no run, no arm and no file.
+
+Interquartile mean, bootstrap stratified by task and probability of improvement are those of Agarwal et al. 2021
+(arXiv 2108.13264; their library is rliable). Differs from using rliable itself: it needs arch < 8, whose last
+versions cannot be imported beside the pandas 3 that the tested pins bring; and it knows neither pairs nor games.
+Scores are (R, T): R runs (seeds) in T tasks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from actre.entropy import Interval
+
+_ALPHA = 0.05
+Estimator = Callable[[np.ndarray], np.ndarray]
+"""(N, R, T) scores -> (N,) values, one a resample."""
+
+
+class PairedTest(NamedTuple):
+    """Paired differences of seeds: their mean, t's 95 % interval, the two-sided p. NaN where there is one seed."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+
+
+def iqm(scores: np.ndarray) -> np.ndarray:
+    """The interquartile mean over the last two axes: the mean of the middle half of all runs and tasks.
+
+    Differs from a mean of quartile-weighted values: whole values are cut, floor(n / 4) at either end, as scipy's
+    trim_mean and so rliable does.
+
+    >>> float(iqm(np.array([[0.0, 1.0], [2.0, 9.0]])))
+    1.5
+    """
+    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    cut = flat.shape[-1] // 4
+    return np.asarray(flat[..., cut : flat.shape[-1] - cut].mean(axis=-1))
+
+
+def stratified_bootstrap(scores: ArrayLike, estimator: Estimator = iqm, *, n: int = 5000, seed: int = 0) -> Interval:
+    """An estimate over runs and tasks with its 95 % percentile interval, runs resampled within each task.
+
+    scores: (R, T). Source: arXiv 2108.13264, section 4.1. Tasks are not resampled: it speaks of these tasks.
+    """
+    values = _matrix(scores)
+    resampled = _resampled(values, np.random.default_rng(seed), n)
+    low, high = np.percentile(estimator(resampled), [100 * _ALPHA / 2, 100 * (1 - _ALPHA / 2)])
+    return Interval(float(estimator(values[None])[0]), float(low), float(high))
+
+
+def improvement(then: ArrayLike, first: ArrayLike, *, n: int = 5000, seed: int = 0) -> Interval:
+    """How probably a run of `then` scores above one of `first`, mean over tasks, with its bootstrap interval.
+
+    then: (R, T), first: (S, T); ties count half (Mann & Whitney). Source: arXiv 2108.13264, section 4.3.
+
+    >>> improvement([[2.0], [3.0]], [[1.0], [2.0]]).value
+    0.875
+    """
+    x, y = _matrix(then), _matrix(first)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"{x.shape[1]} tasks against {y.shape[1]}: both sides need the same tasks")
+    rng = np.random.default_rng(seed)
+    resampled = _above(_resampled(x, rng, n), _resampled(y, rng, n))
+    low, high = np.percentile(resampled, [100 * _ALPHA / 2, 100 * (1 - _ALPHA / 2)])
+    return Interval(float(_above(x[None], y[None])[0]), float(low), float(high))
+
+
+def paired_t(differences: ArrayLike) -> PairedTest:
+    """The two-sided paired t test over seeds, with t's 95 % interval of the mean. differences: (S,).
+
+    Differences that are all the same leave no spread to test against: p is then 1 where they are 0, else 0.
+
+    >>> test = paired_t([1.0, 2.0, 3.0])
+    >>> round(test.mean, 3), round(test.low, 3), round(test.high, 3), round(test.p, 4)
+    (2.0, -0.484, 4.484, 0.0742)
+    """
+    d = np.asarray(differences, dtype=float)
+    if d.size == 0:
+        raise ValueError("no differences: both conditions need a seed in common")
+    mean, n = float(d.mean()), d.size
+    if n == 1:
+        return PairedTest(mean, float("nan"), float("nan"), float("nan"), 1)
+    error = float(d.std(ddof=1)) / n**0.5
+    if error == 0.0:
+        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
+    half = float(stats.t.ppf(1 - _ALPHA / 2, n - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return PairedTest(mean, mean - half, mean + half, p, n)
+
+
+def hedges_g(then: ArrayLike, first: ArrayLike) -> float:
+    """The difference of two conditions' means in units of their pooled deviation over seeds, corrected for few seeds.
+
+    NaN where a side has one seed or neither varies. Source: Hedges 1981, with the correction 1 - 3 / (4 df - 1).
+
+    >>> round(hedges_g([3.0, 5.0], [1.0, 3.0]), 4)
+    0.8081
+    """
+    x, y = np.asarray(then, dtype=float), np.asarray(first, dtype=float)
+    df = x.size + y.size - 2
+    if min(x.size, y.size) < 2:
+        return float("nan")
+    pooled = (((x.size - 1) * x.var(ddof=1) + (y.size - 1) * y.var(ddof=1)) / df) ** 0.5
+    return float("nan") if pooled == 0 else float((x.mean() - y.mean()) / pooled * (1 - 3 / (4 * df - 1)))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979); a NaN counts as a test and stays NaN.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted((i for i, p in enumerate(ps) if p == p), key=lambda i: ps[i])
+    corrected, worst = [float("nan")] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, (len(ps) - rank) * ps[i]))
+        corrected[i] = worst
+    return corrected
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation; NaN for fewer than 3 pairs or where a side does not vary."""
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def curve(points: Sequence[Sequence[tuple[float, float]]], grid: Sequence[float], *, window: float) -> np.ndarray:
+    """(R, G) each run's mean value within `window` before each grid point: a run's (x, y) points, x ascending.
+
+    NaN where a run has no point there, so that nothing is carried on past a run's end.
+
+    >>> curve([[(1.0, 0.0), (2.0, 1.0), (3.0, 0.5)]], [2.0, 3.0, 9.0], window=2.0)
+    array([[0.5 , 0.75,  nan]])
+    """
+    out = np.full((len(points), len(grid)), np.nan)
+    for r, run in enumerate(points):
+        for g, x in enumerate(grid):
+            inside = [y for at, y in run if x - window < at <= x]
+            if inside:
+                out[r, g] = sum(inside) / len(inside)
+    return out
+
+
+def _matrix(scores: ArrayLike) -> np.ndarray:
+    values = np.asarray(scores, dtype=float)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"scores have the shape {values.shape}; runs x tasks are needed, at least one of each")
+    return values
+
+
+def _resampled(scores: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """(N, R, T): in each task of its own, R of its runs with replacement."""
+    runs, tasks = scores.shape
+    drawn = rng.integers(runs, size=(n, runs, tasks))
+    return np.asarray(scores[drawn, np.arange(tasks)])
+
+
+def _above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(N, R, T), (N, S, T) -> (N,)."""
+    gap = x[:, :, None, :] - y[:, None, :, :]
+    return np.asarray(((gap > 0) + 0.5 * (gap == 0)).mean(axis=(1, 2, 3)))

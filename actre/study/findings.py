@@ -1,0 +1,293 @@
+"""Records become comparisons, and comparisons findings, by the rules of docs/protocol.md. Knows no words of a page.
+
+The unit is the training seed; two conditions are compared on the seeds that both have.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from actre.entropy import Interval
+from actre.evaluate import EpisodeResult, paired_difference
+from actre.study.estimators import (
+    PairedTest,
+    hedges_g,
+    holm,
+    improvement,
+    iqm,
+    paired_t,
+    rank_correlation,
+    stratified_bootstrap,
+)
+from actre.study.plan import Contrast, Part
+from actre.study.record import Record, results_of
+from actre.study.runner import PRIMARY
+from actre.types import ActreError
+
+MATTERS = 0.05
+"""The smallest difference in success that would matter (docs/protocol.md)."""
+SIGNIFICANT = 0.05
+
+_RESAMPLES = 2000
+"""Of an arm's own intervals; contrasts take the defaults of what computes them."""
+
+Finding = Literal["support", "harm", "equivalent", "no worthwhile help", "inconclusive", "interim"]
+Lines = Mapping[str, Record]
+"""Run key -> its record."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One contrast on one panel and order: success of `then` minus `first`, paired by seed.
+
+    seeds: those both have; planned: how many there are to be. games: of the panel. both: the interval over seeds and
+    games; test: t over seeds alone; p_holm: corrected over the comparisons made together. improvement: how probably a
+    run of `then` is above one of `first`. tokens: mean generated tokens of then and first.
+    """
+
+    contrast: Contrast
+    panel: str
+    order: str
+    seeds: tuple[int, ...]
+    planned: int
+    games: int
+    both: Interval
+    test: PairedTest
+    p_holm: float
+    g: float
+    improvement: Interval
+    tokens: tuple[float, float]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.seeds) == self.planned
+
+    @property
+    def finding(self) -> Finding:
+        """What may be said; "interim" until every planned seed is there."""
+        if not self.complete:
+            return "interim"
+        if self.test.seeds < 2:
+            return "inconclusive"  # one seed knows nothing of other seeds
+        low, high = min(self.both.low, self.test.low), max(self.both.high, self.test.high)
+        if self.p_holm < SIGNIFICANT and (low > 0 or high < 0):
+            return "support" if low > 0 else "harm"
+        if low >= -MATTERS and high <= MATTERS:
+            return "equivalent"
+        return "no worthwhile help" if high < MATTERS else "inconclusive"
+
+
+class Summary(NamedTuple):
+    """One condition on one panel and order, over its seeds. success: interval over seeds and games; middle: the
+    interquartile mean over runs and task types. NaN intervals where one seed is there.
+    """
+
+    condition: str
+    panel: str
+    order: str
+    seeds: tuple[int, ...]
+    success: Interval
+    middle: Interval
+    steps: float
+    score: float
+    env_steps: float
+    tokens: float
+
+
+class Association(NamedTuple):
+    """A rank correlation over runs: of what, in which runs, how many."""
+
+    name: str
+    runs: str
+    rho: float
+    n: int
+
+
+class Found(NamedTuple):
+    """All that a page says of a part, computed once. places: panels and orders played, the primary first;
+    summaries: (panel, order) -> condition -> its summary.
+    """
+
+    part: Part
+    lines: Lines
+    compared: tuple[Comparison, ...]
+    places: tuple[tuple[str, str], ...]
+    summaries: Mapping[tuple[str, str], Mapping[str, Summary]]
+
+
+def find(part: Part, lines: Lines) -> Found:
+    """Compare and summarise what is there. Raises ActreError as `of_condition`."""
+    places = tuple(evaluated(part, lines))
+    of = {place: {one.condition: one for one in summaries(part, lines, *place)} for place in places}
+    return Found(part, lines, tuple(comparisons(part, lines)), places, of)
+
+
+def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> dict[int, float]:
+    """Seed -> success of a condition's finished runs."""
+    played = {seed: results_of(line, panel, order) for seed, line in of_condition(part, lines, condition).items()}
+    return {seed: _success(results) for seed, results in played.items() if results}
+
+
+def of_condition(part: Part, lines: Lines, condition: str) -> dict[int, Record]:
+    """Seed -> record of a condition's finished runs. Raises ActreError where they began from different weights."""
+    found = {run.seed: lines[run.key] for run in part.runs if run.condition == condition and run.key in lines}
+    models = {line["model"] for run in part.runs if run.key in lines for line in (lines[run.key],)}
+    if len(models) > 1:
+        raise ActreError(
+            f"the runs of {part.name} began from {len(models)} different policies: a policy that is made anew starts "
+            "the study anew; move the results file away and run it again"
+        )
+    return dict(sorted(found.items()))
+
+
+def comparisons(part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = PRIMARY[1]) -> list[Comparison]:
+    """The part's contrasts for which a seed is there. Holm's correction is over the confirmatory ones, and over the
+    exploratory ones, each among those the file plans."""
+    made = [one for c in part.contrasts if (one := compare(part, lines, c, panel, order)) is not None]
+    for confirmatory in (True, False):
+        planned = sum(c.confirmatory == confirmatory for c in part.contrasts)
+        here = [i for i, one in enumerate(made) if one.contrast.confirmatory == confirmatory]
+        ps = [made[i].test.p for i in here]
+        # contrasts whose runs are missing still count: NaN takes a place and stays
+        corrected = holm([*ps, *[float("nan")] * (planned - len(ps))])
+        for i, p in zip(here, corrected, strict=False):
+            made[i] = replace(made[i], p_holm=p)
+    return made
+
+
+def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str) -> Comparison | None:
+    """One contrast, uncorrected; None where no seed has both."""
+    then, first = (of_condition(part, lines, name) for name in contrast[:2])
+    planned = {run.seed for run in part.runs if run.condition == contrast.then}
+    seeds = tuple(
+        seed for seed in then if seed in first and all(results_of(side[seed], panel, order) for side in (then, first))
+    )
+    if not seeds:
+        return None
+    after = [results_of(then[seed], panel, order) for seed in seeds]
+    before = [results_of(first[seed], panel, order) for seed in seeds]
+    x, y = (_by_task(side) for side in (after, before))
+    rates = [np.array([_success(one) for one in side]) for side in (after, before)]
+    return Comparison(
+        contrast,
+        panel,
+        order,
+        seeds,
+        len(planned),
+        len(after[0]),
+        paired_difference(before, after),
+        paired_t(rates[0] - rates[1]),
+        float("nan"),
+        hedges_g(*rates),
+        improvement(x, y),
+        (
+            float(np.mean([then[seed]["generated_tokens"] for seed in seeds])),
+            float(np.mean([first[seed]["generated_tokens"] for seed in seeds])),
+        ),
+    )
+
+
+def summaries(part: Part, lines: Lines, panel: str, order: str) -> list[Summary]:
+    """Every condition of which a run is there, in the file's order."""
+    rows = []
+    for condition in part.conditions:
+        records = of_condition(part, lines, condition)
+        played = {seed: results_of(line, panel, order) for seed, line in records.items()}
+        played = {seed: results for seed, results in played.items() if results}
+        if played:
+            rows.append(_summary(condition, panel, order, [records[s] for s in played], list(played.values())))
+    return rows
+
+
+def _summary(
+    condition: str, panel: str, order: str, records: list[Record], played: list[list[EpisodeResult]]
+) -> Summary:
+    never = [[replace(r, won=False) for r in played[0]]]
+    nan = float("nan")
+    tasks = _by_task(played)
+    several = len(played) > 1
+    middle = (
+        stratified_bootstrap(tasks, iqm, n=_RESAMPLES) if several else Interval(float(iqm(tasks[None])[0]), nan, nan)
+    )
+    return Summary(
+        condition,
+        panel,
+        order,
+        tuple(line["seed"] for line in records),
+        # the difference to winning nothing is success, with the interval over seeds and games
+        paired_difference(never, played, n=_RESAMPLES),
+        middle,
+        float(np.mean([r.steps for one in played for r in one])),
+        float(np.mean([r.env_return for one in played for r in one])),
+        float(np.mean([line["env_steps"] for line in records])),
+        float(np.mean([line["generated_tokens"] for line in records])),
+    )
+
+
+def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, dict[str, tuple[float, int]]]:
+    """Condition -> task type -> (mean success over seeds, games of that type)."""
+    found: dict[str, dict[str, tuple[float, int]]] = {}
+    for condition in part.conditions:
+        results = [r for line in of_condition(part, lines, condition).values() for r in results_of(line, panel, order)]
+        for task in sorted({r.task_type for r in results}):
+            here = [r for r in results if r.task_type == task]
+            games = len({r.game for r in here})
+            found.setdefault(condition, {})[task] = (sum(r.won for r in here) / len(here), games)
+    return found
+
+
+def evaluated(part: Part, lines: Lines) -> list[tuple[str, str]]:
+    """The panels and orders that were played, the primary endpoint's first."""
+    there = [lines[run.key] for run in part.runs if run.key in lines]
+    places = dict.fromkeys((one["panel"], one["order"]) for line in there for one in line["evaluation"])
+    orders, panels = ("think_first", "act_first", "no_think"), ("unseen", "seen")
+    return sorted(places, key=lambda place: (panels.index(place[0]), orders.index(place[1])))
+
+
+# --- mediation, exploratory ---
+
+
+def associations(part: Part, lines: Lines) -> list[Association]:
+    """Rank correlations over runs of action entropy with final success; exploratory, and association only.
+
+    Entropy at the end of stage 1 within each arm of two stages, and at the measurement nearest to it over all trained
+    runs together: act-first's exact entropy, and the middle of think-first's bracket.
+    """
+    trained = [run for run in part.runs if run.trained and run.key in lines and run.variant == ""]
+    ends = {run.key: run.config.stages[0].iterations for run in trained if len(run.config.stages) == 2}
+    when = min(ends.values(), default=10)
+    found = []
+    groups = {c: [r for r in trained if r.condition == c and r.key in ends] for c in part.conditions}
+    for runs, name in [*((runs, name) for name, runs in groups.items() if runs), (trained, "all trained runs")]:
+        success = [_success(results_of(lines[run.key], *PRIMARY)) for run in runs]
+        for quantity in ("act_first", "think_first"):
+            values = [entropy_at(lines[run.key], ends.get(run.key, when), quantity) for run in runs]
+            pairs = [(v, s) for v, s in zip(values, success, strict=True) if v == v]
+            rho = rank_correlation([v for v, _ in pairs], [s for _, s in pairs])
+            found.append(Association(quantity, name, rho, len(pairs)))
+    return found
+
+
+def entropy_at(line: Record, iteration: int, quantity: str) -> float:
+    """Action entropy, nats, at the measurement nearest to an iteration: act-first exact, or the middle of think-first's
+    bracket. NaN where nothing was measured.
+    """
+    if not line["entropy"]:
+        return float("nan")
+    nearest = min(line["entropy"], key=lambda e: abs(e["iteration"] - iteration))
+    if quantity == "act_first":
+        return float(nearest["act_first"]["value"])
+    return float(nearest["think_first_lower"]["value"] + nearest["think_first_upper"]["value"]) / 2
+
+
+def _by_task(played: Sequence[Sequence[EpisodeResult]]) -> np.ndarray:
+    """(R, T) success of each run in each task type; all games as one where types are not told apart in every run."""
+    tasks = sorted({r.task_type for r in played[0]})
+    rows = [[_success([r for r in one if r.task_type == task]) for task in tasks] for one in played]
+    return np.array(rows)
+
+
+def _success(results: Sequence[EpisodeResult]) -> float:
+    return sum(r.won for r in results) / len(results) if results else float("nan")

@@ -1,0 +1,162 @@
+"""What is kept of a finished run: one line of JSON, enough for every table and figure of the study.
+
+Knows run folders and the line; compares nothing. A line holds
+
+    study, part, arm, estimator, variant, seed, key             which run it is (see plan.Run)
+    command, versions, model, machine, threads                  how it was made; model is the untrained weights' digest
+    config                                                      the settings in full
+    iterations, env_steps, generated_tokens, seconds            what training took; 0 where nothing was trained
+    trouble                                                     why training ended early, else null
+    panels       {panel: {games, task_types}}
+    evaluation   [{panel, order, won: "0110...", steps, returns}], games in the panel's order; returns only in a shop
+    entropy      [{iteration, env_steps, order, k, quantities in nats with intervals, verdict}]
+    curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from actre.config import config_from_dict, versions
+from actre.evaluate import EpisodeResult, load_evaluation
+from actre.study.plan import UNTRAINED, Run, Study, digest_of
+from actre.types import ActreError, read_jsonl, write_jsonl
+
+SCHEMA = 1
+CURVE = ("iteration", "env_steps", "generated_tokens", "order", "success", "token_entropy_nats")
+QUANTITIES = ("act_first", "think_first_lower", "think_first_upper", "conditional", "information")
+Record = dict[str, Any]
+
+
+def record(run: Run, study: str, folder: Path, *, command: str, model: str, trouble: str | None = None) -> Record:
+    """The line of a run that has ended in `folder`. model: the untrained weights' digest; trouble: why it broke off."""
+    metrics = list(read_jsonl(folder / "metrics.jsonl")) if run.trained else []
+    last = metrics[-1] if metrics else {}
+    results = load_evaluation(folder / "evaluation.jsonl", "after")
+    return {
+        "schema": SCHEMA,
+        "study": study,
+        **{name: getattr(run, name) for name in ("part", "arm", "estimator", "variant", "seed", "key")},
+        "command": command,
+        "versions": versions(),
+        "model": model,
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")) or None,
+        "config": asdict(run.config),
+        "iterations": last.get("iteration", 0),
+        **{name: last.get(name, 0) for name in ("env_steps", "generated_tokens")},
+        "trouble": trouble,
+        "seconds": round(sum(line["seconds"] for line in metrics), 1),
+        "panels": _panels(results),
+        "evaluation": _evaluation(results, shop=run.config.env.name == "webshop"),
+        "entropy": [_entropy(line, metrics) for line in _lines(folder / "entropy.jsonl")],
+        "curve": [[_short(line[name]) for name in CURVE] for line in metrics],
+    }
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
+    """One evaluation of a line as the episodes it stands for; empty where it was not played."""
+    for one in line["evaluation"]:
+        if (one["panel"], one["order"]) == (panel, order):
+            games, types = line["panels"][panel]["games"], line["panels"][panel]["task_types"]
+            won = [letter == "1" for letter in one["won"]]
+            returns = one.get("returns") or [float(w) for w in won]
+            rows = zip(games, types, won, one["steps"], returns, strict=True)
+            return [EpisodeResult(panel, order, g, t, w, s, r) for g, t, w, s, r in rows]  # type: ignore[arg-type]
+    return []
+
+
+def numbers(line: Record) -> Record:
+    """What must be the same when the run is made again: everything but how long it took, where and by what."""
+    left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant")
+    return {name: value for name, value in json.loads(json.dumps(line)).items() if name not in left_out}
+
+
+# --- files ---
+
+
+def results_file(folder: Path, study: str) -> Path:
+    """Where a study's lines lie in a folder of results."""
+    return folder / f"{study}.jsonl"
+
+
+def load_records(path: Path) -> list[Record]:
+    """A file's lines, empty where there is no file. Raises ActreError for one this version cannot read."""
+    lines = [dict(line) for line in _lines(path)]
+    for line in lines:
+        if line.get("schema") != SCHEMA:
+            raise ActreError(f"{path}: a line has schema {line.get('schema')!r}, and this version reads {SCHEMA}")
+    return lines
+
+
+def save_record(path: Path, line: Record) -> None:
+    """Put a line into a file, in place of one of the same run; lines stand sorted by key. Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [other for other in load_records(path) if other["key"] != line["key"]]
+    write_jsonl(path, sorted([*kept, line], key=lambda one: str(one["key"])))
+
+
+def finished(study: Study, folder: Path) -> dict[str, Record]:
+    """Run key -> its line, for the runs whose line is in the folder: the study's own, or of a study it shares with.
+
+    A line counts where arm and settings are the same (`Run.digest`); one left from other settings does not.
+    """
+    own = {_digest(line): line for line in load_records(results_file(folder, study.name))}
+    shared = {_digest(line): line for name in study.shares for line in load_records(results_file(folder, name))}
+    known = {**shared, **own}
+    return {run.key: known[run.digest] for run in study.runs if run.digest in known}
+
+
+def _digest(line: Record) -> str:
+    return digest_of(line["arm"] != UNTRAINED, config_from_dict(line["config"]))
+
+
+def _lines(path: Path) -> list[Record]:
+    return list(read_jsonl(path)) if path.is_file() else []
+
+
+def _panels(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+    panels: dict[str, Any] = {}
+    for panel, order in dict.fromkeys((r.panel, r.order) for r in results):
+        here = [r for r in results if (r.panel, r.order) == (panel, order)]
+        games = {"games": [r.game for r in here], "task_types": [r.task_type for r in here]}
+        if panels.setdefault(panel, games) != games:
+            raise ActreError(f"{panel} was not the same games in every order: evaluate the run anew")
+    return panels
+
+
+def _evaluation(results: Sequence[EpisodeResult], *, shop: bool) -> list[Record]:
+    lines = []
+    for panel, order in dict.fromkeys((r.panel, r.order) for r in results):
+        here = [r for r in results if (r.panel, r.order) == (panel, order)]
+        line: Record = {"panel": panel, "order": order, "won": "".join("01"[r.won] for r in here)}
+        line["steps"] = [r.steps for r in here]
+        if shop:
+            line["returns"] = [round(r.env_return, 4) for r in here]
+        lines.append(line)
+    return lines
+
+
+def _entropy(line: Record, metrics: Sequence[Record]) -> Record:
+    taken = [m["env_steps"] for m in metrics if m["iteration"] <= line["iteration"]]
+    kept: Record = {
+        name: line[name] for name in ("iteration", "stage", "order", "k", "states", "verdict") if name in line
+    }
+    bands = {name: {k: _short(v) for k, v in line[name].items()} for name in QUANTITIES if line.get(name)}
+    return {**kept, "env_steps": taken[-1] if taken else 0, **bands}
+
+
+def _short(value: Any) -> Any:
+    return round(value, 5) if isinstance(value, float) else value

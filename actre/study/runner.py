@@ -1,0 +1,226 @@
+"""Makes a study's runs side by side, each a process of its own, and takes up where it was stopped.
+
+Knows which runs are finished (their lines are in the results file), which are running and which wait; not what a run
+does. One run that fails does not stop the others; it is named at the end.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from actre.processes import Running, failure, start, stop
+from actre.study.job import RECORD
+from actre.study.plan import Run, Study
+from actre.study.record import Record, finished, load_records, results_file, results_of, save_record
+from actre.types import ActreError
+
+PRIMARY = ("unseen", "think_first")
+"""The panel and order of the primary endpoint."""
+_POLL_S = 0.5
+
+
+class Progress(NamedTuple):
+    """How far a run is, for the table."""
+
+    env_steps: int
+    of: int | None
+
+
+class Outcome(NamedTuple):
+    """What a call has done: runs finished by it, and what is said of those that failed."""
+
+    made: tuple[str, ...]
+    failed: tuple[ActreError, ...]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a study is made: its file, a folder for the runs, a folder of results, the command to write down.
+
+    slots: the environment of each process at once; one GPU a slot where there are some.
+    """
+
+    file: Path
+    out: Path
+    results: Path
+    command: str
+    slots: tuple[Mapping[str, str], ...]
+
+    def folder(self, run: Run) -> Path:
+        return self.out / run.key
+
+
+def make_runs(
+    study: Study,
+    runs: Sequence[Run],
+    place: Workplace,
+    *,
+    show: Callable[[str], None] = lambda table: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Make those of `runs` that are not finished, in their order; each finished one's line is saved at once.
+
+    show: given the live table whenever it changes; say: a line for what begins and ends. Interrupted (Ctrl-C), the
+    running ones save where they stand and the same call continues. Raises ActreError where the same study is being made
+    in the same folder by another process.
+    """
+    done = finished(study, place.results)
+    waiting = [run for run in runs if run.key not in done]
+    running: dict[int, tuple[Run, Running]] = {}
+    made: list[str] = []
+    failed: list[ActreError] = []
+    with _alone(place.out):
+        try:
+            while waiting or running:
+                for slot in range(len(place.slots)):
+                    if slot not in running and waiting:
+                        running[slot] = _begin(waiting.pop(0), place, slot, say)
+                time.sleep(_POLL_S)
+                for slot, (run, job) in list(running.items()):
+                    code = job.process.poll()
+                    if code is None:
+                        continue
+                    del running[slot]
+                    error = _end(run, code, study, place)
+                    if error is None:
+                        made.append(run.key)
+                    else:
+                        failed.append(error)
+                    say(f"{run.key}: {'done' if error is None else 'failed'}")
+                there = {run.key: _progress(run, place) for run, _ in running.values()}
+                show(table(study, finished(study, place.results) if made else done, there))
+        finally:
+            stop(job for _, job in running.values())
+    return Outcome(tuple(made), tuple(failed))
+
+
+def make_alone(run: Run, place: Workplace) -> Path:
+    """Make one run in the first slot and wait for it; returns its record's file, which no results file takes in.
+
+    Raises ActreError where it fails, and stops it where we are stopped.
+    """
+    _, job = _begin(run, place, 0, lambda text: None)
+    try:
+        code = job.process.wait()
+    except KeyboardInterrupt:
+        stop([job])
+        raise
+    path = place.folder(run) / RECORD
+    if code != 0 or not path.exists():
+        raise failure(run.key, code, _log(place, run))
+    return path
+
+
+def table(study: Study, done: Mapping[str, Record], running: Mapping[str, Progress] | None = None) -> str:
+    """The live table: a row a condition, a column a seed. A finished run shows its success on the primary endpoint, a
+    running one how much of its environment steps it has taken, a waiting one a dot.
+    """
+    lines = []
+    for part in study.parts:
+        seeds = sorted({run.seed for run in part.runs})
+        width = max(len(name) for name in (*part.conditions, part.name))
+        lines.append(f"{part.name:<{width}}" + "".join(f"{f'seed {seed}':>10}" for seed in seeds))
+        by_place = {(run.condition, run.seed): run for run in part.runs}
+        for condition in part.conditions:
+            cells = [_cell(by_place.get((condition, seed)), done, running or {}) for seed in seeds]
+            lines.append(f"{condition:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
+    total = len(study.runs)
+    return "\n".join([*lines, f"{sum(run.key in done for run in study.runs)} of {total} runs finished"])
+
+
+def _cell(run: Run | None, done: Mapping[str, Record], running: Mapping[str, Progress]) -> str:
+    if run is None:
+        return ""
+    if run.key in done:
+        results = results_of(done[run.key], *PRIMARY)
+        return f"{100 * sum(r.won for r in results) / len(results):.1f} %" if results else "done"
+    if run.key in running:
+        steps, whole = running[run.key]
+        return f"({100 * steps // whole} %)" if whole else f"({steps:,})"
+    return "."
+
+
+def slots(jobs: int | None) -> tuple[dict[str, str], ...]:
+    """The environments of the processes at once: `jobs` of them, by default one a GPU, else one a core.
+
+    Raises ActreError for fewer than one.
+    """
+    gpus = _gpus()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = jobs if jobs is not None else len(gpus) or cores
+    if number < 1:
+        raise ActreError(f"--jobs {number}: at least 1 process is needed")
+    return tuple({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(number))
+
+
+def _gpus() -> list[str]:
+    """The GPUs that may be used, by number; asked without loading torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [one for one in chosen.split(",") if one.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+
+
+def _begin(run: Run, place: Workplace, slot: int, say: Callable[[str], None]) -> tuple[Run, Running]:
+    say(f"{run.key}: begins")
+    folder = place.folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [str(place.file), run.key, str(folder), place.command]
+    return run, Running(run.key, _start(arguments, _log(place, run), dict(place.slots[slot])))
+
+
+def _start(arguments: Sequence[str], log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return start("actre.study.job", arguments, log, env)
+
+
+def _end(run: Run, code: int, study: Study, place: Workplace) -> ActreError | None:
+    """Save the run's line; what is to be said where it failed."""
+    path = place.folder(run) / RECORD
+    if code != 0 or not path.exists():
+        return failure(run.key, code, _log(place, run))
+    save_record(results_file(place.results, study.name), load_records(path)[0])
+    return None
+
+
+def _log(place: Workplace, run: Run) -> Path:
+    return place.folder(run).with_name(f"{place.folder(run).name}.log")
+
+
+def _progress(run: Run, place: Workplace) -> Progress:
+    from actre.quickstart import env_steps_so_far
+
+    return Progress(env_steps_so_far(place.folder(run)), run.config.env_steps)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder: two programs that make the same run at once would write over each other."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "running.pid"
+    holder = int(path.read_text() or 0) if path.exists() else 0
+    if holder and holder != os.getpid() and _alive(holder):
+        raise ActreError(f"{out} is being worked in by process {holder}: wait for it, or choose another --out")
+    path.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

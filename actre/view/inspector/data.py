@@ -1,0 +1,171 @@
+"""Turns trajectories into what the inspector's page reads: an index of episodes, and each episode as compact JSON.
+
+Knows trajectories and nothing of widgets, policies or the page. Text stays text: JSON strings here, and characters
+that no page may show become U+FFFD. Numbers that JSON lacks (nan, infinities) become null.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from actre.types import ActreError, Step, Trajectory
+from actre.view.html import visible
+from actre.view.names import flag_words, order_name, task_name
+
+SCORES, TOKENS = "orders", "tokens"
+"""Keys of `Trajectory.meta`: a step's distributions in both orders, and the texts of its reply's tokens."""
+PACK_LIMIT = 8 * 2**20
+"""Bytes, compressed, that travel with the widget; episodes beyond are sent when they are looked at."""
+
+Runs = Sequence[Trajectory] | Mapping[str, Sequence[Trajectory]]
+
+
+class Entry(NamedTuple):
+    """One episode and the name of the run it is from ("" where runs have no names)."""
+
+    run: str
+    trajectory: Trajectory
+
+
+def entries(trajectories: Runs) -> list[Entry]:
+    """Every episode, in the given order. Raises ActreError where there is none."""
+    runs = trajectories if isinstance(trajectories, Mapping) else {"": trajectories}
+    found = [Entry(str(run), t) for run, episodes in runs.items() for t in episodes]
+    if not found:
+        raise ActreError(
+            "no episode to look at: give trajectories, as actre.types.read_trajectories or actre.rollout make them"
+        )
+    return found
+
+
+def index(found: Sequence[Entry], first: int = 0) -> list[dict[str, Any]]:
+    """What the list of episodes shows of each, numbered from `first`."""
+    return [_summary(number, entry) for number, entry in enumerate(found, first)]
+
+
+def episode(number: int, entry: Entry) -> dict[str, Any]:
+    """One episode whole, ready for JSON. `actions` holds every action text once; steps name them by place."""
+    trajectory = entry.trajectory
+    names: dict[str, int] = {}
+    recorded = zip(trajectory.steps, _recorded(trajectory, SCORES), _recorded(trajectory, TOKENS), strict=True)
+    steps = [_step(step, scores, tokens, names) for step, scores, tokens in recorded]
+    return {
+        **_summary(number, entry),
+        "final": visible(trajectory.final.text),
+        "error": visible(str(trajectory.meta.get("env_error", ""))),
+        "steps": steps,
+        "actions": list(map(visible, names)),
+    }
+
+
+def pack(found: Sequence[Entry], limit: int = PACK_LIMIT) -> tuple[bytes, int]:
+    """The first episodes, gzipped, one JSON a line, until they fill `limit` bytes; and how many these are."""
+    # one stream, not a member an episode: browsers read a gzip file's first member only
+    squeeze = zlib.compressobj(level=3, wbits=31)
+    chunks: list[bytes] = []
+    size = count = 0
+    for number, entry in enumerate(found):
+        if size >= limit:
+            break
+        line = _dumps(episode(number, entry)).encode() + b"\n"
+        chunks.append(squeeze.compress(line) + squeeze.flush(zlib.Z_SYNC_FLUSH))
+        size += len(chunks[-1])
+        count += 1
+    return b"".join(chunks) + squeeze.flush(), count
+
+
+def with_records(trajectory: Trajectory, key: str, values: Sequence[Any]) -> Trajectory:
+    """The trajectory with one record a step under `key`. Raises ActreError where their number differs."""
+    if len(values) != len(trajectory.steps):
+        raise ActreError(f"{len(values)} records for {len(trajectory.steps)} steps: there must be one for each")
+    return replace(trajectory, meta={**trajectory.meta, key: list(values)})
+
+
+def listed(admissible: Sequence[str]) -> tuple[str, ...]:
+    """The admissible actions, each once: an action listed twice is still one outcome."""
+    return tuple(dict.fromkeys(admissible))
+
+
+def surprise(trajectory: Trajectory) -> float | None:
+    """Mean surprise of the episode's sampled tokens, in nats a token; None where none was recorded."""
+    logps = [logp for step in trajectory.steps for logp in step.reply_logps]
+    return -sum(logps) / len(logps) if logps else None
+
+
+def mean_score(trajectory: Trajectory, order: str, name: str) -> float | None:
+    """The mean over steps of one recorded number ("entropy", "lower"); None where no step has it."""
+    found = [scores[order][name] for scores in _recorded(trajectory, SCORES) if scores and scores.get(order)]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _summary(number: int, entry: Entry) -> dict[str, Any]:
+    t = entry.trajectory
+    task = t.final.task or (t.steps[0].observation.task if t.steps else "")
+    return {
+        "id": number,
+        "run": visible(entry.run),
+        "game": visible(t.game),
+        "env": visible(t.env),
+        "type": visible(task_name(t.task_type)),
+        "task": visible(task),
+        "order": t.order,
+        "order_name": order_name(t.order),
+        "won": t.won,
+        "truncated": t.truncated,
+        "group": t.group,
+        "seed": t.seed,
+        "count": len(t.steps),
+        "return": _number(t.env_return),
+        "flagged": sum(bool(step.flags) for step in t.steps),
+        "surprise": _number(surprise(t)),
+        "act_entropy": _number(mean_score(t, "act_first", "entropy")),
+        "think_entropy": _number(mean_score(t, "think_first", "lower")),
+    }
+
+
+def _step(step: Step, scores: Any, tokens: Any, names: dict[str, int]) -> dict[str, Any]:
+    actions = listed(step.observation.admissible)
+    return {
+        "seen": visible(step.observation.text),
+        "thought": None if step.thought is None else visible(step.thought),
+        "action": None if step.action is None else visible(step.action),
+        "reply": visible(step.reply_text),
+        "flags": [flag_words(flag) for flag in step.flags],
+        "reward": _number(step.reward),
+        "admissible": [names.setdefault(action, len(names)) for action in actions],
+        "logps": [_number(logp, 3) for logp in step.reply_logps],
+        "tokens": None if tokens is None else [visible(str(token)) for token in tokens],
+        "scores": None if scores is None else clean(scores),
+    }
+
+
+def _recorded(trajectory: Trajectory, key: str) -> list[Any]:
+    """One record a step; None for each where nothing, or nothing of that length, was recorded."""
+    values = trajectory.meta.get(key)
+    return (
+        values if isinstance(values, list) and len(values) == len(trajectory.steps) else [None] * len(trajectory.steps)
+    )
+
+
+def clean(value: Any) -> Any:
+    """Any record as JSON that a page may show: text made visible, numbers rounded, what JSON lacks as null."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(str(key)): clean(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(one) for one in value]
+    return _number(value, 6) if isinstance(value, float) else value
+
+
+def _number(value: float | None, digits: int = 4) -> float | None:
+    if value is None or not abs(value) < float("inf"):
+        return None
+    return round(float(value), digits)
+
+
+def _dumps(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,251 @@
+"""What a policy would do in a state of an episode, in both orders: exact where that is possible, bracketed where not.
+
+Knows policies by their protocol, prompts through their renderers, and `actre.entropy`; no widget and no file. An
+episode's history is told to the policy as it was played, its thoughts included, or with edits; that is the difference
+from `actre.diagnose`, whose fixed states hold observations and actions only. Three distributions over the admissible
+actions and "anything else" are measured in a state:
+    act_first    exact: the action is the first thing written
+    think_first  K thoughts are drawn, the exact distribution after each is averaged; its entropy is bracketed
+    after        exact, after one given thought; its entropy is NOT comparable with act-first's, which has no thought to
+                 be given (see docs/entropy.md)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from actre._diagnosis import PSEUDO_THOUGHTS
+from actre.config import PromptConfig, derive_seed
+from actre.entropy import all_other, entropy, js, marginal_entropy, with_other
+from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
+from actre.policies import Policy
+from actre.types import Observation, Order, Step, Trajectory
+from actre.view.inspector.data import listed
+
+
+class Edit(NamedTuple):
+    """What an earlier step is to have been: left out, or with another thought ("" for none)."""
+
+    keep: bool = True
+    thought: str | None = None
+    """None: as it was."""
+
+
+class State(NamedTuple):
+    """Where a policy is asked: the steps before, what is seen, and the thought to score after (None: none)."""
+
+    steps: tuple[Step, ...]
+    observation: Observation
+    order: Order
+    """In which order the steps were written."""
+    thought: str | None = None
+    edits: Mapping[int, Edit] = {}
+    written: Step | None = None
+    """The step whose thought it is, if it was sampled: its ids are then taken as they are."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Scores states with one policy. thoughts: K, drawn at temperature 1 unless another is set; 0: none are drawn."""
+
+    policy: Policy
+    prompt: PromptConfig
+    thoughts: int = 8
+    max_thought_tokens: int = 48
+    temperature: float = 1.0
+    seed: int = 0
+
+    def score(self, states: Sequence[State]) -> list[dict[str, Any]]:
+        """One record a state, ready for JSON; see `record` for its fields."""
+        act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
+        acting = [self._prompt(act, ACTION, state) for state in states]
+        thinking = [self._prompt(think, THINK, state) for state in states]
+        actions = [listed(state.observation.admissible) for state in states]
+        exact = self._logps(acting, [act.candidates(one, after_thought=False) for one in actions])
+        after = self._after(think, thinking, actions, [self._thought_ids(think, state) for state in states])
+        drawn = self._drawn(think, thinking, actions)
+        return [
+            record(np.exp(with_other(a)), None if b is None else np.exp(with_other(b)), c)
+            for a, b, c in zip(exact, after, drawn, strict=True)
+        ]
+
+    def _prompt(self, renderer: Renderer, opening: str, state: State) -> tuple[int, ...]:
+        told = retell(self.policy, renderer, state)
+        return reopened(renderer, renderer.prompt(told, state.observation), opening)
+
+    def _logps(
+        self, prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]]
+    ) -> list[np.ndarray]:
+        return self.policy.action_logprobs(prefixes, candidates, temperature=self.temperature)
+
+    def _after(
+        self,
+        think: Renderer,
+        prompts: Sequence[tuple[int, ...]],
+        actions: Sequence[tuple[str, ...]],
+        thoughts: Sequence[tuple[int, ...] | None],
+    ) -> list[np.ndarray | None]:
+        given = [i for i, ids in enumerate(thoughts) if ids is not None]
+        prefixes = [(*prompts[i], *(thoughts[i] or ())) for i in given]
+        scored = self._logps(prefixes, [think.candidates(actions[i], after_thought=True) for i in given])
+        found = dict(zip(given, scored, strict=True))
+        return [found.get(i) for i in range(len(prompts))]
+
+    def _thought_ids(self, think: Renderer, state: State) -> tuple[int, ...] | None:
+        """The thought's ids with its closing tag; those that were sampled where they are this policy's."""
+        if state.thought is None:
+            return None
+        step = state.written
+        if step is not None and step.reply_ids and _is_decoded(self.policy, step):
+            for end in range(1, len(step.reply_ids) + 1):
+                if END_THINK in self.policy.decode(step.reply_ids[:end]):
+                    return step.reply_ids[:end] if think.opening else step.reply_ids[len(think.encode(THINK)) : end]
+        return tuple(think.encode(state.thought + END_THINK))
+
+    def _drawn(
+        self, think: Renderer, prompts: Sequence[tuple[int, ...]], actions: Sequence[tuple[str, ...]]
+    ) -> list["Drawn | None"]:
+        k = self.thoughts
+        if not k:
+            return [None] * len(prompts)
+        replies = self.policy.generate(
+            [prompt for prompt in prompts for _ in range(k)],
+            max_new_tokens=self.max_thought_tokens,
+            temperature=self.temperature,
+            stop=END_THINK,
+            seed=derive_seed(self.seed, "inspector", "thoughts"),
+        )
+        closed = [r for r, reply in enumerate(replies) if END_THINK in reply.text]
+        scored = self._logps(
+            [(*prompts[r // k], *replies[r].token_ids) for r in closed],
+            [think.candidates(actions[r // k], after_thought=True) for r in closed],
+        )
+        found = {r: np.exp(with_other(logps)) for r, logps in zip(closed, scored, strict=True)}
+        return [
+            Drawn(
+                np.stack([found.get(r, all_other(len(actions[i]))) for r in range(i * k, (i + 1) * k)]),
+                tuple(replies[r].text.partition(END_THINK)[0].strip() for r in range(i * k, (i + 1) * k)),
+            )
+            for i in range(len(prompts))
+        ]
+
+
+class Drawn(NamedTuple):
+    """K thoughts: their texts, and the distribution after each (K, A+1)."""
+
+    p: np.ndarray
+    texts: tuple[str, ...]
+
+
+def record(act: np.ndarray, after: np.ndarray | None, drawn: Drawn | None) -> dict[str, Any]:
+    """The distributions as JSON. p: over the listed actions, each once, in their order; other: what is left; all nats.
+
+    js: between act-first and think-first; js_after: between act-first and what follows the one thought.
+
+    >>> one = record(np.array([0.5, 0.5, 0.0]), None, None)
+    >>> one["act_first"]["p"], one["act_first"]["other"], round(one["act_first"]["entropy"], 4), one["js"]
+    ([0.5, 0.5], 0.0, 0.6931, None)
+    """
+    think = None if drawn is None else drawn.p.mean(axis=0)
+    return {
+        "act_first": _one(act),
+        "after": None if after is None else _one(after),
+        "think_first": None if drawn is None or think is None else {**_one(think), **_bracket(drawn)},
+        "js": None if think is None else round(js(act, think), 6),
+        "js_after": None if after is None else round(js(act, after), 6),
+    }
+
+
+def _one(p: np.ndarray) -> dict[str, Any]:
+    return {
+        "p": [round(x, 6) for x in p[:-1].tolist()],
+        "other": round(float(p[-1]), 6),
+        "entropy": round(entropy(p), 6),
+    }
+
+
+def _bracket(drawn: Drawn) -> dict[str, Any]:
+    """Bounds of the think-first entropy (one thought bounds nothing from above), and each thought with what follows."""
+    d = marginal_entropy(drawn.p, pseudo_thoughts=PSEUDO_THOUGHTS) if len(drawn.p) > 1 else None
+    each = []
+    for text, p in zip(drawn.texts, drawn.p, strict=True):
+        best = int(p.argmax())
+        each.append({"text": text, "best": best if best < len(p) - 1 else None, "p": float(p[best])})
+    return {
+        "lower": round(d.lower, 6) if d else round(entropy(drawn.p[0]), 6),
+        "upper": round(d.upper, 6) if d and np.isfinite(d.upper) else None,
+        "conditional": round(d.conditional, 6) if d else None,
+        "thoughts": each,
+    }
+
+
+def retell(policy: Policy, renderer: Renderer, state: State) -> list[Step]:
+    """The steps before a state as this policy would read them, with the state's edits: prompt and reply ids anew.
+
+    A reply keeps the ids it was sampled with, where they are this policy's; an edited one is tokenised. A step whose
+    thought is taken out holds its action alone, as in the fixed states of a diagnosis.
+    """
+    writing = policy.renderer(renderer.config, state.order)
+    told: list[Step] = []
+    for number, step in enumerate(state.steps):
+        edit = state.edits.get(number, Edit())
+        if not edit.keep:
+            continue
+        bare, thought = edit.thought == "", edit.thought if edit.thought is not None else step.thought
+        opening = ACTION if bare and writing.opening else writing.opening
+        prompt = reopened(renderer, renderer.prompt(told, step.observation), opening)
+        ids = _reply_ids(policy, writing, step, edit)
+        told.append(replace(step, prompt_ids=prompt, reply_ids=ids, thought=thought or None))
+    return told
+
+
+def reopened(renderer: Renderer, prompt: Sequence[int], opening: str) -> tuple[int, ...]:
+    """A prompt with another opening tag than its order's."""
+    own = len(renderer.encode(renderer.opening)) if renderer.opening else 0
+    return (*prompt[: len(prompt) - own], *(renderer.encode(opening) if opening else ()))
+
+
+def _reply_ids(policy: Policy, writing: Renderer, step: Step, edit: Edit) -> tuple[int, ...]:
+    if edit.thought is None or step.action is None:
+        if step.reply_ids and _is_decoded(policy, step):
+            return step.reply_ids
+        return tuple(writing.encode(step.reply_text))
+    free = not writing.opening  # then the reply writes its own first tag
+    if not edit.thought:
+        return tuple(writing.encode((ACTION if free else "") + step.action + END_ACTION))
+    first = writing.encode(ACTION if writing.order == "act_first" else THINK) if free else []
+    return (*first, *writing.reply_ids(edit.thought, step.action))
+
+
+def _is_decoded(policy: Policy, step: Step) -> bool:
+    """Whether these ids are this policy's: whether they say what was recorded."""
+    try:
+        return policy.decode(step.reply_ids).startswith(step.reply_text)
+    except (IndexError, KeyError, OverflowError, ValueError):  # an id this tokenizer does not have
+        return False
+
+
+def token_texts(policy: Policy, step: Step) -> list[str] | None:
+    """The text of each token of a reply, so that together they are its decoding; None where ids are another's.
+
+    A token that is part of a character only has the text "" and its last one the character.
+    """
+    if not step.reply_ids or not _is_decoded(policy, step):
+        return None
+    texts, said = [], ""
+    for end in range(1, len(step.reply_ids) + 1):
+        whole = policy.decode(step.reply_ids[:end])
+        if end < len(step.reply_ids) and whole.endswith("\ufffd"):
+            whole = said
+        texts.append(whole[len(said) :])
+        said = whole
+    return texts
+
+
+def state_at(trajectory: Trajectory, number: int) -> State:
+    """The state before a step as it was recorded, with its thought where the thought came first."""
+    step = trajectory.steps[number]
+    thought = step.thought if trajectory.order == "think_first" else None
+    return State(trajectory.steps[:number], step.observation, trajectory.order, thought, written=step)

@@ -1,0 +1,111 @@
+"""The play widget: a game played by clicking what is possible, and what each order of a policy would do there.
+
+Knows the game (inspector/game.py), how states are scored, and the page's parts; an episode comes out as a trajectory.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+
+from actre.config import RunConfig, preset
+from actre.envs.worlds import list_games
+from actre.orders import open_verb
+from actre.types import ActreError, Trajectory
+from actre.view.html import visible
+from actre.view.inspector import data
+from actre.view.inspector.game import Game
+from actre.view.inspector.live import Live, Policies, named
+from actre.view.inspector.scores import State
+from actre.view.inspector.static import transcript
+from actre.view.inspector.widget import AnsweringWidget, parts
+
+_MOST_GAMES = 200
+
+
+class Play(AnsweringWidget):
+    """Play games in a notebook; the last expression of a cell displays it.
+
+    games: names, as `list_games` gives them; None takes the unseen panel of the settings (at most 200 are offered). policy: whose choices are
+    shown on demand; {name: policy} are checkpoints in order. config: the settings (None: the tiny preset's). env: the
+    environment to play in (None makes one by the settings). thoughts: K, drawn for each think-first distribution.
+    `trajectories` are the finished episodes, `trajectory` is the one that is being played.
+    Raises ActreError where there is no game.
+    """
+
+    _esm = parts(("core.js", "panels.js", "play.js"))
+    _css = parts(("core.css", "play.css"))
+    _about = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        games: Sequence[str] | None = None,
+        policy: Policies = None,
+        *,
+        config: RunConfig | None = None,
+        env: Any = None,
+        thoughts: int = 8,
+        seed: int = 0,
+    ) -> None:
+        config = config or preset("tiny")
+        names = list_games(config.env.name, config.env.unseen) if games is None else list(games)
+        policies = named(policy)
+        self._live = Live([], policies, config, env=env, thoughts=thoughts, seed=seed)
+        self._game = Game(self._live.env(), names[:_MOST_GAMES])
+        super().__init__(
+            _about={"games": [visible(name) for name in self._game.games], "checkpoints": list(policies)},
+        )
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The episode that is being played, or was played last."""
+        return self._game.trajectory
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        """The episodes that were played to their ends."""
+        return list(self._game.finished)
+
+    def static(self) -> str:
+        """The episode so far as HTML that needs no widget."""
+        return transcript(data.episode(0, data.Entry("played by hand", self.trajectory)), unfolded=True)
+
+    def _answer_to(self, request: dict[str, Any]) -> Any:
+        kind = request.get("kind")
+        if kind == "start":
+            number = request.get("game")
+            if not isinstance(number, int) or not 0 <= number < len(self._game.games):
+                raise ActreError(f"there is no game {number!r}")
+            self._game.start(self._game.games[number])
+        elif kind == "act":
+            # The step it was meant for: a click that comes late must not be taken for another state's.
+            if request.get("step") == len(self._game.steps):
+                self._game.act(str(request.get("action", "")).strip())
+        elif kind == "back":
+            self._game.back()
+        elif kind == "scores":
+            return self._scores(request)
+        elif kind != "state":
+            raise ActreError(f"no request of the kind {kind!r}")
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
+        game = self._game
+        actions = data.listed(game.seen.admissible)
+        return {
+            "episode": data.episode(0, data.Entry("", game.trajectory)),
+            "game": game.games.index(game.game),
+            "seen": visible(game.seen.text),
+            "admissible": [visible(action) for action in actions],
+            "open": [open_verb(action) for action in actions],
+            "over": game.over,
+            "won": game.won,
+            "finished": len(game.finished),
+        }
+
+    def _scores(self, request: dict[str, Any]) -> dict[str, Any]:
+        state = State(tuple(self._game.steps), self._game.seen, "no_think")
+        return data.clean(self._live.asker(request.get("checkpoint")).score([state])[0])
+
+    def __repr__(self) -> str:
+        return f"Play of {len(self._game.games)} games"

@@ -1,0 +1,195 @@
+"""The published protocol as presets, and the published figures beside ours.
+
+    python benchmarks/published.py page                    # writes docs/published.md
+    python benchmarks/published.py add RUN METHOD          # takes up a finished run of qwen-1.5b or qwen-7b
+
+data/results/published.json holds the published figures, as their papers print them, and `ours`: what `add` took from
+runs of this kit. Ours stay empty until somebody runs them. Needs no GPU itself.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from actre.config import RunConfig, data_folder, load_config, preset
+from actre.estimate import estimate, gpu
+from actre.evaluate import load_evaluation, wilson
+from actre.types import ActreError
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "published.md"
+SIZES = {"1.5B": "qwen-1.5b", "7B": "qwen-7b"}
+ITERATIONS = 150
+GPUS = (("A100", 80.0), ("H100", 80.0), ("L4", 24.0))
+PANELS = {"alfworld": ("official/valid_seen", "ALFWorld, valid_seen"), "webshop": ("official/paper-test", "WebShop")}
+
+
+def record_file() -> Path:
+    """Where the figures lie."""
+    return data_folder() / "results" / "published.json"
+
+
+def record() -> dict[str, Any]:
+    """The record as it is."""
+    return dict(json.loads(record_file().read_text()))
+
+
+def add(run: Path, method: str) -> None:
+    """Take up a finished run's evaluation on the panel that the published figures are of.
+
+    Raises ActreError for a run of another preset, or one that was not evaluated there.
+    """
+    config = load_config(run / "config.json")
+    size = next((name for name, of in SIZES.items() if of == config.preset), None)
+    if size is None:
+        raise ActreError(
+            f"{run} is a run of the preset {config.preset}; the published figures are of {list(SIZES.values())}"
+        )
+    panel = PANELS[config.env.name][0]
+    names = {config.env.seen: "seen", config.env.unseen: "unseen"}
+    wanted = (panel, names.get(panel))
+    results = [
+        r for r in load_evaluation(run / "evaluation.jsonl", "after") if r.panel in wanted and r.order == "think_first"
+    ]
+    if not results:
+        raise ActreError(f"{run} has no evaluation on {panel}, think-first: actre evaluate {run} --panel {panel}")
+    kept = record()
+    row = {
+        "method": method,
+        "size": size,
+        "env": config.env.name,
+        "seed": config.seed,
+        "games": len(results),
+        "won": sum(r.won for r in results),
+        "score": sum(r.env_return for r in results) / len(results),
+        "versions": json.loads((run / "config.json").read_text())["versions"],
+    }
+    same = ("method", "size", "env", "seed")
+    kept["ours"] = [one for one in kept["ours"] if any(one[k] != row[k] for k in same)] + [row]
+    record_file().write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def page() -> str:
+    """The page's text, from the record and the presets."""
+    kept = record()
+    lines = [
+        "# The published protocol, and the published figures",
+        "",
+        "Made by `python benchmarks/published.py page` from data/results/published.json and the presets; do not edit.",
+        "",
+        "ActRe's own tables are not public. What is laid out here are the figures that later work compares with",
+        f"({kept['source']}), so that somebody with GPUs can put this kit's beside them.",
+        *([] if kept["ours"] else ["**None of ours has been run.**"]),
+        "",
+        "## The protocol as a preset",
+        "",
+        *_protocol(),
+        "",
+        "## What it would take",
+        "",
+        *_costs(),
+        "",
+    ]
+    for env, (_, title) in PANELS.items():
+        lines += [f"## {title}", "", *_figures(kept, env), ""]
+    lines += [
+        "Published success on ALFWorld is of 128 episodes drawn with repetition (about 84 of the 140 games; standard",
+        "error 3.8 points); ours would be every game once, with Wilson's 95 % interval. WebShop: score / success,",
+        "in %.",
+        f"LoRA on four 24-GB cards gave {kept['lora']} (arXiv 2606.27136).",
+        "",
+        "## How to run it",
+        "",
+        "    alfworld-download && export ALFWORLD_DATA=~/.cache/alfworld   # 2 GB",
+        "    actre doctor && actre games check official/valid_seen         # found; solved by the expert",
+        "    actre train --preset qwen-1.5b --arm think_first --out runs/q15",
+        "    actre evaluate --preset qwen-1.5b --adapter runs/q15/adapter --panels seen --out runs/q15-seen",
+        "    python benchmarks/published.py add runs/q15-seen GRPO && python benchmarks/published.py page",
+        "",
+        "For WebShop: [webshop.md](webshop.md) names the official files; `actre webshop check FOLDER` checks them,",
+        "`actre webshop import FOLDER` reads them once, and the table's panel is `unseen`. Games in the older ALFWorld",
+        "format 2.1.1 are converted as they are read, with a warning: they keep rooms and task and get today's rules",
+        "and words, so figures on them are today's. How the presets differ from the published settings: adapters",
+        "(LoRA) instead of all weights; our prompt wording; for ActRe a switch after 50 iterations, our choice.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _protocol() -> list[str]:
+    config = preset("qwen-1.5b")
+    optim, sampling = config.optim, config.sampling
+    rows = [
+        ("tasks x group", f"{optim.groups} x {optim.group_size}"),
+        ("steps an episode", f"{config.env.max_steps}; WebShop {preset('qwen-1.5b', 'webshop').env.max_steps}"),
+        ("history", f"{config.prompt.history}, the last {config.prompt.window}; admissible actions listed"),
+        ("iterations", f"{config.iterations}, " + " + ".join(f"{s.iterations} {s.order}" for s in config.stages)),
+        ("reply, prompt", f"at most {sampling.max_reply_tokens} and {sampling.max_prompt_tokens} tokens"),
+        ("learning rate, adapter", f"{optim.learning_rate:g}, LoRA of rank {config.model.lora_rank}"),
+        ("reward, penalty of format", f"{optim.success_reward:g}, {optim.format_penalty:g}"),
+        ("KL", f"{optim.kl_beta:g}"),
+        ("temperature", f"{sampling.temperature:g}, in evaluation {sampling.eval_temperature:g}"),
+    ]
+    return ["| setting | `--preset qwen-1.5b`, `qwen-7b` |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+
+
+def _costs() -> list[str]:
+    rows = [
+        "Arithmetic of `actre.estimate`, which no GPU has confirmed; half or twice as much would be no surprise.",
+        "`actre doctor --preset NAME` does it for the machine at hand.",
+        "",
+        f"| preset | GPU | memory, GB | fits | hours for {ITERATIONS} iterations |",
+        "|---|---|---|---|---|",
+    ]
+    for size, name in SIZES.items():
+        for card, memory in GPUS:
+            rows.append(_cost(size, preset(name), card, memory))
+    return rows
+
+
+def _cost(size: str, config: RunConfig, card: str, memory: float) -> str:
+    found = estimate(config, gpu(card, memory))
+    hours = ITERATIONS * (found.rollout_s + found.update_s) / 3600
+    fits = "yes" if found.fits else "no"
+    return f"| {size} | {card}, {memory:.0f} GB | {found.memory_gb:.0f} | {fits} | {hours:.0f} |"
+
+
+def _figures(kept: dict[str, Any], env: str) -> list[str]:
+    heads = [f"{size}, {whose}" for size in SIZES for whose in ("published", "ours")]
+    lines = [f"| method | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    published = {row["method"]: row[env] for row in kept["published"]}
+    methods = list(dict.fromkeys([*published, *(one["method"] for one in kept["ours"] if one["env"] == env)]))
+    for method in methods:
+        cells = []
+        for size in SIZES:
+            cells += [published.get(method, {}).get(size, ""), _ours(kept["ours"], method, size, env)]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return lines
+
+
+def _ours(ours: list[dict[str, Any]], method: str, size: str, env: str) -> str:
+    cells = []
+    for one in ours:
+        if (one["method"], one["size"], one["env"]) == (method, size, env):
+            value, low, high = wilson(one["won"], one["games"])[:3]
+            score = f"{100 * one['score']:.1f} / " if env == "webshop" else ""
+            cells.append(f"{score}{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}], seed {one['seed']}")
+    return "; ".join(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("page")
+    adding = commands.add_parser("add")
+    adding.add_argument("run", type=Path)
+    adding.add_argument("method")
+    args = parser.parse_args()
+    if args.command == "add":
+        add(args.run, args.method)
+    else:
+        PAGE.write_text(page())
+        print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

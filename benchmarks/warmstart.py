@@ -1,0 +1,161 @@
+"""SmolLM2's warm start as a result: format compliance without forced tags, before and after a small budget.
+
+    actre models get smollm2
+    actre warmstart --dtype bfloat16 --episodes 64 --per-episode 2 --longest 640 --steps 48 --out runs/warmstart_smollm2
+    python benchmarks/warmstart.py collect runs/warmstart_smollm2
+    python benchmarks/warmstart.py page          # writes docs/warmstart.md from what was collected
+
+`collect` puts the record and the losses into data/results/warmstart_smollm2.json, from which alone the page is made.
+"""
+
+import argparse
+import json
+import os
+import platform
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from actre.compliance import Compliance, free_share, table
+from actre.config import data_folder
+from actre.types import ActreError, read_jsonl
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "warmstart.md"
+_FAULTS = {
+    "no_action": "no action in its tags",
+    "no_thought": "no thought in its tags",
+    "wrong_order": "the other order",
+    "extra_text": "text outside the tags",
+    "truncated": "cut by the token limit",
+    "inadmissible": "an action that is not listed",
+}
+
+
+def results() -> Path:
+    """Where the collected record lies."""
+    return data_folder() / "results" / "warmstart_smollm2.json"
+
+
+def collect(run: Path) -> None:
+    """Copy a finished warm start's record. Raises ActreError for another folder."""
+    path = run / "warmstart.json"
+    if not path.exists():
+        raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command goes on with it")
+    record = json.loads(path.read_text())
+    record["losses"] = [round(line["loss"], 4) for line in read_jsonl(run / "metrics.jsonl")]
+    record["machine"] = {"processor": _processor(), "cores": os.cpu_count()}
+    results().write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
+
+
+def page() -> str:
+    """The page's text, from the collected record alone."""
+    record = json.loads(results().read_text())
+    before, after = ([Compliance(**one) for one in record[when]] for when in ("before", "after"))
+    return "\n".join([*_head(record), *_found(before, after), *_details(record, before, after)]).rstrip() + "\n"
+
+
+def _head(record: dict[str, Any]) -> list[str]:
+    warm, run, rows, about = record["warm"], record["run"], record["rows"], record["about"]
+    command = (
+        f"actre warmstart --preset {run['preset']} --dtype {run['model']['dtype']} --episodes {warm['episodes']} "
+        f"--per-episode {warm['per_episode']} --longest {warm['longest']} --steps {warm['steps']} --seed {run['seed']}"
+    )
+    trained = record["training"]
+    measured = sum(record["measure_cpu_s"])
+    said = (
+        f"SmolLM2-135M-Instruct (weights: {about['weights']}) does not write `<think>` and `<action>` tags that can be "
+        f"read. The warm start trains a LoRA adapter (rank {run['model']['lora_rank']}) with TRL's SFTTrainer on "
+        f"{rows['rows']} rows: {about['games']}, which are in no shipped panel, where the scripted expert won "
+        f"{about['expert_won']}; each place in the three orders, the two wordings in turn. The loss is on the "
+        f"{rows['learned_tokens']:,} tokens of the replies alone, of {rows['tokens']:,}. {trained['steps']} steps of "
+        f"{warm['batch']} rows ({trained['epochs']:g} passes), learning rate {warm['learning_rate']:g}."
+    )
+    budget = (
+        f"The budget was small: {trained['cpu_s'] / 60:.1f} CPU-minutes of training and {measured / 60:.1f} of "
+        f"measuring, {record['threads']} thread of {record['machine']['processor']}, {record['dtype']}, no GPU. "
+        "Versions: "
+        + ", ".join(f"{name} {record['versions'][name]}" for name in ("torch", "transformers", "trl", "peft"))
+        + "."
+    )
+    return [
+        "# What a warm start does for SmolLM2's format",
+        "",
+        "Made by `python benchmarks/warmstart.py page` from data/results/warmstart_smollm2.json; do not edit.",
+        "",
+        f"    {command}",
+        "",
+        *_wrapped(said),
+        *_wrapped(budget),
+    ]
+
+
+def _found(before: list[Compliance], after: list[Compliance]) -> list[str]:
+    (was, n), (now, _) = free_share(before), free_share(after)
+    states = before[0].states
+    said = (
+        f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states "
+        "of unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: "
+        "nothing but the tags that were asked for, in their order, closed, and ended by itself within the token limit. "
+        'With the "shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
+    )
+    return [*_wrapped(said), table(before, after), ""]
+
+
+def _details(record: dict[str, Any], before: list[Compliance], after: list[Compliance]) -> list[str]:
+    names = sorted({flag for one in (*before, *after) for flag in one.flags})
+    lines = ["What was wrong, over all conditions (a reply may have several faults):", ""]
+    lines += ["| fault | before | after |", "|---|---|---|"]
+    total = sum(one.states for one in before)
+    for name in names:
+        counts = [sum(one.flags.get(name, 0) for one in each) for each in (before, after)]
+        lines.append(f"| {_FAULTS.get(name, name)} | {counts[0]} of {total} | {counts[1]} of {total} |")
+    losses = record["losses"]
+    fifth = max(1, len(losses) // 5)
+    check = record["check"]
+    said = (
+        f"The loss a reply token fell from {sum(losses[:fifth]) / fifth:.2f} to {sum(losses[-fifth:]) / fifth:.2f} "
+        f"nats (means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, "
+        f"gives the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
+        f"{check['from_base']:.1f}."
+    )
+    limits = (
+        "What this does not show: that the model plays well. The expert's thoughts are short and come from a small "
+        "closed vocabulary, so thoughts after the warm start are short too, and the adapter has learned the expert's "
+        "habits with its format. A measurement of exploration on this model is then one of a policy that imitates. "
+        "One seed, one learning rate, one size of budget; no reinforcement learning, and nothing on a GPU."
+    )
+    examples = ["One reply in the same state, think-first as training asks for it, before and after:", ""]
+    for each in (before, after):
+        one = next(one for one in each if one.tags == "first" and one.order == "think_first")
+        shown = one.example if len(one.example) <= 300 else one.example[:300] + " ..."
+        examples += [*(f"    {line}" for line in shown.splitlines()), "", ""]
+    return [*lines, "", *_wrapped(said), *examples[:-1], *_wrapped(limits)]
+
+
+def _wrapped(text: str) -> list[str]:
+    return [*textwrap.wrap(text, 116, break_long_words=False, break_on_hyphens=False), ""]
+
+
+def main() -> None:
+    """Run one of the two commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("collect").add_argument("run", type=Path)
+    commands.add_parser("page")
+    args = parser.parse_args()
+    if args.command == "collect":
+        collect(args.run)
+    else:
+        PAGE.write_text(page())
+        print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

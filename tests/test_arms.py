@@ -1,0 +1,98 @@
+"""Arms differ in what their names say and in nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import pytest
+
+from actre import orders
+from actre.arms import ARMS, arm, name_of
+from actre.config import PRESETS, PromptConfig, RunConfig, StageConfig, config_from_dict, preset
+from actre.orders import ChatFormat, Renderer
+from actre.rows import trajectory_rows
+from actre.stages import plan
+from actre.types import ActreError, Observation, Step, Trajectory
+
+CHAT = ChatFormat("[", "]", "|")
+
+
+def with_updates(config: RunConfig) -> RunConfig:
+    return replace(config, optim=replace(config.optim, updates_per_batch=2))
+
+
+@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("settings", PRESETS)
+def test_every_arm_has_the_same_budget_and_differs_in_stages_and_one_setting_at_most(name: str, settings: str) -> None:
+    config = with_updates(preset(settings))
+    made = arm(name, config)
+    assert made.iterations == config.iterations
+    assert tuple(stage.order for stage in made.stages) == ARMS[name].orders
+    hot = {stage.match_every > 0 for stage in made.stages}
+    assert hot == {name == "think_first_hot"}
+    allowed = replace(config.optim, clip_high=made.optim.clip_high, entropy_coef=made.optim.entropy_coef)
+    assert made == replace(config, stages=made.stages, optim=allowed)
+    changed = (made.optim.clip_high != config.optim.clip_high) + (made.optim.entropy_coef != config.optim.entropy_coef)
+    assert changed == (name in ("think_first_clip", "think_first_bonus"))
+
+
+def test_actre_of_a_two_stage_preset_is_the_preset() -> None:
+    assert arm("actre", preset("tiny")) == preset("tiny")
+    first, second = arm("tfpi", preset("tiny")).stages
+    assert (first.order, second) == ("no_think", preset("tiny").stages[1])
+    assert first.iterations == preset("tiny").stages[0].iterations
+
+
+@pytest.mark.parametrize(("whole", "first"), [(30, 10), (2, 1), (3, 1)])
+def test_settings_with_one_stage_give_the_first_a_third(whole: int, first: int) -> None:
+    config = replace(preset("tiny"), stages=(StageConfig("think_first", whole),))
+    assert [stage.iterations for stage in arm("actre", config).stages] == [first, whole - first]
+
+
+def test_what_would_be_another_arm_is_refused() -> None:
+    with pytest.raises(ActreError, match="no arm 'actree'; there are: think_first"):
+        arm("actree", preset("tiny"))
+    with pytest.raises(ActreError, match="one update a batch"):
+        arm("think_first_clip", preset("tiny"))
+    with pytest.raises(ActreError, match="at least one iteration each"):
+        arm("actre", replace(preset("tiny"), stages=(StageConfig("think_first", 1),)))
+
+
+@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("settings", PRESETS)
+def test_an_arms_settings_say_its_name(name: str, settings: str) -> None:
+    assert name_of(arm(name, with_updates(preset(settings)))) == name
+
+
+def test_a_run_whose_thoughts_are_skipped_calls_itself_no_think() -> None:
+    stages = (StageConfig("act_first", 3, thoughts=False), StageConfig("think_first", 3))
+    skipped = replace(preset("tiny"), stages=stages)
+    assert plan(skipped, ["game"], 1).order == "no_think"
+    assert config_from_dict(asdict(skipped)) == skipped
+    assert name_of(skipped) == "tfpi"
+    assert name_of(replace(skipped, stages=stages[:1])) == "no_think"
+
+
+@pytest.mark.parametrize(("thoughts_in_history", "thoughts_trained"), [(False, False), (True, False), (False, True)])
+def test_with_both_switches_off_act_first_is_no_think_but_for_its_words(
+    thoughts_in_history: bool, thoughts_trained: bool
+) -> None:
+    """What separates actre from tfpi: the words and the tag, the rationale's gradient, and its place in the history."""
+    prompt = PromptConfig(history_thoughts=thoughts_in_history, wording="instructed")
+    seen = [Observation(f"You are in room {i}.", "find the key", ("look",)) for i in range(2)]
+    later, trained = {}, {}
+    for order in ("act_first", "no_think"):
+        renderer = Renderer(lambda text: [ord(c) for c in text], CHAT, prompt, order, end_id=ord("$"))
+        reply = tuple(renderer.reply_ids("because it is there", "look"))
+        step = Step(
+            seen[0], renderer.prompt([], seen[0]), reply, (0.0,) * len(reply), text(reply), "because", "look", (), 0.0
+        )
+        later[order] = text(renderer.prompt([step], seen[1])).replace(orders._REPLY[order], "")
+        played = Trajectory("e", "g", "t", order, 0, (step,), seen[1], False, False)
+        rows = trajectory_rows(played, 0, masked_thoughts=None if thoughts_trained else text)
+        trained[order] = text([t for row in rows for t, on in zip(row.ids, row.mask, strict=True) if on])
+    assert (later["act_first"] == later["no_think"]) == (not thoughts_in_history)
+    assert (trained["act_first"] == trained["no_think"]) == (not thoughts_trained)
+
+
+def text(ids: Sequence[int]) -> str:
+    return "".join(map(chr, ids))

@@ -1,0 +1,77 @@
+"""Compliance counts replies that can be read: in the order that was asked for, or in either where none was."""
+
+from collections.abc import Sequence
+
+import pytest
+from tiny_models import char_tokenizer
+
+from actre.compliance import Condition, free_share, measure, table
+from actre.config import PromptConfig, SamplingConfig
+from actre.probes import Probe
+from actre.types import Observation, Reply
+from actre.warmstart_rows import prompts_of
+
+STATE = Observation("a room", "find it", ("go north", "look"))
+PROBES = [Probe(f"game {i}", "", (STATE,), (), "expert", "early") for i in range(4)]
+THINK = "<think>so</think><action>go north</action>"
+ACT = "<action>go north</action><think>so</think>"
+
+
+class Says:
+    """A policy that gives the same replies whatever it is asked."""
+
+    def __init__(self, *texts: str, truncated: bool = False) -> None:
+        self.texts, self.truncated = texts, truncated
+        self.renderer = prompts_of(char_tokenizer())
+        self.stops: list[str | None] = []
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, stop: str | None, **_: object) -> list[Reply]:
+        self.stops.append(stop)
+        return [Reply((), (), self.texts[i % len(self.texts)], self.truncated) for i in range(len(prompts))]
+
+
+def well_formed(policy: Says, *condition: object) -> int:
+    (one,) = measure(policy, PROBES, PromptConfig(), SamplingConfig(), 0, [Condition(*condition)])
+    return one.well_formed
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "right"),
+    [(THINK, "think_first", 4), (THINK, "act_first", 0), (ACT, "act_first", 4), (ACT, "think_first", 0)],
+)
+def test_an_instructed_order_must_be_kept(text, order, right):
+    policy = Says(text)
+    assert well_formed(policy, "instructed", "free", order) == right
+    assert policy.stops == [None]
+
+
+@pytest.mark.parametrize("text", [THINK, ACT])
+def test_where_one_wording_serves_both_orders_either_will_do(text):
+    assert well_formed(Says(text), "shared", "free", None) == 4
+
+
+def test_a_forced_tag_is_not_asked_for_again():
+    assert well_formed(Says(THINK.removeprefix("<think>")), "shared", "first", "think_first") == 4
+    assert well_formed(Says(THINK), "shared", "first", "think_first") == 0
+
+
+def test_a_reply_that_never_ends_is_a_fault():
+    assert well_formed(Says(THINK, truncated=True), "shared", "free", None) == 0
+
+
+def test_listed_actions_and_faults_are_counted_over_all_states():
+    policy = Says(THINK, "<think>so</think><action>fly</action>", "hello")
+    (one,) = measure(policy, PROBES, PromptConfig(), SamplingConfig(), 0, [Condition("shared", "free", None)])
+    assert (one.states, one.well_formed, one.admissible) == (4, 3, 2)
+    assert one.flags["inadmissible"] == 1
+    assert one.flags["no_action"] == 1
+    assert one.low < one.well_formed / one.states < one.high
+
+
+def test_the_table_has_a_row_a_condition_and_both_columns():
+    before = measure(Says("hello"), PROBES, PromptConfig(), SamplingConfig(), 0)
+    after = measure(Says(THINK), PROBES, PromptConfig(), SamplingConfig(), 0)
+    shown = table(before, after)
+    assert len(shown.splitlines()) == 2 + len(before)
+    assert "0% (0% to 49%) | **100% (51% to 100%)**" in shown
+    assert free_share(before) == (0, 16)

@@ -1,0 +1,134 @@
+"""Estimates: sizes from the models' shapes, larger settings cost more, what does not fit names what to change."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from tiny_models import char_tokenizer, tiny_llama
+
+from actre import limits
+from actre.cli import main
+from actre.config import PRESETS, preset, save_config
+from actre.estimate import SHAPES, cpu, estimate, gpu, mend, must_fit, outcome, shape_of
+from actre.types import ActreError
+
+A100 = gpu("NVIDIA A100-SXM4-80GB", 80.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    # the numbers on the models' cards
+    [("smollm2", 0.135), ("Qwen/Qwen2.5-1.5B-Instruct", 1.54), ("Qwen/Qwen2.5-7B-Instruct", 7.62)],
+)
+def test_parameters_follow_from_the_shape(name, billions):
+    assert SHAPES[name].parameters / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_a_folders_own_shape_is_read_and_its_adapter_counted(tmp_path):
+    from actre.config import ModelConfig
+    from actre.policies.models import add_lora
+
+    model = tiny_llama(len(char_tokenizer()), hidden=64)
+    model.save_pretrained(tmp_path)
+    shape = shape_of(str(tmp_path))
+    norms = sum(p.numel() for name, p in model.named_parameters() if "norm" in name)
+    assert shape.parameters == sum(p.numel() for p in model.parameters()) - norms
+    adapted = add_lora(model, ModelConfig(lora_rank=4), 0)
+    assert shape.adapter(4) == sum(p.numel() for name, p in adapted.named_parameters() if "lora_" in name)
+
+
+def test_a_model_of_unknown_size_is_said_to_be_unknown():
+    with pytest.raises(ActreError, match="hf download owner/model"):
+        shape_of("owner/model")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_fits_the_device_it_is_for(name):
+    device = {
+        "tiny": cpu(4.0, 2),
+        "smollm2": gpu("Tesla T4", 15.0, bf16=False),
+        "qwen-1.5b-16gb": gpu("Tesla T4", 15.8, bf16=False),
+        "qwen-1.5b-24gb": gpu("NVIDIA A10G", 23.7),
+    }.get(name, A100)
+    assert must_fit(preset(name), device).fits
+
+
+@pytest.mark.parametrize("change", [{"micro_batch_tokens": 65536}, {"groups": 32}, {"group_size": 16}])
+def test_more_of_anything_never_takes_less(change):
+    plain = preset("qwen-1.5b-24gb")
+    small, large = (estimate(one, A100) for one in (plain, replace(plain, optim=replace(plain.optim, **change))))
+    assert large.memory_gb > small.memory_gb
+    assert large.rollout_s >= small.rollout_s
+
+
+def test_what_does_not_fit_names_the_setting_and_the_value_that_fits():
+    config = preset("qwen-1.5b-80gb")
+    card = gpu("NVIDIA A10G", 23.7)
+    found = estimate(config, card)
+    assert not found.fits
+    assert f"--set optim.micro_batch_tokens={found.largest_micro_batch}" in mend(config, found)
+    mended = replace(config, optim=replace(config.optim, micro_batch_tokens=found.largest_micro_batch))
+    assert estimate(mended, card).fits
+    with pytest.raises(ActreError, match="--even-so"):
+        must_fit(config, card)
+
+
+def test_where_episodes_do_not_fit_fewer_groups_are_named_and_fit():
+    config = preset("qwen-7b")
+    card = gpu("NVIDIA A10G", 23.7)
+    words = mend(config, estimate(config, card))
+    groups = int(words.partition("optim.groups=")[2].partition(",")[0])
+    fewer = replace(config, optim=replace(config.optim, groups=groups))
+    assert estimate(fewer, card).rollout_gb <= card.memory_gb
+    assert "model.four_bit=true" in words
+
+
+def test_four_bits_make_the_weights_about_a_third():
+    plain = preset("qwen-7b")
+    four = replace(plain, model=replace(plain.model, four_bit=True))
+    assert 0.2 < estimate(four, A100).weights_gb / estimate(plain, A100).weights_gb < 0.45
+
+
+def test_the_tiny_presets_estimate_is_near_what_was_measured():
+    """The quickstart's medians on one core of an EPYC: 5.7 s playing, 3.0 s updating. It was adjusted to them."""
+    found = estimate(preset("tiny"), cpu(16.0, 1))
+    assert 0.5 < found.rollout_s / 5.7 < 2
+    assert 0.5 < found.update_s / 3.0 < 2
+
+
+def test_doctor_estimates_a_preset_and_fails_where_it_does_not_fit(capsys):
+    assert main(["doctor", "--preset", "tiny", "--gpu-memory", "8"]) == 0
+    assert "it fits" in capsys.readouterr().out
+    assert main(["doctor", "--preset", "qwen-7b", "--gpu-memory", "2"]) == 1
+    assert "does NOT fit" in capsys.readouterr().out
+
+
+def test_train_refuses_what_cannot_fit_before_anything_is_loaded(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("actre.train_command.here", lambda: gpu("Tesla T4", 15.0))
+    command = ["train", "--preset", "qwen-1.5b-80gb", "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert "optim.micro_batch_tokens=" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_runs_estimate_is_compared_with_what_it_took(tmp_path, capsys):
+    save_config(preset("tiny"), tmp_path / "config.json")
+    with pytest.raises(ActreError, match="train first"):
+        outcome(tmp_path, preset("tiny"), cpu(8.0, 1))
+    lines = [
+        {"steps": 10.0, "rollout_s": s, "update_s": 2 * s, "generated_tokens": 960 * i, "env_steps": 480 * i}
+        for i, s in enumerate((1.0, 3.0, 2.0), 1)
+    ]
+    lines[1]["peak_memory_gb"] = 1.25
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = outcome(tmp_path, preset("tiny"), cpu(8.0, 1))
+    assert (found.iterations, found.rollout_s, found.update_s, found.memory_gb) == (3, 2.0, 4.0, 1.25)
+    assert (found.again.work.steps, found.again.work.reply_tokens) == (10.0, 2.0)
+    assert found.again.rollout_s < found.before.rollout_s
+    assert main(["doctor", "--run", str(tmp_path)]) == 0
+    assert "memory, GB" in capsys.readouterr().out
+
+
+def test_a_machine_without_a_gpu_is_its_cpu(monkeypatch):
+    monkeypatch.setattr(limits.shutil, "which", lambda name: None)
+    assert not limits.here().gpu

@@ -1,0 +1,100 @@
+"""Out of memory: the micro-batch is halved, said so, and the result is that of smaller ones from the beginning."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toy_training as toy
+
+from actre.fitting import SMALLEST, MicroBatches, peak_memory_gb
+from actre.runlog import RunLog
+from actre.trainer import StagedTrainer, run
+from actre.types import ActreError, read_jsonl
+
+
+def out_of_memory_above(limit: int, asked: list[int]):
+    """A step that fails as a GPU does where it is given too many tokens."""
+
+    def step(tokens: int) -> str:
+        asked.append(tokens)
+        if tokens > limit:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return f"done with {tokens}"
+
+    return step
+
+
+def test_the_tokens_are_halved_until_the_step_goes_through_and_stay_so():
+    batches, asked, undone = MicroBatches(8192), [], []
+    with pytest.warns(UserWarning, match="micro-batches have 2048 tokens from now on"):
+        assert batches.run(out_of_memory_above(3000, asked), undo=lambda: undone.append(1)) == "done with 2048"
+    assert asked == [8192, 4096, 2048]
+    assert len(undone) == 2
+    assert batches.run(out_of_memory_above(3000, asked), undo=lambda: None) == "done with 2048"
+    assert asked[3:] == [2048]
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_where_fewer_do_not_help_the_settings_that_do_are_named():
+    with pytest.raises(ActreError, match="max_reply_tokens"):
+        MicroBatches(2 * SMALLEST).run(out_of_memory_above(0, []), undo=lambda: None)
+
+
+def test_with_several_processes_a_step_is_not_done_again_by_one():
+    with pytest.raises(ActreError, match="micro_batch_tokens=4096"):
+        MicroBatches(8192, processes=2).run(out_of_memory_above(0, []), undo=lambda: None)
+
+
+def test_another_error_is_none_of_memory():
+    def step(tokens: int) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        MicroBatches(8192).run(step, undo=lambda: None)
+
+
+def _trained(out: Path, tokens: int, limit: int | None) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Four iterations; above `limit` padded tokens in a slice the forward pass runs out of memory."""
+    model = toy.model()
+    config = toy.config(micro_batch_tokens=tokens)
+    trainer = StagedTrainer(
+        config,
+        model,
+        toy.tokenizer(),
+        play=toy.Player(model, config.optim.group_size),
+        games=list(toy.TARGET),
+        log=RunLog(out, config),
+        progress=False,
+    )
+    plain = trainer.compute_loss
+
+    def compute_loss(model: Any, piece: dict[str, torch.Tensor], *rest: Any) -> Any:
+        size = piece["prompt_ids"].numel() + piece["completion_ids"].numel()
+        loss = plain(model, piece, *rest)
+        if limit is not None and size > limit:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    trainer.compute_loss = compute_loss  # type: ignore[method-assign]
+    run(trainer)
+    weights = {name: p.detach().clone() for name, p in model.named_parameters() if "lora_" in name}
+    return weights, list(read_jsonl(out / "metrics.jsonl"))
+
+
+def test_a_run_that_ran_out_of_memory_ends_as_one_with_smaller_slices(tmp_path, monkeypatch):
+    monkeypatch.setattr("actre.fitting.SMALLEST", 8)
+    with pytest.warns(UserWarning, match="from now on"):
+        halved, told = _trained(tmp_path / "halved", 128, limit=70)
+    small, _ = _trained(tmp_path / "small", 64, limit=None)
+    assert all(torch.equal(halved[name], small[name]) for name in small)
+    used = [line["micro_batch_tokens"] for line in told]  # groups without signal leave some batches small
+    assert used == sorted(used, reverse=True)
+    assert set(used) == {128, 64}
+
+
+def test_the_peak_grows_with_what_is_held():
+    before = peak_memory_gb()
+    held = torch.ones(30_000_000)
+    assert peak_memory_gb() >= before > 0.05
+    assert held[0] == 1

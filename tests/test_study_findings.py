@@ -1,0 +1,135 @@
+"""What a study says follows from its records by the protocol's rules, whichever way they came out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from study_records import fake_record, fake_records
+
+from actre.study import page, results
+from actre.study.findings import comparisons, find, summaries
+from actre.study.plan import Run, Study, load_study
+from actre.study.record import finished, results_file, save_record
+from actre.study.tables import sentences, tables
+from actre.types import ActreError
+
+TEXT = """
+name = "s"
+about = "<b>whether</b> it helps"
+[[part]]
+name = "p"
+about = "A policy"
+evidence = "confirmatory"
+seeds = [3, 4, 5, 6, 7]
+confirmatory = [["actre-grpo", "think_first-grpo"], ["actre-grpo", "tfpi-grpo"]]
+exploratory = [["tfpi-grpo", "untrained"]]
+[[part.runs]]
+arms = ["think_first", "actre", "tfpi", "untrained"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    path = tmp_path / "s.toml"
+    path.write_text(TEXT)
+    return load_study(path)
+
+
+def by_arm(actre: list[float], think_first: list[float], tfpi: list[float]) -> Callable[[Run], float]:
+    rates = {"actre": actre, "think_first": think_first, "tfpi": tfpi, "untrained": [0.25] * 5}
+    return lambda run: rates[run.arm][run.seed - 3]
+
+
+LOW, HIGH = [0.5, 0.55, 0.5, 0.525, 0.55], [0.8, 0.8, 0.85, 0.8, 0.875]
+
+
+@pytest.mark.parametrize(
+    ("actre", "think_first", "found", "said"),
+    [
+        (HIGH, LOW, "support", "ActRe helps, and beyond leaving thoughts out"),
+        (LOW, HIGH, "harm", "not supported (harm)"),
+        (LOW, LOW, "equivalent", "not supported (equivalent)"),
+        ([0.4, 0.5, 0.45, 0.5, 0.4], [0.5, 0.475, 0.5, 0.475, 0.5], "no worthwhile help", "no worthwhile help"),
+        ([0.4, 0.9, 0.3, 0.9, 0.4], [0.5, 0.5, 0.5, 0.5, 0.5], "inconclusive", "not supported (inconclusive)"),
+    ],
+)
+def test_a_finding_follows_from_the_records(
+    study: Study, actre: list[float], think_first: list[float], found: str, said: str
+) -> None:
+    part = study.parts[0]
+    lines = fake_records(study.runs, by_arm(actre, think_first, LOW))
+    assert comparisons(part, lines)[0].finding == found
+    assert said in " ".join(sentences(find(part, lines)))
+
+
+def test_help_without_an_edge_over_leaving_thoughts_out_is_not_called_more(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, HIGH))
+    said = " ".join(sentences(find(study.parts[0], lines)))
+    assert "ActRe helps, but not shown to do so beyond leaving thoughts out" in said
+
+
+def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    del lines["p/actre-grpo-seed-7"]
+    said = " ".join(sentences(find(study.parts[0], lines)))
+    assert {one.finding for one in comparisons(study.parts[0], lines) if one.contrast.confirmatory} == {"interim"}
+    assert "4 of 5 seeds, so nothing is concluded" in said
+    assert "open until all seeds are there" in said
+    assert "helps" not in said
+
+
+def test_the_correction_counts_the_planned_contrasts_even_where_one_has_no_runs(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    lines = {key: line for key, line in lines.items() if "/tfpi" not in key}
+    (one,) = (c for c in comparisons(study.parts[0], lines) if c.contrast.confirmatory)
+    assert one.p_holm == pytest.approx(2 * one.test.p)
+
+
+def test_success_is_over_seeds_and_the_interval_holds_it(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    of = {one.condition: one for one in summaries(study.parts[0], lines, "unseen", "think_first")}
+    assert of["think_first-grpo"].success.value == pytest.approx(sum(LOW) / 5)
+    assert of["think_first-grpo"].success.low < sum(LOW) / 5 < of["think_first-grpo"].success.high
+    assert of["untrained"].env_steps == 0
+
+
+def test_runs_from_two_different_untrained_policies_are_never_compared(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    run = study.runs[0]
+    lines[run.key] = fake_record(run, 0.5, model="another")
+    with pytest.raises(ActreError, match="2 different policies"):
+        comparisons(study.parts[0], lines)
+
+
+def test_every_table_is_as_wide_as_its_head_and_names_every_finished_run(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    made = tables(find(study.parts[0], lines))
+    assert all(len(row) == len(table.names) for table in made for row in table.rows)
+    assert len(made[-1].rows) == len(study.runs)
+    assert tables(find(study.parts[0], {})) == []
+
+
+def test_a_line_of_other_settings_does_not_count_as_finished(study: Study, tmp_path: Path) -> None:
+    run = study.runs[0]
+    path = results_file(tmp_path, study.name)
+    line = fake_record(run, 0.5)
+    save_record(path, {**line, "config": {**line["config"], "env_steps": 7}})
+    assert finished(study, tmp_path) == {}
+    save_record(path, fake_record(run, 0.5))
+    assert list(finished(study, tmp_path)) == [run.key]
+    assert len(path.read_text().splitlines()) == 1
+    older = {**line, "config": {k: v for k, v in line["config"].items() if k != "checkpoint"}}
+    older["config"]["optim"] = {k: v for k, v in line["config"]["optim"].items() if k != "gigpo_discount"}
+    save_record(path, older)
+    assert list(finished(study, tmp_path)) == [run.key], "a setting that has come since leaves runs as they were"
+
+
+def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(study: Study) -> None:
+    whole = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    for lines in ({}, {study.runs[0].key: whole[study.runs[0].key]}, whole):
+        html = page.page(study, lines)
+        assert "<b>whether" not in html
+        assert "<script" not in html
+        text = results.page([study], [lines], "actre study s.toml")
+        assert f"{len(lines)} of {len(study.runs)} runs" in text or not lines
+        assert "nan" not in text

@@ -1,0 +1,100 @@
+"""A study file becomes the runs it says, and nothing it does not know passes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actre.study.plan import ESTIMATORS, load_study
+from actre.types import ActreError
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = """
+name = "small"
+[[part]]
+name = "p"
+seeds = [3, 4]
+settings = { "optim.group_size" = 4, switch = 5 }
+exploratory = [["actre-grpo", "think_first-grpo"]]
+[[part.runs]]
+arms = ["think_first", "actre"]
+[[part.runs]]
+variant = "masked"
+settings = { "optim.train_thought" = false }
+arms = ["actre"]
+"""
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    return path
+
+
+def test_runs_come_block_by_block_and_seed_by_seed(tmp_path: Path) -> None:
+    study = load_study(_file(tmp_path, SMALL))
+    assert [run.key for run in study.runs] == [
+        "p/think_first-grpo-seed-3",
+        "p/actre-grpo-seed-3",
+        "p/think_first-grpo-seed-4",
+        "p/actre-grpo-seed-4",
+        "p/actre-grpo-masked-seed-3",
+        "p/actre-grpo-masked-seed-4",
+    ]
+
+
+def test_arms_of_a_block_differ_in_their_stages_alone(tmp_path: Path) -> None:
+    alone, both = load_study(_file(tmp_path, SMALL)).runs[:2]
+    assert [(s.order, s.iterations) for s in both.config.stages] == [("act_first", 5), ("think_first", 45)]
+    assert replace(alone.config, stages=both.config.stages) == both.config
+    assert alone.config.optim.group_size == 4
+
+
+def test_a_digest_tells_runs_apart_and_is_the_same_for_the_same_run_in_another_study(tmp_path: Path) -> None:
+    study = load_study(_file(tmp_path, SMALL))
+    assert len({run.digest for run in study.runs}) == len(study.runs)
+    other = load_study(
+        _file(tmp_path, SMALL.replace('name = "small"', 'name = "x"').replace('name = "p"', 'name = "q"'))
+    )
+    assert [run.digest for run in other.runs] == [run.digest for run in study.runs]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"actre"]', '"actree"]', "no arm 'actree'"),
+        ("group_size", "group_sise", "no setting 'optim.group_sise'.*did you mean group_size"),
+        ('"optim.group_size" = 4', '"optim.group_size" = "four"', "it is a whole number"),
+        ('variant = "masked"', 'estimator = "ppo"', "no estimator 'ppo'"),
+        ('variant = "masked"', "", "two runs are called"),
+        ("exploratory", "confirmatory", "say evidence"),
+        ('["actre-grpo",', '["tfpi-grpo",', "which it does not run"),
+        ("switch = 5", "switch = 50", "leaves a stage without any"),
+        ("seeds", "seed", "'seed', which is not known"),
+        ('name = "small"', "name = small", "not TOML"),
+    ],
+)
+def test_what_is_not_known_is_refused_in_words(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ActreError, match=said):
+        load_study(_file(tmp_path, SMALL.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "studies").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_study_can_be_read_and_is_named_as_its_file(path: Path) -> None:
+    study = load_study(path)
+    assert study.name == path.stem
+    assert set(ESTIMATORS) >= {run.estimator for run in study.runs}
+    assert all(run.config.env_steps is not None for run in study.runs), "arms are compared at equal environment steps"
+
+
+def test_the_shipped_study_is_the_protocols() -> None:
+    study = load_study(ROOT / "data" / "studies" / "tiny.toml")
+    neutral = study.parts[0]
+    assert neutral.seeds == (3, 4, 5, 6, 7)
+    assert [c[:2] for c in neutral.contrasts if c.confirmatory] == [
+        ("actre-grpo", "think_first-grpo"),
+        ("actre-grpo", "tfpi-grpo"),
+    ]
+    config = neutral.runs[0].config
+    assert (config.env_steps, config.sampling.eval_temperature, config.env.unseen) == (24_000, 0.4, "small/unseen")
+    assert (config.evaluation.limit, config.optim.groups, config.optim.group_size) == (None, 6, 8)

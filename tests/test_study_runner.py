@@ -1,0 +1,182 @@
+"""A study's runs: which are made, in which order, what an interruption and a failure leave."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from study_records import fake_record
+
+from actre.cli import main
+from actre.study import runner
+from actre.study.plan import Study, load_study
+from actre.study.record import finished, load_records, numbers, results_file, save_record
+from actre.study.runner import Progress, Workplace, make_runs, table
+from actre.types import ActreError
+
+TEXT = """
+name = "s"
+[[part]]
+name = "p"
+seeds = [3, 4]
+exploratory = [["actre-grpo", "think_first-grpo"]]
+[[part.runs]]
+arms = ["think_first", "actre"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "s.toml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def study(file: Path) -> Study:
+    return load_study(file)
+
+
+@pytest.fixture
+def place(file: Path, tmp_path: Path) -> Workplace:
+    return Workplace(file, tmp_path / "out", tmp_path / "results", "actre study s.toml", ({}, {}))
+
+
+@pytest.fixture
+def started(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs that were started, in order. Each leaves its record at once; those in a file "fail" beside it end badly."""
+    keys: list[str] = []
+    runs = {run.key: run for run in study.runs}
+
+    def start(arguments: list[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        _, key, folder, _ = arguments
+        keys.append(key)
+        log.write_text("first line\nlast words\n")
+        if (log.parent / "fail").exists() and "seed-3" in key:
+            return subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+        (Path(folder) / "record.json").write_text(json.dumps(fake_record(runs[key], 0.5)) + "\n")
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(runner, "_start", start)
+    monkeypatch.setattr(runner, "_POLL_S", 0.02)
+    return keys
+
+
+def test_every_run_is_made_once_in_the_files_order(study: Study, place: Workplace, started: list[str]) -> None:
+    outcome = make_runs(study, study.runs, place)
+    assert started == [run.key for run in study.runs]
+    assert sorted(outcome.made) == sorted(started)
+    assert finished(study, place.results).keys() == set(started)
+    assert make_runs(study, study.runs, place).made == ()
+    assert len(started) == len(study.runs)
+
+
+def test_a_study_goes_on_where_it_was_stopped(study: Study, place: Workplace, started: list[str]) -> None:
+    def interrupt(text: str) -> None:
+        if text.endswith(": done"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_runs(study, study.runs, place, say=interrupt)
+    saved = set(finished(study, place.results))
+    assert len(saved) >= 1
+    started.clear()
+    make_runs(study, study.runs, place)
+    assert set(started) == {run.key for run in study.runs} - saved
+
+
+def test_a_run_of_another_study_that_is_the_same_is_not_made_again(
+    study: Study, place: Workplace, started: list[str]
+) -> None:
+    save_record(results_file(place.results, "other"), fake_record(study.runs[0], 0.7))
+    place.file.write_text(TEXT.replace('name = "s"', 'name = "s"\nshares = ["other"]', 1))
+    make_runs(load_study(place.file), study.runs, place)
+    assert started == [run.key for run in study.runs[1:]]
+
+
+def test_a_failed_run_is_named_with_its_last_words_and_the_others_are_made(
+    study: Study, place: Workplace, started: list[str]
+) -> None:
+    folder = place.out / "p"
+    folder.mkdir(parents=True)
+    (folder / "fail").touch()
+    outcome = make_runs(study, study.runs, place)
+    assert sorted(outcome.made) == ["p/actre-grpo-seed-4", "p/think_first-grpo-seed-4"]
+    assert len(outcome.failed) == 2
+    assert "last words" in str(outcome.failed[0])
+    (folder / "fail").unlink()
+    assert len(make_runs(study, study.runs, place).made) == 2
+
+
+def test_two_programs_do_not_make_the_same_study_at_once(study: Study, place: Workplace, started: list[str]) -> None:
+    place.out.mkdir()
+    (place.out / "running.pid").write_text(str(os.getppid()))
+    with pytest.raises(ActreError, match="being worked in by process"):
+        make_runs(study, study.runs, place)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (place.out / "running.pid").write_text(str(gone.pid))
+    assert len(make_runs(study, study.runs, place).made) == 4
+
+
+def test_the_live_table_shows_what_is_finished_running_and_waiting(study: Study) -> None:
+    done = {study.runs[0].key: fake_record(study.runs[0], 0.5)}
+    text = table(study, done, {study.runs[1].key: Progress(6_000, 24_000)})
+    assert [line.split() for line in text.splitlines()] == [
+        ["p", "seed", "3", "seed", "4"],
+        ["think_first-grpo", "50.0", "%", "."],
+        ["actre-grpo", "(25", "%)", "."],
+        ["1", "of", "4", "runs", "finished"],
+    ]
+
+
+def test_runs_are_spread_over_the_gpus_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in runner.slots(None)] == ["0", "2"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in runner.slots(3)] == ["0", "2", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert runner.slots(2) == ({}, {})
+    with pytest.raises(ActreError, match="at least 1"):
+        runner.slots(0)
+
+
+def test_the_command_shows_the_plan_runs_a_part_and_writes_the_pages(
+    file: Path, tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["study", str(file), "--out", str(tmp_path / "o")]
+    assert main([*common, "--plan"]) == 0
+    assert started == []
+    assert main([*common, "--only", "actre", "--seeds", "4", "--jobs", "1"]) == 0
+    assert started == ["p/actre-grpo-seed-4"]
+    assert main([*common, "--write", str(tmp_path / "r.md")]) == 0
+    said = capsys.readouterr().out
+    assert "0 of 4 runs finished" in said
+    assert "1 of 4 runs finished" in said
+    assert "Seed 4: actre, GRPO." in (tmp_path / "r.md").read_text()
+    assert (tmp_path / "o" / "s" / "study.html").exists()
+    assert main([*common, "--only", "nothing"]) == 2
+
+
+def test_a_run_made_again_is_compared_number_by_number(
+    file: Path, tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["study", str(file), "--out", str(tmp_path / "o"), "--only", "actre", "--seeds", "4", "--jobs", "1"]
+    main(common)
+    assert main([*common, "--again", "p/actre-grpo-seed-4"]) == 0
+    path = tmp_path / "o" / "s.jsonl"
+    (line,) = load_records(path)
+    save_record(path, {**line, "generated_tokens": 7})
+    assert main([*common, "--again", "p/actre-grpo-seed-4"]) == 1
+    assert "generated_tokens: 7 became 1000" in capsys.readouterr().out
+    assert load_records(path)[0]["generated_tokens"] == 7
+    assert main([*common, "--again", "p/actre-grpo-seed-3"]) == 2
+
+
+def test_what_is_compared_leaves_out_where_and_when_and_nothing_else(study: Study) -> None:
+    line = fake_record(study.runs[0], 0.5)
+    assert numbers(line) == numbers({**line, "seconds": 99.0, "machine": {}, "command": "x", "versions": {}})
+    assert numbers(line) != numbers(fake_record(study.runs[0], 0.525))
+    assert numbers(line) != numbers({**line, "curve": []})

@@ -1,0 +1,222 @@
+"""The warm start: what is learned is the reply alone, the orders stand alike, and an interrupted one goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import tiny_llama
+
+from actre import warmstart
+from actre.config import ModelConfig, PromptConfig, RunConfig, preset
+from actre.policies.tiny import make_tokenizer
+from actre.probes import Probe, probes_for
+from actre.types import ORDERS, ActreError, Observation
+from actre.warmstart import WarmConfig, warm_up
+from actre.warmstart_rows import (
+    WORDINGS,
+    Demonstrations,
+    ExpertStep,
+    WarmRow,
+    expert_episodes,
+    prompts_of,
+    warm_rows,
+)
+
+GROWING = PromptConfig()
+WINDOWED = PromptConfig(history="windowed", list_admissible=True)
+WARM = WarmConfig(steps=4, batch=4, micro_batch=2, save_every=2, states=2, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def demos() -> Demonstrations:
+    return expert_episodes(preset("tiny").env, 4, seed=0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(demos: Demonstrations):
+    return make_tokenizer(sorted({step.thought for episode in demos.episodes for step in episode}))
+
+
+@pytest.fixture(scope="module")
+def base(tokenizer, tmp_path_factory) -> ModelConfig:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_llama(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ModelConfig(name=str(folder), lora_rank=4)
+
+
+@pytest.fixture
+def config(base: ModelConfig) -> RunConfig:
+    tiny = preset("tiny")
+    return replace(tiny, model=base, sampling=replace(tiny.sampling, max_reply_tokens=4))
+
+
+@pytest.fixture
+def rows(demos, tokenizer) -> tuple[WarmRow, ...]:
+    return _rows(demos, tokenizer, WINDOWED)
+
+
+@pytest.fixture(scope="module")
+def probes() -> list[Probe]:
+    return probes_for(replace(preset("tiny"), probe=replace(preset("tiny").probe, states=WARM.states)))
+
+
+def _rows(demos, tokenizer, prompt: PromptConfig, **change) -> tuple[WarmRow, ...]:
+    asked = {"per_episode": 2, "longest": 4096, "seed": 0, **change}
+    return warm_rows(demos, prompts_of(tokenizer), prompt, **asked).rows
+
+
+def _weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "adapter" / "adapter_model.safetensors")
+
+
+# --- rows ---
+
+
+def test_every_order_has_the_same_number_of_rows_in_each_wording(rows):
+    counts = {(order, wording): 0 for order in ORDERS for wording in WORDINGS}
+    for row in rows:
+        counts[row.order, row.wording] += 1
+    assert set(counts.values()) == {len(rows) // 6}
+
+
+def test_what_is_learned_of_a_windowed_row_is_its_reply_with_both_tags_and_the_end(rows, tokenizer):
+    for row in rows:
+        first = row.learned.index(True)
+        assert all(row.learned[first:])
+        text = tokenizer.decode(row.ids[first:])
+        opening, closing = {
+            "think_first": ("<think>", "</action>"),
+            "act_first": ("<action>", "</think>"),
+            "no_think": ("<action>", "</action>"),
+        }[row.order]
+        assert text.startswith(opening)
+        assert text.removesuffix(tokenizer.eos_token).strip().endswith(closing)
+        assert row.ids[-1] == tokenizer.eos_token_id
+        assert ("<think>" in text) == (row.order != "no_think")
+
+
+def test_a_growing_row_is_a_whole_episode_whose_every_reply_is_learned(demos, tokenizer):
+    rows = _rows(demos, tokenizer, GROWING)
+    assert len(rows) == len(demos.episodes) * len(ORDERS)
+    learned = [sum(a and not b for a, b in zip(row.learned, (False, *row.learned), strict=False)) for row in rows]
+    assert sorted(learned) == sorted(len(episode) for episode in demos.episodes for _ in ORDERS)
+    said = {step.action for episode in demos.episodes for step in episode}
+    row = next(row for row in rows if row.order == "no_think")
+    replies = tokenizer.decode([i for i, on in zip(row.ids, row.learned, strict=True) if on])
+    shown = replies.replace("<action>", "").split("</action>")[0].strip()
+    assert shown in said
+
+
+def test_the_prompt_of_a_row_is_what_acting_would_build(demos, tokenizer):
+    one = Demonstrations((demos.episodes[0][:1],), 0, "")
+    rows = _rows(one, tokenizer, WINDOWED)
+    for row in rows:
+        renderer = prompts_of(tokenizer)(replace(WINDOWED, wording=row.wording), row.order)
+        prompt = renderer.prompt([], demos.episodes[0][0].observation)
+        assert row.ids[: len(prompt)] == prompt
+
+
+def test_a_place_that_is_too_long_in_one_order_is_left_out_in_all(demos, tokenizer):
+    long = max(len(row.ids) for row in _rows(demos, tokenizer, WINDOWED, per_episode=99))
+    chosen = warm_rows(demos, prompts_of(tokenizer), WINDOWED, per_episode=99, longest=long - 1, seed=0)
+    assert chosen.too_long >= 1
+    assert len({sum(row.order == order for row in chosen.rows) for order in ORDERS}) == 1
+    with pytest.raises(ActreError, match="--longest"):
+        _rows(demos, tokenizer, WINDOWED, longest=10)
+
+
+def test_a_shop_has_no_expert_that_writes_thoughts():
+    with pytest.raises(ActreError, match="only ALFWorld"):
+        expert_episodes(preset("tiny", "webshop").env, 1, 0)
+
+
+def test_labels_leave_the_prompt_out():
+    seen = ExpertStep(Observation("a", "b", ()), "c", "d")
+    assert seen.thought == "c"
+    row = WarmRow((5, 6, 7), (False, True, True), "no_think", "shared")
+    assert warmstart._dataset([row])[0] == {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}
+
+
+# --- the run ---
+
+
+def test_a_warm_start_leaves_adapter_model_and_record(config, rows, probes, tmp_path):
+    record = warm_up(config, WARM, rows, probes, tmp_path / "run", progress=False)
+    assert json.loads(json.dumps(record)) == json.loads((tmp_path / "run" / "warmstart.json").read_text())
+    assert record["check"]["passed"]
+    assert record["training"]["steps"] == WARM.steps
+    assert record["training"]["loss_last"] < record["training"]["loss_first"]
+    assert [one["states"] for one in record["after"]] == [WARM.states] * 6
+    assert "Wilson" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    with pytest.raises(ActreError, match="finished warm start"):
+        warm_up(config, WARM, rows, probes, tmp_path / "run", progress=False)
+
+
+def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, probes, tmp_path, monkeypatch):
+    warm_up(config, WARM, rows, probes, tmp_path / "whole", merge=False, progress=False)
+    plain = warmstart._Log.on_log
+
+    def stop_at_3(self, args, state, control, logs=None, **rest):
+        plain(self, args, state, control, logs, **rest)
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+        warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
+    monkeypatch.setattr(warmstart._Log, "on_log", plain)
+    with pytest.raises(ActreError, match="other settings"):
+        warm_up(replace(config, seed=1), WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
+    warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
+    one, other = _weights(tmp_path / "whole"), _weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_damaged_checkpoint_is_named_with_what_mends_it(config, rows, probes, tmp_path, monkeypatch):
+    plain = warmstart._Log.on_log
+
+    def stop_at_3(self, args, state, control, logs=None, **rest):
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+        plain(self, args, state, control, logs, **rest)
+
+    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(config, WARM, rows, probes, tmp_path, progress=False)
+    saved = tmp_path / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors"
+    saved.write_bytes(saved.read_bytes()[:100])
+    with pytest.raises(ActreError, match=r"rm -r .*checkpoint-2"):
+        warm_up(config, WARM, rows, probes, tmp_path, progress=False)
+
+
+def test_a_loss_that_is_no_number_ends_the_warm_start(config, rows, probes, tmp_path):
+    wild = replace(WARM, learning_rate=1e30)
+    with pytest.raises(ActreError, match="--learning-rate"):
+        warm_up(config, wild, rows, probes, tmp_path, progress=False)
+
+
+def test_fewer_rows_than_a_batch_are_refused(config, rows, probes, tmp_path):
+    with pytest.raises(ActreError, match="fewer than a batch"):
+        warm_up(config, WARM, rows[:3], probes, tmp_path, progress=False)
+
+
+@pytest.mark.slow
+def test_a_model_that_knows_no_format_learns_it(base, demos, tokenizer, tmp_path):
+    tiny = preset("tiny")
+    config = replace(tiny, model=replace(base, lora_rank=16), sampling=replace(tiny.sampling, max_reply_tokens=24))
+    more = expert_episodes(tiny.env, 40, seed=0)
+    rows = _rows(more, tokenizer, GROWING)
+    warm = WarmConfig(steps=150, batch=8, micro_batch=8, learning_rate=1e-2, states=12, save_every=50)
+    states = probes_for(replace(tiny, probe=replace(tiny.probe, states=warm.states)))
+    record = warm_up(config, warm, rows, states, tmp_path / "run", merge=False, progress=False)
+    free = {when: [one for one in record[when] if one["tags"] == "free"] for when in ("before", "after")}
+    assert sum(one["well_formed"] for one in free["before"]) == 0
+    assert sum(one["well_formed"] for one in free["after"]) >= 0.8 * 4 * warm.states
