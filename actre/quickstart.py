@@ -27,16 +27,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-<<<<<<< HEAD
 from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, preset, save_config
-from actre.policies import Policy
-from actre.types import ActreError, Order, write_trajectories
-=======
-from actre.config import RunConfig, StageConfig, derive_seed, load_config, preset, save_config
 from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
 from actre.processes import Running, failure, start, stop
 from actre.types import ActreError
->>>>>>> main
 
 DEFAULT_OUT = "runs/quickstart"
 ARMS = ("think_first", "actre")
