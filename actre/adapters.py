@@ -26,8 +26,9 @@ TOLERANCE = 1e-4
 """Largest difference of a logit after reloading, in float32."""
 TOLERANCE_HALF = 5e-2
 """The same in bfloat16 and float16."""
-MERGED_HALF = 0.5
-"""The same for a merged model in bfloat16 or float16, whose weights were rounded once more."""
+MERGED_NATS = 0.02
+"""Largest mean KL, nats a token, of a merged model in bfloat16 or float16, whose weights were rounded once more, from
+base and adapter. Single logits say little there: SmolLM2's moved by up to 1.7 of 34 at a KL of 0.002."""
 _SAMPLE = (
     "You act in a text world, one action at a time, until the task is done.",
     "You are in the middle of a room. Looking quickly around you, you see a shelf 1.\nYour task is to: ",
@@ -160,7 +161,8 @@ def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None, 
 
     card: its README.md. The merged model is loaded again before it takes its place. Raises as `load` does, and
     ActreError for an adapter on 4-bit weights, whose merging would make another model, or where the merged model's
-    logits are not those of base and adapter (in bfloat16 and float16 each merged weight is rounded: MERGED_HALF).
+    logits are not those of base and adapter (in bfloat16 and float16, where each merged weight is rounded, its
+    distributions: MERGED_NATS).
     """
     import torch
 
@@ -178,10 +180,14 @@ def merge(folder: str | Path, out: str | Path, base: ModelConfig | None = None, 
         if card:
             (part / "README.md").write_text(card)
         again, _ = load_base(ModelConfig(name=str(part), dtype=str(dtype).removeprefix("torch.")))  # type: ignore[arg-type]
-        off = float((_logits(again.to(device), prompts) - trained).abs().max())
-        if off > (TOLERANCE if dtype == torch.float32 else MERGED_HALF):
+        off = _logits(again.to(device), prompts)
+        if dtype == torch.float32:
+            far, allowed = float((off - trained).abs().max()), TOLERANCE
+        else:
+            far, allowed = float(_kl_nats(trained, off)), MERGED_NATS
+        if not far <= allowed:
             raise ActreError(
-                f"the merged model's logits differ by {off:.1e} from those of base and adapter: not written"
+                f"the merged model is not base and adapter ({far:.1e}, allowed: {allowed:.0e}): not written"
             )
     return Path(out)
 
@@ -232,16 +238,27 @@ def fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
+def _kl_nats(one: Any, other: Any) -> Any:
+    """Mean KL between next-token distributions, from their logits."""
+    logp, logq = one.log_softmax(-1), other.log_softmax(-1)
+    return (logp.exp() * (logp - logq)).sum(-1).mean()
+
+
 def _logits(model: Any, prompts: list[list[int]]) -> Any:
-    """(tokens, V) float32: the logits at every position of each prompt, in eval mode."""
+    """(tokens, V) float32: the logits at every position of each prompt, in eval mode.
+
+    Without the autocast that accelerate puts around a model in half precision: in training it rounds elsewhere.
+    """
     import torch
+
+    forward = getattr(model, "_original_forward", model)
 
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             ids = [torch.tensor([prompt], device=model.device) for prompt in prompts]
-            return torch.cat([model(input_ids=row).logits[0].float().cpu() for row in ids])
+            return torch.cat([forward(input_ids=row).logits[0].float().cpu() for row in ids])
     finally:
         model.train(training)
 

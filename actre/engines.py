@@ -10,10 +10,13 @@ iteration's episodes, not as merged weights through TRL's sync. So the base stay
 from pathlib import Path
 from typing import Any, Protocol
 
+from actre import ranks
 from actre.adapters import replacing
 from actre.config import RunConfig
 from actre.policies import Policy
 from actre.types import ActreError
+
+_GPU_SHARE = 0.4
 
 
 class Engine(Protocol):
@@ -60,8 +63,14 @@ class VLLMEngine:
         self.refresh()
         tokens = config.sampling.max_prompt_tokens + config.sampling.max_reply_tokens
         limit = getattr(model.config, "max_position_embeddings", tokens)
+        # beside the trainer on one GPU; vLLM would take nine tenths of it
+        memory = {"gpu_memory_utilization": _GPU_SHARE} if model.device.type == "cuda" else {}
         self.policy: Policy = VLLMPolicy(
-            config.model, adapter=folder, lora_rank=config.model.lora_rank, max_model_tokens=min(tokens, limit)
+            config.model,
+            adapter=folder,
+            lora_rank=config.model.lora_rank,
+            max_model_tokens=min(tokens, limit),
+            **memory,
         )
 
     def refresh(self) -> None:
@@ -75,5 +84,5 @@ class VLLMEngine:
 def engine_for(config: RunConfig, policy: Any, model: Any, out: Path) -> Engine:
     """The engine that the settings name. policy: the transformers policy over the model in training."""
     if config.model.engine == "vllm":
-        return VLLMEngine(config, model, out / "engine")
+        return VLLMEngine(config, model, out / ("engine" if ranks.count() == 1 else f"engine-{ranks.rank()}"))
     return ModelEngine(policy)

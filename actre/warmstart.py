@@ -22,8 +22,9 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
-from peft import PeftModel
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
@@ -192,7 +193,10 @@ def _train(
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        if last is not None and done >= warm.steps:  # transformers would do a step more
+            set_peft_model_state_dict(model, load_file(last / "adapter_model.safetensors"))
+        else:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         if last is None or trainer.state.global_step > log.start or (isinstance(error, OSError) and error.errno):
             raise

@@ -1,7 +1,8 @@
 """SmolLM2's warm start as a result: format compliance without forced tags, before and after a small budget.
 
     actre models get smollm2
-    actre warmstart --dtype bfloat16 --episodes 64 --per-episode 2 --longest 640 --steps 48 --out runs/warmstart_smollm2
+    actre warmstart --dtype bfloat16 --episodes 64 --per-episode 2 --longest 640 --steps 20 --batch 4 \\
+        --learning-rate 1e-3 --out runs/warmstart_smollm2
     python benchmarks/warmstart.py collect runs/warmstart_smollm2
     python benchmarks/warmstart.py page          # writes docs/warmstart.md from what was collected
 
@@ -36,13 +37,21 @@ def results() -> Path:
     return data_folder() / "results" / "warmstart_smollm2.json"
 
 
-def collect(run: Path) -> None:
-    """Copy a finished warm start's record. Raises ActreError for another folder."""
+def collect(run: Path, note: str = "") -> None:
+    """Copy a finished warm start's record, with a note on how it ran. Raises ActreError for another folder."""
     path = run / "warmstart.json"
     if not path.exists():
         raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command goes on with it")
     record = json.loads(path.read_text())
-    record["losses"] = [round(line["loss"], 4) for line in read_jsonl(run / "metrics.jsonl")]
+    lines = [line for line in read_jsonl(run / "metrics.jsonl") if line["step"] <= record["warm"]["steps"]]
+    record["training"] |= {
+        "steps": len(lines),
+        "loss_last": lines[-1]["loss"],
+        "cpu_s": round(sum(line["cpu_s"] for line in lines), 1),
+        "epochs": round(len(lines) * record["warm"]["batch"] / record["rows"]["rows"], 2),
+    }
+    record["note"] = note
+    record["losses"] = [round(line["loss"], 4) for line in lines]
     record["machine"] = {"processor": _processor(), "cores": os.cpu_count()}
     results().write_text(json.dumps(record, indent=1) + "\n")
 
@@ -65,7 +74,9 @@ def _head(record: dict[str, Any]) -> list[str]:
     warm, run, rows, about = record["warm"], record["run"], record["rows"], record["about"]
     command = (
         f"actre warmstart --preset {run['preset']} --dtype {run['model']['dtype']} --episodes {warm['episodes']} "
-        f"--per-episode {warm['per_episode']} --longest {warm['longest']} --steps {warm['steps']} --seed {run['seed']}"
+        f"--per-episode {warm['per_episode']} --longest {warm['longest']} --steps {warm['steps']} "
+        f"--batch {warm['batch']} --learning-rate {warm['learning_rate']:g} --states {warm['states']} "
+        f"--seed {run['seed']}"
     )
     trained = record["training"]
     measured = sum(record["measure_cpu_s"])
@@ -74,8 +85,9 @@ def _head(record: dict[str, Any]) -> list[str]:
         f"read. The warm start trains a LoRA adapter (rank {run['model']['lora_rank']}) with TRL's SFTTrainer on "
         f"{rows['rows']} rows: {about['games']}, which are in no shipped panel, where the scripted expert won "
         f"{about['expert_won']}; each place in the three orders, the two wordings in turn. The loss is on the "
-        f"{rows['learned_tokens']:,} tokens of the replies alone, of {rows['tokens']:,}. {trained['steps']} steps of "
-        f"{warm['batch']} rows ({trained['epochs']:g} passes), learning rate {warm['learning_rate']:g}."
+        f"tokens of the replies alone ({rows['learned_tokens'] / rows['rows']:.0f} of "
+        f"{rows['tokens'] / rows['rows']:.0f} a row). {trained['steps']} steps of {warm['batch']} rows saw "
+        f"{trained['epochs']:.0%} of the rows once."
     )
     budget = (
         f"The budget was small: {trained['cpu_s'] / 60:.1f} CPU-minutes of training and {measured / 60:.1f} of "
@@ -83,6 +95,7 @@ def _head(record: dict[str, Any]) -> list[str]:
         "Versions: "
         + ", ".join(f"{name} {record['versions'][name]}" for name in ("torch", "transformers", "trl", "peft"))
         + "."
+        + (f" {record['note']}" if record["note"] else "")
     )
     return [
         "# What a warm start does for SmolLM2's format",
@@ -100,10 +113,10 @@ def _found(before: list[Compliance], after: list[Compliance]) -> list[str]:
     (was, n), (now, _) = free_share(before), free_share(after)
     states = before[0].states
     said = (
-        f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states "
-        "of unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: "
-        "nothing but the tags that were asked for, in their order, closed, and ended by itself within the token limit. "
-        'With the "shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
+        f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states of "
+        "unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: nothing "
+        "but the tags that were asked for, in their order, closed, and ended by itself within the token limit. With "
+        'the "shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
     )
     return [*_wrapped(said), table(before, after), ""]
 
@@ -147,11 +160,13 @@ def main() -> None:
     """Run one of the two commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("collect").add_argument("run", type=Path)
+    taking = commands.add_parser("collect")
+    taking.add_argument("run", type=Path)
+    taking.add_argument("--note", default="", help="how it ran, for the page")
     commands.add_parser("page")
     args = parser.parse_args()
     if args.command == "collect":
-        collect(args.run)
+        collect(args.run, args.note)
     else:
         PAGE.write_text(page())
         print(PAGE)

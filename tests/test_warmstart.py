@@ -27,7 +27,7 @@ from actre.warmstart_rows import (
 
 GROWING = PromptConfig()
 WINDOWED = PromptConfig(history="windowed", list_admissible=True)
-WARM = WarmConfig(steps=4, batch=4, micro_batch=2, save_every=2, states=2, warmup=1)
+WARM = WarmConfig(steps=4, batch=4, micro_batch=2, save_every=2, states=2, warmup=1, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,26 @@ def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, pr
     assert all(torch.equal(one[name], other[name]) for name in one)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
+
+
+def test_a_warm_start_interrupted_after_its_training_is_not_trained_further(
+    config, rows, probes, tmp_path, monkeypatch
+):
+    plain = warmstart._measured
+
+    def measured(path: Path, *rest):
+        if path.name == "after.json":
+            raise KeyboardInterrupt
+        return plain(path, *rest)
+
+    monkeypatch.setattr(warmstart, "_measured", measured)
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
+    saved = load_file(tmp_path / "checkpoints" / "checkpoint-4" / "adapter_model.safetensors")
+    monkeypatch.setattr(warmstart, "_measured", plain)
+    record = warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
+    assert record["training"]["steps"] == WARM.steps
+    assert all(torch.equal(saved[name], weights) for name, weights in _weights(tmp_path).items())
 
 
 def test_a_damaged_checkpoint_is_named_with_what_mends_it(config, rows, probes, tmp_path, monkeypatch):
