@@ -312,8 +312,21 @@ def _in_shop(config: RunConfig) -> RunConfig:
         panels = ("official/paper-train", "official/paper-dev", "official/paper-test")
     else:
         panels = ("shop/train", "shop/seen", "shop/unseen")
-    return dataclasses.replace(
+    shop = dataclasses.replace(
         config, env=EnvConfig("webshop", *panels, max_steps=15), prompt=dataclasses.replace(config.prompt, world="shop")
+    )
+    if config.preset != "tiny":
+        return shop
+    # An episode has five steps, not twenty, so fewer of them make as many iterations. The panels' first 120 goals are
+    # a sample, for goals stand in a shuffled order.
+    return dataclasses.replace(
+        shop,
+        model=dataclasses.replace(config.model, name="tiny/shopper"),
+        env=dataclasses.replace(shop.env, max_steps=8),
+        stages=(StageConfig("act_first", 6), StageConfig("think_first", 24)),
+        env_steps=6_000,
+        optim=dataclasses.replace(config.optim, outcome="return"),
+        evaluation=dataclasses.replace(config.evaluation, limit=120),
     )
 
 

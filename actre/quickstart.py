@@ -27,7 +27,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from actre.config import RunConfig, StageConfig, derive_seed, load_config, preset, save_config
+from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, preset, save_config
 from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
 from actre.processes import Running, failure, start, stop
 from actre.types import ActreError
@@ -183,7 +183,8 @@ def _is_done(out: Path, job: str) -> bool:
 
 
 def _finish(out: Path, job: str) -> None:
-    (out / "logs" / f"{job}.done").touch()
+    """Mark a job as done; the mark says how many seconds of CPU its process took."""
+    (out / "logs" / f"{job}.done").write_text(f"{time.process_time():.0f}\n")
 
 
 # --- the command ---
@@ -193,8 +194,9 @@ def add_parser(subparsers: Any) -> None:
     """`actre quickstart`."""
     parser = subparsers.add_parser("quickstart", help="the main job: diagnose, train both ways, compare, report")
     parser.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(DEFAULT_OUT))
+    parser.add_argument("--out", type=Path, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
     parser.add_argument("--env-steps", type=int, help="environment steps of each arm (default: the preset's)")
     parser.add_argument("--iterations", type=int, help="at most this many iterations an arm")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once")
@@ -204,16 +206,17 @@ def add_parser(subparsers: Any) -> None:
 def _command(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise ActreError(f"--jobs {args.jobs}: at least 1 process is needed")
-    config = replace(preset(args.preset), seed=args.seed)
+    config = replace(preset(args.preset, args.env), seed=args.seed)
+    out = args.out or Path(DEFAULT_OUT if args.env == "alfworld" else f"{DEFAULT_OUT}-{args.env}")
     if args.env_steps is not None:
         config = replace(config, env_steps=args.env_steps)
     if args.iterations is not None:
         config = replace(config, stages=shortened(config.stages, args.iterations))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the jobs too, as Ctrl-C does
-    report = quickstart(config, args.out, at_once=args.jobs, say=lambda text: tqdm.write(text, file=sys.stdout))
+    report = quickstart(config, out, at_once=args.jobs, say=lambda text: tqdm.write(text, file=sys.stdout))
     print(f"report: {report}")
     for arm in ARMS:
-        print(f"adapter: {args.out / arm / 'adapter'}")
+        print(f"adapter: {out / arm / 'adapter'}")
     return 0
 
 

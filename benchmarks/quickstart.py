@@ -2,9 +2,11 @@
 
     python benchmarks/quickstart.py collect runs/quickstart runs/quickstart-1 runs/quickstart-2
     python benchmarks/quickstart.py page          # writes docs/quickstart-result.md from what was collected
+    python benchmarks/quickstart.py page --env webshop    # docs/quickstart-webshop.md
 
 `collect` copies from finished quickstart folders what the figures are made of (settings, metrics, entropy, evaluation)
-into data/results/quickstart/seed-N, so that the page regenerates from committed data alone.
+into data/results/quickstart/seed-N (quickstart_webshop for a run in the shop), so that the page regenerates from
+committed data alone.
 """
 
 import argparse
@@ -14,25 +16,32 @@ import platform
 import shutil
 from pathlib import Path
 
-from actre.config import data_folder, load_config
-from actre.evaluate import EpisodeResult, load_evaluation, paired_difference, wilson
+from actre.config import ENV_NAMES, EnvName, data_folder, load_config
+from actre.evaluate import EpisodeResult, load_evaluation, paired_difference, summarise, wilson
 from actre.types import ORDERS, ActreError, Order, read_jsonl, write_jsonl
 
 ARMS = ("think_first", "actre")
 NAMES = {"think_first": "think-first alone", "actre": "ActRe"}
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "quickstart-result.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES: dict[EnvName, Path] = {"alfworld": DOCS / "quickstart-result.md", "webshop": DOCS / "quickstart-webshop.md"}
+_POLICY: dict[EnvName, str] = {"alfworld": "neutral tiny policy", "webshop": "tiny shopper"}
+_SUCCESS: dict[EnvName, str] = {
+    "alfworld": "the share of the panel's games that are won, each game played once at",
+    "webshop": "the share of the panel's goals bought at reward 1, each shopped for once at",
+}
+_GAMES: dict[EnvName, str] = {"alfworld": "games", "webshop": "goals"}
 
 
-def results_folder() -> Path:
-    """Where the collected quickstarts lie."""
-    return data_folder() / "results" / "quickstart"
+def results_folder(env: EnvName) -> Path:
+    """Where the collected quickstarts in that environment lie."""
+    return data_folder() / "results" / ("quickstart" if env == "alfworld" else f"quickstart_{env}")
 
 
 def collect(runs: list[Path]) -> None:
     """Copy what the figures need from finished quickstart folders. Raises ActreError for one that is not finished."""
     for run in runs:
         config = load_config(run / "config.json")
-        target = results_folder() / f"seed-{config.seed}"
+        target = results_folder(config.env.name) / f"seed-{config.seed}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         shutil.copy(run / "config.json", target)
@@ -42,7 +51,8 @@ def collect(runs: list[Path]) -> None:
                 raise ActreError(f"{run / arm} is not finished: run `actre quickstart --out {run}` to its end")
             for name in ("metrics", "entropy", "evaluation"):
                 write_jsonl(target / arm / f"{name}.jsonl.gz", read_jsonl(run / arm / f"{name}.jsonl"))
-        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": _processor()}
+        jobs = {mark.stem: int(mark.read_text() or 0) for mark in sorted((run / "logs").glob("*.done"))}
+        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": _processor(), "cpu_s": jobs}
         (target / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
 
 
@@ -53,38 +63,45 @@ def _processor() -> str:
     return named[0] if named else "unknown"
 
 
-def page() -> str:
+def page(env: EnvName) -> str:
     """The page's text, from the collected data alone."""
-    seeds = sorted(results_folder().glob("seed-*"))
+    seeds = sorted(results_folder(env).glob("seed-*"))
     if not seeds:
         raise ActreError("nothing was collected yet: python benchmarks/quickstart.py collect runs/quickstart")
+    asked, found = ("", "") if env == "alfworld" else (" --env webshop", " in the shop")
     config = json.loads((seeds[0] / "config.json").read_text())
     machine = json.loads((seeds[0] / "machine.json").read_text())
     versions = ", ".join(f"{name} {v}" for name, v in config["versions"].items() if name in ("torch", "trl", "peft"))
     numbers = ", ".join(folder.name.removeprefix("seed-") for folder in seeds)
     lines = [
-        "# What the quickstart finds",
+        f"# What the quickstart finds{found}",
         "",
-        "Made by `python benchmarks/quickstart.py page` from data/results/quickstart; do not edit.",
-        f"`actre quickstart --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
+        f"Made by `python benchmarks/quickstart.py page{asked}` from data/results/{results_folder(env).name}; "
+        "do not edit.",
+        f"`actre quickstart{asked} --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
         f"one thread a job; {versions}.",
         "",
-        "The neutral tiny policy is a model organism: this shows the method at work; it is no evidence",
-        "about pretrained models. Success is the share of the panel's games that are won, each game played once at",
+        f"The {_POLICY[env]} is a model organism: this shows the method at work; it is no evidence",
+        f"about pretrained models. Success is {_SUCCESS[env]}",
         f"temperature {config['config']['sampling']['eval_temperature']}. Intervals are 95 %: Wilson's for one "
         "evaluation; for differences",
         "a bootstrap over games and seeds (docs of `actre.evaluate.paired_difference`). Few seeds tell their own",
         "spread only roughly.",
         "",
     ]
+    if machine.get("cpu_s"):
+        took = ", ".join(f"{job} {seconds}" for job, seconds in machine["cpu_s"].items())
+        lines += [f"CPU seconds of seed {seeds[0].name.removeprefix('seed-')}'s jobs, two at a time: {took}.", ""]
     for panel, order in (("unseen", "think_first"), ("seen", "think_first"), ("unseen", "act_first")):
-        lines += _table(seeds, panel, order)
+        lines += _table(seeds, panel, order, _GAMES[env])
+        if env == "webshop":
+            lines += _scores(seeds, panel, order)
     return "\n".join([*lines, *_steps(seeds)]) + "\n"
 
 
-def _table(seeds: list[Path], panel: str, order: Order) -> list[str]:
+def _table(seeds: list[Path], panel: str, order: Order, games: str) -> list[str]:
     primary = " (the primary endpoint)" if (panel, order) == ("unseen", "think_first") else ""
-    rows = [f"## {panel} games, evaluated {order.replace('_', '-')}{primary}", ""]
+    rows = [f"## {panel} {games}, evaluated {order.replace('_', '-')}{primary}", ""]
     rows += ["| seed | before | after, think-first alone | after, ActRe |", "|---|---|---|---|"]
     for seed in seeds:
         before = _rate(_results(seed, "think_first", "before", panel, order))
@@ -98,6 +115,22 @@ def _table(seeds: list[Path], panel: str, order: Order) -> list[str]:
     alone = [_results(seed, "think_first", "after", panel, order) for seed in seeds]
     both = [_results(seed, "actre", "after", panel, order) for seed in seeds]
     return [*rows, f"- ActRe minus think-first alone, after: {_difference(alone, both)}", ""]
+
+
+def _scores(seeds: list[Path], panel: str, order: Order) -> list[str]:
+    """What purchases were worth: mean reward, which is 0 for none."""
+    rows = ["| seed | mean score before | after, think-first alone | after, ActRe |", "|---|---|---|---|"]
+    for seed in seeds:
+        before = _score(_results(seed, "think_first", "before", panel, order))
+        after = [_score(_results(seed, arm, "after", panel, order)) for arm in ARMS]
+        rows.append(f"| {seed.name.removeprefix('seed-')} | {before} | {after[0]} | {after[1]} |")
+    return [*rows, ""]
+
+
+def _score(results: list[EpisodeResult]) -> str:
+    found = summarise(results)[0]
+    assert found.return_interval is not None
+    return f"{found.env_return:.3f} [{found.return_interval.low:.3f}, {found.return_interval.high:.3f}]"
 
 
 def _results(seed: Path, arm: str, when: str, panel: str, order: Order) -> list[EpisodeResult]:
@@ -144,13 +177,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("collect").add_argument("runs", nargs="+", type=Path)
-    commands.add_parser("page")
+    commands.add_parser("page").add_argument("--env", choices=ENV_NAMES, default="alfworld")
     args = parser.parse_args()
     if args.command == "collect":
         collect(args.runs)
     else:
-        PAGE.write_text(page())
-        print(PAGE)
+        PAGES[args.env].write_text(page(args.env))
+        print(PAGES[args.env])
 
 
 if __name__ == "__main__":

@@ -149,7 +149,27 @@ def main() -> None:
             log=RunLog(Path(folder) / "run", config),
             progress=False,
         )
+        steps_s: list[float] = []
+        step = trainer.training_step
+
+        def training_step(*arguments: Any) -> torch.Tensor:
+            losses: list[torch.Tensor] = []
+            steps_s.append(timed(lambda: losses.append(step(*arguments))))
+            return losses[0]
+
+        batch = trainer._generate_and_score_completions
+        batches_s: list[float] = []
+
+        def making(inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+            made: list[dict[str, torch.Tensor]] = []
+            batches_s.append(timed(lambda: made.append(batch(inputs))))
+            return made[0]
+
+        trainer.training_step = training_step  # type: ignore[method-assign]
+        trainer._generate_and_score_completions = making  # type: ignore[method-assign]
         ours_s = timed(lambda: run(trainer)) / args.updates
+        batch_s = sum(batches_s) / args.updates
+        update_s = sum(steps_s) / args.updates - batch_s  # TRL asks for the batch within its step
     optimizer = torch.optim.AdamW(bare.parameters(), LEARNING_RATE, weight_decay=0.0)
     longest = max(len(one.steps[-1].prompt_ids) for one in played)
     at_once = max(1, args.micro_batch_tokens // longest)
@@ -159,6 +179,7 @@ def main() -> None:
     tokens = sum(len(one.steps[-1].prompt_ids + one.steps[-1].reply_ids) for one in played)
     print(f"{args.episodes} episodes, {tokens} tokens, {args.updates} updates, one thread")
     print(f"StagedTrainer  {ours_s:.2f} cpu-s an update ({tokens / ours_s:,.0f} tokens/s), all its records included")
+    print(f"  of it forward and backward passes {update_s:.2f}, rows, KL and episodes written {batch_s:.2f}")
     print(f"bare PyTorch   {bare_s:.2f} cpu-s an update ({tokens / bare_s:,.0f} tokens/s)")
     print(f"ratio          {ours_s / bare_s:.2f}   largest difference of a weight {gap:.1e}")
     merging("these episodes", played)

@@ -24,9 +24,10 @@ def benchmark(name: str) -> ModuleType:
     return module
 
 
-def test_the_page_on_the_quickstart_is_made_from_the_collected_data() -> None:
+@pytest.mark.parametrize("env", ["alfworld", "webshop"])
+def test_the_page_on_the_quickstart_is_made_from_the_collected_data(env: str) -> None:
     quickstart = benchmark("quickstart")
-    assert quickstart.PAGE.read_text() == quickstart.page()
+    assert quickstart.PAGES[env].read_text() == quickstart.page(env)
 
 
 STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator")
@@ -154,7 +155,7 @@ def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypa
     from actre.types import ActreError
 
     quickstart = benchmark("quickstart")
-    monkeypatch.setattr(quickstart, "results_folder", lambda: tmp_path / "results")
+    monkeypatch.setattr(quickstart, "results_folder", lambda env: tmp_path / "results")
     (tmp_path / "run").mkdir()
     save_config(preset("tiny"), tmp_path / "run" / "config.json")
     (tmp_path / "run" / "diagnosis.json").write_text("{}")

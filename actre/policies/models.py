@@ -136,7 +136,8 @@ def find(name: str) -> str:
     if name == "tiny" or name.startswith("tiny/"):
         folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
         if not (folder / "config.json").exists():
-            raise ActreError(f"no tiny policy in {folder}: `actre pretrain-tiny` makes one")
+            kind = f" --kind {folder.name}" if folder.name in ("narrow", "shopper") else ""
+            raise ActreError(f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one")
         return str(folder)
     if name == "smollm2":
         folder = smollm2_folder()

@@ -1,6 +1,7 @@
 """Pretraining of tiny policies: the command `actre pretrain-tiny`. Loads nothing heavy before it runs.
 
-rows.py turns an expert's episodes into rows, loop.py trains, start.py measures what came out.
+rows.py turns an expert's episodes into rows, loop.py trains, start.py measures what came out; what they must know of an
+environment stands in house.py and shop.py.
 """
 
 import argparse
@@ -12,11 +13,11 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "pretrain-tiny",
         help="make the tiny policy from an expert's episodes, or measure its start",
-        description="Plays the expert on fresh generated games, trains a small Llama on its episodes in all three "
-        "orders, and measures the start: admissible actions and success in each order.",
+        description="Plays the expert on fresh generated games (shopper: in fresh shops), trains a small Llama on its "
+        "episodes in all three orders, and measures the start: admissible actions and success in each order.",
     )
     parser.add_argument(
-        "--kind", choices=["neutral", "narrow"], default="neutral", help="which policy (default: neutral)"
+        "--kind", choices=["neutral", "narrow", "shopper"], default="neutral", help="which policy (default: neutral)"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="folder of the policy (default: runs/tiny-KIND)")

@@ -17,19 +17,21 @@ from typing import Any
 import torch
 
 from actre.config import derive_seed, versions
-from actre.envs.alfworld.demos import Demo, demonstrations
-from actre.envs.alfworld.expert import Habits
-from actre.envs.alfworld.panels import generate
-from actre.envs.alfworld.rooms import content_key
-from actre.policies.tiny import make_model, make_tokenizer, name_ids, unknown_words
+from actre.envs.demo import Demo
+from actre.policies.tiny import make_model, unknown_words
 from actre.pretrain import start
+from actre.pretrain.house import HOUSE
 from actre.pretrain.loop import RECIPES, Part, Recipe, Trainer
 from actre.pretrain.rows import cached_demos, renderers, rows
+from actre.pretrain.shop import SHOP
+from actre.pretrain.world import World
 from actre.types import ActreError, Order
 
 REBUILDS = "## Rebuilds"
+_ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points")
 _KINDS = {
-    "neutral": ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points"),
+    "neutral": _ALIKE,
+    "shopper": _ALIKE,
     "narrow": (
         "in the last part\nthink-first shows other episodes than act-first and no-think: there thinking narrows the "
         "choice by construction.\nIt is the instrument's positive control; a win on it is a demonstration, never "
@@ -85,8 +87,9 @@ def run(args: argparse.Namespace) -> int:
     if not (folder / "made.json").exists():
         raise ActreError(f"{folder} has no made.json, which says how it was made; actre pretrain-tiny writes it")
     of = json.loads((folder / "made.json").read_text())["recipe"]
-    played = played_games(of["seed"], of["games"])
-    record = start.check(folder, args.episodes, work, played, seed=args.seed, alike=_kind(of) == "neutral")
+    world = _world(of)
+    games = world.start_games(-(-args.episodes // start.FRESH_GROUP), work, seed=of["seed"], games=of["games"])
+    record = start.check(folder, games, world.config, seed=args.seed, alike=_kind(of) != "narrow")
     start.write_record(folder, record)
     write_card(folder, record)
     print(start.table(record))
@@ -95,23 +98,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if record["missed"] else 0
 
 
-def demos_of(recipe: Recipe, habits: Sequence[Habits], each: int, work: Path) -> list[Demo]:
+def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> list[Demo]:
     """`each` episodes a game of every expert, played once and kept in `work` under names that say what made them."""
-    seed = derive_seed(recipe.seed, "pretrain games")
-    panel = work / f"games-{recipe.seed}-{recipe.games}.jsonl.gz"
+    world = _world(dataclasses.asdict(recipe))
     found: list[Demo] = []
     for habit, again in Counter(habits).items():
         said = "-".join(str(value) for value in dataclasses.astuple(habit))
         episodes = each * again
         name = f"demos-{recipe.seed}-{recipe.games}x{episodes}-{recipe.max_steps}-{said}.jsonl.gz"
-        make = partial(demonstrations, recipe.games, habit, seed, recipe.max_steps, episodes=episodes, panel=panel)
+        made = (recipe.games, habit, recipe.seed, recipe.max_steps)
+        make = partial(world.play, *made, episodes=episodes, work=work)
         found += cached_demos(work / name, make)
     return found
-
-
-def played_games(seed: int, games: int) -> set[str]:
-    """The content keys of every game that pretraining with this seed plays."""
-    return {content_key(room) for room in generate("small", "train", games, derive_seed(seed, "pretrain games"))}
 
 
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
@@ -120,21 +118,23 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]
     steps = [step for demo in every for step in demo.steps]
-    tokenizer = make_tokenizer(sorted({step.thought for step in steps}))
+    world = _world(dataclasses.asdict(recipe))
+    tokenizer = world.tokenizer(every)
     _closed(tokenizer, {*(demo.first for demo in every), *(step.observation for step in steps)})
-    prompts = renderers(tokenizer)
+    prompts = renderers(tokenizer, world.config.prompt.world)
     seed = derive_seed(recipe.seed, "pretrain weights")
     model = make_model(tokenizer, seed, layers=recipe.layers, width=recipe.width, heads=recipe.heads)
+    names = world.names(tokenizer)
     done: list[PartMade] = []
     for part in recipe.parts:
         rows_seed = derive_seed(recipe.seed, f"{part.name} rows")
         made = [
             made_row
             for played, orders in demos[part.name]
-            for made_row in rows(played, prompts, part.mix, rows_seed, recipe.longest, orders)
+            for made_row in rows(played, prompts, part.mix, rows_seed, recipe.longest, orders, world.reader)
         ]
         played = [demo for shown, _ in demos[part.name] for demo in shown]
-        trainer = Trainer(model, made, recipe, part, work, pad_id=tokenizer.pad_token_id, names=name_ids(tokenizer))
+        trainer = Trainer(model, made, recipe, part, work, pad_id=tokenizer.pad_token_id, names=names)
         trainer.run()
         won = round(sum(demo.won for demo in played) / len(played), 4)
         minutes = round(trainer.seconds / 60, 1)
@@ -164,7 +164,7 @@ def _closed(tokenizer: Any, texts: set[str]) -> None:
     if unknown:
         raise ActreError(
             f"the demonstrations hold words that the tokenizer does not know: {dict(unknown.most_common(9))}; "
-            "add them to ENGINE_WORDS in actre/policies/tiny.py"
+            "add them to the words in actre/policies/tiny.py or tiny_shop.py"
         )
 
 
@@ -176,8 +176,15 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _world(recipe: dict[str, Any]) -> World:
+    """A recipe without a world is one of the first, which all were of ALFWorld."""
+    return SHOP if recipe.get("world") == "webshop" else HOUSE
+
+
 def _kind(recipe: dict[str, Any]) -> str:
-    """neutral: every order learned from the same episodes; else narrow."""
+    """neutral: every order learned from the same episodes; else narrow. A shop's is the shopper."""
+    if recipe.get("world") == "webshop":
+        return "shopper"
     return "narrow" if any(part.get("think_first_habits") for part in recipe["parts"]) else "neutral"
 
 
@@ -210,21 +217,21 @@ def write_card(folder: Path, record: dict[str, Any]) -> None:
     missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"
     precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
     parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
-    kind = _kind(recipe)
+    kind, world = _kind(recipe), _world(recipe)
     of_each, asked = _KINDS[kind]
     card.write_text(
         f"""# The {kind} tiny policy
 
 A model organism, no evidence about language models: it teaches the method and tests the code. A Llama of
 {made["parameters"]:,} parameters ({recipe["layers"]} layers, width {recipe["width"]}, {recipe["heads"]} heads, tied
-embeddings, float32) with a closed vocabulary of {made["words"]} words, in which a name with its number ("cabinet 2")
+embeddings, float32) with a closed vocabulary of {made["words"]} words, in which {world.one_token}
 is one. Trained from scratch on a scripted expert's episodes; {of_each}
 
 ## How it was made
 
     actre pretrain-tiny --kind {kind} --seed {recipe["seed"]} --threads {made["threads"]}
 
-- The games: {recipe["games"]} generated small games that are in no shipped panel, at most {recipe["max_steps"]} steps
+- The games: {world.games.format(n=recipe["games"])}, at most {recipe["max_steps"]} steps
   an episode.
 {parts}
 - {made["threads"]} thread(s) of {made["processor"]}; {precision};
@@ -234,8 +241,8 @@ is one. Trained from scratch on a scripted expert's episodes; {of_each}
 
 ## How it starts
 
-Fresh games in no shipped panel and not in pretraining, growing history, shared wording, forced opening tag, at most
-20 steps, {start.FRESH_GROUP} episodes a game; ± is one standard error over games. Measured by
+{world.start}, growing history, shared wording, forced opening tag, at most
+{world.config.env.max_steps} steps, {start.FRESH_GROUP} episodes a game; ± is one standard error over games. Measured by
 `actre pretrain-tiny --check FOLDER`, which writes start.json and this page.
 
 {start.table(record)}

@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from actre.config import derive_seed
+from actre.config import EnvName, derive_seed
 from actre.envs.alfworld.expert import Habits
+from actre.envs.webshop import shopper
 from actre.pretrain.rows import Batch, Mix, Row, batches, pad
 from actre.types import ORDERS, ActreError, Order
 
@@ -37,13 +38,13 @@ class Part:
 
     name: str
     tokens: int
-    habits: tuple[Habits, ...]
+    habits: tuple[Habits, ...] | tuple[shopper.Habits, ...]
     """The expert's habits; each plays `episodes` episodes of every game."""
     episodes: int
     orders: tuple[Order, ...] = ORDERS
     """The orders in which every episode is shown; one that stands twice is shown twice (no-think rows are half as
     long as the others)."""
-    think_first_habits: tuple[Habits, ...] = ()
+    think_first_habits: tuple[Habits, ...] | tuple[shopper.Habits, ...] = ()
     """Whose episodes the think-first rows show instead; none: every order shows the same episodes."""
     mix: Mix = field(default_factory=Mix)
     rate: float = 1.0
@@ -104,8 +105,9 @@ class Recipe:
     parts: tuple[Part, ...] = (_FIRST, _PLAY, _HABITS)
     """The world, good play, then habits with room to learn: the expert searches in no clever order, wanders, and
     forgets to clean, heat and cool."""
+    world: EnvName = "alfworld"
     games: int = 600
-    """Fresh small games that the expert plays, the same in all parts."""
+    """Fresh small games (or goals of fresh shops) that the expert plays, the same in all parts."""
     max_steps: int = 20
     """Steps after which a demonstration is cut."""
     layers: int = 4
@@ -142,7 +144,41 @@ _NARROW = Part(
     drill=4.0,
 )
 
-RECIPES = {"neutral": Recipe(), "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW))}
+_SHOPPING = Part(
+    name="shopping",
+    tokens=5_000_000,
+    habits=(
+        shopper.Habits(hit="first", careful=0.5, terms=0.8, forget=0.1),
+        shopper.Habits(hit="match", careful=0.5),
+        shopper.Habits(hit="random", careful=0.3, terms=0.7),
+    ),
+    episodes=1,
+    mix=Mix(slips=0.0, observation_weight=0.2, only_copies=True),
+    falling=0.5,
+    drill=2.0,
+)
+
+# After good shopping, the habits that leave room to learn: after the first part alone it bought right in 52-75 % of 40
+# episodes.
+_HURRY = Part(
+    name="hurry",
+    tokens=500_000,
+    habits=(
+        shopper.Habits(hit="first", careful=0.5, terms=0.8, forget=0.1),
+        shopper.Habits(hit="random", careful=0.2, terms=0.7, forget=0.2, hasty=0.1),
+    ),
+    episodes=1,
+    mix=Mix(slips=0.0, observation_weight=0.2, only_copies=True),
+    rate=0.5,
+    falling=1.0,
+    drill=2.0,
+)
+
+RECIPES = {
+    "neutral": Recipe(),
+    "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW)),
+    "shopper": Recipe(parts=(_SHOPPING, _HURRY), world="webshop", games=4000, max_steps=8, batch_tokens=2048),
+}
 """By kind. In narrow's last part think-first searches in the listed order and seldom wanders, and the other orders
 search in any and often wander: there thinking narrows by construction, as a positive control."""
 

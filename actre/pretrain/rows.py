@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from actre.config import PromptConfig
-from actre.envs.alfworld.demos import Demo, DemoStep
+from actre.envs.demo import Demo, DemoStep
 from actre.orders import Renderer, chat_format
 from actre.types import ORDERS, Observation, Order, Step, read_jsonl, write_jsonl
 
@@ -49,9 +49,28 @@ class Mix:
     that the policy knows "Nothing happens." and goes on."""
     observation_weight: float = 0.2
     """Weight of an observation's tokens; a reply's have 1. Predicting them teaches copying."""
+    only_copies: bool = False
+    """Whether only those of an observation's tokens count that stood in the episode before: a shop's pages are long,
+    and what is new on them cannot be foretold."""
 
 
-def renderers(tokenizer: "PreTrainedTokenizerFast") -> dict[tuple[Wording, Order], Renderer]:
+class Possible(Protocol):
+    """Which names the text so far makes possible."""
+
+    def options(self, token: int) -> tuple[int, ...]:
+        """All names that could stand where `token` does now; none if it is no such name."""
+
+    def after(self, said: DemoStep, accepted: bool) -> None:
+        """Take in one step and its answer."""
+
+
+Reader = Callable[[Demo, Callable[[str], list[int]]], Possible]
+"""(episode, encode) -> what its start makes possible."""
+
+
+def renderers(
+    tokenizer: "PreTrainedTokenizerFast", world: Literal["text", "shop"] = "text"
+) -> dict[tuple[Wording, Order], Renderer]:
     """The prompts of both wordings and all three orders, with encoded texts kept."""
 
     @lru_cache(maxsize=1 << 16)
@@ -63,17 +82,30 @@ def renderers(tokenizer: "PreTrainedTokenizerFast") -> dict[tuple[Wording, Order
 
     chat = chat_format(tokenizer)
     return {
-        (wording, order): Renderer(encode, chat, PromptConfig(wording=wording), order, tokenizer.eos_token_id)
+        (wording, order): Renderer(
+            encode, chat, PromptConfig(world=world, wording=wording), order, tokenizer.eos_token_id
+        )
         for wording in WORDINGS
         for order in ORDERS
     }
 
 
-def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: float = 0.2) -> Row:
+def row(
+    demo: Demo,
+    renderer: Renderer,
+    *,
+    bare: int = 0,
+    observation_weight: float = 0.2,
+    only_copies: bool = False,
+    reader: Reader | None = None,
+) -> Row:
     """One episode in one order. The first `bare` steps are history without thoughts and are not learned.
 
+    reader: knows which names are possible; None: `Place`.
+
     Weights: 1 for replies, their end mark and opening tags; `observation_weight` for what the environment answers;
-    0 for the first prompt, for history that is only given, and for replies the engine would not accept.
+    0 for the first prompt, for what is new in an answer (only_copies), for history that is only given, and for replies
+    the engine would not accept.
     """
     seen = [Observation(demo.first, demo.task, ())]
     seen += [Observation(step.observation, demo.task, ()) for step in demo.steps]
@@ -81,7 +113,7 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
     weights: list[float] = []
     steps: list[Step] = []
     possible: list[tuple[int, tuple[int, ...]]] = []
-    place = Place(demo, renderer.encode)
+    place = (reader or Place)(demo, renderer.encode)
     for said, listed in zip(demo.steps[:bare], demo.admissible, strict=False):
         place.after(said, listed)
     learned = 0.0
@@ -91,7 +123,9 @@ def row(demo: Demo, renderer: Renderer, *, bare: int = 0, observation_weight: fl
         else:
             prompt = renderer.prompt(steps, seen[t])
         new = len(prompt) - len(ids)
-        weights += [0.0] * new if t == bare else [learned] + [observation_weight] * (new - 1)
+        seen_ids = set(ids) if only_copies else None
+        answer = [observation_weight * (seen_ids is None or i in seen_ids) for i in prompt[len(ids) + 1 :]]
+        weights += [0.0] * new if t == bare else [learned, *answer]
         learned = 1.0 if demo.admissible[t] else 0.0
         weights[-1] = learned  # the opening tag, which a free reply must choose
         reply = renderer.reply_ids(demo.steps[t].thought, demo.steps[t].action)
@@ -201,6 +235,7 @@ def rows(
     seed: int,
     longest: int,
     orders: Sequence[Order] = ORDERS,
+    reader: Reader | None = None,
 ) -> list[Row]:
     """Every episode in each of the orders, with the same wording and the same bare steps in all of them.
 
@@ -213,7 +248,15 @@ def rows(
         wording: Wording = "instructed" if rng.random() < mix.instructed else "shared"
         bare = rng.randrange(1, len(demo.steps)) if rng.random() < mix.bare and len(demo.steps) > 1 else 0
         each = [
-            row(demo, prompts[wording, order], bare=bare, observation_weight=mix.observation_weight) for order in orders
+            row(
+                demo,
+                prompts[wording, order],
+                bare=bare,
+                observation_weight=mix.observation_weight,
+                only_copies=mix.only_copies,
+                reader=reader,
+            )
+            for order in orders
         ]
         if max(len(r.ids) for r in each) <= longest:
             made += each

@@ -4,14 +4,14 @@ A tiny policy is chosen by this alone. Knows the conditions and how to write the
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actre.config import RunConfig, derive_seed, preset
+from actre.config import RunConfig, derive_seed
 from actre.policies import Policy
 from actre.rollout import make_envs, rollout
 from actre.types import ORDERS, ActreError, Order, Trajectory
@@ -19,7 +19,6 @@ from actre.types import ORDERS, ActreError, Order, Trajectory
 ADMISSIBLE_AT_LEAST = 0.90
 SUCCESS_BETWEEN = (0.15, 0.40)
 SPREAD_AT_MOST = 0.08
-GAMES_SEED = "start"
 FRESH_GROUP = 4
 """Episodes of one game: the games are then few enough to compile, and how often a group is mixed is seen too."""
 
@@ -43,6 +42,8 @@ class Start:
     success_error: float
     mixed_groups: float
     mean_steps: float
+    score: float | None = None
+    """Mean return, where it says more than success: a purchase is worth between 0 and 1."""
 
 
 def measure(policy: Policy, games: list[str], order: Order, temperature: float, config: RunConfig, seed: int) -> Start:
@@ -59,11 +60,11 @@ def measure(policy: Policy, games: list[str], order: Order, temperature: float, 
         seed=derive_seed(seed, "start", order, temperature),
         group_size=FRESH_GROUP,
     )
-    return summarise(played, order, temperature)
+    return summarise(played, order, temperature, scored=config.optim.outcome == "return")
 
 
-def summarise(played: list[Trajectory], order: Order, temperature: float) -> Start:
-    """The figures of episodes that stand group by group. Raises ActreError for none."""
+def summarise(played: list[Trajectory], order: Order, temperature: float, *, scored: bool = False) -> Start:
+    """The figures of episodes that stand group by group; scored: the mean return too. Raises ActreError for none."""
     if not played:
         raise ActreError("no episodes to summarise")
     groups: dict[int, list[Trajectory]] = {}
@@ -85,6 +86,7 @@ def summarise(played: list[Trajectory], order: Order, temperature: float) -> Sta
         success_error=_error(success),
         mixed_groups=round(float(np.mean([0 < s < 1 for s in success])), 4),
         mean_steps=round(steps / len(played), 2),
+        score=round(float(np.mean([t.env_return for t in played])), 4) if scored else None,
     )
 
 
@@ -114,15 +116,8 @@ def missed(starts: list[Start], *, alike: bool = True) -> list[str]:
     return found
 
 
-def fresh_games(n: int, folder: Path, exclude: set[str]) -> list[str]:
-    """`n` generated small games, training floor plans, in no shipped panel and not among `exclude`."""
-    from actre.envs.alfworld.panels import generate, write_panel
-
-    return write_panel(folder / "start-games.jsonl.gz", generate("small", "train", n, GAMES_SEED, exclude=exclude))
-
-
 def check(
-    folder: str | Path, episodes: int, work: Path, exclude: set[str], *, seed: int = 0, alike: bool = True
+    folder: str | Path, games: list[str], config: RunConfig, *, seed: int = 0, alike: bool = True
 ) -> dict[str, Any]:
     """Measure the policy in `folder` in each order at temperatures 1.0 and 0.4. Returns what start.json holds."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -131,31 +126,33 @@ def check(
 
     if not (Path(folder) / "config.json").exists():
         raise ActreError(f"{folder} holds no policy; make one: actre pretrain-tiny --out {folder}")
-    config = preset("tiny")
+    # the games' own shop; alfworld's environments take any game
+    config = replace(config, env=replace(config.env, train=games[0].rpartition("#")[0]))
     policy = HFPolicy(AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
-    games = fresh_games(-(-episodes // FRESH_GROUP), work, exclude)
     starts: dict[float, list[Start]] = {}
     for temperature in (config.sampling.temperature, config.sampling.eval_temperature):
         starts[temperature] = [measure(policy, games, order, temperature, config, seed) for order in ORDERS]
         policy.reset()
     return {
         "seed": seed,
-        "starts": [asdict(start) for both in starts.values() for start in both],
+        "starts": [
+            {k: v for k, v in asdict(start).items() if v is not None} for both in starts.values() for start in both
+        ],
         "missed": missed(starts[config.sampling.temperature], alike=alike),
     }
 
 
 def table(record: dict[str, Any]) -> str:
     """The start as a Markdown table, as the card shows it."""
-    lines = [
-        "| order | temperature | games | episodes | admissible actions | success | groups of mixed outcome | steps |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    scored = any("score" in s for s in record["starts"])
+    head = "| order | temperature | games | episodes | admissible actions | success | groups of mixed outcome | steps |"
+    lines = [head + " mean score |" * scored, "|---" * (8 + scored) + "|"]
     for s in record["starts"]:
+        score = f" {s['score']:.2f} |" if scored else ""
         lines.append(
             f"| {s['order']} | {s['temperature']} | {s['games']} | {s['episodes']} "
             f"| {s['admissible']:.1%} ± {s['admissible_error']:.1%} | {s['success']:.1%} ± {s['success_error']:.1%} "
-            f"| {s['mixed_groups']:.0%} | {s['mean_steps']} |"
+            f"| {s['mixed_groups']:.0%} | {s['mean_steps']} |{score}"
         )
     return "\n".join(lines)
 

@@ -26,10 +26,10 @@ _MOST_GAMES = 200
 class Play(AnsweringWidget):
     """Play games in a notebook; the last expression of a cell displays it.
 
-    games: names, as `list_games` gives them; None takes the unseen panel of the settings (at most 200 are offered). policy: whose choices are
-    shown on demand; {name: policy} are checkpoints in order. config: the settings (None: the tiny preset's). env: the
-    environment to play in (None makes one by the settings). thoughts: K, drawn for each think-first distribution.
-    `trajectories` are the finished episodes, `trajectory` is the one that is being played.
+    games: names, as `list_games` gives them; None takes the unseen panel of the settings; at most 200 are offered.
+    policy: whose choices are shown on demand; {name: policy} are checkpoints in order. config: the settings (None: the
+    tiny preset's). env: the environment to play in (None makes one by the settings). thoughts: K, drawn for each
+    think-first distribution. `trajectories` are the finished episodes, `trajectory` is the one that is being played.
     Raises ActreError where there is no game.
     """
 

@@ -26,7 +26,6 @@ def test_in_the_classic_notebook_it_shows_steps_and_answers(tmp_path: Path) -> N
     with chromium() as browser, server(PYTHON, options, tmp_path) as address:
         watched = Watched(browser, viewport={"width": 1300, "height": 1000})
         page = watched.page
-        page.set_default_timeout(120_000)
         page.goto(f"{address}/notebooks/inspect.ipynb?token={TOKEN}")
         page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()")
         page.evaluate("() => Jupyter.notebook.execute_all_cells()")

@@ -31,7 +31,6 @@ def test_in_jupyterlab_it_works_in_every_view_and_after_a_reload(notebook: tuple
     browser, address = notebook
     watched = Watched(browser, viewport={"width": 1500, "height": 1000})
     page = watched.page
-    page.set_default_timeout(90_000)
     page.on("dialog", lambda dialog: dialog.accept())
     open_notebook(page, address, "inspect.ipynb")
     run_all(page)

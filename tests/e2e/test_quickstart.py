@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actre.config import RunConfig, StageConfig, preset
+from actre.config import EnvName, RunConfig, StageConfig, preset
 from actre.quickstart import ARMS, quickstart
 from actre.types import read_jsonl, read_trajectories
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 CLOCKED = {"seconds", "rollout_s", "update_s", "tokens_per_s", "measure_s"}
 
 
-def small() -> RunConfig:
-    config = replace(preset("tiny"), env_steps=300)
+def small(env: EnvName = "alfworld") -> RunConfig:
+    config = replace(preset("tiny", env), env_steps=300 if env == "alfworld" else 60)
     return replace(
         config,
         stages=(StageConfig("act_first", 1), StageConfig("think_first", 1)),
@@ -51,3 +51,17 @@ def test_one_command_leaves_a_report_and_two_working_adapters_and_repeats_itself
         for name in ("metrics", "entropy", "evaluation"):
             first, second = (unclocked(tmp_path / run / arm / f"{name}.jsonl") for run in ("one", "two"))
             assert first == second, (arm, name)
+
+
+def test_the_same_command_in_the_shop_trains_the_tiny_shopper(tmp_path: Path) -> None:
+    report = quickstart(small("webshop"), tmp_path / "shop", at_once=2)
+    assert "</html>" in report.read_text()
+    for arm in ARMS:
+        folder = tmp_path / "shop" / arm
+        check = json.loads((folder / "adapter_check.json").read_text())
+        assert check["from_trained"] <= check["tolerance"] < check["from_base"]
+        played = list(read_jsonl(folder / "evaluation.jsonl"))
+        assert {line["panel"] for line in played} == {"seen", "unseen"}
+        assert all(0 <= line["env_return"] <= 1 and line["steps"] <= 8 for line in played)
+    diagnosis = json.loads((tmp_path / "shop" / "diagnosis.json").read_text())
+    assert diagnosis["model"].endswith("shopper"), diagnosis["model"]

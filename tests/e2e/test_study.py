@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+# two CPU-minutes; the limit leaves room for a machine with other work
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SMALL = """
 name = "small"
@@ -67,7 +68,7 @@ def test_an_interrupted_study_goes_on_and_a_run_made_again_has_the_same_numbers(
         study(file, "--again", "p/actre-gigpo-seed-100"),
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1500,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )

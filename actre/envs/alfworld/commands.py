@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from actre.types import ActreError
 
 if TYPE_CHECKING:
-    from actre.envs.alfworld.demos import Demo
     from actre.envs.alfworld.rooms import Room
+    from actre.envs.demo import Demo
 
 _SOURCE = "a panel (small/train, full/unseen, official/valid_seen ...), a panel file, a folder of games, or a game"
 

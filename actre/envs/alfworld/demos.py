@@ -6,36 +6,17 @@ Knows the environment and the expert; knows no policy, no prompt and no tokenize
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from actre.envs.alfworld.expert import Expert, Habits
 from actre.envs.alfworld.games import read_game
 from actre.envs.alfworld.generate import Size, Split
 from actre.envs.alfworld.panels import generate, write_panel
 from actre.envs.alfworld.rooms import Room
+from actre.envs.demo import Demo, DemoStep
 
 if TYPE_CHECKING:
     from actre.envs.alfworld.env import AlfworldEnv
-
-
-class DemoStep(NamedTuple):
-    """One step of an expert; `observation` is the answer to the action."""
-
-    thought: str
-    action: str
-    observation: str
-
-
-class Demo(NamedTuple):
-    """One episode. game: its id in its panel, or its path. admissible[t]: whether step t's action was listed."""
-
-    game: str
-    task: str
-    task_type: str
-    first: str
-    steps: tuple[DemoStep, ...]
-    won: bool
-    admissible: tuple[bool, ...]
 
 
 def play(env: "AlfworldEnv", expert: Expert, game: str, max_steps: int = 50) -> Demo:

@@ -8,10 +8,11 @@ small closed vocabulary, that names what the action needs; demonstrations are ma
 import random
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from actre.envs.alfworld.places import usual
 from actre.envs.alfworld.tasks import Task, parse_task
+from actre.envs.demo import Decision
 from actre.types import ActreError
 
 Search = Literal["listed", "random", "likely"]
@@ -41,13 +42,6 @@ class Habits:
 
     recall: float = 0.0
     """Probability that a forgetful expert remembers, each time it has searched everything in vain."""
-
-
-class Decision(NamedTuple):
-    """What the expert writes: one thought, one action."""
-
-    thought: str
-    action: str
 
 
 def kind(name: str) -> str:

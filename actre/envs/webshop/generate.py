@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,10 +73,10 @@ class _Traits(NamedTuple):
         return [*self.is_, *self.with_, *self.for_]
 
 
-def draw(n: int, seed: int | str = SHIPPED_SEED) -> Iterator[Drawn]:
+def draw(n: int, seed: int | str = SHIPPED_SEED, asins: Sequence[str] = ()) -> Iterator[Drawn]:
     """`n` products, the kinds of wares in turn; one at a time, so that a large shop need not fit in memory.
 
-    Raises ActreError for n < 1.
+    asins: what to name the first products; the others' names are drawn. Raises ActreError for n < 1.
     """
     if n < 1:
         raise ActreError(f"a shop of {n} products: ask for at least one, as in `actre webshop generate --n 300`")
@@ -87,10 +87,12 @@ def draw(n: int, seed: int | str = SHIPPED_SEED) -> Iterator[Drawn]:
         while asin in known:
             asin = _asin(rng)
         known.add(asin)
-        yield _draw(KINDS[i % len(KINDS)], asin, i, rng)
+        yield _draw(KINDS[i % len(KINDS)], asins[i] if i < len(asins) else asin, i, rng)
 
 
-def write(folder: str | Path, n: int = SHIPPED_PRODUCTS, seed: int | str = SHIPPED_SEED) -> list[Path]:
+def write(
+    folder: str | Path, n: int = SHIPPED_PRODUCTS, seed: int | str = SHIPPED_SEED, asins: Sequence[str] = ()
+) -> list[Path]:
     """Write a shop's four files (JSON, gzipped) into `folder`; returns their paths.
 
     They are written as they are drawn: memory does not grow with n.
@@ -104,7 +106,7 @@ def write(folder: str | Path, n: int = SHIPPED_PRODUCTS, seed: int | str = SHIPP
         # mtime=0 and no name inside: the same shop gives the same bytes
         files = [stack.enter_context(gzip.GzipFile("", "wb", 9, raw, mtime=0)) for raw in raws]
         between = [opening.encode() for opening in "[{{{"]
-        for drawn in draw(n, seed):
+        for drawn in draw(n, seed, asins):
             for k, value in enumerate((drawn.product, drawn.instruction, drawn.human, drawn.nouns)):
                 if value:
                     key = "" if k == 0 else f"{json.dumps(drawn.product['asin'])}: "
