@@ -36,8 +36,8 @@ test: $(VENV)/.full ## the tests but for the slow ones
 test-slow: $(VENV)/.full ## the slow tests
 	$(PYTEST) -m slow $(ARGS)
 
-notebooks: $(VENV)/.full ## run every notebook from top to bottom; what is committed stays as it is
-	$(PYTEST) --nbmake --nbmake-timeout=900 notebooks $(ARGS)
+notebooks: $(VENV)/.full ## run every notebook again and save its outputs; ARGS="--budget small --check" only tries them
+	$(ONE_THREAD) $(PY) -m actre notebooks $(ARGS)
 
 lab: $(VENV)/.lab ## JupyterLab with the notebooks
 	$(PY) -m jupyterlab notebooks $(ARGS)

@@ -34,6 +34,7 @@ COMMANDS = {
     "study": "actre.study.command",
     "report": "actre.view.report",
     "export": "actre.export_command",
+    "notebooks": "actre.lessons.runner",
 }
 """Command -> the module that offers it, in the order in which `actre --help` shows them."""
 

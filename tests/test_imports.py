@@ -65,11 +65,11 @@ LAYERS = tuple(
             "evaluate_command",
             "export_command",
         ),
-        ("cli", "__main__"),
+        ("cli", "__main__", "lessons"),
     )
 )
 BESIDE = frozenset({"actre.doctor"})
-"""Stands beside the layers: takes from types and config only, and only the command line takes from it."""
+"""Stands beside the layers: takes from types and config only; only the command line and the lessons take from it."""
 
 FORBIDDEN = (("actre.view", "actre.trainer"),)
 """Edges within a layer that must not be."""
@@ -155,7 +155,9 @@ def wrong(edge: Edge) -> str | None:
     if edge.importer in BESIDE:
         return None if layer(edge.imported) <= 1 else f"{where}: doctor takes from types and config only"
     if edge.imported in BESIDE:
-        return None if layer(edge.importer) == len(LAYERS) - 1 else f"{where}: only cli takes from doctor"
+        return (
+            None if layer(edge.importer) == len(LAYERS) - 1 else f"{where}: only cli and the lessons take from doctor"
+        )
     if layer(edge.imported) > layer(edge.importer):
         return f"{where}: upwards"
     if any(within(edge.importer, a) and within(edge.imported, b) for a, b in FORBIDDEN):

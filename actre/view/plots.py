@@ -5,6 +5,8 @@ The shared look is in `_layout`, the figures of the naive looks and the calibrat
 from here. No file is read here.
 """
 
+import json
+import sys
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -21,6 +23,7 @@ from actre.view.calibration_plots import (
 )
 from actre.view.names import arm_name, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord
+from actre.view.still import svg
 
 __all__ = [
     "CONFIG",
@@ -44,8 +47,18 @@ _HATCHES = {"act_first": "", "think_first": "/", "no_think": "."}
 
 
 def show(figure: go.Figure) -> None:
-    """Show a figure in a notebook with `CONFIG`."""
-    figure.show(config=CONFIG)
+    """Show a figure in a notebook: live with `CONFIG` where the viewer draws plotly, as a static SVG where it does not.
+
+    A saved notebook holds both and no library: it reads on GitHub, in nbconvert and offline. Colab draws plotly its own
+    way.
+    """
+    if "google.colab" in sys.modules:
+        figure.show(config=CONFIG)
+        return
+    from IPython.display import display
+
+    live = {**json.loads(figure.to_json()), "config": CONFIG}
+    display({"application/vnd.plotly.v1+json": live, "image/svg+xml": svg(figure)}, raw=True)
 
 
 def action_distributions(state: StateDiagnosis, most: int = 12) -> go.Figure:

@@ -13,7 +13,7 @@ from actre.types import read_jsonl, read_trajectories
 
 pytestmark = pytest.mark.slow
 
-CLOCKED = {"seconds", "rollout_s", "update_s", "tokens_per_s", "measure_s"}
+CLOCKED = {"seconds", "rollout_s", "update_s", "tokens_per_s", "measure_s", "peak_memory_gb"}
 
 
 def small(env: EnvName = "alfworld") -> RunConfig:

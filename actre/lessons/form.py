@@ -1,0 +1,152 @@
+"""The form all notebooks have in common: badge, install cell, and how an executed one is saved.
+
+Knows the notebooks' JSON and the one place where the repository's address stands; runs nothing.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = ""
+"""Where the kit is published, as https://github.com/OWNER/NAME; empty until it is. After a change:
+`actre notebooks --form` writes it into every notebook."""
+
+BRANCH = "main"
+_BADGE_MARK = "colab-badge.svg"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+_INSTALL = """\
+# Sets up what is missing, once, and leaves alone what is here (on Colab: torch, transformers, ipywidgets, plotly).
+import os
+import runpy
+import subprocess
+
+REPOSITORY = "{repository}"
+if not os.path.exists("../actre/lessons/install.py"):  # opened without the kit, as Colab does: fetch it
+    if not os.path.exists("actre-lab"):
+        subprocess.run(["git", "clone", "--quiet", "--depth=1", REPOSITORY, "actre-lab"], check=True)
+    os.chdir("actre-lab/notebooks")
+_ = runpy.run_path("../actre/lessons/install.py", run_name="__main__")"""
+
+INSTALL_TAG = "install"
+
+
+def folder() -> Path:
+    """The checkout's notebooks/."""
+    return Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def paths() -> list[Path]:
+    """Every notebook, in order."""
+    return sorted(folder().glob("[0-9][0-9]_*.ipynb"))
+
+
+def install_cell(repository: str = REPOSITORY) -> str:
+    """The source of the one install cell, the same in every notebook."""
+    return _INSTALL.format(repository=repository)
+
+
+def badge(name: str, repository: str = REPOSITORY) -> str:
+    """The Colab badge of a notebook as a line of markdown; empty without an address.
+
+    >>> badge("00_tour", "")
+    ''
+    >>> badge("00_tour", "https://github.com/OWNER/NAME").endswith("/OWNER/NAME/blob/main/notebooks/00_tour.ipynb)")
+    True
+    """
+    if not repository:
+        return ""
+    place = repository.removeprefix("https://github.com/").strip("/")
+    target = f"https://colab.research.google.com/github/{place}/blob/{BRANCH}/notebooks/{name}.ipynb"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/{_BADGE_MARK})]({target})"
+
+
+def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY) -> dict[str, Any]:
+    """The notebook with the badge above its title and the install cell as it is to be; nothing else changes."""
+    done = copy.deepcopy(notebook)
+    opening = done["cells"][0]
+    text = "\n".join(line for line in _text(opening).split("\n") if _BADGE_MARK not in line).lstrip("\n")
+    first = badge(name, repository)
+    opening["source"] = _lines(f"{first}\n\n{text}" if first else text)
+    for cell in done["cells"]:
+        if INSTALL_TAG in cell["metadata"].get("tags", ()):
+            cell["source"] = _lines(install_cell(repository))
+    return done
+
+
+def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
+    """An executed notebook as it is committed: outputs without widget state, warnings, timings and machine paths.
+
+    A widget's output keeps its text/html, which reads without a kernel, and goes where there is none. stderr (warnings
+    of libraries, with their paths) is left out.
+    """
+    done = copy.deepcopy(notebook)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    done["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    for cell in done["cells"]:
+        tags = cell["metadata"].get("tags")
+        cell["metadata"] = {"tags": tags} if tags else {}
+        if cell["cell_type"] == "code":
+            cell["outputs"] = _joined([kept for output in cell["outputs"] if (kept := _kept(output))])
+    return done
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces of one stream that follow each other, as one: where they were cut hangs on the clock."""
+    joined: list[dict[str, Any]] = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and before.get("output_type") == "stream":
+            joined[-1] = {**before, "text": "".join(before["text"]) + "".join(output["text"])}
+        else:
+            joined.append(output)
+    return joined
+
+
+def _kept(output: dict[str, Any]) -> dict[str, Any] | None:
+    if output["output_type"] == "stream" and output["name"] == "stderr":
+        return None
+    if "data" in output:
+        if _WIDGET in output["data"] and "text/html" not in output["data"]:
+            return None  # a progress bar: without its state the text is the bar before it moved
+        data = {kind: value for kind, value in output["data"].items() if kind != _WIDGET}
+        if not data:
+            return None
+        return {**output, "data": data, "metadata": {}}
+    return output
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The notebook's JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write(path: Path, notebook: dict[str, Any]) -> None:
+    """Write it the way Jupyter does: words as lists of lines, so that a change is a few lines of the file."""
+    lined = {**notebook, "cells": [_in_lines(cell) for cell in notebook["cells"]]}
+    path.write_text(json.dumps(lined, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _in_lines(cell: dict[str, Any]) -> dict[str, Any]:
+    cell = {**cell, "source": _lines(_text(cell))}
+    if cell["cell_type"] == "code":
+        cell["outputs"] = [_output_in_lines(output) for output in cell["outputs"]]
+    return cell
+
+
+def _output_in_lines(output: dict[str, Any]) -> dict[str, Any]:
+    if "text" in output:
+        return {**output, "text": _lines("".join(output["text"]))}
+    if "data" not in output:
+        return output
+    data = {kind: _lines(value) if isinstance(value, str) else value for kind, value in output["data"].items()}
+    return {**output, "data": data}
+
+
+def _text(cell: dict[str, Any]) -> str:
+    return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+
+
+def _lines(text: str) -> list[str]:
+    return text.splitlines(keepends=True)

@@ -1,0 +1,110 @@
+"""Runs the notebooks with nbclient, at full length or on a small budget; `actre notebooks` is its command.
+
+Knows each notebook's parameters; what a notebook does is its own. The small budget is for tests and CI: every cell does
+its work, and no figure it shows means anything.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actre.lessons import form
+from actre.types import ActreError
+
+# Large enough that every cell does its work: about one episode in ten is won at the start, and a group in which none is
+# changes nothing, so an adapter needs some groups of some size to differ from the base.
+SMALL: dict[str, dict[str, Any]] = {
+    "00_tour": {},
+    "01_environments": {},
+    "02_exploration_contraction": {"STATES": 6, "THOUGHTS": 4},
+    "03_stage1_act_first": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6, "STATES": 4, "THOUGHTS": 2},
+    "04_stage2_think_first": {
+        "STAGE1_ITERATIONS": 1,
+        "STAGE2_ITERATIONS": 1,
+        "GROUPS": 3,
+        "GROUP_SIZE": 6,
+        "EVAL_GAMES": 6,
+    },
+    "05_inspect_trajectories": {"GAMES": 6},
+    "06_export_adapter": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6},
+    "07_webshop": {"GOALS": 8, "STATES": 2, "THOUGHTS": 2},
+    "08_scale_up": {"GROUPS": 2},
+    "09_design_your_own_study": {"SEEDS": (0, 1), "ITERATIONS": 2, "GROUPS": 2, "GROUP_SIZE": 4, "EVAL_GAMES": 6},
+}
+"""The small budget: the parameters that differ from a notebook's own."""
+
+
+def run(path: Path, parameters: Mapping[str, Any], timeout_s: int = 900) -> dict[str, Any]:
+    """The notebook as executed, its folder as working directory; nothing is written.
+
+    parameters: set behind its parameters cell, where papermill would put them; that cell is not part of what is
+    returned. Raises nbclient's CellExecutionError where a cell fails, ActreError where nbclient is missing.
+    """
+    try:
+        import nbformat
+        from nbclient import NotebookClient
+    except ModuleNotFoundError as error:
+        raise ActreError(f'{error.name} is missing: pip install -e ".[lab]"') from error
+    notebook = nbformat.read(path, as_version=4)
+    at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())) + 1
+    lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    notebook.cells.insert(at, nbformat.v4.new_code_cell(lines))
+    env = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    place = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(
+        notebook, timeout=timeout_s, kernel_name="python3", resources=place, store_widget_state=False
+    )
+    client.execute(env={**os.environ, **env})
+    del notebook.cells[at]
+    for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
+    return notebook
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `notebooks` to the command line."""
+    parser = subparsers.add_parser(
+        "notebooks", help="run the notebooks again, from top to bottom, and save their outputs", description=__doc__
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (all of them)")
+    parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: a few minutes for all")
+    parser.add_argument("--check", action="store_true", help="run only; what is committed stays as it is")
+    parser.add_argument("--out", help="where they leave their runs (../runs/notebooks, as seen from notebooks/)")
+    parser.add_argument("--form", action="store_true", help="run nothing: write badges and install cells")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds a cell may take (3600)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    chosen = [path for path in form.paths() if not args.names or path.name.startswith(tuple(args.names))]
+    if not chosen:
+        raise ActreError(
+            f"no notebook begins with {' or '.join(args.names)}: {', '.join(p.stem for p in form.paths())}"
+        )
+    if args.form:
+        for path in chosen:
+            form.write(path, form.with_form(form.read(path), path.stem))
+        return
+    if args.budget == "small" and not args.check:
+        raise ActreError("what a small budget shows is not to be saved: add --check")
+    for path in chosen:
+        parameters = dict(SMALL[path.stem]) if args.budget == "small" else {}
+        if args.out:
+            parameters["OUT"] = str(Path(args.out).resolve())
+        started, used = time.perf_counter(), _cpu_s()
+        done = run(path, parameters, args.timeout)
+        if not args.check:
+            form.write(path, form.as_committed(done))
+        print(f"{path.stem}: {time.perf_counter() - started:.0f} s, {_cpu_s() - used:.0f} of the processor", flush=True)
+
+
+def _cpu_s() -> float:
+    """Processor seconds of the kernels that have ended: on a shared machine the clock says little."""
+    spent = os.times()
+    return spent.children_user + spent.children_system

@@ -1,0 +1,245 @@
+"""What the notebooks share: the install script, presets by what is found, live curves, self-checks, their form."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import plotly.graph_objects as go
+import pytest
+
+from actre.config import RunConfig
+from actre.doctor import Check
+from actre.lessons import form, install, presets
+from actre.lessons.exercise import judge
+from actre.types import ActreError
+from actre.view.still import svg
+
+ROOT = Path(__file__).resolve().parents[1]
+GPU = Check("machine", "GPU", "ok", "NVIDIA A100-SXM4-80GB, 80 GiB, bf16")
+SMALL_GPU = Check("machine", "GPU", "ok", "Tesla T4, 15 GiB, no bf16 (float16 is used)")
+GAMES = Check("data", "official games", "ok", "there")
+
+
+# --- presets ---
+
+
+def test_a_named_preset_is_taken_whatever_the_machine_has() -> None:
+    found = presets.chosen("tiny", 3, checks=[GPU, GAMES])
+    assert (found.config.preset, found.config.seed) == ("tiny", 3)
+
+
+@pytest.mark.parametrize(
+    ("checks", "preset"),
+    [
+        ([Check("machine", "GPU", "absent", "none")], "tiny"),
+        ([Check("machine", "GPU", "other", "A100, 80 GiB, bf16; but torch is a CPU build"), GAMES], "tiny"),
+        ([GPU], "smollm2"),
+        ([GPU, GAMES], "qwen-7b"),
+        ([SMALL_GPU], "smollm2"),
+    ],
+)
+def test_auto_takes_what_the_machine_can_train_and_says_why(checks: list[Check], preset: str) -> None:
+    found = presets.chosen("auto", 0, checks=checks)
+    assert found.config.preset == preset
+    assert preset in found.words
+    assert checks[0].found in found.words
+
+
+def test_auto_takes_unsloth_and_vllm_where_they_are_installed_beside_a_gpu() -> None:
+    faster = [Check("gpu extra", name, "ok", "1") for name in ("unsloth", "vllm")]
+    model = presets.chosen("auto", 0, checks=[GPU, *faster]).config.model
+    assert (model.loader, model.engine) == ("unsloth", "vllm")
+    model = presets.chosen("auto", 0, checks=[Check("machine", "GPU", "absent", "none"), *faster]).config.model
+    assert (model.loader, model.engine) == ("plain", "hf")
+
+
+def test_runs_of_another_seed_or_preset_lie_elsewhere() -> None:
+    places = {presets.folder("runs", RunConfig(preset=p, seed=s)) for p in ("tiny", "smollm2") for s in (0, 1)}
+    assert len(places) == 4
+
+
+# --- exercises ---
+
+
+@pytest.mark.parametrize("answer", ["widened", " Widened "])
+def test_a_right_word_is_right_in_any_case(answer: str) -> None:
+    assert judge(answer, "widened").startswith("Right")
+
+
+@pytest.mark.parametrize("answer", [None, 0.4, float("nan"), "0.5", [0.5]])
+def test_no_answer_and_wrong_ones_are_not_right(answer: object) -> None:
+    assert not judge(answer, 0.5, within=0.01).startswith("Right")  # type: ignore[arg-type]
+
+
+# --- the install script ---
+
+
+def test_what_is_here_is_not_installed_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "lacking", lambda _: [])
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was installed"))
+    install.main([])
+    assert "everything is here" in capsys.readouterr().out
+
+
+def test_a_package_that_is_missing_or_too_old_is_named() -> None:
+    assert install.lacking(["torch>=2.8", "torch>=999", "no-such-package-of-ours>=1"]) == [
+        "torch>=999",
+        "no-such-package-of-ours>=1",
+    ]
+
+
+def test_on_colab_what_colab_brings_is_constrained_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "constraints.txt" in install.command()
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
+    assert "constraints-colab.txt" in install.command()
+    pinned = (ROOT / "constraints-colab.txt").read_text()
+    for name in ("torch", "transformers", "ipywidgets", "plotly", "peft", "numpy"):
+        assert not re.search(rf"^{name}==", pinned, re.MULTILINE)
+
+
+def test_colabs_own_versions_are_accepted_so_that_nothing_of_them_is_replaced() -> None:
+    from packaging.requirements import Requirement
+
+    colab = {"torch": "2.11.0", "transformers": "5.15.0", "peft": "0.20.0", "ipywidgets": "7.7.1", "plotly": "5.24.1"}
+    colab |= {"anywidget": "0.9.21", "ipykernel": "6.17.1"}
+    named = {requirement.name: requirement for requirement in map(Requirement, install.wanted())}
+    for name, version in colab.items():
+        assert named[name].specifier.contains(version), name
+
+
+def test_it_runs_in_a_bare_python_and_says_what_it_would_install(tmp_path: Path) -> None:
+    """-S -I: no site-packages at all, as in a virtual environment that was just made."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    script = ROOT / "actre" / "lessons" / "install.py"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(script), "--dry-run"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert all(requirement in done.stdout for requirement in wanted)
+    assert "-c constraints.txt -e .[lab]" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colab", [False, True])
+def test_the_install_cell_sets_up_a_fresh_virtual_environment(tmp_path: Path, colab: bool) -> None:
+    """The cell itself, in a new venv, in a copy of the checkout; then nothing is left to do. Needs the network."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True).stdout.split()
+    for name in listed:
+        if name.startswith(("actre/", "notebooks/")) or "/" not in name:
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / name).write_bytes((ROOT / name).read_bytes())
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment["ACTRE_PIP_ARGS"] = "--no-compile"
+    if colab:
+        environment["COLAB_RELEASE_TAG"] = "release-colab"
+    for said in ("installed", "everything is here"):
+        done = subprocess.run(
+            [
+                str(tmp_path / "venv" / "bin" / "python"),
+                "-c",
+                form.install_cell() + "\nimport actre, plotly, anywidget",
+            ],
+            cwd=checkout / "notebooks",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+
+
+# --- badges, and the form in which notebooks are committed ---
+
+
+def notebook() -> dict[str, object]:
+    code = {"cell_type": "code", "metadata": {"tags": ["install"], "collapsed": True}, "source": [], "outputs": []}
+    first = {"cell_type": "markdown", "metadata": {}, "source": ["# 00 · A title\n", "\n", "Words."]}
+    return {"cells": [first, code], "metadata": {"widgets": {"state": {}}}}
+
+
+def test_without_an_address_no_badge_is_written_and_an_old_one_goes() -> None:
+    published = form.with_form(notebook(), "00_x", "https://github.com/OWNER/NAME")
+    assert published["cells"][0]["source"][0].startswith("[![Open in Colab]")
+    assert "git" in "".join(published["cells"][1]["source"])
+    assert 'REPOSITORY = "https://github.com/OWNER/NAME"' in "".join(published["cells"][1]["source"])
+    again = form.with_form(published, "00_x", "")
+    assert again["cells"][0]["source"] == notebook()["cells"][0]["source"]  # type: ignore[index]
+
+
+def test_writing_the_form_twice_changes_nothing() -> None:
+    once = form.with_form(notebook(), "00_x", "https://github.com/OWNER/NAME")
+    assert form.with_form(copy.deepcopy(once), "00_x", "https://github.com/OWNER/NAME") == once
+
+
+def test_what_is_committed_holds_no_widget_no_progress_bar_and_no_warning() -> None:
+    executed = notebook()
+    view = "application/vnd.jupyter.widget-view+json"
+    widget = {"output_type": "display_data", "data": {view: {}, "text/html": "<p>a step</p>"}, "metadata": {"x": 1}}
+    bar = {"output_type": "display_data", "data": {view: {}, "text/plain": "0%"}, "metadata": {}}
+    warning = {"output_type": "stream", "name": "stderr", "text": "/some/where/a.py: UserWarning"}
+    said = {"output_type": "stream", "name": "stdout", "text": "1.07 nats"}
+    executed["cells"][1]["outputs"] = [widget, bar, warning, said]  # type: ignore[index]
+    kept = form.as_committed(executed)
+    assert kept["cells"][1]["outputs"] == [{**widget, "data": {"text/html": "<p>a step</p>"}, "metadata": {}}, said]
+    assert "widgets" not in kept["metadata"]
+    assert kept["cells"][1]["metadata"] == {"tags": ["install"]}
+
+
+def test_a_small_budget_is_never_saved() -> None:
+    from actre.lessons.runner import _run
+
+    asked = SimpleNamespace(names=["00"], form=False, budget="small", check=False, out=None, timeout=1)
+    with pytest.raises(ActreError, match="--check"):
+        _run(asked)  # type: ignore[arg-type]
+
+
+# --- the still pictures ---
+
+
+def test_a_point_is_drawn_where_it_lies_on_its_axes() -> None:
+    figure = go.Figure(go.Scatter(x=[0, 10], y=[0, 1], mode="markers"))
+    figure.update_xaxes(range=[0, 10])
+    figure.update_yaxes(range=[0, 1])
+    (x0, y0), (x1, y1) = (map(float, found) for found in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg(figure)))
+    assert x0 < x1
+    assert y0 > y1  # SVG counts downwards
+    assert (x0, x1) == (58.0, 742.0)
+
+
+def test_stacked_bars_begin_where_the_one_before_ended() -> None:
+    bars = [go.Bar(y=["a"], x=[value], orientation="h", marker={"color": "#000000"}) for value in (1.0, 3.0)]
+    figure = go.Figure(bars)
+    figure.update_layout(barmode="stack", showlegend=False)
+    drawn = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', svg(figure))
+    (x0, w0), (x1, w1) = (tuple(map(float, one)) for one in drawn)
+    assert x1 == pytest.approx(x0 + w0, abs=0.2)
+    assert w1 == pytest.approx(3 * w0, rel=0.01)
+
+
+def test_words_in_a_picture_stay_words() -> None:
+    figure = go.Figure(go.Scatter(x=[0], y=["&lt;script&gt;alert(1)<br>two"], mode="markers"))
+    drawn = svg(figure)
+    assert "<script" not in drawn
+    assert "&lt;script&gt;alert(1)" in drawn
+    assert ">two<" in drawn
+
+
+def test_a_kind_of_trace_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="heatmap"):
+        svg(go.Figure(go.Heatmap(z=[[1]])))
