@@ -110,6 +110,12 @@ def test_the_page_on_the_controls_is_made_from_the_collected_data_and_the_instru
     assert all(band.low > 0 for band in controls.naive(found["neutral"]).values())
 
 
+def test_the_figures_of_the_gallery_are_drawn_from_the_committed_data() -> None:
+    pictures = benchmark("pictures")
+    for name, text in pictures.figures().items():
+        assert (pictures.PICTURES / name).read_text() == text, f"{name}: python benchmarks/pictures.py figures"
+
+
 def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
     from actre.types import ActreError
 
