@@ -159,10 +159,11 @@ def test_the_query_entropy_by_hand() -> None:
 
 def test_every_preset_has_its_shop() -> None:
     tiny, large = preset("tiny", "webshop"), preset("qwen-7b", "webshop")
-    assert (tiny.env.name, tiny.env.unseen, tiny.env.max_steps) == ("webshop", "shop/unseen", 15)
-    assert large.env.unseen == "official/paper-test"
+    assert (tiny.env.name, tiny.env.unseen, tiny.model.name) == ("webshop", "shop/unseen", "tiny/shopper")
+    assert (large.env.unseen, large.env.max_steps) == ("official/paper-test", 15)
     assert tiny.prompt == replace(preset("tiny").prompt, world="shop")
-    assert replace(tiny, env=preset("tiny").env, prompt=preset("tiny").prompt) == preset("tiny")
+    house = preset("qwen-7b")
+    assert replace(large, env=house.env, prompt=house.prompt) == house
 
 
 def test_probe_states_of_a_shop_come_from_the_rule_and_from_random_clicks() -> None:
