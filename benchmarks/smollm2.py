@@ -4,6 +4,7 @@
     actre diagnose --model smollm2 --states 20 --thoughts 8 --force-action-tag --budget 25 --out runs/smollm2
     python benchmarks/smollm2.py collect runs/smollm2      # --partial: also where not all states are finished
     python benchmarks/smollm2.py page                      # writes docs/smollm2.md from what was collected
+    python benchmarks/smollm2.py trained runs/smollm2-train    # a short training run after a warm start, as a record
 
 `collect` copies the records, settings and figures into data/results/smollm2, so that the page regenerates from
 committed data alone. The wording "instructed" is collected where it was measured.
@@ -15,10 +16,12 @@ import os
 import platform
 import shutil
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from actre.config import data_folder
+from actre import adapters
+from actre.config import data_folder, load_config
 from actre.diagnose import FILES, PARTS, Diagnosis, load_diagnosis, save_diagnosis
 from actre.policies.models import smollm2_source
 from actre.types import ActreError, read_jsonl
@@ -72,6 +75,25 @@ def collect(run: Path, *, partial: bool = False) -> None:
     machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all")}
     made = {**machine, "weights": smollm2_source(), "timing": list(read_jsonl(run / "timing.jsonl"))}
     (target / "machine.json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+def trained(run: Path) -> dict[str, Any]:
+    """A training run as a record: settings, metrics, and how far its reloaded adapter moves the base model's logits.
+
+    Raises ActreError for a run without an adapter.
+    """
+    config = load_config(run / "config.json")
+    loaded = adapters.load(run / "adapter", config.model)
+    check = adapters.check(run / "adapter", loaded.model, loaded.tokenizer, base=config.model)
+    return {
+        "settings": {"stages": [asdict(stage) for stage in config.stages], "groups": config.optim.groups}
+        | {"group_size": config.optim.group_size, "max_steps": config.env.max_steps, "games": config.env.train}
+        | {"max_reply_tokens": config.sampling.max_reply_tokens, "seed": config.seed, "model": config.model.name},
+        "processor": _processor(),
+        "versions": json.loads((run / "config.json").read_text())["versions"],
+        "metrics": list(read_jsonl(run / "metrics.jsonl")),
+        "adapter": {"differs_from_base_by": check.from_base},
+    }
 
 
 def _processor() -> str:
@@ -201,9 +223,14 @@ def main() -> None:
     gather.add_argument("run", type=Path)
     gather.add_argument("--partial", action="store_true", help="also a diagnosis that its budget stopped")
     commands.add_parser("page")
+    commands.add_parser("trained").add_argument("run", type=Path)
     args = parser.parse_args()
     if args.command == "collect":
         collect(args.run, partial=args.partial)
+    elif args.command == "trained":
+        target = data_folder() / "results" / "train_smollm2.json"
+        target.write_text(json.dumps(trained(args.run), indent=1) + "\n")
+        print(target)
     else:
         PAGE.write_text(page())
         print(PAGE)

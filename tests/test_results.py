@@ -116,6 +116,21 @@ def test_the_figures_of_the_gallery_are_drawn_from_the_committed_data() -> None:
         assert (pictures.PICTURES / name).read_text() == text, f"{name}: python benchmarks/pictures.py figures"
 
 
+def test_what_the_docs_say_of_smollm2s_training_is_the_record() -> None:
+    record = json.loads((ROOT / "data" / "results" / "train_smollm2.json").read_text())
+    first, second = record["metrics"]
+    said = " ".join((ROOT / "docs" / "models.md").read_text().split())
+    assert (first["order"], second["order"]) == ("act_first", "think_first")
+    assert f"{first['seconds']:.0f} and {second['seconds']:.0f} s an iteration" in said
+    assert f"{100 * first['parse_rate']:.0f} % act-first" in said
+    assert f"{100 * second['parse_rate']:.0f} % think-first" in said
+    assert f"{max(line['engine_gap_max_nats'] for line in record['metrics']):.0e} nats" in said
+    assert f"up to {record['adapter']['differs_from_base_by']:.2f}" in said
+    assert first["success"] == second["success"] == 0
+    # the adapter was trained, and what it samples followed it
+    assert abs(second["adapter_followed"] - 1) < 0.02 < record["adapter"]["differs_from_base_by"]
+
+
 def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
     from actre.types import ActreError
 
