@@ -3,6 +3,7 @@
 Knows what has to be there and what is left behind on each way out; not what an iteration does.
 """
 
+import errno
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,10 @@ from actre.types import ActreError
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
 """(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
+
+
+class DiskFullError(ActreError):
+    """A disk without space ended the run; what was finished before is untouched."""
 
 
 class TrainResult(NamedTuple):
@@ -136,7 +141,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
     """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
 
     A checkpoint of the last whole iteration is left wherever one can be written. Raises KeyboardInterrupt, on SIGTERM
-    too, saying what was saved, and ActreError where loss or gradient are no numbers.
+    too, saying what was saved, and ActreError where loss or gradient are no numbers or the disk is full.
     """
     log = trainer.run_log
     finished = trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
@@ -151,6 +156,8 @@ def run(trainer: StagedTrainer) -> TrainResult:
             raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
         if isinstance(stop, NotFiniteError):
             raise NotFiniteError(f"{stop}{told}") from stop
+        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(_disk_full(stop, trainer)) from stop
         raise
     finally:
         trainer.close()
@@ -158,6 +165,17 @@ def run(trainer: StagedTrainer) -> TrainResult:
         trainer.save_adapter(log.adapter)
     course = trainer.course
     return TrainResult(log.adapter, log.metrics_path, course.iteration, course.env_steps, course.generated_tokens)
+
+
+def _disk_full(error: OSError, trainer: StagedTrainer) -> str:
+    log = trainer.run_log
+    last = checkpoints.latest(log.checkpoints)
+    where = f" while writing {error.filename}" if error.filename else ""
+    kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, {last}, is untouched"
+    return (
+        f"the disk is full{where}: training stopped after {trainer.course.iteration} iterations; {kept}. Free some "
+        f"space (df -h {log.out} shows what is left), then go on: actre train --resume {log.out}"
+    )
 
 
 def _rescue(trainer: StagedTrainer) -> str:
