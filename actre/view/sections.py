@@ -204,7 +204,7 @@ def success(runs: Sequence[RunRecord]) -> Html:
         "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
         "Wilson intervals."
     )
-    parts = [figure(chart, caption)]
+    parts: list[Html | None] = [figure(chart, caption)]
     if any(charts.differences(runs, g) for g in found if g.order == main.order):
         gaps = charts.both(lambda width: charts.difference_rows(runs, main.order, width))
         words_ = (
