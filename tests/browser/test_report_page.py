@@ -110,7 +110,7 @@ def test_what_a_model_wrote_never_becomes_markup_or_a_script(browser: Any, tmp_p
     assert "onerror=alert(1)" in page.locator(".actre .scroll").inner_text()
     # and were one to get in, it would not run: only the page's own is named
     page.evaluate(
-        "() => { const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s); }"
+        "() => { const s = document.createElement('script'); s.text = 'document.title = 1'; document.body.append(s) }"
     )
     assert page.title() == "actre: report"
     watched.wrong[:] = [one for one in watched.wrong if "Content Security Policy" not in one]
