@@ -15,7 +15,7 @@ from actre.view.names import order_name
 from actre.view.records import RunRecord
 
 _T = TypeVar("_T")
-_MORE = 2
+_MORE = 1
 """Episodes an order that are scored beside the drawn ones, so that "differ most" has some to choose from."""
 
 

@@ -11,14 +11,11 @@ from actre.types import ActreError, Trajectory, write_trajectories
 from actre.view.episodes import identity, to_score
 from actre.view.records import SCORED, RunRecord, read_all
 
-THOUGHTS = 8
-"""K: how many thoughts are drawn at each step for the think-first distribution."""
-
 
 def score(folders: Sequence[str | Path], say: Callable[[str], None] = lambda text: None) -> int:
     """Score the chosen episodes of every run in the folders, where that was not done; returns how many were.
 
-    say: told in a line which run is scored. An episode from before training is scored with the untrained policy. Raises
+    K, the thoughts drawn at each step, is the settings' `probe.thoughts`. say: told in a line which run is scored. An episode from before training is scored with the untrained policy. Raises
     ActreError where a run's settings or its adapter are missing.
     """
     runs = read_all(folders)
@@ -51,5 +48,5 @@ def _scored(run: RunRecord, episodes: Sequence[Trajectory]) -> list[Trajectory]:
         part = [t for t in episodes if (id(t) in before) == untrained]
         if part:
             policy = load_policy(run.config, None if untrained else adapter)
-            found += annotate(part, policy, config=run.config, thoughts=THOUGHTS, seed=run.config.seed)
+            found += annotate(part, policy, config=run.config, thoughts=run.config.probe.thoughts, seed=run.config.seed)
     return found
