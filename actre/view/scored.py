@@ -15,8 +15,9 @@ from actre.view.records import SCORED, RunRecord, read_all
 def score(folders: Sequence[str | Path], say: Callable[[str], None] = lambda text: None) -> int:
     """Score the chosen episodes of every run in the folders, where that was not done; returns how many were.
 
-    K, the thoughts drawn at each step, is the settings' `probe.thoughts`. say: told in a line which run is scored. An episode from before training is scored with the untrained policy. Raises
-    ActreError where a run's settings or its adapter are missing.
+    K, the thoughts drawn at each step, is the settings' `probe.thoughts`. say: told in a line which run is scored. An
+    episode from before training is scored with the untrained policy. Raises ActreError where a run's settings or its
+    adapter are missing.
     """
     runs = read_all(folders)
     seed = next((run.seed for run in runs if run.seed is not None), 0)
