@@ -280,6 +280,17 @@ def test_the_adapters_check_is_told_as_it_came_out(
     assert sentence in words_of(write(run))
 
 
+def test_compliance_counts_every_step_of_the_evaluated_episodes(tmp_path: Path) -> None:
+    folder = build_run(tmp_path, "actre")
+    (run,) = read_runs(folder)
+    one = next(t for t in run.after if t.order == "think_first" and t.won)
+    flags = (("no_thought", "inadmissible"), ("inadmissible",), (), ())
+    steps = tuple(replace(step, flags=flag) for step, flag in zip(one.steps[:4], flags, strict=True))
+    write_trajectories(folder / "trajectories" / "eval_after.jsonl.gz", [replace(one, steps=steps)])
+    said = words_of(write(folder))
+    assert "ActReafterthink-first475.0%50.0%not possible here 2, no thought 1" in said
+
+
 def test_one_arm_is_enough(tmp_path: Path) -> None:
     build_run(tmp_path, "think_first")
     said = words_of(write(tmp_path))

@@ -17,6 +17,7 @@ from actre.view.html import Html, join, tag
 from actre.view.inspector.offline import fingerprint
 from actre.view.names import order_name
 from actre.view.records import RunRecord
+from actre.view.replies import replies
 from actre.view.sections import Start
 from actre.view.success import Group, difference, pick, success
 
@@ -39,7 +40,7 @@ def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[
         ("course", "Action entropy through training", sections.entropy_course(runs)),
         ("learning", "Learning", sections.learning(runs)),
         ("success", "Success before and after", sections.success(runs)),
-        ("replies", "How replies were formed", sections.replies(runs)),
+        ("replies", "How replies were formed", replies(runs)),
         ("episodes", "Episodes, step by step", sections.around_episodes(block, runs)),
         ("settings", "Settings, seeds, versions", sections.settings(runs, folders)),
     ]

@@ -254,24 +254,6 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
     return rows
 
 
-def replies(runs: Sequence[RunRecord]) -> Html:
-    """How many replies were well-formed and how many actions possible, at both ends of training."""
-    rows = []
-    for run in runs:
-        for name, key in (("tags well-formed", "parse_rate"), ("action admissible", "admissible_rate")):
-            curve = run.curve(key)
-            if curve:
-                ends = [sum(y for _, y in part) / len(part) for part in (curve[:5], curve[-5:])]
-                rows.append([run.name, name, *(f"{end * 100:.1f}%" for end in ends)])
-    if not rows:
-        return missing("How replies were formed was not recorded", "metrics.jsonl is missing or empty")
-    note = "Share of training steps; the opening tag is given to the policy, so the order of a reply is forced."
-    config = runs[0].config
-    if config is not None and config.prompt.tags == "free":
-        note = "Share of training steps; no tag is given to the policy, so a wrong order counts as badly formed."
-    return join([tag("p", note), table(["run", "share", "first five iterations", "last five"], rows)])
-
-
 # --- episodes, settings ---
 
 
