@@ -34,34 +34,35 @@ class Shown:
     step: int = 0
 
 
-def choose(runs: Sequence[RunRecord], seed: int) -> list[Shown]:
+def choose(runs: Sequence[RunRecord]) -> list[Shown]:
     """Of each run and order one episode won and one lost, drawn; where its two orders differ most; two endings.
 
     Drawn from the evaluation after training, on unseen games where there are such; without an evaluation from the last
     training iteration. Where the orders differ most is told among the scored episodes. Two endings are one game that
-    two runs end differently, or one run before and after training. What nothing qualifies for is left out.
+    two runs end differently, or one run before and after training. What nothing qualifies for is left out. Each run's
+    own seed draws, so that it shows the same episodes alone and beside others.
     """
     shown: list[Shown] = []
     for run in runs:
         for order, pool in _pools(run).items():
             for won in (True, False):
-                drawn = _drawn(run, order, pool, won, seed)
+                drawn = _drawn(run, order, pool, won)
                 shown += [] if drawn is None else [drawn]
         most = _differ_most(run)
         shown += [] if most is None else [most]
-    return shown + [one for pair in _pairs(runs) if (one := _two_endings(pair, seed)) is not None]
+    return shown + [one for pair in _pairs(runs) if (one := _two_endings(pair)) is not None]
 
 
-def to_score(runs: Sequence[RunRecord], seed: int) -> list[tuple[RunRecord, list[Trajectory]]]:
+def to_score(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, list[Trajectory]]]:
     """The episodes of each run whose distributions a report would show: what `choose` draws, and some more an order."""
-    drawn = [episode for one in choose(runs, seed) for _, episode in one.episodes]
+    drawn = [episode for one in choose(runs) for _, episode in one.episodes]
     found = []
     for run in runs:
         own = {id(t) for t in (*run.before, *run.after, *run.last)}
         wanted = [t for t in drawn if id(t) in own]
         for order, pool in _pools(run).items():
             rest = sorted(pool, key=lambda t: t.game)
-            random.Random(derive_seed(seed, "report", "more", order)).shuffle(rest)
+            random.Random(derive_seed(run.seed or 0, "report", "more", order)).shuffle(rest)
             wanted += rest[:_MORE]
         found.append((run, list({id(t): t for t in wanted}.values())))
     return found
@@ -85,10 +86,10 @@ def _pools(run: RunRecord) -> dict[str, list[Trajectory]]:
     return {order: _preferred(run, [t for t in episodes if t.order == order]) for order in dict.fromkeys(orders)}
 
 
-def _drawn(run: RunRecord, order: str, pool: Sequence[Trajectory], won: bool, seed: int) -> Shown | None:
+def _drawn(run: RunRecord, order: str, pool: Sequence[Trajectory], won: bool) -> Shown | None:
     ending = "won" if won else "lost"
     fitting = [t for t in pool if t.won == won]
-    drawn = _draw(fitting, seed, f"{order} {ending}")
+    drawn = _draw(fitting, run.seed or 0, f"{order} {ending}")
     if drawn is None:
         return None
     when = "after training" if run.after else "last iteration"
@@ -163,12 +164,12 @@ def compared(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
     return pairs
 
 
-def _two_endings(pair: tuple[_Side, _Side], seed: int) -> Shown | None:
+def _two_endings(pair: tuple[_Side, _Side]) -> Shown | None:
     """One game that two runs, or one run before and after training, end differently."""
     one, other = pair
     same = _same_game(_preferred(one.run, one.episodes), _preferred(other.run, other.episodes))
     differ = [both for both in same if both[0].won != both[1].won]
-    drawn = _draw(differ, seed, "differ")
+    drawn = _draw(differ, one.run.seed or 0, "differ")
     if drawn is None:
         return None
     why = f"drawn by the seed from the {len(differ)} of {len(same)} games that end differently"

@@ -36,9 +36,7 @@ def replies(runs: Sequence[RunRecord]) -> Html:
         parts += [tag("p", note), table(["run", "share", "first five iterations", "last five"], rows)]
     if played:
         names = ["run", "evaluated", "order", "steps", "well-formed", "admissible", "what was wrong, in steps"]
-        told = (
-            "Every step of the episodes that were evaluated, at evaluation temperature; one can have several faults."
-        )
+        told = "Every step of the episodes that were evaluated, at evaluation temperature; one can have several faults."
         parts += [tag("h3", "In the evaluation"), tag("p", told), table(names, played)]
     return join(parts)
 

@@ -20,9 +20,8 @@ def score(folders: Sequence[str | Path], say: Callable[[str], None] = lambda tex
     adapter are missing.
     """
     runs = read_all(folders)
-    seed = next((run.seed for run in runs if run.seed is not None), 0)
     done = 0
-    for run, wanted in to_score(runs, seed):
+    for run, wanted in to_score(runs):
         known = {identity(t) for t in run.scored}
         missing = [t for t in wanted if identity(t) not in known]
         if missing:

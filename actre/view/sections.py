@@ -259,8 +259,7 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 def episodes(runs: Sequence[RunRecord]) -> Offline | None:
     """The chosen episodes in the inspector; None where no episode was kept."""
-    seed = next((run.seed for run in runs if run.seed is not None), 0)
-    shown = choose(runs, seed)
+    shown = choose(runs)
     entries: dict[int, Entry] = {}  # by identity: an episode may be in several exhibits
     exhibits = []
     for one in shown:
