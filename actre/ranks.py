@@ -7,7 +7,7 @@ share is the trainer's matter.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,6 +25,23 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes files and shows things."""
     return rank() == 0
+
+
+def cuts_weights() -> bool:
+    """Whether the launch asks for weights that are cut over the processes (FSDP, DeepSpeed), each holding a part."""
+    asked = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "false").lower() == "true" for name in asked)
+
+
+def part_here(tensor: Any) -> Any:
+    """Of a tensor that is cut over the processes the part that this one holds; any other as it is."""
+    if not cuts_weights():
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
+    return getattr(tensor, "ds_tensor", tensor)  # DeepSpeed ZeRO-3 hangs the part on an empty parameter
 
 
 def claim_device() -> None:

@@ -1,95 +1,19 @@
 """Two processes train as one does: the same episodes, the same advantages, the same update."""
 
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 import toy_training as toy
+from launched import config, forks, make, together, weights
 
-from actre import ranks
-from actre.config import CheckpointConfig, RunConfig
-from actre.runlog import RunLog
 from actre.stages import Plan
-from actre.trainer import StagedTrainer, resume_from_last, run
+from actre.trainer import StagedTrainer, run
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
-
-GAMES = ("one", "two", "one", "two", "two")
-forks = pytest.mark.skipif(sys.platform != "linux", reason="forks this process")
-
-
-class SamePlayer(toy.Player):
-    """What is sampled for a game does not depend on who plays it, so that one process and two play the same."""
-
-    def __call__(self, plan: Plan) -> list[Trajectory]:
-        self.plans.append(plan)
-        return [one for g, game in enumerate(plan.games) for one in self._group(plan, g, game, self._noise(plan, game))]
-
-    def _noise(self, plan: Plan, game: str) -> torch.Generator:
-        return torch.Generator().manual_seed(1000 * plan.iteration + ord(game[0]))
-
-
-def config(**optim: Any) -> RunConfig:
-    made = toy.config(groups=5, micro_batch_tokens=60, kl_beta=0.05, entropy_coef=0.02, updates_per_batch=2, **optim)
-    return replace(made, checkpoint=CheckpointConfig(every=1, keep=9))
-
-
-def make(out: Path, settings: RunConfig, *, resume: bool = False, **arguments: Any) -> StagedTrainer:
-    model = toy.model()
-    trainer = StagedTrainer(
-        settings,
-        model,
-        toy.tokenizer(),
-        play=SamePlayer(model, settings.optim.group_size),
-        games=list(GAMES),
-        log=RunLog(out, settings, resume=resume, writes=ranks.is_first()),
-        progress=False,
-        **arguments,
-    )
-    if resume:
-        resume_from_last(trainer)
-    return trainer
-
-
-def together(work: Callable[[int], object], processes: int = 2) -> list[int]:
-    """Do work in copies of this process that find one another as launched ones do; returns their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def child(rank: int) -> None:
-        from accelerate.state import AcceleratorState, GradientState, PartialState
-
-        for state in (AcceleratorState, PartialState, GradientState):
-            state._reset_state()
-        os.environ |= {
-            **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)},
-            **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
-        }
-        work(rank)
-        torch.distributed.destroy_process_group()
-
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=child, args=(rank,)) for rank in range(processes)]
-    for one in children:
-        one.start()
-    for one in children:
-        one.join(300)
-        one.kill()  # no more than a join where it has ended
-        one.join()
-    return [one.exitcode if one.exitcode is not None else -1 for one in children]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(out / "adapter" / "adapter_model.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import torch
 import transformers
 from trl import GRPOConfig
 
+from actre import ranks
 from actre.config import RunConfig, derive_seed
 
 STEPS_PER_GENERATION = 1
@@ -42,7 +43,7 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
         entropy_coef=optim.entropy_coef,
         use_bias_correction_kl=False,
         gradient_checkpointing=_is_large(model),
-        use_cpu=parameter.device.type == "cpu",
+        use_cpu=parameter.device.type == "cpu" and not (ranks.cuts_weights() and torch.cuda.is_available()),
         bf16=parameter.dtype == torch.bfloat16,
         fp16=parameter.dtype == torch.float16,
         logging_steps=1,
