@@ -83,6 +83,19 @@ def from_first(make: Callable[[], T]) -> T:
     return made[0]  # type: ignore[return-value]
 
 
+def lost_another(error: BaseException) -> bool:
+    """Whether it says that another process cannot be reached: it has ended, or the connection to it has.
+
+    torch raises a DistBackendError for NCCL, and for gloo a RuntimeError that only its text tells from others.
+    """
+    if count() == 1 or not isinstance(error, RuntimeError):
+        return False
+    import torch.distributed
+
+    said = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in said or "closed by peer" in said
+
+
 def part_of(items: Sequence[T], part: int, parts: int) -> tuple[int, Sequence[T]]:
     """The part's share of consecutive items, and the index of its first one; shares differ by one at most.
 

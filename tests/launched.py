@@ -26,6 +26,7 @@ forks = pytest.mark.skipif(sys.platform != "linux", reason="forks this process")
 
 FSDP = {
     "ACCELERATE_USE_FSDP": "true",
+    "ACCELERATE_MIXED_PRECISION": "bf16",
     "FSDP_VERSION": "2",
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
     "FSDP_RESHARD_AFTER_FORWARD": "true",
@@ -44,6 +45,7 @@ def zero(stage: int) -> dict[str, str]:
     """What `accelerate launch` makes of TRL's zero1.yaml, zero2.yaml, zero3.yaml; and DeepSpeed on a CPU."""
     return {
         "ACCELERATE_USE_DEEPSPEED": "true",
+        "ACCELERATE_MIXED_PRECISION": "bf16",
         "ACCELERATE_CONFIG_DS_FIELDS": "zero_stage",
         "ACCELERATE_DEEPSPEED_ZERO_STAGE": str(stage),
         "ACCELERATE_DEEPSPEED_ZERO3_INIT": str(stage == 3).lower(),

@@ -25,7 +25,7 @@ from actre.sharded.launch import weights_of
 from actre.sharded.step import gathered_adapter
 from actre.sharded.whole import Whole
 from actre.stages import Plan
-from actre.trainer import NotFiniteError, StagedTrainer, run
+from actre.trainer import NotFiniteError, StagedTrainer, run, trl_settings
 from actre.types import ActreError, Trajectory, read_jsonl
 
 pytestmark = forks
@@ -129,6 +129,39 @@ def test_what_was_begun_whole_ends_cut(cut: dict[str, str], tmp_path: Path, alon
 
 @pytest.mark.slow
 @cut_in_every_way
+def test_half_precision_rounds_as_much_as_where_nothing_is_cut(
+    cut: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(config(), env_steps=160)
+    full = toy.model
+    monkeypatch.setattr(toy, "model", lambda: halved(full()))
+    monkeypatch.setattr(trl_settings, "_is_large", lambda model: True)  # activations are computed again, as there
+    run(make(tmp_path / "whole", settings))
+
+    def work(rank: int) -> None:
+        cut_as(cut)
+        run(make(tmp_path / "cut", settings))
+
+    assert together(work) == [0, 0]
+    ours, theirs = (list(read_jsonl(tmp_path / name / "metrics.jsonl")) for name in ("cut", "whole"))
+    assert [line["success"] for line in ours] == [line["success"] for line in theirs]
+    for our, their in zip(ours, theirs, strict=True):
+        assert our["engine_gap_max_nats"] < 1e-3, "log-probabilities are float32"
+        for name in ("loss", "grad_norm", "kl_nats"):
+            assert our[name] == pytest.approx(their[name], rel=0.05), name
+    assert {value.dtype for value in weights(tmp_path / "cut").values()} == {torch.float32}
+
+
+def halved(model: Any) -> Any:
+    """The base in bfloat16, the adapter in float32, as PEFT has it."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.bfloat16()
+    return model
+
+
+@pytest.mark.slow
+@cut_in_every_way
 def test_moments_are_forgotten_where_a_stage_asks_for_it(cut: dict[str, str], tmp_path: Path) -> None:
     settings = config(optimizer_at_switch="reset")
     run(make(tmp_path / "alone", settings))
@@ -157,7 +190,7 @@ class Prepared(NamedTuple):
 @contextmanager
 def prepared(cut: dict[str, str]) -> Iterator[Prepared]:
     cut_as(cut)
-    accelerator = Accelerator(cpu="ACCELERATE_USE_FSDP" in cut)
+    accelerator = Accelerator(cpu=True, mixed_precision="no")
     model = toy.model().eval()
     found = weights_of(accelerator, model, ModelConfig())
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -42,7 +42,7 @@ def weights_of(accelerator: Accelerator, model: Any, settings: ModelConfig) -> W
     if ranks.cuts_weights():
         raise ActreError(
             "the launch asks for FSDP or DeepSpeed, and accelerate cuts nothing here: it does so over several GPUs "
-            "only. Launch with TRL's multi_gpu.yaml, or with --cpu alone on a CPU (docs/scaling.md)"
+            "only. Launch with TRL's multi_gpu.yaml, which several processes on a CPU take too (docs/scaling.md)"
         )
     return Whole(accelerator, model)
 

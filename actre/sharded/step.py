@@ -33,6 +33,10 @@ class Cut(Whole):
         self._device = accelerator.device
         self._fingerprint = adapters.fingerprint(model)
 
+    def begin(self) -> None:
+        """Logits in float32, as where nothing is cut: log-probabilities in bfloat16 are too coarse."""
+        self._model.register_forward_hook(_full_logits)  # after the hook by which FSDP casts what comes out
+
     @contextmanager
     def in_step(self) -> Iterator[None]:
         with _Meetings(self._model, self._device) as meetings:
@@ -53,6 +57,11 @@ class Cut(Whole):
             with self.in_step():
                 pass
         return ranks.from_first(alone)
+
+
+def _full_logits(model: Any, given: Any, output: Any) -> Any:
+    output["logits"] = output.logits.float()
+    return output
 
 
 class _Meetings:

@@ -32,6 +32,9 @@ class Whole:
     def __init__(self, accelerator: Accelerator, model: Any) -> None:
         self._accelerator, self._model = accelerator, model
 
+    def begin(self) -> None:
+        """Called once the model is prepared for training."""
+
     @contextmanager
     def in_step(self) -> Iterator[None]:
         """Here each process may compute with the model as often as it likes, whatever the others do."""

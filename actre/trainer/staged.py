@@ -253,6 +253,7 @@ class StagedTrainer(SlicedTrainer):
     def begin(self, state: transformers.TrainerState) -> None:
         """Called when optimizer and schedule are there: on a resumed run, puts them to where they were."""
         assert self.optimizer is not None
+        self.weights.begin()
         if self.keeper.begin(self.optimizer, self.weights):
             state.global_step = self._step
             put_schedule(self.lr_scheduler, self._step)

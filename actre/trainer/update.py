@@ -22,7 +22,7 @@ from actre.config import RunConfig
 from actre.fitting import MicroBatches
 from actre.rows import Row, collate, sliced, trl_inputs
 from actre.sharded.launch import weights_of
-from actre.trainer.trl_settings import grpo_config
+from actre.trainer.trl_settings import grpo_config, keep_precision
 from actre.types import ActreError
 
 _KL_ROWS = 4
@@ -63,6 +63,7 @@ class SlicedTrainer(GRPOTrainer):
         self.iteration_now = 0
         self._must_agree = must_agree
         self._updates: list[dict[str, float]] = []
+        keep_precision(model)
         super().__init__(
             model=model,
             reward_funcs=_no_reward_function,
