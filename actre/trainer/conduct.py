@@ -158,6 +158,11 @@ def run(trainer: StagedTrainer) -> TrainResult:
             raise NotFiniteError(f"{stop}{told}") from stop
         if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(_disk_full(stop, trainer)) from stop
+        if ranks.lost_another(stop):
+            raise ActreError(
+                f"another of the {ranks.count()} processes has ended or cannot be reached, and without it this one "
+                f"cannot go on ({str(stop).splitlines()[0]}); what it said itself, if anything, stands above{told}"
+            ) from stop
         raise
     finally:
         trainer.close()
