@@ -152,12 +152,12 @@ def run(trainer: StagedTrainer) -> TrainResult:
                 trainer.train()
     except BaseException as stop:
         told = _rescue(trainer)
+        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(_disk_full(stop, trainer)) from stop
         if isinstance(stop, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
         if isinstance(stop, NotFiniteError):
             raise NotFiniteError(f"{stop}{told}") from stop
-        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(_disk_full(stop, trainer)) from stop
         raise
     finally:
         trainer.close()
