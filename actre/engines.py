@@ -14,6 +14,7 @@ from actre import ranks
 from actre.adapters import replacing
 from actre.config import RunConfig
 from actre.policies import Policy
+from actre.sharded.step import gathered_adapter
 from actre.types import ActreError
 
 _GPU_SHARE = 0.4
@@ -75,7 +76,7 @@ class VLLMEngine:
 
     def refresh(self) -> None:
         with replacing(self._folder) as part:  # the policy sees files that are other ones than before
-            self._model.save_pretrained(str(part))
+            self._model.save_pretrained(str(part), state_dict=gathered_adapter(self._model))
 
     def rest(self) -> None:
         pass  # kept prefixes go by the adapter's name, which is a new one after the next refresh

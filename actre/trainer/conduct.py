@@ -152,12 +152,17 @@ def run(trainer: StagedTrainer) -> TrainResult:
                 trainer.train()
     except BaseException as stop:
         told = _rescue(trainer)
-        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(_disk_full(stop, trainer)) from stop
         if isinstance(stop, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
         if isinstance(stop, NotFiniteError):
             raise NotFiniteError(f"{stop}{told}") from stop
+        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(_disk_full(stop, trainer)) from stop
+        if ranks.lost_another(stop):
+            raise ActreError(
+                f"another of the {ranks.count()} processes has ended or cannot be reached, and without it this one "
+                f"cannot go on ({str(stop).splitlines()[0]}); what it said itself, if anything, stands above{told}"
+            ) from stop
         raise
     finally:
         trainer.close()

@@ -11,6 +11,7 @@ from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
 from actre.rollout import make_envs, rollout
+from actre.sharded.whole import Whole
 from actre.stages import Plan
 from actre.types import ActreError, Trajectory
 
@@ -29,6 +30,8 @@ def player(config: RunConfig, engine: Engine) -> Play:
 
     def play(wanted: Plan) -> list[Trajectory]:
         engine.refresh()
+        if not wanted.games:
+            return []
         played = rollout(
             engine.policy,
             envs[: at_once.most],
@@ -46,9 +49,10 @@ def player(config: RunConfig, engine: Engine) -> Play:
     return lambda wanted: at_once.run(lambda _: play(wanted), undo=engine.rest)
 
 
-def play_shared(play: Play, plan: Plan) -> list[Trajectory]:
+def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
     """The plan's episodes; of several processes each plays its share of the games, and all get all episodes.
 
+    weights: of the model that plays. A process without games plays none, and gives its part of the weights.
     Raises ActreError in all of them where one of them could not play.
     """
     if ranks.count() == 1:
@@ -58,7 +62,8 @@ def play_shared(play: Play, plan: Plan) -> list[Trajectory]:
     failed: ActreError | None = None
     played: list[Trajectory] = []
     try:
-        played = play(share) if games else []
+        with weights.in_step():
+            played = play(share)
     except ActreError as error:  # the others wait for these episodes, and have to be told
         failed = error
     shares = ranks.all_of((played, before, failed))
