@@ -735,6 +735,7 @@ def train(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: bool = True,
     resume: bool = False,
+    server: str | None = None,
 ) -> TrainResult:
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
@@ -756,7 +757,7 @@ def train(
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
-    engine = engine_for(config, policy, model, log.out)
+    engine = engine_for(config, policy, model, log.out, server)
     share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
     envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
 
