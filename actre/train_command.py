@@ -1,6 +1,6 @@
 """`actre train`: train a policy through stages into a run folder, and write its report.
 
-Knows how to ask and how to show; trainer.py does the work and is imported when the command runs.
+Knows how to ask and how to show; actre.trainer does the work and is imported when the command runs.
 """
 
 import argparse

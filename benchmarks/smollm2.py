@@ -1,13 +1,15 @@
-"""SmolLM2's diagnosis as a result: what a small pretrained model does in both orders before any training.
+"""SmolLM2's diagnosis as a result: what a small pretrained model does in both orders, before and after a warm start.
 
     actre models get smollm2
     actre diagnose --model smollm2 --states 20 --thoughts 8 --force-action-tag --budget 25 --out runs/smollm2
     python benchmarks/smollm2.py collect runs/smollm2      # --partial: also where not all states are finished
+    actre diagnose --preset smollm2 --model runs/warm/model ... --out runs/smollm2-warm    # benchmarks/warmstart.py's
+    python benchmarks/smollm2.py collect runs/smollm2-warm --when after
     python benchmarks/smollm2.py page                      # writes docs/smollm2.md from what was collected
     python benchmarks/smollm2.py trained runs/smollm2-train    # a short training run after a warm start, as a record
 
-`collect` copies the records, settings and figures into data/results/smollm2, so that the page regenerates from
-committed data alone. The wording "instructed" is collected where it was measured.
+`collect` copies the records, settings and figures into data/results/smollm2 (or smollm2_warm), so that the page
+regenerates from committed data alone. The wording "instructed" is collected where it was measured.
 """
 
 import argparse
@@ -27,7 +29,11 @@ from actre.policies.models import smollm2_source
 from actre.types import ActreError, read_jsonl
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "smollm2.md"
-SHOWN = {"listed_by_state": "Each state among the listed actions: act-first (dot), think-first's bracket (bar)"}
+SHOWN = {
+    "before": {"listed_by_state": "Each state among the listed actions: act-first (dot), think-first's bracket (bar)"},
+    "after": {"difference_by_state": "Act-first's entropy minus think-first's, bracket, by state"},
+    "more": {"difference_by_part": "Act-first's entropy minus think-first's, bracket, by part"},
+}
 ROWS = (
     ("act_first", "act-first, exact"),
     ("think_first_lower", "think-first, at least"),
@@ -51,25 +57,31 @@ SHARES = (
 )
 
 
-def results_folder() -> Path:
+FOLDERS = {"before": "smollm2", "after": "smollm2_warm", "more": "smollm2_warm_more"}
+"""Where a diagnosis lies in data/results: of the model as it comes, after the warm start of docs/warmstart.md, and of
+that one again on more states.
+"""
+
+
+def results_folder(when: str = "before") -> Path:
     """Where the collected diagnosis lies."""
-    return data_folder() / "results" / "smollm2"
+    return data_folder() / "results" / FOLDERS[when]
 
 
-def collect(run: Path, *, partial: bool = False) -> None:
+def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     """Copy what the page is made of from a diagnosis. Raises ActreError for none, and for one that is not finished."""
     paths = {name: run / f"{name}.json" for name in FILES.values()}
     found = {name: load_diagnosis(path) for name, path in paths.items() if path.exists()}
     if not found or not (partial or all(one.complete for one in found.values())):
         raise ActreError(f"{run} is not finished: the same `actre diagnose` command goes on with it")
-    target = results_folder()
+    target = results_folder(when)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name, one in found.items():
         save_diagnosis(target / f"{name}.json.gz", one)
     shutil.copy(run / "config.json", target)
     (target / "plots").mkdir()
-    for name in SHOWN:
+    for name in SHOWN[when]:
         for one in found.values():
             shutil.copy(run / "plots" / f"{name}_{one.settings.wording}.svg", target / "plots")
     machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all")}
@@ -105,14 +117,33 @@ def _processor() -> str:
 
 def page() -> str:
     """The page's text, from the collected data alone."""
-    folder = results_folder()
-    paths = [folder / f"{name}.json.gz" for name in FILES.values()]
-    found = [load_diagnosis(path) for path in paths if path.exists()]
-    lines = [*_head(folder, found[0]), *_found(found), *_table(found), *_pictures(found[0]), *_parts(found[0])]
+    found = {when: _collected(when) for when in FOLDERS}
+    before, after = found["before"], found["after"]
+    lines = [*_head(before[0]), "## Before any training", "", *_found(before)]
+    if after:
+        lines += ["## After the warm start", "", *_warm(), *_found(after)]
+    if found["more"]:
+        lines += ["## After the warm start, on more states", "", *_more(found["more"][0]), *_found(found["more"])]
+    columns = [(when, one) for when, ones in found.items() for one in ones]
+    lines += _table(columns)
+    for when, ones in found.items():
+        if ones:
+            lines += [f"## {TITLES[when]}: state by state, and by position, source and task type (exploratory)", ""]
+            lines += [*_pictures(when, ones[0]), *_parts(ones[0], when)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _head(folder: Path, one: Diagnosis) -> list[str]:
+TITLES = {"before": "Before", "after": "After the warm start", "more": "After the warm start, on more states"}
+
+
+def _collected(when: str) -> list[Diagnosis]:
+    """The diagnoses of one time, a wording each; none where none was collected."""
+    paths = [results_folder(when) / f"{name}.json.gz" for name in FILES.values()]
+    return [load_diagnosis(path) for path in paths if path.exists()]
+
+
+def _head(one: Diagnosis) -> list[str]:
+    folder = results_folder()
     machine = json.loads((folder / "machine.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     versions = ", ".join(f"{name} {config['versions'][name]}" for name in ("torch", "transformers"))
@@ -122,9 +153,9 @@ def _head(folder: Path, one: Diagnosis) -> list[str]:
     listed = "listed" if s.list_admissible else "not listed"
     states = f"{s.states}" if one.complete else f"the first {len(one.states)} of {s.states} (a partial result)"
     return [
-        "# What SmolLM2 does before any training",
+        "# What SmolLM2 does in both orders, before any training and after a warm start",
         "",
-        "Made by `python benchmarks/smollm2.py page` from data/results/smollm2; do not edit.",
+        "Made by `python benchmarks/smollm2.py page` from data/results/smollm2 and smollm2_warm; do not edit.",
         "",
         f"    {command} --out runs/smollm2",
         "",
@@ -136,6 +167,29 @@ def _head(folder: Path, one: Diagnosis) -> list[str]:
             f"95 %, over games. {_time(machine)} Versions: {versions}."
         ),
     ]
+
+
+def _warm() -> list[str]:
+    """How the model of "after" came to be, and how it was measured."""
+    machine = json.loads((results_folder("after") / "machine.json").read_text())
+    return _wrapped(
+        "The same states, thoughts and settings (`--model runs/warm/model`) with the model of "
+        "[warmstart.md](warmstart.md): a few CPU-minutes of supervised steps on a scripted expert's episodes, balanced "
+        f"over the orders, no reward. {_time(machine)} What the expert's thoughts and choices were like is now part "
+        "of the model; a difference between the orders after it is a finding about this warm start too."
+    )
+
+
+def _more(one: Diagnosis) -> list[str]:
+    """What was measured again, and why."""
+    machine = json.loads((results_folder("more") / "machine.json").read_text())
+    s = one.settings
+    return _wrapped(
+        "The first look left the direction open and named what would settle it, so the shared prompt was measured "
+        f"again on {len(one.states)} states of as many unseen games with K = {s.thoughts} thoughts. The number of "
+        "states was fixed before it ran; the first look's games are among them, so it is no independent repetition. "
+        f"{_time(machine)}"
+    )
 
 
 def _wrapped(text: str) -> list[str]:
@@ -156,7 +210,7 @@ def _time(machine: dict[str, Any]) -> str:
 def _found(found: list[Diagnosis]) -> list[str]:
     main = found[0]
     act, think = (100 * main.summary[f"other_{order}_first"].value for order in ("act", "think"))
-    lines = ["## What was found", ""]
+    lines = []
     if min(act, think) > 50:
         lines += _wrapped(
             "**Free choice says nothing here.** Untrained, this model does not follow the format: with `<action>` "
@@ -167,27 +221,39 @@ def _found(found: list[Diagnosis]) -> list[str]:
             f"them, as for a policy whose decoding is constrained to the list. That is another policy than the "
             f"free one, and named as such."
         )
+    else:
+        lines += _wrapped(
+            f"Of the probability {act:.1f} % act-first and {think:.1f} % think-first go to something that is no "
+            "admissible action with its closing tag. Free choice counts that as one outcome, so an order that is more "
+            "often wrong there can look narrower for it; *among the listed actions* each distribution is renormalised "
+            "over them. Where the two disagree, the leftover is what they disagree about."
+        )
     for one in found:
         name = "One prompt for both orders" if one.settings.wording == "shared" else "Each order in its own words"
+        lines.append(f"- {name}, free choice: **{one.verdict}**. {one.words}")
         if one.listed is not None:
             lines.append(f"- {name}, among the listed actions: **{one.listed.verdict}**. {one.listed.words}")
-        lines.append(f"- {name}, free choice: **{one.verdict}**. {one.words}")
     unclosed = 100 * main.summary["unfinished"].value
-    notes = (
-        f"{unclosed:.0f} % of the thoughts did not close by themselves; "
-        f"`--force-action-tag` closed them and wrote `<action>`. The thoughts (they are in the record) mostly "
-        f"wander off the task, so this checks the instrument on a pretrained model and gives a baseline for one "
-        f"that is taught the format; it is no evidence about models that reason."
-    )
+    forced = f"{unclosed:.0f} % of the thoughts did not close by themselves; `--force-action-tag` closed them"
+    if unclosed > 50:
+        notes = (
+            f"{forced} and wrote `<action>`. The thoughts (they are in the record) mostly wander off the task, so this "
+            "checks the instrument on a pretrained model and gives a baseline for one that is taught the format; it "
+            "is no evidence about models that reason."
+        )
+    else:
+        said = "; ".join(f'"{state.thoughts[0]}"' for state in main.states[:4])
+        notes = f"{forced}. Thoughts as they come, the first of each of the first states: {said}."
     return [*lines, "", *_wrapped(notes)]
 
 
-def _table(found: list[Diagnosis]) -> list[str]:
-    names = [f"{one.settings.wording} prompt" for one in found]
-    lines = [f"| nats, mean over the states | {' | '.join(names)} |", "|---" * (1 + len(found)) + "|"]
+def _table(columns: list[tuple[str, Diagnosis]]) -> list[str]:
+    names = [f"{when}: {one.settings.wording} prompt" for when, one in columns]
+    lines = ["## All quantities", "", f"| nats, mean over the states | {' | '.join(names)} |"]
+    lines += ["|---" * (1 + len(columns)) + "|"]
     for rows, unit in ((ROWS, ""), (SHARES, " (share)")):
         for name, label in rows:
-            cells = " | ".join(_cell(one, name) for one in found)
+            cells = " | ".join(_cell(one, name) for _, one in columns)
             lines.append(f"| {label}{unit} | {cells} |")
     return [*lines, ""]
 
@@ -197,20 +263,23 @@ def _cell(one: Diagnosis, name: str) -> str:
     return "–" if band is None else f"{band.value:.3f} [{band.low:.3f}, {band.high:.3f}]"
 
 
-def _pictures(one: Diagnosis) -> list[str]:
+def _pictures(when: str, one: Diagnosis) -> list[str]:
     lines = []
-    for name, words in SHOWN.items():
-        lines += [f"![{words}](../data/results/smollm2/plots/{name}_{one.settings.wording}.svg)", "", words + ".", ""]
+    for name, words in SHOWN[when].items():
+        path = f"../data/results/{FOLDERS[when]}/plots/{name}_{one.settings.wording}.svg"
+        lines += [f"![{words}]({path})", "", words + ".", ""]
     return lines
 
 
-def _parts(one: Diagnosis) -> list[str]:
-    """Act-first and the bracket among the listed actions, by part: means alone, for parts are small."""
-    lines = ["## By position, source and task type, among the listed actions (exploratory)", ""]
+def _parts(one: Diagnosis, when: str) -> list[str]:
+    """Act-first and the bracket by part: means alone, for parts are small. Before: among the listed actions."""
+    listed = when == "before"  # its free choice says nothing
+    lines = ["Among the listed actions only:" if listed else "Free choice:", ""]
     lines += ["| part | states | act-first | think-first |", "|---|---|---|---|"]
     for by in PARTS:
         for name in sorted({getattr(state, by) for state in one.states}):
-            mine = [s.listed for s in one.states if getattr(s, by) == name and s.listed is not None]
+            here = [s for s in one.states if getattr(s, by) == name]
+            mine = [s.listed for s in here if s.listed is not None] if listed else here
             act, low, high = (sum(getattr(x, f) for x in mine) / len(mine) for f in ("act_first", "lower", "upper"))
             lines.append(f"| {name} | {len(mine)} | {act:.2f} | {low:.2f} to {high:.2f} |")
     return [*lines, ""]
@@ -221,12 +290,13 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     gather = commands.add_parser("collect")
     gather.add_argument("run", type=Path)
+    gather.add_argument("--when", choices=tuple(FOLDERS), default="before", help="as it comes, or warm-started")
     gather.add_argument("--partial", action="store_true", help="also a diagnosis that its budget stopped")
     commands.add_parser("page")
     commands.add_parser("trained").add_argument("run", type=Path)
     args = parser.parse_args()
     if args.command == "collect":
-        collect(args.run, partial=args.partial)
+        collect(args.run, when=args.when, partial=args.partial)
     elif args.command == "trained":
         target = data_folder() / "results" / "train_smollm2.json"
         target.write_text(json.dumps(trained(args.run), indent=1) + "\n")

@@ -1,6 +1,7 @@
 """Imports run one way, heavy libraries are loaded where they belong, and `import actre` loads none."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,16 @@ def test_importing_actre_or_building_the_command_line_loads_nothing_heavy(start:
     code = f"import sys; {start}; print(sorted({set(HEAVY)!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("asked", "silent"), [(None, True), ("0", False)])
+def test_the_hub_is_told_of_no_training_unless_asked_for(asked: str | None, silent: bool) -> None:
+    ours = ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env |= {} if asked is None else {"HF_HUB_DISABLE_TELEMETRY": asked}
+    code = "import actre; from huggingface_hub import constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(silent)
 
 
 def test_importing_actre_takes_under_0_3_seconds() -> None:

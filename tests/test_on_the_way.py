@@ -11,12 +11,11 @@ import pytest
 import toy_training as toy
 from transformers import TrainerCallback
 
-from actre import trainer as trainer_module
 from actre.config import CheckpointConfig, RunConfig, StageConfig
 from actre.matching import CLOSE_NATS, Matched, search
 from actre.runlog import RunLog
 from actre.stages import Plan, as_run, learning_rate_factor
-from actre.trainer import StagedTrainer, resume_from_last, run
+from actre.trainer import StagedTrainer, resume_from_last, run, trackers
 from actre.types import ActreError, Trajectory, read_jsonl
 
 
@@ -235,6 +234,6 @@ def test_trackers_get_each_iterations_numbers_and_none_is_on_by_default(
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ActreError, match="pip install wandb"):
-        trainer_module._must_have_trackers(["wandb"])
+        trackers.must_be_installed(["wandb"])

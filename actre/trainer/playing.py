@@ -1,0 +1,63 @@
+"""An iteration's episodes: each process plays its share of the games, and all get all episodes.
+
+Knows engine and environments; not what is done with the episodes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from actre import ranks
+from actre.config import RunConfig, derive_seed
+from actre.engines import Engine
+from actre.rollout import make_envs, rollout
+from actre.stages import Plan
+from actre.types import ActreError, Trajectory
+
+Play = Callable[[Plan], list[Trajectory]]
+"""Plays every game of a plan group_size times, with `Trajectory.group` set, with the weights of now."""
+
+
+def player(config: RunConfig, engine: Engine) -> Play:
+    """Plays in environments of its own, as many as this process' share needs, with what the engine samples."""
+    share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
+    envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
+
+    def play(wanted: Plan) -> list[Trajectory]:
+        engine.refresh()
+        played = rollout(
+            engine.policy,
+            envs,
+            wanted.games,
+            renderer=engine.policy.renderer(config.prompt, wanted.order),
+            sampling=config.sampling,
+            temperature=wanted.temperature,
+            max_steps=config.env.max_steps,
+            seed=wanted.seed,
+            group_size=config.optim.group_size,
+        )
+        engine.rest()
+        return played
+
+    return play
+
+
+def play_shared(play: Play, plan: Plan) -> list[Trajectory]:
+    """The plan's episodes; of several processes each plays its share of the games, and all get all episodes.
+
+    Raises ActreError in all of them where one of them could not play.
+    """
+    if ranks.count() == 1:
+        return play(plan)
+    before, games = ranks.part_of(plan.games, ranks.rank(), ranks.count())
+    share = plan._replace(games=tuple(games), seed=derive_seed(plan.seed, "rank", ranks.rank()))
+    failed: ActreError | None = None
+    played: list[Trajectory] = []
+    try:
+        played = play(share) if games else []
+    except ActreError as error:  # the others wait for these episodes, and have to be told
+        failed = error
+    shares = ranks.all_of((played, before, failed))
+    errors = [told for _, _, told in shares if told is not None]
+    if errors:
+        raise errors[0]
+    return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]

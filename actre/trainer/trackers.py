@@ -1,0 +1,31 @@
+"""The trackers of `report_to`: whether they are installed, and which numbers of an iteration they are told.
+
+Knows names and numbers; transformers' own integrations do the sending.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+from actre.types import ActreError
+
+_LOGGED_BY_TRL = ("loss", "grad_norm", "learning_rate")
+
+
+def told(line: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a line of metrics.jsonl that a tracker is told; what TRL logs itself is left out.
+
+    >>> told({"iteration": 3, "order": "act_first", "success": 0.5, "loss": 0.1})
+    {'iteration': 3, 'success': 0.5}
+    """
+    return {k: v for k, v in line.items() if isinstance(v, int | float) and k not in _LOGGED_BY_TRL}
+
+
+def must_be_installed(names: Sequence[str]) -> None:
+    """Raises ActreError for a tracker that is not installed."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ActreError(
+            f"report_to wants {', '.join(missing)}, not installed here: pip install {' '.join(missing)}, or leave it "
+            "out; metrics.jsonl is written in any case"
+        )
