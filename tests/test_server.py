@@ -350,7 +350,7 @@ def test_vllms_own_server_gives_the_transformers_policys_numbers_adapters_includ
             begun = [reply.token_ids[: i + 1] for i in range(len(reply.token_ids))]
             (sums,) = beside.action_logprobs([prompt], [begun], temperature=0.6)
             assert np.abs(np.array(reply.logps) - np.diff(sums, prepend=0.0)).max() < BOUND_NATS
-    with pytest.raises(ActreError, match=r"(?s)cannot serve the adapter.*--max-lora-rank.*handover=merged"):
+    with pytest.raises(ActreError, match=r"(?s)cannot serve the adapter.*--max-lora-rank 16.*handover=merged"):
         policy.use_adapter(save_adapter(folder, tmp_path / "high", seed=3, rank=16))
 
 

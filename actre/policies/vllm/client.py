@@ -95,8 +95,9 @@ class Client:
                 one.cancel()
             raise
 
-    def load_adapter(self, name: str, folder: str) -> None:
-        """Have the server read a LoRA folder, which must lie under the same path there, under this name."""
+    def load_adapter(self, name: str, folder: str, rank: int) -> None:
+        """Have the server read a LoRA folder of this rank, which must lie under the same path there, by this name."""
+        mend = self.start._replace(lora_rank=max(rank, self.start.lora_rank)).mend()
         status, said = self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
         if status == 200:
             return
@@ -107,9 +108,9 @@ class Client:
                 "under the same path. Choose --out on one"
             )
         if "LoRA is not enabled" in told or (status == 404 and "detail" in said):
-            raise ActreError(f"the server at {self.url} takes no adapters while it runs. {self.start.mend()}")
+            raise ActreError(f"the server at {self.url} takes no adapters while it runs. {mend}")
         raise ActreError(
-            f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{self.start.mend()}\n"
+            f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{mend}\n"
             "or hand over merged weights: --set model.handover=merged"
         )
 

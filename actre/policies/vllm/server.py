@@ -81,7 +81,7 @@ class ServerPolicy(VLLMBase):
 
     def _load(self, version: int, folder: Path) -> str:
         name = f"{self._prefix}-{version}"  # prefixes are kept by it
-        self.client.load_adapter(name, str(folder))
+        self.client.load_adapter(name, str(folder), rank_of(folder))
         if self._loaded is not None:
             self.client.unload_adapter(self._loaded)
         self._loaded = name
