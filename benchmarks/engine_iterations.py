@@ -10,6 +10,7 @@ process and of the server's, since the machine may be shared. Seconds by the clo
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -84,7 +85,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         tokens = [line["generated_tokens"] for line in read_jsonl(Path(folder) / "metrics.jsonl")]
     marks = made[0].marks
     rows = [marks[i : i + 4] for i in range(3, len(marks) - 3, 3)]  # handed over, played, updated: the second on
-    made_tokens = [after - before for before, after in zip(tokens, tokens[1:], strict=False)][: len(rows)]
+    made_tokens = [after - before for before, after in itertools.pairwise(tokens)][: len(rows)]
 
     def mean(of: Any) -> float:
         return round(statistics.fmean(of(row) for row in rows), 2)

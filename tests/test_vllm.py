@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -465,9 +466,11 @@ def test_weights_taken_over_are_used_by_the_next_call_prefixes_included(folder, 
         policy.use_weights(tmp_path / "nowhere")
 
 
+# Why TRL's own weight sync is not used (docs/vllm.md), so that versions in which this has changed are noticed.
+
+
 @needs_vllm
-def test_trls_own_weight_sync_needs_a_gpu():
-    """Why it is not used here, so that a version in which this has changed is noticed."""
+def test_trls_weight_sync_with_a_server_needs_a_gpu():
     from trl.generation.vllm_client import VLLMClient
 
     client = object.__new__(VLLMClient)
@@ -475,3 +478,18 @@ def test_trls_own_weight_sync_needs_a_gpu():
     client.get_world_size = lambda: 1  # type: ignore[method-assign]
     with pytest.raises(NotImplementedError, match="needs a CUDA device"):
         client.init_communicator("cpu")
+
+
+@needs_vllm
+def test_trls_weight_sync_beside_the_trainer_fails_on_a_cpu(folder, adapters):
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    sync = object.__new__(VLLMGeneration)
+    sync.mode, sync.enable_sleep_mode, sync.accelerator = "colocate", False, None
+    sync._dist = SimpleNamespace(gather_params=lambda _: nullcontext(), is_fsdp=False)
+    sync.model = with_adapter(folder, adapters[0]).model
+    sync.llm = VLLMPolicy(str(folder), max_model_tokens=256, kv_cache_gb=0.1)._llm
+    with pytest.raises(AttributeError, match="weight_loader"):
+        sync.sync_weights()
