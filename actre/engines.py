@@ -9,7 +9,10 @@ touching the model in training. TRL merges into that model and back, has one see
 server over NCCL, which needs a GPU on either side.
 """
 
+import atexit
+import itertools
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,7 +104,8 @@ class ServerEngine:
         from actre.policies.vllm import ServerPolicy
         from actre.policies.vllm.server import start_for
 
-        self._model, self._folder, self._last = model, folder, 0
+        # Names that no run had before: over a network, a folder that was replaced may be seen as it was for a while.
+        self._model, self._folder, self._names = model, folder / uuid.uuid4().hex[:8], itertools.count(1)
         self._merged = config.model.handover == "merged"
         if self._merged and ranks.count() > 1:
             raise ActreError(
@@ -113,20 +117,21 @@ class ServerEngine:
             raise ActreError(f"--engine vllm-server needs --server http://HOST:8000. {start.mend()}")
         self._server = ServerPolicy(config.model, url, max_model_tokens=tokens, lora_rank=rank, loras=ranks.count())
         self.policy: Policy = self._server
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         self.refresh()
         self._must_be_the_model(config, policy)
 
     def refresh(self) -> None:
-        # a new folder each time: over a network, one that was replaced may be seen as it was for a while
-        self._last += 1
-        new, old = (self._folder / str(number) for number in (self._last, self._last - 1))
+        new = self._folder / str(next(self._names))
         with replacing(new) as part:
             _write(self._model, part, merged=self._merged)
         if self._merged:
             self._server.use_weights(new)
         else:
             self._server.use_adapter(new)
-        shutil.rmtree(old, ignore_errors=True)
+        for old in self._folder.iterdir():
+            if old != new:
+                shutil.rmtree(old, ignore_errors=True)
 
     def rest(self) -> None:
         pass

@@ -30,7 +30,7 @@ class FakeServer:
     """Serves a model folder at `url` until it is closed, or has answered `lives` completions.
 
     lora: as --enable-lora. updating: as VLLM_ALLOW_RUNTIME_LORA_UPDATING=1. dev: as VLLM_SERVER_DEV_MODE=1. raw: as
-    --logprobs-mode raw_logprobs. drops: connections that are closed without an answer, first.
+    --logprobs-mode raw_logprobs. blind: on another disk. drops: connections that are closed without an answer, first.
     """
 
     def __init__(
@@ -46,9 +46,17 @@ class FakeServer:
         max_tokens: int = 4096,
         lives: int | None = None,
         drops: int = 0,
+        blind: bool = False,
     ) -> None:
         self.folder, self.lora, self.updating, self.dev, self.raw = folder, lora, updating, dev, raw
-        self.ids, self.key, self.max_tokens, self.lives, self.drops = ids, key, max_tokens, lives, drops
+        self.blind, self.ids, self.key, self.max_tokens, self.lives, self.drops = (
+            blind,
+            ids,
+            key,
+            max_tokens,
+            lives,
+            drops,
+        )
         self.base = HFPolicy(*load(ModelConfig(name=str(folder))))
         self.adapters: dict[str, HFPolicy] = {}
         self.asked: list[dict[str, Any]] = []
@@ -95,7 +103,7 @@ class FakeServer:
         name, folder = body["lora_name"], Path(body["lora_path"])
         if not self.lora:
             return _error(500, "Call to add_lora method failed: Worker failed with error 'LoRA is not enabled. Use ...")
-        if not (folder / "adapter_config.json").exists():
+        if self.blind or not (folder / "adapter_config.json").exists():
             return _error(404, f"Loading lora {name} failed: No adapter found for <path>")
         if name in self.adapters:
             return _error(400, f"The lora adapter '{name}' has already been loaded.")
