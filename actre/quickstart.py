@@ -1,12 +1,13 @@
 """The main job in one command: diagnose, train ActRe and think-first alone, compare, export, report.
 
-Knows the order of the work and the folder it leaves; each part is done by its own room. Four jobs, each a process of
+Knows the order of the work and the folder it leaves; each part is done by its own room. Five jobs, each a process of
 its own with one thread, two at a time on two cores:
 
     diagnosis     the action entropy of the untrained policy in both orders
     before        the untrained policy on the fixed panels
     think_first   think-first alone: training, evaluation, the adapter's check
     actre         act-first, then think-first, at equal environment steps; likewise
+    episodes      both orders' exact distributions in the episodes that the report shows
 
 A job that has finished is not done again, and an arm's training goes on from its last checkpoint: the same command on
 the same folder continues where it was stopped.
@@ -34,7 +35,7 @@ from actre.types import ActreError
 
 DEFAULT_OUT = "runs/quickstart"
 ARMS = ("think_first", "actre")
-JOBS = ("diagnosis", "before", *ARMS)
+JOBS = ("diagnosis", "before", *ARMS, "episodes")
 _EVALUATED: Evaluations = (
     ("unseen", "think_first"),
     ("seen", "think_first"),
@@ -65,6 +66,10 @@ def run_job(job: str, out: Path) -> None:
         _before(config, out)
     elif job in ARMS:
         _arm(arm_config(config, job), out / job, out)
+    elif job == "episodes":
+        from actre.view.scored import score
+
+        score([out])
     else:
         raise ActreError(f"no job {job!r}; there are: {', '.join(JOBS)}")
     _finish(out, job)
@@ -161,8 +166,9 @@ def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say
 
 
 def _may_start(job: str, out: Path) -> bool:
-    """An arm's folder takes the evaluation before training from the job "before"."""
-    return job not in ARMS or _is_done(out, "before")
+    """An arm's folder takes the evaluation before training from the job "before"; the episodes are both arms'."""
+    needed = {"episodes": ARMS, **dict.fromkeys(ARMS, ("before",))}.get(job, ())
+    return all(_is_done(out, one) for one in needed)
 
 
 def _start(job: str, out: Path) -> subprocess.Popen[bytes]:

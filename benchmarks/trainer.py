@@ -3,9 +3,10 @@
     python benchmarks/trainer.py [--episodes 48] [--tokens 600] [--steps 20]
 
 Both take the same made-up episodes of a growing history through the same small Llama with LoRA, and end with the
-same weights (checked). Prints cpu seconds a step, their ratio, and tokens a second; and how many tokens go through
-the model an environment step with rows merged by prefix, and with one row a step. --played FILE counts that on the
-episodes of a run's trajectories/*.jsonl.gz too.
+same weights (checked). Prints cpu seconds an update, everything from the first one's begin to the last one's end
+divided by their number (what comes once a run, however long, stands apart), their ratio, and tokens a second; and how
+many tokens go through the model an environment step with rows merged by prefix, and with one row a step. --played FILE
+counts that on the episodes of a run's trajectories/*.jsonl.gz too.
 """
 
 import argparse
@@ -14,23 +15,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
 from actre.advantages import grpo
 from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig, preset
 from actre.rows import trajectory_rows
 from actre.runlog import RunLog
-from actre.stages import Plan
 from actre.trainer import StagedTrainer, run
 from actre.types import Observation, Step, Trajectory, read_trajectories
 
 LEARNING_RATE = 1e-3
+Result = TypeVar("Result")
 VOCABULARY = 1005
 """The tiny policy's."""
 
@@ -107,10 +108,41 @@ def merging(name: str, played: list[Trajectory]) -> None:
     )
 
 
-def timed(work: Callable[[], object]) -> float:
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
+class Clock:
+    """CPU seconds by name, of methods that are watched and of work that is done in between."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, name: str, work: Callable[[], Result]) -> Result:
+        begun = time.process_time()
+        result = work()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - begun
+        return result
+
+    def watch(self, trainer: StagedTrainer, method: str, then: Callable[[], None] = lambda: None) -> None:
+        """Time each call of a trainer's method under its name; `then`: done after each, outside of that time."""
+        inner = getattr(trainer, method)
+
+        def outer(*arguments: Any) -> Any:
+            result = self.timed(method, lambda: inner(*arguments))
+            then()
+            return result
+
+        setattr(trainer, method, outer)
+
+
+class Ends(TrainerCallback):
+    """Notes when the first update begins and the last one has ended."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.begun = time.process_time()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.ended = time.process_time()
 
 
 def main() -> None:
@@ -137,51 +169,45 @@ def main() -> None:
         ),
     )
     ours, bare = model(len(tokenizer)), model(len(tokenizer))
-
-    def play(plan: Plan) -> list[Trajectory]:
-        return played
-
+    optimizer = torch.optim.AdamW(bare.parameters(), LEARNING_RATE, weight_decay=0.0)
+    at_once = max(1, args.micro_batch_tokens // max(len(one.steps[-1].prompt_ids) for one in played))
+    clock, ends = Clock(), Ends()
     with tempfile.TemporaryDirectory() as folder:
         trainer = StagedTrainer(
             *(config, ours, tokenizer),
-            play=play,
+            play=lambda plan: played,
             games=["g"] * config.optim.groups,
             log=RunLog(Path(folder) / "run", config),
             progress=False,
         )
-        steps_s: list[float] = []
-        step = trainer.training_step
-
-        def training_step(*arguments: Any) -> torch.Tensor:
-            losses: list[torch.Tensor] = []
-            steps_s.append(timed(lambda: losses.append(step(*arguments))))
-            return losses[0]
-
-        batch = trainer._generate_and_score_completions
-        batches_s: list[float] = []
-
-        def making(inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-            made: list[dict[str, torch.Tensor]] = []
-            batches_s.append(timed(lambda: made.append(batch(inputs))))
-            return made[0]
-
-        trainer.training_step = training_step  # type: ignore[method-assign]
-        trainer._generate_and_score_completions = making  # type: ignore[method-assign]
-        ours_s = timed(lambda: run(trainer)) / args.updates
-        batch_s = sum(batches_s) / args.updates
-        update_s = sum(steps_s) / args.updates - batch_s  # TRL asks for the batch within its step
-    optimizer = torch.optim.AdamW(bare.parameters(), LEARNING_RATE, weight_decay=0.0)
-    longest = max(len(one.steps[-1].prompt_ids) for one in played)
-    at_once = max(1, args.micro_batch_tokens // longest)
-    bare_s = sum(timed(lambda: bare_step(bare, optimizer, played, at_once)) for _ in range(args.updates))
-    bare_s /= args.updates
+        trainer.add_callback(ends)
+        clock.watch(trainer, "_generate_and_score_completions")
+        clock.watch(trainer, "training_step")
+        # in turns, so that a machine that is busy with other work is so for both
+        clock.watch(
+            trainer,
+            "finish_update",
+            then=lambda: clock.timed("bare", lambda: bare_step(bare, optimizer, played, at_once)),
+        )
+        clock.timed("run", lambda: run(trainer))
+    n, seconds = args.updates, clock.seconds
+    bare_s = seconds["bare"] / n
+    ours_s = (ends.ended - ends.begun) / n - bare_s
+    once_s = seconds["run"] - (ours_s + bare_s) * n
+    batch_s, records_s = seconds["_generate_and_score_completions"] / n, seconds["finish_update"] / n
+    update_s = seconds["training_step"] / n - batch_s  # TRL asks for the batch within its step
     gap = max(float((a - b).detach().abs().max()) for a, b in zip(ours.parameters(), bare.parameters(), strict=True))
     tokens = sum(len(one.steps[-1].prompt_ids + one.steps[-1].reply_ids) for one in played)
     print(f"{args.episodes} episodes, {tokens} tokens, {args.updates} updates, one thread")
     print(f"StagedTrainer  {ours_s:.2f} cpu-s an update ({tokens / ours_s:,.0f} tokens/s), all its records included")
-    print(f"  of it forward and backward passes {update_s:.2f}, rows, KL and episodes written {batch_s:.2f}")
+    print(
+        f"  of it forward and backward passes {update_s:.2f}, rows, KL and episodes written {batch_s:.2f}, metrics and "
+        f"the last one's checkpoint {records_s:.2f}"
+    )
+    print(f"  beside it once a run, begun and its adapter saved, {once_s:.2f}")
     print(f"bare PyTorch   {bare_s:.2f} cpu-s an update ({tokens / bare_s:,.0f} tokens/s)")
     print(f"ratio          {ours_s / bare_s:.2f}   largest difference of a weight {gap:.1e}")
+    print(f"  with what comes once a run: {(ours_s + once_s / n) / bare_s:.2f}")
     merging("these episodes", played)
     if args.played is not None:
         merging(str(args.played), list(read_trajectories(args.played)))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from environments import Colab, like_colab
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,14 @@ settings.load_profile("house")
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def colab_like(tmp_path_factory: pytest.TempPathFactory) -> Colab:
+    """An environment made like Colab's, in which the install cell has run; only slow tests may ask for it."""
+    made = like_colab(tmp_path_factory.mktemp("colab"))
+    brought = made.packages()
+    return Colab(made, brought, made.install_cell(colab=True))
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_colab_gets_the_same_pins_but_for_what_it_brings() -> None:
     colab, tested = pins("constraints-colab.txt"), pins("constraints.txt")
     assert colab.items() <= tested.items()
     assert not colab.keys() & PREINSTALLED_ON_COLAB
-    assert {"trl", "alfworld", "textworld", "gymnasium"} <= colab.keys()
+    assert {"trl", "alfworld", "textworld"} <= colab.keys()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_arms_start_when_the_policy_before_training_is_measured(
 ) -> None:
     quickstart.quickstart(config, tmp_path / "q", at_once=2)
     assert sorted(ran[:2]) == ["before", "diagnosis"]
-    assert ran[2:] == ["think_first", "actre", "report"]
+    assert ran[2:] == ["think_first", "actre", "episodes", "report"]
 
 
 def test_what_is_done_is_not_done_again(config: RunConfig, tmp_path: Path, ran: list[str]) -> None:

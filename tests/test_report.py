@@ -1,10 +1,12 @@
 """The report: complete, offline, escaped, and honest about what is missing."""
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import build_quickstart, build_run, damage, fake_diagnosis
@@ -12,12 +14,18 @@ from fake_run import build_quickstart, build_run, damage, fake_diagnosis
 from actre.cli import main
 from actre.diagnose import Diagnosis, load_diagnosis, save_diagnosis
 from actre.entropy import Interval
-from actre.types import ActreError, read_jsonl, write_jsonl
+from actre.types import ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
 from actre.view import words
-from actre.view.episodes import choose
+from actre.view.comparison import settings_that_differ, versions_that_differ
+from actre.view.episodes import choose, to_score
 from actre.view.html import tag, text
-from actre.view.records import continued, entropy_point, read_runs
+from actre.view.inspector import offline
+from actre.view.inspector.data import SCORES, with_records
+from actre.view.inspector.offline import fingerprint, script
+from actre.view.names import order_name
+from actre.view.records import SCORED, continued, entropy_point, read_all, read_runs
 from actre.view.report import write
+from actre.view.scored import score
 
 HOSTILE = "</style></title></p><script>alert('x')</script><img src=x onerror=alert(1)> &lt;b&gt; \x00\x1b[31m \u202e"
 TAGS = frozenset(
@@ -26,6 +34,7 @@ TAGS = frozenset(
         *("h1", "h2", "h3", "p", "a", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "pre", "figure"),
         *("figcaption", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
         *("svg", "g", "text", "line", "polyline", "polygon", "circle", "rect"),
+        *("script", "em", "small", "code"),
     )
 )
 
@@ -38,7 +47,12 @@ def parsed(path: Path) -> ET.Element:
 
 
 def words_of(path: Path) -> str:
-    return " ".join("".join(parsed(path).itertext()).split())
+    """What is there to read: neither style nor script, nor the script's data."""
+    root = parsed(path)
+    for parent in list(root.iter()):
+        for child in [one for one in parent if one.tag in ("script", "style")]:
+            parent.remove(child)
+    return " ".join("".join(root.itertext()).split())
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +70,14 @@ def test_the_report_lies_in_the_folder_and_is_one_small_file(quickstart: Path, p
     assert page.stat().st_size < 1_000_000
 
 
-def test_the_page_loads_nothing_and_runs_nothing(page: Path) -> None:
+def scripts(path: Path) -> tuple[str, str]:
+    """The data and the script of a page that has both, and no third."""
+    data, script = parsed(path).iter("script")
+    assert (data.attrib["type"], script.attrib["type"]) == ("application/json", "module")
+    return data.text or "", script.text or ""
+
+
+def test_the_page_loads_nothing_and_runs_the_inspectors_script_alone(page: Path) -> None:
     root = parsed(page)
     for element in root.iter():
         assert element.tag in TAGS
@@ -64,11 +85,18 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Path) -> None:
             assert not name.startswith("on")
             assert name not in ("src", "style", "srcset")
             assert name != "href" or value.startswith("#")
-    assert "://" not in page.read_text()
-    assert "url(" not in page.read_text()
-    assert "@import" not in page.read_text()
-    policy = next(e for e in root.iter("meta") if "http-equiv" in e.attrib)
-    assert policy.attrib["content"].startswith("default-src 'none'")
+    text_ = page.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
+    assert "://" not in text_
+    assert "url(" not in text_
+    assert "@import" not in text_
+    policy = next(e for e in root.iter("meta") if "http-equiv" in e.attrib).attrib["content"]
+    assert policy.startswith("default-src 'none'")
+    # to a browser the script's text is what stands between its tags, byte for byte
+    (inside,) = re.findall(r'<script type="module">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert policy.split("script-src ")[1].split(";")[0] == f"'{fingerprint(inside)}'"
+    assert "]]>" not in inside.removesuffix("//]]>")
+    assert inside.startswith("//<![CDATA[\n")
+    assert inside == script()
 
 
 def contrast(first: str, second: str) -> float:
@@ -100,6 +128,10 @@ def test_every_link_in_the_page_has_a_target(page: Path) -> None:
     ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
     assert len(ids) == len(set(ids))
     assert {a.attrib["href"][1:] for a in root.iter("a")} == set(ids)
+    for link in root.iter("a"):
+        if "data-show" in link.attrib:
+            numbers = link.attrib["data-show"].split()
+            assert link.attrib["href"] == f"#episode-{numbers[0]}"
 
 
 def test_every_chart_has_a_name(page: Path) -> None:
@@ -115,8 +147,12 @@ def test_hostile_text_from_model_or_game_stays_text(tmp_path: Path) -> None:
     path = write(run)
     assert {element.tag for element in parsed(path).iter()} <= TAGS
     page = path.read_text(encoding="utf-8")
-    assert "<script" not in page
+    data, _ = scripts(path)
+    assert page.count("<script") == page.count("</script") == 2
+    assert "<" not in data
     assert "<img" not in page
+    shown = json.loads(data)
+    assert HOSTILE[:20] in shown["_episodes"][0]["steps"][0]["thought"]
     assert "alert('x')</script><img src=x onerror=alert(1)> &lt;b&gt;" in words_of(path)
     assert not {"\x00", "\x1b", "\u202e"} & set(page)
 
@@ -211,7 +247,6 @@ def test_shown_success_is_the_counted_one(tmp_path: Path) -> None:
         ("evaluation.jsonl", "No evaluation was recorded"),
         ("metrics.jsonl", "No training iteration was recorded"),
         ("trajectories/eval_after.jsonl.gz", "No episode was kept"),
-        ("trajectories/eval_before.jsonl.gz", "Fewer than three are shown"),
     ],
 )
 def test_a_missing_piece_is_named_and_the_rest_is_shown(tmp_path: Path, missing: str, sentence: str) -> None:
@@ -245,12 +280,23 @@ def test_the_adapters_check_is_told_as_it_came_out(
     assert sentence in words_of(write(run))
 
 
+def test_compliance_counts_every_step_of_the_evaluated_episodes(tmp_path: Path) -> None:
+    folder = build_run(tmp_path, "actre")
+    (run,) = read_runs(folder)
+    one = next(t for t in run.after if t.order == "think_first" and t.won)
+    flags = (("no_thought", "inadmissible"), ("inadmissible",), (), ())
+    steps = tuple(replace(step, flags=flag) for step, flag in zip(one.steps[:4], flags, strict=True))
+    write_trajectories(folder / "trajectories" / "eval_after.jsonl.gz", [replace(one, steps=steps)])
+    said = words_of(write(folder))
+    assert "ActReafterthink-first475.0%50.0%not possible here 2, no thought 1" in said
+
+
 def test_one_arm_is_enough(tmp_path: Path) -> None:
     build_run(tmp_path, "think_first")
     said = words_of(write(tmp_path))
     assert "Think-first alone won" in said
     assert "ActRe minus" not in said
-    assert "between before and after training" in said
+    assert "before and after training" in said.partition("One game, two endings")[2]
 
 
 def test_settings_alone_are_no_run(tmp_path: Path) -> None:
@@ -303,25 +349,158 @@ def test_numbers_that_are_none_nan_or_infinite_are_left_out(tmp_path: Path) -> N
     assert not any("nan" in v or "inf" in v for v in numbers)
 
 
-def test_episodes_are_drawn_by_the_seed_and_are_what_they_are_called(quickstart: Path) -> None:
+def test_of_each_run_and_order_one_won_and_one_lost_are_drawn_by_the_seed(quickstart: Path) -> None:
     runs = read_runs(quickstart)
-    won, lost, two = choose(runs, seed=0)
-    assert won.episodes[0][1].won
-    assert not lost.episodes[0][1].won
-    first, second = (trajectory for _, trajectory in two.episodes)
+    shown = choose(runs)
+    for run in runs:
+        titles = [one.title for one in shown if one.group == run.name]
+        assert titles == ["think-first, won", "think-first, lost", "act-first, won", "act-first, lost"]
+    unseen = {result.game for result in runs[0].all_results if result.panel == "unseen"}
+    for one in shown[:8]:
+        order, ending = one.title.split(", ")
+        ((_, episode),) = one.episodes
+        assert (order_name(episode.order), episode.won) == (order, ending == "won")
+        assert episode.game in unseen
+    (_, first), (_, second) = shown[-1].episodes
     assert first.game == second.game
     assert first.won != second.won
     assert first in runs[0].after
     assert second in runs[1].after
-    assert choose(runs, seed=0) == [won, lost, two]
-    assert any(choose(runs, seed) != [won, lost, two] for seed in range(1, 5))
+    assert choose(runs) == shown
+    assert choose(runs[1:])[:4] == shown[4:8]  # alone it shows what it shows beside others
+    assert runs[0].config is not None
+    others = [[replace(run, config=replace(runs[0].config, seed=seed)) for run in runs] for seed in range(1, 5)]
+    assert any(choose(other) != shown for other in others)
+
+
+def apart(episode: Trajectory, *values: float) -> Trajectory:
+    """The episode, scored: its first steps' divergences; the others' are 0."""
+    actions = len(episode.steps[0].observation.admissible)
+    one = {"p": [1 / actions] * actions, "other": 0.0, "entropy": math.log(actions)}
+    think = {**one, "lower": 0.5, "upper": None, "conditional": 0.1, "thoughts": []}
+    js = [*values, *[0.0] * (len(episode.steps) - len(values))]
+    scores = [{"act_first": one, "think_first": think, "after": None, "js": x, "js_after": None} for x in js]
+    return with_records(episode, SCORES, scores)
+
+
+def test_where_the_two_orders_differ_most_is_what_was_measured(tmp_path: Path) -> None:
+    folder = build_run(tmp_path, "actre")
+    (run,) = read_runs(folder)
+    likes = [replace(t, steps=t.steps[:3]) for t in run.after[:3]]
+    scored = [apart(likes[0], 0.1), apart(likes[1], 0.1, 0.6), apart(likes[2], 0.2)]
+    write_trajectories(folder / "trajectories" / SCORED, scored)
+    (run,) = read_runs(folder)
+    one = next(one for one in choose([run]) if one.title == "where its two orders differ most")
+    assert one.episodes[0][1].game == likes[1].game
+    assert one.step == 1
+    assert "0.23 on average over its steps, and 0.60 at step 2" in one.why
+    assert "of the 3 episodes" in one.why
+
+
+def test_an_episode_that_was_scored_is_shown_with_its_scores(tmp_path: Path) -> None:
+    folder = build_run(tmp_path, "actre")
+    (run,) = read_runs(folder)
+    assert "was not measured: actre report RUN --score" in words_of(write(folder))
+    ((_, wanted),) = to_score([run])
+    drawn = [episode for one in choose([run]) for _, episode in one.episodes]
+    assert all(episode in wanted for episode in drawn)
+    write_trajectories(folder / "trajectories" / SCORED, [apart(t, 0.1) for t in wanted])
+    said = words_of(write(folder))
+    assert "What it would do here: 2.30 nats acting first" in said
+    episodes = json.loads(scripts(folder / "report.html")[0])["_episodes"]
+    assert all(step["scores"]["js"] is not None for episode in episodes for step in episode["steps"])
+
+
+def test_scoring_asks_the_runs_own_policy_once_and_keeps_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = build_run(tmp_path, "actre")
+    with pytest.raises(ActreError, match="has not ended"):
+        score([folder])
+    (folder / "adapter").mkdir()
+    asked: list[tuple[Any, int]] = []
+
+    def annotate(episodes: list[Trajectory], policy: Any, **_: Any) -> list[Trajectory]:
+        asked.append((policy, len(episodes)))
+        return [apart(t, 0.1) for t in episodes]
+
+    monkeypatch.setattr("actre.evaluate.load_policy", lambda config, adapter=None: adapter)
+    monkeypatch.setattr("actre.view.inspector.live.annotate", annotate)
+    done = score([folder])
+    # two endings before and after training: the episode from before is the untrained policy's
+    assert asked == [(None, 1), (folder / "adapter", done - 1)]
+    assert score([folder]) == 0
+    assert len(asked) == 2
+
+
+def test_a_report_stays_small_however_long_the_episodes_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offline.MOST_BYTES < 8_000_000 / 3
+    folder = build_run(tmp_path, "actre")
+    whole = len(json.loads(scripts(write(folder))[0])["_episodes"])
+    monkeypatch.setattr(offline, "MOST_BYTES", 20_000)
+    path = write(folder)
+    kept = json.loads(scripts(path)[0])
+    assert 0 < len(kept["_episodes"]) < whole
+    assert len(kept["_index"]) == len(kept["_episodes"])
+    assert f"{whole - len(kept['_episodes'])} more episodes were chosen and found no room" in words_of(path)
+
+
+def several(folder: Path) -> list[Path]:
+    """Two quickstarts of two seeds."""
+    return [build_quickstart(folder / name, seed=seed) for seed, name in enumerate(("first", "second_try"))]
+
+
+def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path) -> None:
+    folders = several(tmp_path)
+    path = write(*folders)
+    assert path == tmp_path / "report.html"
+    assert path.stat().st_size < 8_000_000
+    said = words_of(path)
+    names = [f"{arm}, {folder}" for folder in ("first", "second_try") for arm in ("ActRe", "think-first alone")]
+    assert [run.name for run in read_all(folders)] == names
+    for name in names:
+        assert f"{words._capital(name)} won" in said
+    # arms of one folder, and like with like across folders
+    for pair in ((0, 1), (2, 3), (0, 2), (1, 3)):
+        assert f"After training, {names[pair[0]]} minus {names[pair[1]]} on the same unseen games" in said
+    assert "Runs of 2 seeds" in said
+    assert words.CAUTION not in said
+    assert "A ActRe, firstB think-first alone, firstC ActRe, second_try" in said
+    assert "One game, two endings" in said
+    assert write(*folders, out=tmp_path / "else" / "where.html") == tmp_path / "else" / "where.html"
+    assert "On 12 fixed states" in said
+
+
+def test_only_settings_and_versions_that_differ_are_set_side_by_side(tmp_path: Path) -> None:
+    runs = read_all(several(tmp_path))
+    rows = dict(settings_that_differ(runs))
+    assert rows["seed"] == ["0", "0", "1", "1"]
+    assert rows["stages[0].order"] == ["act_first", "think_first"] * 2
+    assert "preset" not in rows
+    assert versions_that_differ(runs) == []
+    other = replace(runs[0], versions={**runs[0].versions, "commit": "another"})
+    assert [name for name, _ in versions_that_differ([runs[0], other])] == ["commit"]
+
+
+def test_a_run_named_twice_is_read_once_and_runs_alike_are_told_apart(tmp_path: Path) -> None:
+    one, two = (build_run(tmp_path / name, "actre") for name in ("a", "b"))
+    assert [run.name for run in read_all([one, two, one, tmp_path / "a"])] == ["ActRe, a", "ActRe, b"]
+    assert [run.name for run in read_all([one])] == ["ActRe"]
+
+
+def test_the_command_takes_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = several(tmp_path)
+    assert main(["report", *map(str, folders), "--out", str(tmp_path / "both.html")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "both.html")
 
 
 def test_a_thought_stands_where_it_was_written(tmp_path: Path) -> None:
     run = build_run(tmp_path, "actre")
     root = parsed(write(run))
-    kinds = [p.attrib["class"] for p in root.iter("p") if p.attrib.get("class") in ("thought", "action")]
-    assert kinds[:2] == ["thought", "action"]
+    for number, kinds in ((0, ["Thinks", "Does"]), (2, ["Does", "Thinks"])):  # a think-first and an act-first episode
+        episode = next(e for e in root.iter("article") if e.attrib["id"] == f"episode-{number}")
+        step = "".join(next(iter(episode.iter("ol")))[0].itertext())
+        assert [word for word in re.findall(r"Thinks|Does", step)][:2] == kinds
 
 
 def test_the_switch_is_where_the_second_stage_begins(tmp_path: Path) -> None:

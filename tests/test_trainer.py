@@ -237,6 +237,23 @@ def test_sampled_logps_are_those_of_the_training_forward(tmp_path):
             assert gap[piece["tool_mask"].bool()].abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("entropy_coef", [0.0, 0.1])
+def test_without_mask_and_unused_entropies_trls_numbers_are_the_same(tmp_path, entropy_coef):
+    trainer = make(tmp_path, toy.config(entropy_coef=entropy_coef))
+    batch = a_batch(trainer)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    assert not present.all(), "nothing is padded: nothing is tried here"
+    arguments = (trainer.policy_model, ids, present, batch["completion_ids"].shape[1])
+    theirs = trl.GRPOTrainer._get_per_token_logps_and_entropies(trainer, *arguments, compute_entropy=True)
+    ours = trainer._get_per_token_logps_and_entropies(*arguments, compute_entropy=True)
+    real = batch["completion_mask"].bool()
+    assert torch.allclose(ours[0][real], theirs[0][real], atol=1e-6)
+    assert torch.equal(ours[1] > 0, (theirs[1] > 0) & (entropy_coef > 0)), "entropies are the bonus's alone"
+    assert torch.allclose(ours[1], theirs[1] * (entropy_coef > 0), atol=1e-6)
+    assert trainer._get_per_token_logps_and_entropies(*arguments)[1] is None
+
+
 def test_the_kl_reference_is_the_base_model_and_no_second_adapter_appears(tmp_path):
     trainer = make(tmp_path, toy.config(kl_beta=0.1))
     batch = a_batch(trainer)
@@ -253,7 +270,10 @@ def test_trl_still_has_what_is_overridden_and_asks_for_no_other_key(tmp_path):
     assert trl.__version__.startswith("1.14."), "a new minor moves the seam: read its grpo_trainer.py again"
     ours = [cls for cls in StagedTrainer.__mro__ if cls.__module__.startswith("actre.")]
     overridden = [name for cls in ours for name in vars(cls) if name in dir(trl.GRPOTrainer) and name[:2] != "__"]
-    assert sorted(overridden) == ["_generate_and_score_completions", "create_scheduler", "training_step"]
+    assert sorted(overridden) == [
+        *("_generate_and_score_completions", "_get_per_token_logps_and_entropies"),
+        *("create_scheduler", "training_step"),
+    ]
     for name in overridden:
         signatures = [inspect.signature(getattr(cls, name)) for cls in (StagedTrainer, trl.GRPOTrainer)]
         assert list(signatures[0].parameters) == list(signatures[1].parameters), name

@@ -1,4 +1,4 @@
-"""Figures and the stepper: what they show is what was recorded, and text stays text."""
+"""Figures: what they show is what was recorded, and text stays text."""
 
 import functools
 import itertools
@@ -6,17 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets
 import plotly.graph_objects as go
 import pytest
-from fake_run import build_quickstart, fake_diagnosis, trajectory
+from fake_run import build_quickstart, fake_diagnosis
 
 from actre import calibration, naive
 from actre.evaluate import EpisodeResult, summarise
-from actre.types import ActreError
 from actre.view import plots, svg
 from actre.view.records import RunRecord, read_runs
-from actre.view.stepper import Stepper
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(1)>"
 DIAGNOSIS = fake_diagnosis()
@@ -160,72 +157,6 @@ def test_a_hostile_action_is_no_markup_in_a_figure() -> None:
     state = DIAGNOSIS.states[0]
     spoiled = type(state)(**{**state.__dict__, "actions": tuple(HOSTILE + a for a in state.actions)})
     assert "<script" not in plots.action_distributions(spoiled).to_json().replace("\\u003c", "<")
-
-
-def test_buttons_walk_through_an_episode_and_stop_at_its_ends() -> None:
-    stepper = Stepper([trajectory("g0", "t", "think_first", True, 0), trajectory("g1", "t", "act_first", False, 1)])
-    count = len(stepper.trajectories[0].steps)
-    seen = []
-    for _ in range(count + 2):
-        seen.append(stepper.at)
-        stepper._buttons["next step"].click()
-    assert seen[:count] == [(0, i) for i in range(count)]
-    assert stepper.at == (0, count - 1)
-    assert stepper._buttons["next step"].disabled
-    assert not stepper._buttons["step back"].disabled
-    stepper._buttons["first step"].click()
-    assert stepper.at == (0, 0)
-    assert stepper._buttons["step back"].disabled
-
-
-def test_choosing_an_episode_shows_its_first_step() -> None:
-    stepper = Stepper([trajectory(f"g{i}", "t", "think_first", True, i) for i in range(3)])
-    stepper.go(0, 3)
-    stepper._list.value = 2
-    assert stepper.at == (2, 0)
-    stepper.go(1, 2)
-    assert stepper.at == (1, 2)
-    assert stepper._list.value == 1
-    stepper.go(99, 99)
-    assert stepper.at == (2, len(stepper.trajectories[2].steps) - 1)
-
-
-def test_each_step_shows_its_thought_action_and_observation() -> None:
-    one = trajectory("g0", "t", "think_first", True, 0)
-    stepper = Stepper([one])
-    for number, step in enumerate(one.steps):
-        stepper.go(0, number)
-        for words in (step.thought, step.action, step.observation.text.split("\n")[0]):
-            assert words is not None
-            assert words in stepper._pane.value
-        assert f"step {number + 1} of {len(one.steps)}" in stepper._head.value
-
-
-def test_text_is_never_markup_in_the_stepper() -> None:
-    stepper = Stepper([trajectory("g0", "t", "think_first", False, 0, hostile=HOSTILE)])
-    for number in range(len(stepper.trajectories[0].steps)):
-        stepper.go(0, number)
-        for shown in (stepper._pane.value, stepper._head.value, stepper.static()):
-            assert "<script" not in shown
-            assert "<img" not in shown
-            assert shown.count("<style>") == shown.count("</style>") == 1
-
-
-def test_without_a_widget_the_whole_episode_shows() -> None:
-    one = trajectory("g0", "t", "think_first", True, 0)
-    bundle = Stepper([one])._repr_mimebundle_()
-    assert all(str(step.action) in bundle["text/html"] for step in one.steps)
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-
-
-def test_the_stepper_has_no_slider() -> None:
-    kinds = {type(widget) for widget in Stepper([trajectory("g", "t", "no_think", True, 0)]).widget.children}
-    assert ipywidgets.IntSlider not in kinds
-
-
-def test_nothing_to_step_through_is_a_clear_error() -> None:
-    with pytest.raises(ActreError, match="nothing to step through"):
-        Stepper([])
 
 
 def test_a_chart_with_one_point_or_none_is_still_a_chart() -> None:

@@ -4,8 +4,8 @@
 
 Knows pyproject.toml's lists (the kit and its extra `lab`) and the constraints files beside it. Where everything is
 present in versions that the lists accept it installs nothing. On Colab what Colab brings stays as it is (torch,
-transformers, ipywidgets, plotly: constraints-colab.txt pins none of them); elsewhere the tested versions are taken.
-`ACTRE_PIP_ARGS` is passed on to pip, for PyTorch's CPU wheels say.
+transformers, ipywidgets, plotly, the notebook server: constraints-colab.txt pins none of them); elsewhere the tested
+versions are taken. `ACTRE_PIP_ARGS` is passed on to pip, for PyTorch's CPU wheels say.
 """
 
 import importlib
@@ -18,15 +18,23 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRA = "lab"
+NOT_ON_COLAB = ("jupyterlab",)
+"""Colab has a notebook server of its own, which this would replace parts of."""
 
 
 def wanted(root: Path = ROOT) -> list[str]:
     """What the kit and its notebooks need, as pyproject.toml has it: "torch>=2.8" and so on."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"][EXTRA]]
+    return [*project["dependencies"], *_extra(project)]
+
+
+def _extra(project: dict[str, Any]) -> list[str]:
+    left_out = NOT_ON_COLAB if on_colab() else ()
+    return [one for one in project["optional-dependencies"][EXTRA] if not one.startswith(left_out)]
 
 
 def lacking(requirements: list[str]) -> list[str]:
@@ -66,9 +74,12 @@ def kit_is_here(root: Path = ROOT) -> bool:
 
 def command(root: Path = ROOT) -> list[str]:
     """pip's command line for this Python, in the checkout's folder; paths are relative to it."""
-    constraints = "constraints-colab.txt" if on_colab() else "constraints.txt"
     more = shlex.split(os.environ.get("ACTRE_PIP_ARGS", ""))
-    return [sys.executable, "-m", "pip", "install", "--quiet", *more, "-c", constraints, "-e", f".[{EXTRA}]"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *more]
+    if on_colab():
+        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+        return [*pip, "-c", "constraints-colab.txt", "-e", ".", *_extra(project)]
+    return [*pip, "-c", "constraints.txt", "-e", f".[{EXTRA}]"]
 
 
 def main(arguments: list[str]) -> None:

@@ -142,7 +142,8 @@ def run(trainer: StagedTrainer) -> TrainResult:
     finished = trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
     try:
         if not finished:
-            with log.held(), quiet(), _stopped_by_signals(trainer):
+            reporting = trackers.ended_with_the_run(trainer.config.report_to)
+            with log.held(), quiet(), reporting, _stopped_by_signals(trainer):
                 trainer.train()
     except BaseException as stop:
         told = _rescue(trainer)

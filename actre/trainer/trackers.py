@@ -3,8 +3,10 @@
 Knows names and numbers; transformers' own integrations do the sending.
 """
 
+import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from actre.types import ActreError
@@ -29,3 +31,18 @@ def must_be_installed(names: Sequence[str]) -> None:
             f"report_to wants {', '.join(missing)}, not installed here: pip install {' '.join(missing)}, or leave it "
             "out; metrics.jsonl is written in any case"
         )
+
+
+@contextmanager
+def ended_with_the_run(names: Sequence[str]) -> Iterator[None]:
+    """End the wandb run that training began, so that the next training in this process gets one of its own.
+
+    transformers' integration begins one where there is none, and leaves it open; one that was there before stays open.
+    """
+    wandb = importlib.import_module("wandb") if "wandb" in names else None
+    ours = wandb is not None and wandb.run is None
+    try:
+        yield
+    finally:
+        if wandb is not None and ours and wandb.run is not None:
+            wandb.finish()

@@ -50,6 +50,7 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
         save_strategy="no",
         report_to=list(config.report_to) or "none",
         run_name=out.name,
+        project="actre",
         ddp_find_unused_parameters=False,
         ddp_timeout=_PATIENCE_S,
         disable_tqdm=True,

@@ -3,12 +3,14 @@ plain words.
 """
 
 import math
+import string
 from collections.abc import Callable, Sequence
 
 from actre.diagnose import StateDiagnosis
 from actre.entropy import Interval
+from actre.view.episodes import compared
 from actre.view.html import Html, tag
-from actre.view.names import arm_css, arm_name, order_name, task_name
+from actre.view.names import arm_css, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord
 from actre.view.success import Group, difference, groups, pick, same_start, success, task_types
 from actre.view.svg import Area, Cell, Line, Mark, Point, Row, line_chart, row_chart
@@ -101,10 +103,34 @@ def entropy_through_training(run: RunRecord, width: float, *, top: float) -> Htm
         [Area("think-first", "think", think), Line("act-first", "act", act, dots=True)],
         width=width,
         height=250.0,
-        title=f"Action entropy through training of {arm_name(run.arm)}",
+        title=f"Action entropy through training of {run.name}",
         y_label="action entropy, nats",
         x_label="environment steps",
         marks=_marks(run),
+        y_top=top,
+    )
+
+
+def entropy_overlaid(runs: Sequence[RunRecord], order: str, width: float, *, top: float) -> Html:
+    """One order's entropy of every run over environment steps: act-first as lines, think-first's brackets as areas."""
+    lines: list[Line | Area] = []
+    for index, run in enumerate(runs):
+        css = arm_css(index)
+        if order == "act_first":
+            exact = [Point(p.env_steps, p.act_first.value, p.act_first.value, p.act_first.value) for p in run.entropy]
+            lines.append(Line(mark_of(runs, index), css, exact, dots=True))
+        else:
+            points = [
+                Point(p.env_steps, math.nan, p.think_first_lower.value, p.think_first_upper.value) for p in run.entropy
+            ]
+            lines.append(Area(mark_of(runs, index), css, points))
+    return line_chart(
+        lines,
+        width=width,
+        height=250.0,
+        title=f"Action entropy through training, {order_name(order)}, of {len(runs)} runs",
+        y_label=f"{order_name(order)} action entropy, nats",
+        x_label="environment steps",
         y_top=top,
     )
 
@@ -120,6 +146,11 @@ def entropy_top(runs: Sequence[RunRecord]) -> float:
     return max((v for v in values if math.isfinite(v)), default=1.0)
 
 
+def mark_of(runs: Sequence[RunRecord], index: int) -> str:
+    """What stands at the end of a run's line: its name, or a letter where several names would need the room."""
+    return runs[index].name if len(runs) <= 2 else string.ascii_uppercase[index % 26]
+
+
 def learning_curves(runs: Sequence[RunRecord], metric: str, label: str, width: float) -> Html:
     """A metric of every run over environment steps: each iteration faint, the mean of the last five
     strong.
@@ -130,13 +161,14 @@ def learning_curves(runs: Sequence[RunRecord], metric: str, label: str, width: f
         raw = [Point(x, y, y, y) for x, y in curve]
         smooth = [Point(x, y, y, y) for x, y in trailing_mean(curve, 5)]
         css = arm_css(index)
-        lines += [Line("", css, raw, faint=True), Line(arm_name(run.arm), css, smooth)]
-    marks = [mark for run in runs for mark in _marks(run, name=len(runs) > 1)]
+        lines += [Line("", css, raw, faint=True), Line(mark_of(runs, index), css, smooth)]
+    # of more than two runs the words of the marks would lie on each other
+    marks = [mark for run in runs for mark in _marks(run, name=len(runs) > 1)] if len(runs) <= 2 else []
     return line_chart(
         lines,
         width=width,
         height=270.0,
-        title=f"{label} of {' and '.join(arm_name(run.arm) for run in runs)} over environment steps",
+        title=f"{label} of {' and '.join(run.name for run in runs)} over environment steps",
         y_label=label,
         x_label="environment steps",
         marks=marks,
@@ -178,7 +210,7 @@ def task_rows(runs: Sequence[RunRecord], group: Group, width: float) -> Html:
 
 
 def difference_rows(runs: Sequence[RunRecord], order: str, width: float) -> Html:
-    """Paired differences: after minus before of each run, and the first run minus the others, per panel."""
+    """Paired differences: after minus before of each run, and between the runs that are compared, per panel."""
     rows = []
     for group in groups(runs):
         if group.order != order:
@@ -196,7 +228,7 @@ def difference_rows(runs: Sequence[RunRecord], order: str, width: float) -> Html
         x_label="difference in success",
         low=low,
         high=high,
-        label_width=210.0,
+        label_width=_label_width(rows, width, 210.0),
         zero=True,
         percent=True,
         stacked=width < 500,
@@ -212,11 +244,11 @@ def differences(runs: Sequence[RunRecord], group: Group) -> list[tuple[str, str,
     for index, run in enumerate(runs):
         band = difference(pick(run, "before", group), pick(run, "after", group))
         if band is not None:
-            found.append((f"{arm_name(run.arm)}: after − before", arm_css(index), band, _points(band)))
-    for run in runs[1:]:
-        band = difference(pick(run, "after", group), pick(runs[0], "after", group))
+            found.append((f"{mark_of(runs, index)}: after − before", arm_css(index), band, _points(band)))
+    for one, other in compared(runs):
+        band = difference(pick(other, "after", group), pick(one, "after", group))
         if band is not None:
-            label = f"{arm_name(runs[0].arm)} − {arm_name(run.arm)}"
+            label = " − ".join(mark_of(runs, runs.index(run)) for run in (one, other))
             found.append((label, "neutral", band, _points(band)))
     return found
 
@@ -233,10 +265,10 @@ def _before_after(runs: Sequence[RunRecord], group: Group, task_type: str | None
         before = None if shared else success(pick(run, "before", group, task_type))
         after = success(pick(run, "after", group, task_type))
         if before is not None:
-            label = f"{arm_name(run.arm)}, before"
+            label = f"{run.name}, before"
             rows.append(Row(label, [_dot(css, before, _percent(before), hollow=True)]))
         if after is not None:
-            rows.append(Row(f"{arm_name(run.arm)}, after", [_dot(css, after, _percent(after))]))
+            rows.append(Row(f"{run.name}, after", [_dot(css, after, _percent(after))]))
     return rows
 
 
@@ -248,7 +280,7 @@ def _success_chart(rows: Sequence[Row], width: float, title: str) -> Html:
         x_label="share of games won",
         low=0.0,
         high=1.0,
-        label_width=170.0,
+        label_width=_label_width(rows, width, 170.0),
         percent=True,
         row_height=24.0,
         stacked=width < 500,
@@ -256,8 +288,13 @@ def _success_chart(rows: Sequence[Row], width: float, title: str) -> Html:
     )
 
 
+def _label_width(rows: Sequence[Row], width: float, least: float) -> float:
+    """Room for the longest label, at most half the chart."""
+    return min(max(least, max((len(row.label) for row in rows if not row.heading), default=0) * 6.3 + 12), width / 2)
+
+
 def _marks(run: RunRecord, name: bool = False) -> list[Mark]:
-    who = f"{arm_name(run.arm)}: " if name else ""
+    who = f"{run.name}: " if name else ""
     return [Mark(x, f"{who}{order_name(after)} from here") for x, _, after in run.switches]
 
 

@@ -15,6 +15,7 @@ from actre.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_recor
 from actre.entropy import Interval
 from actre.view import charts, diagnosis_charts, sections, words
 from actre.view.blocks import figure, folded, numbers, table, tile
+from actre.view.comparison import flat
 from actre.view.html import Html, join, tag
 from actre.view.names import task_name
 from actre.view.page import document
@@ -110,7 +111,7 @@ def _measured(one: Diagnosis) -> Html:
     return join(
         [
             [tag("p", sentence) for sentence in said],
-            sections.entropy_start(point, None),
+            sections.one_start(point, None),
             tag("p", _OTHER.format(**other)),
             None if one.listed is None else tag("p", _LISTED + one.listed.words),
             tag("h3", "Where the choice lies"),
@@ -199,13 +200,13 @@ def _one_state(one: Diagnosis) -> Html:
 
 
 def _settings(one: Diagnosis, folder: Path, config: RunConfig | None, versions: dict[str, str]) -> Html:
-    rows = [[name, value] for name, value in sections.flat(dataclasses.asdict(one.settings))]
+    rows = [[name, value] for name, value in flat(dataclasses.asdict(one.settings))]
     made = [
         tag("pre", f"{_command(one, folder)}\nactre report {folder}"),
         table(["setting", "value"], rows, css="settings"),
     ]
     if config is not None:
-        every = [[name, value] for name, value in sections.flat(dataclasses.asdict(config))]
+        every = [[name, value] for name, value in flat(dataclasses.asdict(config))]
         made.append(folded("All settings", table(["setting", "value"], every, css="settings")))
     if versions:
         every = [[name, value] for name, value in versions.items()]

@@ -1,82 +1,195 @@
-"""Whole trajectories for reading: which ones a report shows, and how an episode reads as HTML.
+"""Which episodes a report shows, and why. Knows run records and recorded scores; draws nothing and asks no policy.
 
-Knows trajectories and `actre.view.html`; no charts. Which are shown is drawn by the run's seed, never by how
-they look.
+What is shown is drawn by the run's seed or follows from a measurement; nothing is picked for how it looks.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from actre.config import derive_seed
-from actre.types import Step, Trajectory
-from actre.view.html import Html, tag
-from actre.view.names import arm_name, flag_words, order_name, task_name
+from actre.types import ORDERS, Trajectory
+from actre.view.inspector.data import SCORES
+from actre.view.names import order_name
 from actre.view.records import RunRecord
 
 _T = TypeVar("_T")
+_MORE = 1
+"""Episodes an order that are scored beside the drawn ones, so that "differ most" has some to choose from."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One of the report's exhibits: why it is here, and one or two episodes with a title each."""
+    """One of the report's exhibits: what it is, why it is here, and one or two episodes of runs by name.
+
+    group: the run it is of, or what stands for several. step: where to begin reading, from 0.
+    """
+
+    group: str
 
     title: str
     why: str
     episodes: tuple[tuple[str, Trajectory], ...]
+    step: int = 0
 
 
-def choose(runs: Sequence[RunRecord], seed: int) -> list[Shown]:
-    """One episode won, one lost, and one game that ends differently; each drawn at random from all that qualify.
+def choose(runs: Sequence[RunRecord]) -> list[Shown]:
+    """Of each run and order one episode won and one lost, drawn; where its two orders differ most; two endings.
 
-    The first run's evaluation after training is drawn from, think-first on unseen games where there are such; without
-    an evaluation its last training iteration. The game that ends differently is compared between the first two runs,
-    or before and after where there is one run. What nothing qualifies for is left out.
+    Drawn from the evaluation after training, on unseen games where there are such; without an evaluation from the last
+    training iteration. Where the orders differ most is told among the scored episodes. Two endings are one game that
+    two runs end differently, or one run before and after training. What nothing qualifies for is left out. Each run's
+    own seed draws, so that it shows the same episodes alone and beside others.
     """
-    if not runs:
-        return []
-    first = runs[0]
-    pool, when = (_preferred(first, first.after), "after training") if first.after else (first.last, "last iteration")
-    shown = []
-    for title, won in (("One episode won", True), ("One episode lost", False)):
-        fitting = [t for t in pool if t.won == won]
-        drawn = _draw(fitting, seed, title)
-        if drawn is not None:
-            ending = "won" if won else "lost"
-            name = f"{arm_name(first.arm)}, {when}"
-            why = f"Drawn by the seed from the {len(fitting)} of {len(pool)} episodes that were {ending} ({name})."
-            shown.append(Shown(title, why, ((name, drawn),)))
-    two = _two_endings(runs, seed)
-    return shown if two is None else [*shown, two]
+    shown: list[Shown] = []
+    for run in runs:
+        for order, pool in _pools(run).items():
+            for won in (True, False):
+                drawn = _drawn(run, order, pool, won)
+                shown += [] if drawn is None else [drawn]
+        most = _differ_most(run)
+        shown += [] if most is None else [most]
+    return shown + [one for pair in _pairs(runs) if (one := _two_endings(pair)) is not None]
 
 
-def _two_endings(runs: Sequence[RunRecord], seed: int) -> Shown | None:
-    """One game that the first two runs end differently, or one run before and after training."""
-    first = runs[0]
-    if len(runs) > 1:
-        names = [f"{arm_name(run.arm)}, after training" for run in runs[:2]]
-        pools, between = [_preferred(run, run.after) for run in runs[:2]], "the two runs"
-    else:
-        names = [f"{arm_name(first.arm)}, {when} training" for when in ("before", "after")]
-        pools, between = (
-            [_preferred(first, played) for played in (first.before, first.after)],
-            "before and after training",
-        )
-    pairs = _same_game(pools[0], pools[1])
-    differ = [pair for pair in pairs if pair[0].won != pair[1].won]
-    pair = _draw(differ, seed, "differ")
-    if pair is None:
+def to_score(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, list[Trajectory]]]:
+    """The episodes of each run whose distributions a report would show: what `choose` draws, and some more an order."""
+    drawn = [episode for one in choose(runs) for _, episode in one.episodes]
+    found = []
+    for run in runs:
+        own = {id(t) for t in (*run.before, *run.after, *run.last)}
+        wanted = [t for t in drawn if id(t) in own]
+        for order, pool in _pools(run).items():
+            rest = sorted(pool, key=lambda t: t.game)
+            random.Random(derive_seed(run.seed or 0, "report", "more", order)).shuffle(rest)
+            wanted += rest[:_MORE]
+        found.append((run, list({id(t): t for t in wanted}.values())))
+    return found
+
+
+def with_scores(run: RunRecord, episode: Trajectory) -> Trajectory:
+    """The episode with what was scored of it, if it was."""
+    wanted = identity(episode)
+    return next((t for t in run.scored if identity(t) == wanted), episode)
+
+
+def identity(t: Trajectory) -> tuple[object, ...]:
+    """What an episode and its scored copy have in common, and no other episode of a run has."""
+    return (t.game, t.order, t.seed, t.meta.get("when"), tuple(step.reply_text for step in t.steps))
+
+
+def _pools(run: RunRecord) -> dict[str, list[Trajectory]]:
+    """What is drawn from, by order: the run's own last order first."""
+    episodes = run.after or run.last
+    orders = [order for order in ("think_first", *ORDERS) if any(t.order == order for t in episodes)]
+    return {order: _preferred(run, [t for t in episodes if t.order == order]) for order in dict.fromkeys(orders)}
+
+
+def _drawn(run: RunRecord, order: str, pool: Sequence[Trajectory], won: bool) -> Shown | None:
+    ending = "won" if won else "lost"
+    fitting = [t for t in pool if t.won == won]
+    drawn = _draw(fitting, run.seed or 0, f"{order} {ending}")
+    if drawn is None:
         return None
-    why = f"Drawn by the seed from the {len(differ)} of {len(pairs)} games that end differently between {between}."
-    return Shown("One game, two endings", why, tuple(zip(names, pair, strict=True)))
+    when = "after training" if run.after else "last iteration"
+    title = f"{order_name(order)}, {ending}"
+    why = f"drawn by the seed from the {len(fitting)} of {len(pool)} that ended so"
+    return Shown(run.name, title, why, ((f"{run.name}, {when}", with_scores(run, drawn)),))
+
+
+def _differ_most(run: RunRecord) -> Shown | None:
+    """Of the scored episodes after training the one whose two orders lie furthest apart, on average over its steps."""
+    scored = [t for t in run.scored if t.meta.get("when", "after") == "after"]
+    found = [(sum(apart) / len(apart), t) for t in scored if (apart := _divergences(t))]
+    if len(found) < 2:
+        return None
+    mean, most = max(found, key=lambda one: one[0])
+    at = max(range(len(most.steps)), key=lambda i: _divergence(most, i) or 0.0)
+    why = (
+        f"of the {len(found)} episodes of this run that were scored, the one in which acting first and thinking first "
+        f"lie furthest apart (Jensen-Shannon divergence, at most 0.69 nats): {mean:.2f} on average over its steps, and "
+        f"{_divergence(most, at):.2f} at step {at + 1}, where it opens"
+    )
+    when = "after training" if run.after else "last iteration"
+    return Shown(run.name, "where its two orders differ most", why, ((f"{run.name}, {when}", most),), at)
+
+
+def _divergences(t: Trajectory) -> list[float]:
+    return [value for i in range(len(t.steps)) if (value := _divergence(t, i)) is not None]
+
+
+def _divergence(t: Trajectory, step: int) -> float | None:
+    scores = t.meta.get(SCORES)
+    one = scores[step] if isinstance(scores, list) and step < len(scores) else None
+    value = one.get("js") if isinstance(one, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a comparison: a run at one time."""
+
+    run: RunRecord
+    when: str
+    episodes: Sequence[Trajectory]
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.name}, {self.when} training"
+
+
+def _pairs(runs: Sequence[RunRecord]) -> list[tuple[_Side, _Side]]:
+    """The runs that are compared; a run alone is, before training with after."""
+    if len(runs) == 1:
+        return [(_Side(runs[0], "before", runs[0].before), _Side(runs[0], "after", runs[0].after))]
+    return [(_Side(a, "after", a.after), _Side(b, "after", b.after)) for a, b in compared(runs)]
+
+
+def compared(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
+    """Which runs are set against which: in each folder its first against the others; across folders like against like.
+
+    Runs of one folder share seed and start (a quickstart's arms). A run of a later folder is compared with the first
+    folder's run of the same arm, and where it has none, with the first run.
+    """
+    pairs: list[tuple[RunRecord, RunRecord]] = []
+    by_folder: dict[object, list[RunRecord]] = {}
+    for run in runs:
+        by_folder.setdefault(run.folder.resolve().parent, []).append(run)
+    for together in by_folder.values():
+        pairs += [(together[0], other) for other in together[1:]]
+    first, *later = by_folder.values()
+    for run in (run for together in later for run in together):
+        pairs.append((next((one for one in first if one.arm == run.arm), first[0]), run))
+    return pairs
+
+
+def _two_endings(pair: tuple[_Side, _Side]) -> Shown | None:
+    """One game that two runs, or one run before and after training, end differently."""
+    one, other = pair
+    same = _same_game(_preferred(one.run, one.episodes), _preferred(other.run, other.episodes))
+    differ = [both for both in same if both[0].won != both[1].won]
+    drawn = _draw(differ, one.run.seed or 0, "differ")
+    if drawn is None:
+        return None
+    why = f"drawn by the seed from the {len(differ)} of {len(same)} games that end differently"
+    sides = ((side.name, with_scores(side.run, t)) for side, t in zip(pair, drawn, strict=True))
+    return Shown("One game, two endings", _heading(pair), why, tuple(sides))
+
+
+def _heading(pair: tuple[_Side, _Side]) -> str:
+    one, other = (side.run.name for side in pair)
+    return "before and after training" if one == other else f"{one} and {other}"
 
 
 def _preferred(run: RunRecord, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """The think-first episodes on unseen games, if there are any; else the think-first ones; else all."""
+    """Those on unseen games, if there are any, think-first if there are such."""
     unseen = {result.game for result in run.all_results if result.panel == "unseen"}
-    think = [t for t in trajectories if t.order == "think_first"]
-    return [t for t in think if t.game in unseen] or think or list(trajectories)
+    kept = list(trajectories)
+    keeps: tuple[Callable[[Trajectory], bool], ...] = (lambda t: t.order == "think_first", lambda t: t.game in unseen)
+    for keep in keeps:
+        kept = [t for t in kept if keep(t)] or kept
+    return kept
 
 
 def _same_game(first: Sequence[Trajectory], second: Sequence[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
@@ -86,53 +199,3 @@ def _same_game(first: Sequence[Trajectory], second: Sequence[Trajectory]) -> lis
 
 def _draw(pool: Sequence[_T], seed: int, name: str) -> _T | None:
     return random.Random(derive_seed(seed, "report", name)).choice(pool) if pool else None
-
-
-def exhibit(shown: Shown) -> Html:
-    """One exhibit as HTML: heading, why it is here, its episodes (two side by side on wide screens)."""
-    css = "episodes two" if len(shown.episodes) == 2 else "episodes"
-    blocks = [episode(trajectory, title) for title, trajectory in shown.episodes]
-    return tag("section", tag("h3", shown.title), tag("p", shown.why, class_="soft"), tag("div", blocks, class_=css))
-
-
-def episode(trajectory: Trajectory, title: str = "") -> Html:
-    """An episode as a readable transcript: task, outcome, every step in the order in which it was written."""
-    ending = "won" if trajectory.won else "lost"
-    count = len(trajectory.steps)
-    facts = [
-        title or None,
-        order_name(trajectory.order),
-        task_name(trajectory.task_type),
-        f"{count} step{'s' if count != 1 else ''}",
-        f"return {trajectory.env_return:g}",
-    ]
-    task = trajectory.final.task or (trajectory.steps[0].observation.task if trajectory.steps else "")
-    head = tag(
-        "header",
-        tag("p", tag("span", ending, class_=f"chip {ending}"), " ", task or "no task recorded", class_="task"),
-        tag("p", " · ".join(fact for fact in facts if fact), class_="soft"),
-        tag("p", trajectory.game, class_="soft mono"),
-    )
-    items = [step(one, number, trajectory.order) for number, one in enumerate(trajectory.steps, 1)]
-    last = tag("li", tag("span", "end", class_="n"), tag("p", trajectory.final.text, class_="seen"), class_="step")
-    return tag("article", head, tag("ol", items, last, class_="steps"), class_="episode")
-
-
-def step(one: Step, number: int, order: str) -> Html:
-    """One step: the observation, then thought and action in the order written, flags and reward."""
-    thought = tag("p", one.thought, class_="thought") if one.thought else None
-    action = tag("p", one.action, class_="action") if one.action is not None else None
-    written = [action, thought] if order == "act_first" else [thought, action]
-    if one.action is None and one.thought is None:
-        written = [tag("p", f"wrote: {one.reply_text}", class_="mono")]
-    chips = [tag("span", flag_words(flag), class_="chip flag") for flag in one.flags]
-    if one.reward:
-        chips.append(tag("span", f"reward {one.reward:+g}".replace("-", "−"), class_="chip"))
-    return tag(
-        "li",
-        tag("span", tag("span", "step ", class_="hidden"), number, class_="n"),
-        tag("p", one.observation.text, class_="seen"),
-        written,
-        tag("p", chips) if chips else None,
-        class_="step",
-    )

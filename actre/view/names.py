@@ -67,5 +67,5 @@ def flag_words(flag: str) -> str:
 
 
 def arm_css(index: int) -> str:
-    """The colour class of the nth arm."""
-    return f"arm-{index}" if index < 4 else "neutral"
+    """The colour class of the nth arm; from the fifth on the four colours come again, with broken lines."""
+    return f"arm-{index % 8}"

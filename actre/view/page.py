@@ -1,53 +1,64 @@
 """The report's page: which sections there are, in which order, and what stands in for a missing piece.
 
 Knows run records, sentences and charts; reads no file but its style sheet. Everything that comes from a
-model or a game passes through `actre.view.html`, which escapes it; the page holds no script and forbids
-loading anything.
+model or a game passes through `actre.view.html`, which escapes it; the page forbids loading anything,
+and runs no script but the inspector's, which it names by its fingerprint.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actre.diagnose import Diagnosis
 from actre.view import sections, words
 from actre.view.blocks import span, tile
+from actre.view.episodes import compared
 from actre.view.html import Html, join, tag
-from actre.view.names import arm_name, order_name
-from actre.view.records import EntropyPoint, RunRecord
+from actre.view.inspector.offline import fingerprint
+from actre.view.names import order_name
+from actre.view.records import RunRecord
+from actre.view.replies import replies
+from actre.view.sections import Start
 from actre.view.success import Group, difference, pick, success
 
 _STYLE = Path(__file__).with_name("report.css")
 _NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(runs: Sequence[RunRecord], folder: Path, diagnosis: Diagnosis | None = None) -> str:
-    """The whole page as text, for the runs of one folder (the first is the one the others are compared with).
+def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[str, Diagnosis] | None = None) -> str:
+    """The whole page as text, for the runs of some folders (the first is the one the others are compared with).
 
-    diagnosis: of the untrained policy; without it the first run's measurement before training stands in.
+    diagnoses: of the untrained policy, by the folder's name; without one the first run's measurement before training
+    stands in.
     """
-    start = sections.start_of(runs, diagnosis)
-    title = f"{folder.resolve().name}: report"
+    starts = sections.starts_of(runs, diagnoses or {})
+    title = f"{' and '.join(folder.resolve().name for folder in folders)}: report"
+    chosen = sections.episodes(runs)
+    block = None if chosen is None else chosen.block
     parts = [
-        ("entropy", "Action entropy before training", sections.entropy_start(start, diagnosis)),
+        ("entropy", "Action entropy before training", sections.entropy_start(starts)),
         ("course", "Action entropy through training", sections.entropy_course(runs)),
         ("learning", "Learning", sections.learning(runs)),
         ("success", "Success before and after", sections.success(runs)),
-        ("replies", "How replies were formed", sections.replies(runs)),
-        ("episodes", "Three episodes", sections.episodes(runs)),
-        ("settings", "Settings, seeds, versions", sections.settings(runs, folder)),
+        ("replies", "How replies were formed", replies(runs)),
+        ("episodes", "Episodes, step by step", sections.around_episodes(block, runs)),
+        ("settings", "Settings, seeds, versions", sections.settings(runs, folders)),
     ]
     heading = "Does thinking before acting narrow what this agent tries?"
-    return document(title, _kicker(runs), heading, _summary(runs, start), parts)
+    script = "" if chosen is None else chosen.script
+    return document(title, _kicker(runs), heading, _summary(runs, starts), parts, script)
 
 
-def document(title: str, kicker: str, heading: str, summary: Html, parts: Sequence[tuple[str, str, Html]]) -> str:
-    """A whole page as text. parts: each section's anchor, name and content."""
+def document(
+    title: str, kicker: str, heading: str, summary: Html, parts: Sequence[tuple[str, str, Html]], script: str = ""
+) -> str:
+    """A whole page as text. parts: each section's anchor, name and content. script: the only one that may run in it."""
+    policy = _NOTHING_LOADS + (f"; script-src '{fingerprint(script)}'" if script else "")
     links = [tag("a", name, href=f"#{key}") for key, name, _ in parts]
     head = tag(
         "head",
         Html('<meta charset="utf-8"/>'),
-        tag("meta", http_equiv="Content-Security-Policy", content=_NOTHING_LOADS),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
@@ -62,54 +73,60 @@ def document(title: str, kicker: str, heading: str, summary: Html, parts: Sequen
         class_="top",
     )
     bodies = [tag("section", tag("h2", name), body, id=key) for key, name, body in parts]
-    foot = tag(
-        "footer",
-        tag("p", "Made by ActRe Lab. This file is complete in itself: it loads nothing and runs no script."),
-    )
-    body = tag("body", top, tag("main", bodies), foot)
+    runs_it = "its one script steps through the episodes, which are written out too" if script else "runs no script"
+    foot = tag("footer", tag("p", f"Made by ActRe Lab. This file is complete in itself: it loads nothing; {runs_it}."))
+    running = tag("script", Html(script), type="module") if script else None
+    body = tag("body", top, tag("main", bodies), foot, running)
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
 def _kicker(runs: Sequence[RunRecord]) -> str:
     config = runs[0].config
-    facts = ["ActRe Lab", " and ".join(arm_name(run.arm) for run in runs)]
+    named = " and ".join(run.name for run in runs) if len(runs) <= 2 else f"{len(runs)} runs"
+    facts = ["ActRe Lab", named]
     if config is not None:
-        facts += [f"model {config.model.name}", config.env.name, f"seed {config.seed}"]
+        seeds = sorted({run.seed for run in runs if run.seed is not None})
+        models = dict.fromkeys(run.config.model.name for run in runs if run.config is not None)
+        said = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        facts += [f"model {', '.join(models)}", config.env.name, said]
     return " · ".join(facts)
 
 
 # --- summary ---
 
 
-def _summary(runs: Sequence[RunRecord], start: EntropyPoint | None) -> Html:
+def _summary(runs: Sequence[RunRecord], starts: Sequence[Start]) -> Html:
     said: list[str] = []
-    if start is not None:
-        said.append(" ".join(words.entropy_at_start(start)[:2]))
+    for one in starts:
+        before = f"{one.name}: " if one.name else ""
+        said.append(before + " ".join(words.entropy_at_start(one.point)[:2]))
     group = sections.primary(runs)
     if group is not None:
         said += _success_sentences(runs, group)
     if not said:
         said = ["This folder holds neither an entropy measurement nor an evaluation yet: there is nothing to sum up."]
-    notes = [tag("p", tag("strong", "How far this goes. "), words.CAUTION)]
+    seeds = len({run.seed for run in runs})
+    caution = words.CAUTION if seeds <= 1 else words.SEVERAL_SEEDS.format(count=seeds)
+    notes = [tag("p", tag("strong", "How far this goes. "), caution)]
     if any(run.config is not None and run.config.model.name.startswith("tiny") for run in runs):
         notes.append(tag("p", words.MODEL_ORGANISM))
     return join(
         [
             tag("div", tag("ul", [tag("li", one) for one in said]), class_="lead"),
-            _tiles(runs, start, group),
+            _tiles(runs, starts, group),
             tag("div", notes, class_="caution", role="note"),
         ]
     )
 
 
-def _tiles(runs: Sequence[RunRecord], start: EntropyPoint | None, group: Group | None) -> Html | None:
+def _tiles(runs: Sequence[RunRecord], starts: Sequence[Start], group: Group | None) -> Html | None:
     tiles = []
-    if start is not None:
+    for name, start, _ in starts:
         low, high = start.think_first_lower.value, start.think_first_upper.value
         upper = f"{high:.2f}" if math.isfinite(high) else "?"
         tiles.append(
             tile(
-                "Action entropy before training, nats",
+                f"{name}: action entropy before training, nats" if name else "Action entropy before training, nats",
                 f"{start.act_first.value:.2f} / {low:.2f}–{upper}",
                 "act-first / think-first (bracket)",
             )
@@ -124,7 +141,7 @@ def _success_tile(run: RunRecord, group: Group) -> Html | None:
     if before is None or after is None:
         return None
     return tile(
-        f"{arm_name(run.arm)}: {group.panel} games won",
+        f"{run.name}: {group.panel} games won",
         f"{before.value * 100:.0f}% → {after.value * 100:.0f}%",
         f"{order_name(group.order)}, 95 % interval after: {span(after)}",
     )
@@ -136,11 +153,11 @@ def _success_sentences(runs: Sequence[RunRecord], group: Group) -> list[str]:
         before, after = pick(run, "before", group), pick(run, "after", group)
         first, last = success(before), success(after)
         if first is not None and last is not None:
-            said.append(words.change(arm_name(run.arm), first, last, difference(before, after), group.panel))
+            said.append(words.change(run.name, first, last, difference(before, after), group.panel))
         elif last is not None:
-            said.append(f"{arm_name(run.arm)} won {words.share(last)} of the {group.panel} games after training.")
-    for run in runs[1:]:
-        gap = difference(pick(run, "after", group), pick(runs[0], "after", group))
+            said.append(f"{run.name} won {words.share(last)} of the {group.panel} games after training.")
+    for one, other in compared(runs):
+        gap = difference(pick(other, "after", group), pick(one, "after", group))
         if gap is not None:
-            said.append(words.arms_compared(arm_name(runs[0].arm), arm_name(run.arm), gap, group.panel))
+            said.append(words.arms_compared(one.name, other.name, gap, group.panel))
     return said

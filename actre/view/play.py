@@ -14,11 +14,12 @@ from actre.orders import open_verb
 from actre.types import ActreError, Trajectory
 from actre.view.html import visible
 from actre.view.inspector import data
+from actre.view.inspector.assets import parts
 from actre.view.inspector.game import Game
 from actre.view.inspector.live import Live, Policies, named
 from actre.view.inspector.scores import State
 from actre.view.inspector.static import transcript
-from actre.view.inspector.widget import AnsweringWidget, parts
+from actre.view.inspector.widget import AnsweringWidget
 
 _MOST_GAMES = 200
 

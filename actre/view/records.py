@@ -6,6 +6,7 @@ be looked at anywhere.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,9 +16,12 @@ from actre.diagnose import FILES, Diagnosis, load_diagnosis
 from actre.entropy import Interval
 from actre.evaluate import EpisodeResult, When, load_evaluation
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
+from actre.view.names import arm_name
 
 _LEFT_OVER = ".interrupted"
 """What a quickstart that was stopped keeps beside the run that replaced it."""
+SCORED = "scored.jsonl.gz"
+"""The file among a run's trajectories that holds the scored ones."""
 _LOGS = ("metrics.jsonl", "entropy.jsonl", "evaluation.jsonl")
 
 
@@ -61,6 +65,20 @@ class RunRecord:
     """The episodes of the last training iteration; read only where nothing was evaluated after training."""
     adapter_check: dict[str, float] | None = None
     """What `adapters.check` found, as it stands in adapter_check.json."""
+    scored: tuple[Trajectory, ...] = field(repr=False, default=())
+    """Episodes with the distributions that `actre.view.scored` measured."""
+    label: str = ""
+    """What tells it from the other runs of a report; empty where the arm does."""
+
+    @property
+    def name(self) -> str:
+        """What the run is called in front of a reader."""
+        return self.label or arm_name(self.arm)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its settings."""
+        return None if self.config is None else self.config.seed
 
     @property
     def all_results(self) -> tuple[EpisodeResult, ...]:
@@ -119,6 +137,21 @@ def read_runs(folder: str | Path) -> list[RunRecord]:
     return sorted((read_run(f) for f in folders), key=lambda run: (run.arm != "actre", run.arm))
 
 
+def read_all(folders: Sequence[str | Path]) -> list[RunRecord]:
+    """The runs of several folders, each as `read_runs` reads it, one after the other, under names that tell them apart.
+
+    A folder that is named twice, or lies in another one named, is read once. Raises ActreError as `read_runs` does.
+    """
+    found = {run.folder.resolve(): run for folder in folders for run in read_runs(folder)}
+    runs = list(found.values())
+    names = {arm_name(run.arm) for run in runs}
+    if len(names) == len(runs):
+        return runs
+    inside = [f"{arm_name(run.arm)}, {run.folder.resolve().parent.name}" for run in runs]
+    labels = inside if len(set(inside)) == len(runs) else [str(run.folder) for run in runs]
+    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+
+
 def read_diagnosis(folder: str | Path) -> Diagnosis | None:
     """The folder's diagnosis.json, if there is one. Raises ActreError where it is damaged."""
     path = Path(folder) / "diagnosis.json"
@@ -161,6 +194,7 @@ def read_run(folder: Path) -> RunRecord:
         before=_trajectories(folder / "trajectories" / "eval_before.jsonl.gz"),
         after=after,
         adapter_check=_json(folder / "adapter_check.json"),
+        scored=_trajectories(folder / "trajectories" / SCORED),
         last=_trajectories(trained[-1]) if trained and not after else (),
     )
 

@@ -14,23 +14,31 @@ PLOTS = "plots"
 _FIGURE_WIDTH = 736.0
 
 
-def write(folder: str | Path) -> Path:
-    """Write FOLDER/report.html from what the folder holds; returns its path.
+def write(*folders: str | Path, out: Path | None = None) -> Path:
+    """Write the report of what the folders hold; returns its path: FOLDER/report.html, or of several folders `out`.
 
-    The folder is one run, or holds runs in its subfolders (as a quickstart's does), or it holds a diagnosis alone,
-    whose figures are then written too. A missing piece is named in the page. Raises ActreError for a folder that is
-    none of these, a damaged file, and a folder that cannot be written to.
+    A folder is one run, or holds runs in its subfolders (as a quickstart's does). One folder alone may hold a diagnosis
+    and no run; its figures are then written too. A missing piece is named in the page. Raises ActreError for a folder
+    that is none of these, a damaged file, and a folder that cannot be written to.
     """
     from actre.view.page import page
-    from actre.view.records import holds_runs, read_diagnoses, read_diagnosis, read_runs
+    from actre.view.records import holds_runs, read_all, read_diagnoses, read_diagnosis
 
-    folder = Path(folder)
-    if not holds_runs(folder) and read_diagnoses(folder):
-        return _write_diagnosis(folder)
-    return _put(folder / NAME, page(read_runs(folder), folder, read_diagnosis(folder)))
+    places = [Path(folder) for folder in folders]
+    if len(places) == 1 and not holds_runs(places[0]) and read_diagnoses(places[0]):
+        return _write_diagnosis(places[0], out)
+    diagnoses = {place.resolve().name: found for place in places if (found := read_diagnosis(place)) is not None}
+    return _put(out or _beside(places), page(read_all(places), places, diagnoses))
 
 
-def _write_diagnosis(folder: Path) -> Path:
+def _beside(folders: list[Path]) -> Path:
+    """Where a report goes if nothing is said: into its folder, of several into the one that they have in common."""
+    if len(folders) == 1:
+        return folders[0] / NAME
+    return Path(os.path.commonpath([folder.resolve() for folder in folders])) / NAME
+
+
+def _write_diagnosis(folder: Path, out: Path | None) -> Path:
     from actre.view.diagnosis_charts import figures, svg_file
     from actre.view.diagnosis_page import page
     from actre.view.records import read_diagnoses, read_settings
@@ -39,7 +47,7 @@ def _write_diagnosis(folder: Path) -> Path:
     for found in diagnoses:
         for name, chart in figures(found, _FIGURE_WIDTH).items():
             _put(folder / PLOTS / f"{name}_{found.settings.wording}.svg", svg_file(chart))
-    return _put(folder / NAME, page(diagnoses, folder, *read_settings(folder)))
+    return _put(out or folder / NAME, page(diagnoses, folder, *read_settings(folder)))
 
 
 def _put(path: Path, text: str) -> Path:
@@ -50,7 +58,9 @@ def _put(path: Path, text: str) -> Path:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except PermissionError as error:
-        raise ActreError(f"{path} cannot be written ({error.strerror}): copy the folder to one of yours") from error
+        raise ActreError(
+            f"{path} cannot be written ({error.strerror}): copy the folder to one of yours, or say where: --out FILE"
+        ) from error
     return path
 
 
@@ -58,13 +68,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `actre report`; see `actre.cli`."""
     parser = subparsers.add_parser(
         "report",
-        help="write a run's or a diagnosis's report as one offline HTML file",
-        description="Reads a run folder, a folder of runs (runs/quickstart) or a diagnosis; writes its report.html.",
+        help="write the report of a run, of several side by side, or of a diagnosis, as one offline HTML file",
+        description="Reads run folders, folders of runs (runs/quickstart) or a diagnosis; writes one HTML file.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="e.g. runs/quickstart")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: report.html in the folder (or above several)"
+    )
+    parser.add_argument(
+        "--score",
+        action="store_true",
+        help="first measure what both orders would do at each step of the episodes shown (loads the runs' policies)",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    print(write(args.folder))
+    if args.score:
+        from actre.view.scored import score
+
+        score(args.folders, say=lambda text: print(f"scored {text}"))
+    print(write(*args.folders, out=args.out))
     return 0

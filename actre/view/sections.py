@@ -5,16 +5,20 @@ Knows which words, chart and table show a record; the page around them is `page`
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from actre.diagnose import Diagnosis, entropy_record
 from actre.view import charts, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
-from actre.view.episodes import choose, exhibit
+from actre.view.comparison import flat, settings_that_differ, versions_that_differ
+from actre.view.episodes import choose
 from actre.view.html import Html, join, tag
-from actre.view.names import QUANTITIES, arm_name, order_name, task_name
+from actre.view.inspector.data import Entry
+from actre.view.inspector.offline import Exhibit, Offline, offline
+from actre.view.names import QUANTITIES, arm_css, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord, entropy_point
 from actre.view.success import ORDER, Group, difference, groups, pick, task_types
 from actre.view.success import success as share_won
@@ -22,11 +26,20 @@ from actre.view.success import success as share_won
 _CHECKED = ("from_trained", "from_base", "tolerance")
 
 
-def start_of(runs: Sequence[RunRecord], diagnosis: Diagnosis | None) -> EntropyPoint | None:
-    """The measurement before training: the diagnosis, else the first run's that has one."""
-    if diagnosis is not None:
-        return entropy_point(entropy_record(diagnosis))
-    return next((p for run in runs for p in run.entropy if p.iteration == 0), None)
+class Start(NamedTuple):
+    """A folder's measurement before training, and its diagnosis where it has one. name: "" where it is alone."""
+
+    name: str
+    point: EntropyPoint
+    diagnosis: Diagnosis | None = None
+
+
+def starts_of(runs: Sequence[RunRecord], diagnoses: Mapping[str, Diagnosis]) -> list[Start]:
+    """The diagnoses by their folders' names; without one the first run's measurement that there is."""
+    if diagnoses:
+        alone = len(diagnoses) == 1
+        return [Start("" if alone else name, entropy_point(entropy_record(d)), d) for name, d in diagnoses.items()]
+    return [Start("", p) for run in runs for p in run.entropy if p.iteration == 0][:1]
 
 
 def primary(runs: Sequence[RunRecord]) -> Group | None:
@@ -38,13 +51,30 @@ def primary(runs: Sequence[RunRecord]) -> Group | None:
 # --- entropy ---
 
 
-def entropy_start(start: EntropyPoint | None, diagnosis: Diagnosis | None) -> Html:
+def entropy_start(starts: Sequence[Start]) -> Html:
     """Both orders at the start: words, the means, state by state where there is a diagnosis."""
-    if start is None:
+    if not starts:
         return missing(
             "No action entropy was measured before training",
             "there is no diagnosis.json, and entropy.jsonl has no line for iteration 0",
         )
+    if len(starts) == 1:
+        return one_start(starts[0].point, starts[0].diagnosis)
+    rows = [
+        [
+            one.name,
+            f"{one.point.act_first.value:.2f}",
+            f"{one.point.think_first_lower.value:.2f} – {one.point.think_first_upper.value:.2f}",
+            one.point.verdict,
+        ]
+        for one in starts
+    ]
+    each = [folded(one.name, one_start(one.point, one.diagnosis)) for one in starts]
+    return join([table(["folder", "act-first, nats", "think-first, nats", "verdict"], rows), *each])
+
+
+def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
+    """One measurement before training: its words, its means and their chart."""
     said = words.entropy_at_start(start)
     rows = [
         ["act-first, exact", *cells(start.act_first)],
@@ -78,12 +108,14 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
     if not measured:
         return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
     top = charts.entropy_top(measured)
-    figures: list[Html] = []
+    overlaid = [_overlaid(measured, top)] if len(measured) > 1 else []
+    each: list[Html] = []
     for run in measured:
-        figures += [
-            tag("h3", capital(arm_name(run.arm))),
+        each += [
+            tag("h3", capital(run.name)),
             charts.both(partial(charts.entropy_through_training, run, top=top)),
         ]
+    figures = each if len(measured) <= 2 else [folded("Each run by itself", join(each))]
     caption = (
         "Act-first is exact (the band: 95 % interval over games); think-first lies between the two edges "
         "of its band. All measurements use the same probe states, prompt and temperature. A dashed line "
@@ -91,7 +123,7 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
     )
     rows = [
         [
-            arm_name(run.arm),
+            run.name,
             str(p.iteration),
             f"{p.env_steps:,}",
             f"{p.act_first.value:.2f}",
@@ -104,11 +136,32 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
     names = ["run", "iteration", "env. steps", "act-first", "think-first", "verdict"]
     return join(
         [
-            [tag("p", words.entropy_through_training(run.arm, run.entropy)) for run in measured],
+            [tag("p", words.entropy_through_training(run.name, run.entropy)) for run in measured],
+            overlaid,
             tag("figure", figures, tag("figcaption", caption)),
             numbers(names, rows),
         ]
     )
+
+
+def _overlaid(runs: Sequence[RunRecord], top: float) -> Html:
+    """All runs in one chart an order."""
+    drawn = [
+        charts.both(partial(charts.entropy_overlaid, runs, order, top=top)) for order in ("act_first", "think_first")
+    ]
+    told = "All runs on one scale: acting first (exact), and below it the brackets in which thinking first lies."
+    return tag("figure", tag("h3", "The runs together"), legend(runs), drawn, tag("figcaption", told))
+
+
+def legend(runs: Sequence[RunRecord]) -> Html | None:
+    """Which letter and colour of a chart is which run; nothing where their names stand in the chart."""
+    if len(runs) <= 2:
+        return None
+    named = [
+        tag("li", tag("span", charts.mark_of(runs, i), class_=f"key {arm_css(i)}"), " ", run.name)
+        for i, run in enumerate(runs)
+    ]
+    return tag("ul", named, class_="legend")
 
 
 # --- learning and success ---
@@ -124,7 +177,8 @@ def learning(runs: Sequence[RunRecord]) -> Html:
         "iterations. These are training games in the order of the stage, so they show learning; what "
         "counts is the evaluation below."
     )
-    parts = [
+    parts: list[Html | None] = [
+        legend(trained),
         tag("h3", "Success"),
         charts.both(lambda width: charts.learning_curves(trained, "success", "share of episodes won", width)),
         tag("h3", "Return"),
@@ -134,7 +188,7 @@ def learning(runs: Sequence[RunRecord]) -> Html:
     for run in trained:
         last, seconds = run.metrics[-1], sum(value for _, value in run.curve("seconds"))
         taken = [f"{last.get(key, 0):,}" for key in ("iteration", "env_steps", "generated_tokens")]
-        rows.append([arm_name(run.arm), *taken, f"{seconds:,.0f} s"])
+        rows.append([run.name, *taken, f"{seconds:,.0f} s"])
     names = ["run", "iterations", "env. steps", "generated tokens", "time"]
     return join([tag("figure", parts, tag("figcaption", caption)), table(names, rows)])
 
@@ -150,14 +204,14 @@ def success(runs: Sequence[RunRecord]) -> Html:
         "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
         "Wilson intervals."
     )
-    parts = [figure(chart, caption)]
+    parts: list[Html | None] = [figure(chart, caption)]
     if any(charts.differences(runs, g) for g in found if g.order == main.order):
         gaps = charts.both(lambda width: charts.difference_rows(runs, main.order, width))
         words_ = (
             f"Paired on the same games, {order_name(main.order)}; 95 % bootstrap intervals over games. "
             "Right of zero: more games won."
         )
-        parts += [tag("h3", "Differences on the same games"), figure(gaps, words_)]
+        parts += [tag("h3", "Differences on the same games"), legend(runs), figure(gaps, words_)]
     types = task_types(runs)
     if len(types) > 1:
         by_type = charts.both(lambda width: charts.task_rows(runs, main, width))
@@ -188,7 +242,7 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
                 first, last, gap = share_won(before), share_won(after), difference(before, after)
                 rows.append(
                     [
-                        arm_name(run.arm),
+                        run.name,
                         f"{group.panel}, {order_name(group.order)}",
                         "all" if task_type is None else task_name(task_type),
                         str(max(len(before), len(after))),
@@ -200,56 +254,52 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
     return rows
 
 
-def replies(runs: Sequence[RunRecord]) -> Html:
-    """How many replies were well-formed and how many actions possible, at both ends of training."""
-    rows = []
-    for run in runs:
-        for name, key in (("tags well-formed", "parse_rate"), ("action admissible", "admissible_rate")):
-            curve = run.curve(key)
-            if curve:
-                ends = [sum(y for _, y in part) / len(part) for part in (curve[:5], curve[-5:])]
-                rows.append([arm_name(run.arm), name, *(f"{end * 100:.1f}%" for end in ends)])
-    if not rows:
-        return missing("How replies were formed was not recorded", "metrics.jsonl is missing or empty")
-    note = "Share of training steps; the opening tag is given to the policy, so the order of a reply is forced."
-    config = runs[0].config
-    if config is not None and config.prompt.tags == "free":
-        note = "Share of training steps; no tag is given to the policy, so a wrong order counts as badly formed."
-    return join([tag("p", note), table(["run", "share", "first five iterations", "last five"], rows)])
-
-
 # --- episodes, settings ---
 
 
-def episodes(runs: Sequence[RunRecord]) -> Html:
-    """The drawn episodes, whole."""
-    config = runs[0].config
-    shown = choose(runs, config.seed if config is not None else 0)
-    if not shown:
+def episodes(runs: Sequence[RunRecord]) -> Offline | None:
+    """The chosen episodes in the inspector; None where no episode was kept."""
+    shown = choose(runs)
+    entries: dict[int, Entry] = {}  # by identity: an episode may be in several exhibits
+    exhibits = []
+    for one in shown:
+        for name, trajectory in one.episodes:
+            entries.setdefault(id(trajectory), Entry(name, trajectory))
+        places = list(entries)
+        numbers_ = tuple(places.index(id(trajectory)) for _, trajectory in one.episodes)
+        exhibits.append(Exhibit(one.title, one.why, numbers_, one.step, one.group))
+    return offline(list(entries.values()), exhibits) if entries else None
+
+
+def around_episodes(block: Html | None, runs: Sequence[RunRecord]) -> Html:
+    """The block of `episodes` with what has to be known to read it."""
+    if block is None:
         return missing("No episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
-    parts = [exhibit(one) for one in shown]
-    if len(shown) < 3:
-        parts.append(
-            tag(
-                "p",
-                "Fewer than three are shown: for the others no episode of this run qualifies.",
-                class_="soft",
-            )
-        )
     note = (
-        "Drawn by the seed, not picked. Each step in the order in which it was written; every word is the "
-        "model's or the game's."
+        "Drawn by the seed or chosen by a measurement, as each line says; not picked. Each step in the order in which "
+        "it was written; every word is the model's or the game's. A line opens its episode below."
     )
-    return join([tag("p", note), *parts])
+    scored = any(run.scored for run in runs)
+    told = (
+        "What each order would do at a step is exact over the admissible actions: acting first directly, thinking "
+        "first as the mean after the thoughts that were drawn there, its entropy in a bracket. “After this thought” is "
+        "exact given the one thought that was written, and must not be set against acting first."
+    )
+    lacking = (
+        "What each order would do at a step was not measured: actre report RUN --score does so with the run's policy."
+    )
+    return join([tag("p", note), tag("p", told if scored else lacking, class_="soft"), block])
 
 
-def settings(runs: Sequence[RunRecord], folder: Path) -> Html:
-    """Commands, seeds, all settings and versions."""
-    parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folder)))]
+def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
+    """Commands, seeds, what differs between runs, all settings and versions."""
+    parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folders)))]
+    if len(runs) > 1:
+        parts.append(_differences(runs))
     for run in runs:
         stages = run.config.stages if run.config else ()
         plan = ", then ".join(f"{s.iterations} iterations {order_name(s.order)}" for s in stages)
-        parts.append(tag("h3", capital(arm_name(run.arm))))
+        parts.append(tag("h3", capital(run.name)))
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
             parts += [tag("p", fact) for fact in _otherwise(run)]
@@ -279,26 +329,31 @@ def _otherwise(run: RunRecord) -> list[str]:
     return told
 
 
-def _commands(runs: Sequence[RunRecord], folder: Path) -> list[str]:
-    config = runs[0].config
+def _differences(runs: Sequence[RunRecord]) -> Html:
+    """Only what is not the same in all runs."""
+    names = ["setting", *(run.name for run in runs)]
+    rows = [[name, *values] for name, values in settings_that_differ(runs)]
+    other = [[name, *values] for name, values in versions_that_differ(runs)]
+    return join(
+        [
+            tag("h3", "What differs between these runs"),
+            table(names, rows, css="settings") if rows else tag("p", "All settings are the same, the seed too."),
+            table(["package", *names[1:]], other, css="settings") if other else tag("p", "All versions are the same."),
+        ]
+    )
+
+
+def _commands(runs: Sequence[RunRecord], folders: Sequence[Path]) -> list[str]:
+    made = [one for folder in folders if (one := _made(runs, folder))]
+    return [*made, f"actre report {' '.join(map(str, folders))}"]
+
+
+def _made(runs: Sequence[RunRecord], folder: Path) -> str | None:
+    """What made the runs of one folder."""
+    here = [run for run in runs if folder in (run.folder, run.folder.parent) and run.config is not None]
+    config = here[0].config if here else None
     if config is None:
-        return [f"actre report {folder}"]
-    if runs[0].folder == folder:
-        made = f"actre train --config {folder / 'config.json'} --out {folder}-again"
-    else:
-        made = f"actre quickstart --preset {config.preset} --seed {config.seed} --out {folder}"
-    return [made, f"actre report {folder}"]
-
-
-def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as rows of a dotted name and a value."""
-    rows: list[tuple[str, str]] = []
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            rows += flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-            for index, one in enumerate(value):
-                rows += flat(one, f"{prefix}{key}[{index}].")
-        else:
-            rows.append((f"{prefix}{key}", str(value)))
-    return rows
+        return None
+    if here[0].folder == folder:
+        return f"actre train --config {folder / 'config.json'} --out {folder}-again"
+    return f"actre quickstart --preset {config.preset} --seed {config.seed} --out {folder}"

@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 
 from actre.entropy import MARGIN_NATS, Interval
-from actre.view.names import arm_name
 from actre.view.records import EntropyPoint
 
 CAUTION = (
     "One seed was run. This shows what happened here, not what the method does: another seed "
     "can come out the other way. A claim about ActRe needs at least three seeds per arm, compared at "
     "equal environment steps."
+)
+SEVERAL_SEEDS = (
+    "Runs of {count} seeds stand side by side; nothing here is averaged over them, and the intervals are over games, "
+    "not over seeds. A claim about ActRe needs at least three seeds per arm at equal environment steps, and "
+    "intervals over them: actre study makes those."
 )
 MODEL_ORGANISM = (
     "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It "
@@ -83,9 +87,9 @@ def verdict_words(point: EntropyPoint) -> str:
     }.get(point.verdict, "No verdict was recorded.")
 
 
-def entropy_through_training(arm: str, measured: Sequence[EntropyPoint]) -> str:
+def entropy_through_training(name: str, measured: Sequence[EntropyPoint]) -> str:
     """First against last measurement of one run."""
-    name = _capital(arm_name(arm))
+    name = _capital(name)
     if len(measured) < 2:
         return f"{name}: measured once only, so nothing can be said about its course."
     first, last = measured[0], measured[-1]

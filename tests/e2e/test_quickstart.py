@@ -42,6 +42,10 @@ def test_one_command_leaves_a_report_and_two_working_adapters_and_repeats_itself
         played = {(line["when"], line["panel"], line["order"]) for line in read_jsonl(folder / "evaluation.jsonl")}
         assert len(played) == 6
         assert len(read_trajectories(folder / "trajectories" / "eval_after.jsonl.gz")) == 24
+        shown = read_trajectories(folder / "trajectories" / "scored.jsonl.gz")
+        assert shown
+        assert all(one["act_first"] and one["think_first"] for t in shown for one in t.meta["orders"])
+    assert "was not measured" not in report.read_text()
     assert [line["order"] for line in read_jsonl(tmp_path / "one" / "actre" / "metrics.jsonl")] == [
         "act_first",
         "think_first",

@@ -361,7 +361,7 @@ class InspectorView {
     const names = step.admissible.map((i) => episode.actions[i]);
     const title = titled ? h("h4", {}, `${episode.won ? "✓" : "✗"} ${episode.run || episode.order_name}`) : null;
     if (scores) return h("div", {}, title, distribution(names, scores, { taken: step.action }));
-    const said = this.live ? working("Scoring…") : h("p", { class: "soft" }, "No distribution was recorded at this step. With a policy it is measured here; annotate(trajectories, policy) records it.");
+    const said = this.live ? working("Scoring…") : h("p", { class: "soft" }, this.about.unscored ?? "No distribution was recorded at this step. With a policy it is measured here; annotate(trajectories, policy) records it.");
     const listed = h("ul", { class: "admissible" }, names.map((name) => h("li", { class: name === step.action ? "taken" : null }, name, name === step.action ? h("span", { class: "tag" }, "taken") : null)));
     return h("div", {}, title, h("div", { class: "message" }, said), h("p", { class: "soft small" }, plural(names.length, "admissible action")), listed);
   }

@@ -126,4 +126,4 @@ def _list(rows: Sequence[dict[str, Any]]) -> Html:
 
 
 def _ending(row: dict[str, Any]) -> str:
-    return "won" if row["won"] else "lost"
+    return "won" if row["won"] else "lost" if row["count"] else "not begun"

@@ -1,11 +1,8 @@
 """What the inspector and the play widget share: requests in, answers out, and what shows where no widget can.
 
-Knows anywidget and the form of a request ({"id", ...} in; {"re": id, "ok" or "error"} out); not what is asked. The
-page's parts are joined here, because a notebook's page can load one script and no file beside it.
+Knows anywidget and the form of a request ({"id", ...} in; {"re": id, "ok" or "error"} out); not what is asked.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,13 +10,6 @@ import traitlets
 
 from actre.types import ActreError
 from actre.view.html import visible
-
-_HERE = Path(__file__).parent
-
-
-def parts(names: Sequence[str]) -> str:
-    """Files of this folder, one after the other."""
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]

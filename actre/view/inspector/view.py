@@ -1,0 +1,72 @@
+"""The inspector as a notebook's widget. Knows its parts and puts them together: data.py what is shown, live.py what is
+answered, static.py what shows where no widget can, inspector.js the page.
+"""
+
+from typing import Any
+
+import traitlets
+
+from actre.config import RunConfig
+from actre.types import Trajectory
+from actre.view.inspector import data
+from actre.view.inspector.assets import SCRIPTS, STYLES, parts
+from actre.view.inspector.live import Live, Policies, named, settings_for
+from actre.view.inspector.static import page
+from actre.view.inspector.widget import AnsweringWidget
+
+
+class Inspector(AnsweringWidget):
+    """Shows episodes in a notebook; the last expression of a cell displays it.
+
+    trajectories: a list of episodes, or {name of a run: its episodes}, which can then be compared. policy: None shows
+    what was recorded; a policy scores every state, edits and branches; {name: policy} are checkpoints in order, put
+    on a slider. config: the settings they were made with (None: the tiny preset's). env: the environment to branch in
+    (None makes one by the settings). thoughts: K, drawn for each think-first distribution.
+    Raises ActreError where there is no episode.
+    """
+
+    _esm = parts(SCRIPTS)
+    _css = parts(STYLES)
+    _index: Any = traitlets.List().tag(sync=True)
+    _packed = traitlets.Bytes().tag(sync=True)
+    _about = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        trajectories: data.Runs,
+        policy: Policies = None,
+        *,
+        config: RunConfig | None = None,
+        env: Any = None,
+        thoughts: int = 8,
+        seed: int = 0,
+    ) -> None:
+        found = data.entries(trajectories)
+        policies = named(policy)
+        config = config or settings_for(found[0].trajectory.env)
+        self._shown = list(found)
+        self._live = Live(found, policies, config, env=env, thoughts=thoughts, seed=seed)
+        packed, count = data.pack(found)
+        super().__init__(
+            _index=data.index(found),
+            _packed=packed,
+            _about={"packed": count, "checkpoints": list(policies), "thoughts": thoughts if policies else 0},
+        )
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        """The episodes, those that branching made at the end."""
+        return [entry.trajectory for entry in self._live.entries]
+
+    def static(self) -> str:
+        """The episodes as HTML that needs no widget: a table, and some of them whole."""
+        return page(self._shown)
+
+    def _answer_to(self, request: dict[str, Any]) -> Any:
+        answer = self._live.answer(request)
+        if request.get("kind") == "branch":
+            self._index = data.index(self._live.entries)  # a page that is loaded anew lists them too
+        return answer
+
+    def __repr__(self) -> str:
+        return f"Inspector of {len(self._shown)} episodes"
