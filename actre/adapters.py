@@ -62,19 +62,27 @@ class Check(NamedTuple):
         return self.same_as_trained and self.differs_from_base
 
 
-def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "") -> Path:
+class Held(NamedTuple):
+    """An adapter whose model is cut over several processes: its weights by the model's own names, its base's hash."""
+
+    weights: dict[str, Any]
+    fingerprint: str
+
+
+def export(model: Any, folder: str | Path, base: ModelConfig, *, card: str = "", held: Held | None = None) -> Path:
     """Write a PeftModel's adapter: safetensors, settings, fingerprint of its base and card; returns the folder.
 
     base: the settings its base model was loaded by; `base.name` is what the adapter will ask for. card: text about
-    the training, put into README.md. The folder is replaced as a whole, once everything is written.
+    the training, put into README.md. held: the weights, where they are not whole in the model. The folder is replaced
+    as a whole, once everything is written.
     Raises ActreError for a model without adapter.
     """
     with replacing(Path(folder)) as part:
-        write(model, part, base, card=card)
+        write(model, part, base, card=card, held=held)
     return Path(folder)
 
 
-def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "") -> None:
+def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: Held | None = None) -> None:
     """Write the files of `export` into a folder that is there.
 
     Raises ActreError for a model without adapter, OSError where the disk is full.
@@ -85,7 +93,7 @@ def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "") -> Non
     if not isinstance(model, PeftModel):
         raise ActreError("this model has no adapter to export: add_lora gives it one")
     try:
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=None if held is None else held.weights)
     except SafetensorError as error:
         if "No space left" not in str(error):
             raise
@@ -93,7 +101,8 @@ def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "") -> Non
     settings = json.loads((folder / "adapter_config.json").read_text())
     settings["base_model_name_or_path"] = base.name  # not a path of this machine
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": fingerprint(model), "versions": versions()}
+    digest = fingerprint(model) if held is None else held.fingerprint
+    about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": digest, "versions": versions()}
     (folder / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
     (folder / "README.md").write_text(_card(base, card))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from actre.config import RunConfig
+from actre.config import RunConfig, StageConfig
 from actre.evaluate import When, load_evaluation, summarise
 from actre.types import read_jsonl
 
@@ -24,8 +24,8 @@ def run_card(folder: Path, config: RunConfig) -> str:
 
 
 def _trained(folder: Path, config: RunConfig) -> str:
-    stages = "\n".join(f"- {stage.order}, {stage.iterations} iterations" for stage in config.stages)
     lines = list(read_jsonl(folder / "metrics.jsonl")) if (folder / "metrics.jsonl").exists() else []
+    stages = "\n".join(_stage(number, stage, lines) for number, stage in enumerate(config.stages))
     said = f"Stages, seed {config.seed}:\n\n{stages}"
     if not lines:
         return said
@@ -36,6 +36,13 @@ def _trained(folder: Path, config: RunConfig) -> str:
         f"{config.sampling.temperature:g}, the games of training, no interval: the policy changed meanwhile), "
         f"{_mean(last, 'parse_rate'):.1%} of the replies were well-formed."
     )
+
+
+def _stage(number: int, stage: StageConfig, lines: Sequence[dict[str, Any]]) -> str:
+    """A stage with the iterations it had: fewer or more than planned where one ended early or the run did."""
+    done = sum(line["stage"] == number for line in lines)
+    planned = f" ({stage.iterations} were planned)" if lines and done != stage.iterations else ""
+    return f"- {stage.order}, {done if lines else stage.iterations} iterations{planned}"
 
 
 def _mean(lines: Sequence[dict[str, Any]], name: str) -> float:

@@ -289,7 +289,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
     )
-    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="with --preset: as if the device had so much")
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="with --preset: as on a GPU with so much")
     parser.add_argument("--run", type=Path, dest="folder", metavar="RUN", help="instead: how good a run's estimate was")
     parser.set_defaults(run=_run)
 

@@ -21,6 +21,7 @@ from actre.adapters import replacing
 from actre.config import RunConfig
 from actre.engine_check import BOUND_HALF_NATS, BOUND_NATS
 from actre.policies import Policy
+from actre.sharded.step import gathered_adapter
 from actre.types import ActreError
 
 _GPU_SHARE = 0.4
@@ -203,7 +204,7 @@ def merged_weights(model: Any) -> dict[str, Any]:
 
 def _write(model: Any, folder: Path, *, merged: bool) -> None:
     if not merged:
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=gathered_adapter(model))
         return
     from safetensors.torch import save_file
 
@@ -212,6 +213,8 @@ def _write(model: Any, folder: Path, *, merged: bool) -> None:
 
 
 def _must_be_plain(config: RunConfig) -> None:
+    if config.model.handover == "merged" and ranks.cuts_weights():
+        raise ActreError("model.handover=merged needs whole weights, which are cut here: use adapter")
     if config.model.loader != "plain" or config.model.four_bit:
         raise ActreError(
             f"--engine {config.model.engine} serves the plain base model: leave out --loader unsloth and four_bit"

@@ -107,8 +107,14 @@ def described_outcome(found: Outcome) -> str:
 
 
 def on(device: Device, memory: float | None) -> Device:
-    """The device, as if it had this much memory; None: as it is."""
-    return device if memory is None else device._replace(memory_gb=memory)
+    """The device's GPU, as if it had this much memory, or where there is none a GPU that has; None: as it is.
+
+    >>> on(cpu(8.0, 1), 24.0).name, on(cpu(8.0, 1), None).gpu
+    ('a GPU (speeds of an A10)', False)
+    """
+    if memory is None:
+        return device
+    return (device if device.gpu else gpu("a GPU (speeds of an A10)", memory))._replace(memory_gb=memory)
 
 
 def _time(seconds: float) -> str:

@@ -7,7 +7,7 @@ share is the trainer's matter.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,6 +25,23 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes files and shows things."""
     return rank() == 0
+
+
+def cuts_weights() -> bool:
+    """Whether the launch asks for weights that are cut over the processes (FSDP, DeepSpeed), each holding a part."""
+    asked = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return any(os.environ.get(name, "false").lower() == "true" for name in asked)
+
+
+def part_here(tensor: Any) -> Any:
+    """Of a tensor that is cut over the processes the part that this one holds; any other as it is."""
+    if not cuts_weights():
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
+    return getattr(tensor, "ds_tensor", tensor)  # DeepSpeed ZeRO-3 hangs the part on an empty parameter
 
 
 def claim_device() -> None:
@@ -64,6 +81,19 @@ def from_first(make: Callable[[], T]) -> T:
     if isinstance(made[0], Exception):
         raise made[0]
     return made[0]  # type: ignore[return-value]
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether it says that another process cannot be reached: it has ended, or the connection to it has.
+
+    torch raises a DistBackendError for NCCL, and for gloo a RuntimeError that only its text tells from others.
+    """
+    if count() == 1 or not isinstance(error, RuntimeError):
+        return False
+    import torch.distributed
+
+    said = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in said or "closed by peer" in said
 
 
 def part_of(items: Sequence[T], part: int, parts: int) -> tuple[int, Sequence[T]]:

@@ -40,7 +40,7 @@ class Environment(NamedTuple):
     python: Path
     checkout: Path
 
-    def run(self, *arguments: str, colab: bool = False, timeout_s: float = 600) -> str:
+    def run(self, *arguments: str, colab: bool = False, timeout_s: float = 1200) -> str:
         """What `python ARGUMENTS` says, run in the checkout's notebooks/. Fails with its stderr where it fails."""
         place = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
         place["PATH"] = f"{self.python.parent}{os.pathsep}{place['PATH']}"

@@ -215,13 +215,14 @@ def test_a_card_has_results_with_intervals_or_says_that_there_are_none(base, tmp
     assert "was not evaluated" in card.read_text()
     played = [EpisodeResult("unseen", "think_first", f"game {i}", "look", i < 9, 5, 0.0) for i in range(10)]
     save_evaluation(run / "evaluation.jsonl", played, "after")
-    (run / "metrics.jsonl").write_text('{"env_steps": 1200, "success": 0.5, "parse_rate": 0.75}\n')
+    (run / "metrics.jsonl").write_text('{"stage": 0, "env_steps": 1200, "success": 0.5, "parse_rate": 0.75}\n')
     assert main(["export", str(run), "--merge", str(tmp_path / "merged")]) == 0
     for text in (card.read_text(), (tmp_path / "merged" / "README.md").read_text()):
         assert "9 of 10" in text
         assert "0.596" in text or "0.60" in text  # Wilson's lower end
         assert "small/train" in text
         assert "1,200 environment steps" in text
+        assert "act_first, 1 iterations (" in text, "the stage as long as it was, not as it was planned"
 
 
 def test_what_did_not_pass_the_check_is_not_pushed(base, tmp_path, capsys, monkeypatch):

@@ -103,6 +103,13 @@ def test_doctor_estimates_a_preset_and_fails_where_it_does_not_fit(capsys):
     assert "does NOT fit" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("gb", [16, 24, 80])
+def test_a_preset_for_a_gpu_is_said_to_fit_it_on_a_machine_that_has_none(capsys, monkeypatch, gb):
+    monkeypatch.setattr(limits.shutil, "which", lambda name: None)
+    assert main(["doctor", "--preset", f"qwen-1.5b-{gb}gb", "--gpu-memory", str(gb)]) == 0
+    assert f"on a GPU (speeds of an A10), {gb} GB" in capsys.readouterr().out
+
+
 def test_train_refuses_what_cannot_fit_before_anything_is_loaded(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("actre.train_command.here", lambda: gpu("Tesla T4", 15.0))
     command = ["train", "--preset", "qwen-1.5b-80gb", "--out", str(tmp_path / "run")]

@@ -7,9 +7,11 @@ import pytest
 import torch
 import toy_training as toy
 
-from actre.fitting import SMALLEST, MicroBatches, peak_memory_gb
+from actre.config import preset
+from actre.fitting import SMALLEST, EpisodesAtOnce, MicroBatches, peak_memory_gb
 from actre.runlog import RunLog
-from actre.trainer import StagedTrainer, run
+from actre.stages import plan
+from actre.trainer import StagedTrainer, playing, run
 from actre.types import ActreError, read_jsonl
 
 
@@ -44,6 +46,39 @@ def test_where_fewer_do_not_help_the_settings_that_do_are_named():
 def test_with_several_processes_a_step_is_not_done_again_by_one():
     with pytest.raises(ActreError, match="micro_batch_tokens=4096"):
         MicroBatches(8192, processes=2).run(out_of_memory_above(0, []), undo=lambda: None)
+
+
+def test_episodes_that_do_not_fit_are_played_fewer_at_once_from_then_on(monkeypatch):
+    config, asked, rested = preset("tiny"), [], []
+
+    class Engine:
+        class policy:
+            renderer = staticmethod(lambda prompt, order: None)
+
+        refresh = staticmethod(lambda: None)
+        rest = staticmethod(lambda: rested.append(1))
+
+    def rollout(policy: Any, envs: list[int], games: Any, **_: Any) -> list[Any]:
+        return [out_of_memory_above(20, asked)(len(envs))]
+
+    monkeypatch.setattr(playing, "rollout", rollout)
+    monkeypatch.setattr(playing, "make_envs", lambda env, n: list(range(n)))
+    play = playing.player(config, Engine())
+    wanted = plan(config, ["g"] * 6, 1)
+    with pytest.warns(UserWarning, match="12 episodes are played at once from now on instead of 24"):
+        assert play(wanted) == ["done with 12"]
+    assert play(wanted) == ["done with 12"]
+    assert asked == [48, 24, 12, 12]
+    assert len(rested) == 4, "what a failed attempt had cached is given back, and what each whole one had"
+
+
+@pytest.mark.parametrize(
+    ("processes", "told"), [(1, "while one episode is played.*max_reply_tokens"), (2, "optim.groups")]
+)
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_where_not_even_one_episode_fits_the_settings_are_named(processes, told):
+    with pytest.raises(ActreError, match=told):
+        EpisodesAtOnce(4, processes).run(out_of_memory_above(0, []), undo=lambda: None)
 
 
 def test_another_error_is_none_of_memory():

@@ -40,6 +40,7 @@ LAYERS = tuple(
             "warmstart",
             "engines",
             "engine_check",
+            "sharded",
             "fitting",
             "compliance",
             "cards",

@@ -1,95 +1,25 @@
 """Two processes train as one does: the same episodes, the same advantages, the same update."""
 
-import multiprocessing
 import os
-import socket
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-import safetensors.torch
 import torch
 import toy_training as toy
+import trl
+from launched import config, forks, make, together, weights
 
-from actre import ranks
-from actre.config import CheckpointConfig, RunConfig
-from actre.runlog import RunLog
 from actre.stages import Plan
-from actre.trainer import StagedTrainer, resume_from_last, run
+from actre.trainer import StagedTrainer, run
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
-GAMES = ("one", "two", "one", "two", "two")
-forks = pytest.mark.skipif(sys.platform != "linux", reason="forks this process")
-
-
-class SamePlayer(toy.Player):
-    """What is sampled for a game does not depend on who plays it, so that one process and two play the same."""
-
-    def __call__(self, plan: Plan) -> list[Trajectory]:
-        self.plans.append(plan)
-        return [one for g, game in enumerate(plan.games) for one in self._group(plan, g, game, self._noise(plan, game))]
-
-    def _noise(self, plan: Plan, game: str) -> torch.Generator:
-        return torch.Generator().manual_seed(1000 * plan.iteration + ord(game[0]))
-
-
-def config(**optim: Any) -> RunConfig:
-    made = toy.config(groups=5, micro_batch_tokens=60, kl_beta=0.05, entropy_coef=0.02, updates_per_batch=2, **optim)
-    return replace(made, checkpoint=CheckpointConfig(every=1, keep=9))
-
-
-def make(out: Path, settings: RunConfig, *, resume: bool = False, **arguments: Any) -> StagedTrainer:
-    model = toy.model()
-    trainer = StagedTrainer(
-        settings,
-        model,
-        toy.tokenizer(),
-        play=SamePlayer(model, settings.optim.group_size),
-        games=list(GAMES),
-        log=RunLog(out, settings, resume=resume, writes=ranks.is_first()),
-        progress=False,
-        **arguments,
-    )
-    if resume:
-        resume_from_last(trainer)
-    return trainer
-
-
-def together(work: Callable[[int], object], processes: int = 2) -> list[int]:
-    """Do work in copies of this process that find one another as launched ones do; returns their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def child(rank: int) -> None:
-        from accelerate.state import AcceleratorState, GradientState, PartialState
-
-        for state in (AcceleratorState, PartialState, GradientState):
-            state._reset_state()
-        os.environ |= {
-            **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)},
-            **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
-        }
-        work(rank)
-        torch.distributed.destroy_process_group()
-
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=child, args=(rank,)) for rank in range(processes)]
-    for one in children:
-        one.start()
-    for one in children:
-        one.join(300)
-        one.kill()  # no more than a join where it has ended
-        one.join()
-    return [one.exitcode if one.exitcode is not None else -1 for one in children]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(out / "adapter" / "adapter_model.safetensors")
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -168,32 +98,89 @@ def test_what_fails_in_one_process_ends_all_of_them(tmp_path: Path) -> None:
     assert together(work) == [0, 0]
 
 
+@forks
+def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on_without_it(tmp_path: Path, alone: Path) -> None:
+    out, settings = tmp_path / "run", config()
+
+    def work(rank: int) -> None:
+        trainer = make(out, settings)
+        play = trainer._play
+
+        def playing(wanted: Plan) -> list[Trajectory]:
+            if wanted.iteration == 3 and rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return play(wanted)
+
+        trainer._play = playing
+        with pytest.raises(ActreError, match=r"another of the 2 processes has ended.*--resume"):
+            run(trainer)
+        os._exit(0)  # there is no one left to take leave of
+
+    started = time.monotonic()
+    assert together(work) == [0, -signal.SIGKILL]
+    assert time.monotonic() - started < 120, "it does not wait for who does not come"
+    assert len(list(read_jsonl(out / "metrics.jsonl"))) == 2
+    run(make(out, settings, resume=True))
+    ours, theirs = weights(out), weights(alone)
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < 1e-4
+
+
+def launched(arguments: list[str], config_file: str = "multi_gpu.yaml") -> list[str]:
+    """The command that starts two processes as one of TRL's configs says; without a GPU they are on the CPU.
+
+    `accelerate launch --cpu --num_processes 2` would start one (accelerate 1.15).
+    """
+    settings = Path(trl.__file__).parent / "accelerate_configs" / config_file
+    launch = [*("-m", "accelerate.commands.launch", "--config_file", str(settings)), "--num_processes", "2"]
+    return [sys.executable, *launch, "--main_process_port", "0", "-m", "actre", "train", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
 @pytest.mark.slow
-def test_accelerate_launches_the_command_itself(tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command = ["--preset", "tiny", "--stages", "think_first:1", "--no-entropy", "--out", str(tmp_path / "run")]
+@forks
+def test_a_launch_of_which_a_process_is_killed_ends_and_goes_on_with_resume(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = ["--preset", "tiny", "--stages", "think_first:3", "--no-entropy", "--out", str(out)]
     few = ["--set", "optim.groups=3", "--set", "optim.group_size=4", "--set", "env.max_steps=6"]
-    done = subprocess.run(
-        [*launch, "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "actre", "train", *command, *few],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+    every = [*few, "--set", "checkpoint.every=1"]
+    with subprocess.Popen(
+        launched([*command, *every]),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=500,
+    ) as running:
+        while not (out / "checkpoints" / "iter-1").exists():
+            assert running.poll() is None
+            time.sleep(0.1)
+        started = psutil.Process(running.pid).children(recursive=True)
+        (second,) = [one for one in started if one.environ().get("RANK") == "1"]
+        second.kill()
+        said = running.communicate(timeout=120)[0]
+    assert running.returncode != 0
+    assert "SIGKILL" in said, said[-2000:]
+    done = subprocess.run(
+        launched(["--resume", str(out)]), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("1 iterations, ") == 1, "one of them speaks"
-    (line,) = read_jsonl(tmp_path / "run" / "metrics.jsonl")
-    played = list(read_trajectories(tmp_path / "run" / "trajectories" / "train_0001.jsonl.gz"))
-    assert [t.group for t in played] == [0] * 4 + [1] * 4 + [2] * 4
-    assert line["env_steps"] == sum(len(t.steps) for t in played)
+    assert done.stdout.count("3 iterations, ") == 1, "one of them speaks"
+    lines = list(read_jsonl(out / "metrics.jsonl"))
+    assert [line["iteration"] for line in lines] == [1, 2, 3]
+    played = list(read_trajectories(out / "trajectories" / "train_0001.jsonl.gz"))
+    assert [t.group for t in played] == [0] * 4 + [1] * 4 + [2] * 4, "one game here, two there"
+    assert lines[0]["env_steps"] == sum(len(t.steps) for t in played)
+
+
+@pytest.mark.slow
+def test_a_launch_that_asks_a_cpu_for_fsdp_says_why_not(tmp_path: Path) -> None:
+    arguments = ["--preset", "tiny", "--stages", "think_first:1", "--no-entropy", "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        launched(arguments, "fsdp2.yaml"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode != 0
+    assert "accelerate cuts nothing here" in done.stderr
+    assert "multi_gpu.yaml" in done.stderr

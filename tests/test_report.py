@@ -476,6 +476,8 @@ def test_only_settings_and_versions_that_differ_are_set_side_by_side(tmp_path: P
     rows = dict(settings_that_differ(runs))
     assert rows["seed"] == ["0", "0", "1", "1"]
     assert rows["stages[0].order"] == ["act_first", "think_first"] * 2
+    assert rows["stages[1].iterations"] == ["20", "–"] * 2
+    assert "stages[1].temperature" not in rows  # a default of a stage that the other arm lacks
     assert "preset" not in rows
     assert versions_that_differ(runs) == []
     other = replace(runs[0], versions={**runs[0].versions, "commit": "another"})

@@ -18,6 +18,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from actre import ranks
 from actre.policies.rowcache import RowCache, causal_mask
 from actre.types import ActreError
 
@@ -65,7 +66,8 @@ class CachedModel:
             self.model.eval()
         try:
             self._refresh()
-            with torch.inference_mode():
+            # weights that are gathered in inference mode could not be trained afterwards
+            with torch.no_grad() if ranks.cuts_weights() else torch.inference_mode():
                 yield
         except BaseException:
             self.reset()  # an interrupted call leaves rows half written
@@ -228,7 +230,7 @@ def _runner(model: Any) -> Any:
 
     An adapter triples the number of matrix products, which is most of the time where the matrices are small.
     """
-    if not isinstance(model, PeftModel):
+    if not isinstance(model, PeftModel) or ranks.cuts_weights():  # cut weights are gathered where it is called itself
         return model
     if model.dtype != torch.float32 or sum(p.numel() for p in model.parameters()) > _MERGED_PARAMETERS:
         return model.get_base_model()
@@ -250,9 +252,9 @@ def _weights_key(model: Any) -> tuple[object, ...]:
 
 
 def _bits(parameter: torch.Tensor) -> torch.Tensor:
-    """The numbers' bit patterns as integers."""
+    """The numbers' bit patterns as integers; of a parameter that is cut over processes, those of the part here."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
-    return parameter.detach().view(integers)
+    return ranks.part_here(parameter).detach().view(integers)
 
 
 def _tuner_layers(model: Any) -> list[BaseTunerLayer]:

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
 from actre.types import ActreError
 
@@ -60,7 +61,8 @@ def load(model: ModelConfig) -> Loaded:
             loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **quantized)
     except (OSError, ValueError, SafetensorError) as error:
         raise ActreError(_not_loaded(model.name, error)) from error
-    if torch.cuda.is_available() and not model.four_bit:  # 4-bit weights are put there as they are made
+    # 4-bit weights are put there as they are made, weights that several GPUs share as they are cut
+    if torch.cuda.is_available() and not model.four_bit and not ranks.cuts_weights():
         loaded = loaded.to("cuda")
     return Loaded(loaded.eval(), tokenizer)
 

@@ -3,6 +3,7 @@
 Knows what has to be there and what is left behind on each way out; not what an iteration does.
 """
 
+import errno
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,10 @@ from actre.types import ActreError
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
 """(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
+
+
+class DiskFullError(ActreError):
+    """A disk without space ended the run; what was finished before is untouched."""
 
 
 class TrainResult(NamedTuple):
@@ -136,7 +141,8 @@ def run(trainer: StagedTrainer) -> TrainResult:
     """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
 
     A checkpoint of the last whole iteration is left wherever one can be written. Raises KeyboardInterrupt, on SIGTERM
-    too, saying what was saved, and ActreError where loss or gradient are no numbers, or the engine fails.
+    too, saying what was saved, and ActreError where loss or gradient are no numbers, the engine fails or the disk is
+    full.
     """
     log = trainer.run_log
     finished = trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
@@ -151,6 +157,13 @@ def run(trainer: StagedTrainer) -> TrainResult:
             raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
         if isinstance(stop, ActreError) and told:
             raise type(stop)(_with(str(stop), told)) from stop
+        if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(_disk_full(stop, trainer)) from stop
+        if ranks.lost_another(stop):
+            raise ActreError(
+                f"another of the {ranks.count()} processes has ended or cannot be reached, and without it this one "
+                f"cannot go on ({str(stop).splitlines()[0]}); what it said itself, if anything, stands above{told}"
+            ) from stop
         raise
     finally:
         trainer.close()
@@ -166,6 +179,17 @@ def _with(reason: str, told: str) -> str:
     'no server: start it:\\n    serve MODEL\\nto go on: this'
     """
     return f"{reason}\n{told.removeprefix('; ')}" if "\n" in reason else f"{reason}{told}"
+
+
+def _disk_full(error: OSError, trainer: StagedTrainer) -> str:
+    log = trainer.run_log
+    last = checkpoints.latest(log.checkpoints)
+    where = f" while writing {error.filename}" if error.filename else ""
+    kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, {last}, is untouched"
+    return (
+        f"the disk is full{where}: training stopped after {trainer.course.iteration} iterations; {kept}. Free some "
+        f"space (df -h {log.out} shows what is left), then go on: actre train --resume {log.out}"
+    )
 
 
 def _rescue(trainer: StagedTrainer) -> str:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from actre import ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
+from actre.fitting import EpisodesAtOnce
 from actre.rollout import make_envs, rollout
+from actre.sharded.whole import Whole
 from actre.stages import Plan
 from actre.types import ActreError, Trajectory
 
@@ -18,15 +20,21 @@ Play = Callable[[Plan], list[Trajectory]]
 
 
 def player(config: RunConfig, engine: Engine) -> Play:
-    """Plays in environments of its own, as many as this process' share needs, with what the engine samples."""
+    """Plays in environments of its own, as many as this process' share needs, with what the engine samples.
+
+    Where a GPU's memory does not do, half as many episodes are played at once from then on (see EpisodesAtOnce).
+    """
     share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
     envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
+    at_once = EpisodesAtOnce(len(envs), ranks.count())
 
     def play(wanted: Plan) -> list[Trajectory]:
         engine.refresh()
+        if not wanted.games:
+            return []
         played = rollout(
             engine.policy,
-            envs,
+            envs[: at_once.most],
             wanted.games,
             renderer=engine.policy.renderer(config.prompt, wanted.order),
             sampling=config.sampling,
@@ -38,12 +46,13 @@ def player(config: RunConfig, engine: Engine) -> Play:
         engine.rest()
         return played
 
-    return play
+    return lambda wanted: at_once.run(lambda _: play(wanted), undo=engine.rest)
 
 
-def play_shared(play: Play, plan: Plan) -> list[Trajectory]:
+def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
     """The plan's episodes; of several processes each plays its share of the games, and all get all episodes.
 
+    weights: of the model that plays. A process without games plays none, and gives its part of the weights.
     Raises ActreError in all of them where one of them could not play.
     """
     if ranks.count() == 1:
@@ -53,7 +62,8 @@ def play_shared(play: Play, plan: Plan) -> list[Trajectory]:
     failed: ActreError | None = None
     played: list[Trajectory] = []
     try:
-        played = play(share) if games else []
+        with weights.in_step():
+            played = play(share)
     except ActreError as error:  # the others wait for these episodes, and have to be told
         failed = error
     shares = ranks.all_of((played, before, failed))

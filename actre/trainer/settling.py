@@ -16,6 +16,7 @@ from actre import adapters, checkpoints, ranks
 from actre.checkpoints import Checkpoint, Progress, Streams
 from actre.config import RunConfig
 from actre.runlog import RunLog
+from actre.sharded.whole import Held, Whole
 from actre.types import ActreError
 
 
@@ -36,17 +37,22 @@ class Course:
 
 
 class Settled(NamedTuple):
-    """Where the run stood after its last whole iteration: what a checkpoint needs beside weights and moments."""
+    """Where the run stood after its last whole iteration: what a checkpoint needs beside weights and moments.
+
+    held: these too, where they are cut over the processes; None where they can be read in the model.
+    """
 
     progress: Progress
     streams: Streams
+    held: Held | None = None
 
 
 class Keeper:
     """A run's checkpoints: `settle` says where one could be written, `save` writes it, `restore` goes on from one.
 
     Weights and moments change only between `on_pre_optimizer_step` and the end of the iteration (`settling`); at any
-    other time they are those of `settled`, and a checkpoint can be written.
+    other time they are those of `settled`, and a checkpoint can be written. Where they are cut over the processes, a
+    copy is `held`, and one can be written at any time.
     """
 
     def __init__(self, config: RunConfig, model: PeftModel, games: Sequence[str], log: RunLog) -> None:
@@ -58,7 +64,7 @@ class Keeper:
         self._resumed: Checkpoint | None = None
         self._streams: Streams | None = None
 
-    def settle(self, course: Course, *, stage_ends: bool, last: bool) -> None:
+    def settle(self, course: Course, held: Held | None, *, stage_ends: bool, last: bool) -> None:
         """An iteration is whole: weights and moments stay as they are until the next update."""
         metrics, entropy = self._log.lengths()
         progress = Progress(
@@ -73,28 +79,36 @@ class Keeper:
             ended=course.ended,
             temperature=course.temperature,
         )
-        self.settled = Settled(progress, checkpoints.random_streams())
+        self.settled = Settled(progress, checkpoints.random_streams(), held)
         self.settling = False
 
     def save(self, optimizer: torch.optim.Optimizer | None, card: Callable[[Progress], str]) -> Path | None:
         """Write a checkpoint of the last whole iteration, or None where it cannot be had: before the first one, and
         where a later one's update has begun. One that is there is not written again.
         """
-        if self.settled is None or self.settling or optimizer is None:
+        if self.settled is None or optimizer is None or (self.settling and self.settled.held is None):
             return None
-        progress, streams = self.settled
+        progress, streams, held = self.settled
         folder = self._log.checkpoints
         if self._saved_iteration != progress.iteration and ranks.is_first():
             checkpoints.save(
                 folder,
                 progress,
                 self._config,
-                write_adapter=lambda part: adapters.write(self._model, part, self._config.model, card=card(progress)),
-                optimizer=checkpoints.optimizer_tensors(optimizer),
+                write_adapter=lambda part: adapters.write(
+                    self._model, part, self._config.model, card=card(progress), held=self.held_adapter
+                ),
+                optimizer=checkpoints.optimizer_tensors(optimizer) if held is None else held.moments,
                 streams=streams,
             )
             self._saved_iteration = progress.iteration
         return folder / f"iter-{progress.iteration}"
+
+    @property
+    def held_adapter(self) -> adapters.Held | None:
+        """The adapter of the last whole iteration where it is not whole in the model."""
+        held = None if self.settled is None else self.settled.held
+        return None if held is None else held.adapter
 
     def restore(self, saved: Checkpoint) -> Course:
         """Go on from a checkpoint: weights and records now, the rest with `begin` and `restore_streams`.
@@ -123,11 +137,12 @@ class Keeper:
             successes,
         )
 
-    def begin(self, optimizer: torch.optim.Optimizer) -> bool:
+    def begin(self, optimizer: torch.optim.Optimizer, weights: Whole) -> bool:
         """Put the optimizer to where it was; whether there was anything to put back."""
-        if self._resumed is None:
+        if self._resumed is None or self.settled is None:
             return False
-        checkpoints.restore_optimizer(optimizer, self._resumed.optimizer)
+        weights.restore(optimizer, self._resumed)
+        self.settled = self.settled._replace(held=weights.held(optimizer))
         self._resumed = None
         return True
 

@@ -89,7 +89,7 @@ class StagedTrainer(SlicedTrainer):
         self.policy_model.eval()
         with torch.no_grad():
             self._match_temperature()
-            played = play_shared(self._play, self._plan)
+            played = play_shared(self._play, self._plan, self.weights)
         self.policy_model.train()
         self._line = self._rollout_line(played, time.perf_counter() - self._started)
         self.run_log.trajectories(self._plan, played, self.config.seed)
@@ -115,7 +115,7 @@ class StagedTrainer(SlicedTrainer):
         elif (self._plan.iteration - span.before - 1) % every == 0:
             assert self._match is not None, "_must_be_possible saw to it"
             match, wanted, last = self._match, self._plan, self.course.temperature
-            found = ranks.from_first(lambda: match(wanted, last))
+            found = self.weights.from_first(lambda: match(wanted, last))
             self.course.temperature = found.temperature
             self.run_log.match({"iteration": self._plan.iteration - 1, **found._asdict()})
         if self.course.temperature is not None:
@@ -217,8 +217,8 @@ class StagedTrainer(SlicedTrainer):
             put_schedule(self.lr_scheduler, self._step)
         self._stop_together()
         if stage_ends and not last and self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
-            self.optimizer.state.clear()
-        self.keeper.settle(self.course, stage_ends=stage_ends, last=last)
+            self.weights.forget_moments(self.optimizer)
+        self.keeper.settle(self.course, self.weights.held(self.optimizer), stage_ends=stage_ends, last=last)
         every = self.config.checkpoint.every
         if last or stage_ends or (every and done % every == 0) or self.stop_asked:
             self.save_settled()
@@ -253,7 +253,8 @@ class StagedTrainer(SlicedTrainer):
     def begin(self, state: transformers.TrainerState) -> None:
         """Called when optimizer and schedule are there: on a resumed run, puts them to where they were."""
         assert self.optimizer is not None
-        if self.keeper.begin(self.optimizer):
+        self.weights.begin()
+        if self.keeper.begin(self.optimizer, self.weights):
             state.global_step = self._step
             put_schedule(self.lr_scheduler, self._step)
 
@@ -264,7 +265,7 @@ class StagedTrainer(SlicedTrainer):
         measure, started = self._measure, time.perf_counter()
         self.policy_model.eval()
         with torch.no_grad():
-            record = ranks.from_first(lambda: measure(self.course.iteration, stage))
+            record = self.weights.from_first(lambda: measure(self.course.iteration, stage))
         self.policy_model.train()
         line = {"iteration": self.course.iteration, "stage": stage, "order": self.config.stages[stage].order}
         self.run_log.entropy({**line, **record, "measure_s": time.perf_counter() - started})
@@ -272,7 +273,8 @@ class StagedTrainer(SlicedTrainer):
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""
-        adapters.export(self.policy_model, folder, self.config.model, card=self._card(self.course))
+        held = self.keeper.held_adapter
+        adapters.export(self.policy_model, folder, self.config.model, card=self._card(self.course), held=held)
 
     def _card(self, done: Course | Progress) -> str:
         stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self._as_run().stages)

@@ -3,6 +3,7 @@
 Knows GRPOConfig's fields; no trainer.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 import transformers
 from trl import GRPOConfig
 
+from actre import ranks
 from actre.config import RunConfig, derive_seed
 
 STEPS_PER_GENERATION = 1
@@ -42,7 +44,7 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
         entropy_coef=optim.entropy_coef,
         use_bias_correction_kl=False,
         gradient_checkpointing=_is_large(model),
-        use_cpu=parameter.device.type == "cpu",
+        use_cpu=parameter.device.type == "cpu" and not (ranks.cuts_weights() and torch.cuda.is_available()),
         bf16=parameter.dtype == torch.bfloat16,
         fp16=parameter.dtype == torch.float16,
         logging_steps=1,
@@ -62,6 +64,16 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
 def _is_large(model: torch.nn.Module) -> bool:
     """Whether activations are worth recomputing: from a hundred million parameters on."""
     return sum(p.numel() for p in model.parameters()) > 100_000_000
+
+
+def keep_precision(model: torch.nn.Module) -> None:
+    """Have accelerate compute in the model's own type, whatever the launch's config says (TRL's: bf16).
+
+    Else the update of a float32 model would round where its sampling does not.
+    """
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+        known = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+        os.environ["ACCELERATE_MIXED_PRECISION"] = known.get(next(model.parameters()).dtype, "no")
 
 
 @contextmanager

@@ -4,13 +4,12 @@ Knows TRL's batch and the model; not where episodes come from, nor stages, nor w
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
 from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
@@ -22,7 +21,8 @@ from actre import engine_check, ranks
 from actre.config import RunConfig
 from actre.fitting import MicroBatches
 from actre.rows import Row, collate, sliced, trl_inputs
-from actre.trainer.trl_settings import grpo_config
+from actre.sharded.launch import weights_of
+from actre.trainer.trl_settings import grpo_config, keep_precision
 from actre.types import ActreError
 
 _KL_ROWS = (2, 4)
@@ -66,6 +66,7 @@ class SlicedTrainer(GRPOTrainer):
         self.iteration_now = 0
         self._must_agree = must_agree
         self._updates: list[dict[str, float]] = []
+        keep_precision(model)
         super().__init__(
             model=model,
             reward_funcs=_no_reward_function,
@@ -73,11 +74,7 @@ class SlicedTrainer(GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
             processing_class=tokenizer,
         )
-        if self.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
-            raise ActreError(
-                f"{self.accelerator.distributed_type.value} cuts weights or optimizer into parts, and here each "
-                "process plays and saves with whole ones: launch with TRL's multi_gpu.yaml (DDP); see docs/scaling.md"
-            )
+        self.weights = weights_of(self.accelerator, model, config.model)
         self.beta = config.optim.kl_beta
         self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
         self.remove_callback(PrinterCallback)
@@ -108,10 +105,10 @@ class SlicedTrainer(GRPOTrainer):
         for number, piece in enumerate(pieces, 1):
             tokens.append(piece["tool_mask"].sum().item())
             last = number == len(pieces)
-            with nullcontext() if last else self.accelerator.no_sync(model):
+            with self.weights.slice(model, last=last):
                 with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
                     loss = self.compute_loss(model, piece)
-                self.accelerator.backward(loss)
+                self.weights.backward(loss, last=last)
             total += loss.detach()
         return total, tokens
 
@@ -128,9 +125,8 @@ class SlicedTrainer(GRPOTrainer):
         return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
 
     def _must_be_finite(self, loss: Tensor) -> None:
-        gradients = [p.grad for p in self.policy_model.parameters() if p.grad is not None]
         scaled = self.accelerator.scaler is not None  # with fp16 infinite gradients are usual, and the step is skipped
-        if torch.isfinite(loss) and (scaled or all(torch.isfinite(g).all() for g in gradients)):
+        if torch.isfinite(loss) and (scaled or self.weights.gradients_are_finite()):
             return
         what = "loss" if not torch.isfinite(loss) else "gradient"
         raise NotFiniteError(
@@ -201,10 +197,11 @@ class SlicedTrainer(GRPOTrainer):
     def _sliced_logps(self, batch: dict[str, Tensor], most: int) -> Tensor:
         out = torch.zeros_like(batch["old_per_token_logps"])
         first = batch["prompt_ids"].shape[1]
-        for rows, piece in sliced(batch, most):
-            start = piece["prompt_ids"].shape[1] - first
-            logps = self._logps(piece)
-            out[rows, start : start + logps.shape[1]] = logps
+        with self.weights.in_step():
+            for rows, piece in sliced(batch, most):
+                start = piece["prompt_ids"].shape[1] - first
+                logps = self._logps(piece)
+                out[rows, start : start + logps.shape[1]] = logps
         return out
 
     def _logps(self, piece: dict[str, Tensor]) -> Tensor:

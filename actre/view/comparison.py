@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from actre.config import StageConfig
 from actre.view.records import RunRecord
 
 NOT_SET = "–"
@@ -27,8 +28,13 @@ def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]
 
 
 def settings_that_differ(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """(setting's name, its value in each run) of those that are not the same in all."""
-    return _differing([dict(flat(dataclasses.asdict(run.config))) if run.config else {} for run in runs])
+    """(setting's name, its value in each run) of those that are not the same in all.
+
+    What a stage that only some runs have leaves at its default is not among them.
+    """
+    rows = _differing([dict(flat(dataclasses.asdict(run.config))) if run.config else {} for run in runs])
+    defaults = {f.name: str(f.default) for f in dataclasses.fields(StageConfig)}
+    return [(name, values) for name, values in rows if set(values) != {NOT_SET, defaults.get(name.partition("].")[2])}]
 
 
 def versions_that_differ(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:

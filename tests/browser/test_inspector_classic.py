@@ -11,7 +11,7 @@ from browser.lab import TOKEN, server, write_notebook
 from browser.test_inspector_lab import CELLS
 from environments import Colab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]  # its environment may have to be made first
 
 
 def test_in_the_classic_notebook_it_shows_steps_and_answers(colab_like: Colab, tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_episodes_are_stepped_through_compared_and_filtered_without_a_server(bro
     assert page.locator(".actre .where").inner_text().startswith("step 2 of")
     page.get_by_label("colour tokens by surprise").check()
     assert page.locator(".actre .tok").count()
+    page.keyboard.press("ArrowRight")  # the box that was ticked has the focus: arrows still take steps
+    assert page.locator(".actre .where").inner_text().startswith("step 3 of")
     page.get_by_label("outcome").select_option("won")
     assert page.locator(".actre .dot.lost").count() == 0
     page.get_by_label("compare with").select_option(index=1)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from environments import Colab, fresh
 
-pytestmark = pytest.mark.slow
+# a busy machine takes its time over an installation
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def test_in_a_bare_environment_the_cell_sets_up_all_that_a_notebook_needs(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ function followTheme(root) {
 function keepKeys(root, act) {
   root.dataset.lmSuppressShortcuts = "true";
   root.addEventListener("keydown", (event) => {
-    const writing = event.target.closest("input, textarea, select, [role=tablist]");
+    const writing = event.target.closest("input:not([type=checkbox]), textarea, select, [role=tablist]");
     if (!writing && !event.ctrlKey && !event.metaKey && !event.altKey && act(event.key)) event.preventDefault();
     event.stopPropagation();
   });

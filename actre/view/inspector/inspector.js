@@ -350,7 +350,8 @@ class InspectorView {
     else if (this.at.tab === "branch") put(body, this.branches.show(e, step));
     else {
       const both = [e, this.other].filter((one) => one && step < one.steps.length);
-      put(body, both.map((one) => this.here(one, step, both.length > 1)));
+      const over = this.other && step >= this.other.steps.length ? h("p", { class: "soft" }, "The second of the two episodes is over by now.") : null;
+      put(body, both.map((one) => this.here(one, step, both.length > 1)), over);
       if (this.live && this.other && step < this.other.steps.length && !this.scores.get(this.scoreKey(this.other.id, step))) this.askScores(this.other, step, "scores-other");
     }
   }
