@@ -27,10 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # Python puts this file's folder first, where alfworld.py, the benchmark, would pass for the package.
 sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent)]
 
-from actre.config import StageConfig, preset, versions  # noqa: E402
-from actre.trainer import conduct  # noqa: E402
-from actre.types import read_jsonl  # noqa: E402
-
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -66,6 +62,10 @@ class Timed:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train; means over the iterations but the first and the last, whose update has no end that is seen."""
+    from actre.config import StageConfig, preset, versions
+    from actre.trainer import conduct
+    from actre.types import read_jsonl
+
     config = preset("tiny")
     config = replace(
         config,
