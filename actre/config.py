@@ -45,9 +45,12 @@ class ModelConfig:
     """auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
     four_bit: bool = False
     """Weights in 4 bits (NF4, by bitsandbytes), the adapter in full. Trains on a GPU only."""
-    engine: Literal["hf", "vllm"] = "hf"
-    """What samples the episodes in training: the trained model itself, or vLLM, which reads the adapter anew before
-    each iteration's episodes (see docs/vllm.md)."""
+    engine: Literal["hf", "vllm", "vllm-server"] = "hf"
+    """What samples the episodes in training: the trained model itself, vLLM in the trainer's process, or a vLLM server
+    elsewhere (--server says where; see docs/vllm.md)."""
+    handover: Literal["adapter", "merged"] = "adapter"
+    """What vLLM reads anew before each iteration's episodes: the adapter, or the model's weights with the adapter
+    merged in. merged writes the whole model each time; sampling then costs nothing for the adapter."""
     lora_rank: int = 16
     lora_alpha: int = 32
 

@@ -44,7 +44,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
     train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
-    train.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: hf, the model)")
+    train.add_argument(
+        "--engine", choices=("hf", "vllm", "vllm-server"), help="what samples the episodes (default: hf, the model)"
+    )
+    train.add_argument("--server", metavar="URL", help="where the vLLM server is, http://HOST:8000; with --resume too")
     train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
@@ -131,7 +134,7 @@ def _run(args: argparse.Namespace) -> int:
         args.resume is not None and (out / "metrics.jsonl").exists() and not (out / "entropy.jsonl").exists()
     )
     measure = None if unmeasured else training_measure(config)
-    result = train(config, out, measure=measure, resume=args.resume is not None)
+    result = train(config, out, measure=measure, resume=args.resume is not None, server=args.server)
     if not ranks.is_first():  # of several processes one speaks
         return 0
     print(f"arm: {name_of(config) or 'none that has a name'}")

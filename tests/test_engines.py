@@ -3,6 +3,8 @@ in here; tests/test_vllm.py trains with the real one where it is.
 """
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +83,10 @@ def test_the_model_itself_gives_its_cache_back_after_the_episodes(model, tmp_pat
     policy.generate(prompt, **asked)
     assert policy.computed_tokens - computed - kept > kept
     assert not list(tmp_path.iterdir())
+
+
+def test_the_figures_of_an_iteration_on_the_page_are_those_of_the_data(root):
+    files = sorted((root / "data" / "results").glob("bench_iteration_*.json"))
+    command = [sys.executable, "benchmarks/engine_iterations.py", "--table", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() in (root / "docs" / "vllm.md").read_text()

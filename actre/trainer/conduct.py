@@ -28,7 +28,6 @@ from actre.trainer import trackers
 from actre.trainer.playing import player
 from actre.trainer.staged import StagedTrainer
 from actre.trainer.trl_settings import quiet
-from actre.trainer.update import NotFiniteError
 from actre.types import ActreError
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
@@ -58,6 +57,7 @@ def train(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: bool = True,
     resume: bool = False,
+    server: str | None = None,
 ) -> TrainResult:
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
@@ -67,7 +67,7 @@ def train(
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
     dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the
     usual one). model and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
-    adds one.
+    adds one. server: where the vLLM server is, if the engine is one; another address is no other run.
     Raises ActreError if `out` already holds a training run, or with resume none that can go on. On any way out, what
     was done so far is saved.
     """
@@ -79,7 +79,7 @@ def train(
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
-    engine = engine_for(config, policy, model, log.out)
+    engine = engine_for(config, policy, model, log.out, server)
 
     def measured(done: int, stage: int) -> dict[str, Any]:
         assert measure is not None
@@ -141,7 +141,8 @@ def run(trainer: StagedTrainer) -> TrainResult:
     """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
 
     A checkpoint of the last whole iteration is left wherever one can be written. Raises KeyboardInterrupt, on SIGTERM
-    too, saying what was saved, and ActreError where loss or gradient are no numbers or the disk is full.
+    too, saying what was saved, and ActreError where loss or gradient are no numbers, the engine fails or the disk is
+    full.
     """
     log = trainer.run_log
     finished = trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
@@ -154,8 +155,8 @@ def run(trainer: StagedTrainer) -> TrainResult:
         told = _rescue(trainer)
         if isinstance(stop, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
-        if isinstance(stop, NotFiniteError):
-            raise NotFiniteError(f"{stop}{told}") from stop
+        if isinstance(stop, ActreError) and told:
+            raise type(stop)(_with(str(stop), told)) from stop
         if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(_disk_full(stop, trainer)) from stop
         if ranks.lost_another(stop):
@@ -170,6 +171,14 @@ def run(trainer: StagedTrainer) -> TrainResult:
         trainer.save_adapter(log.adapter)
     course = trainer.course
     return TrainResult(log.adapter, log.metrics_path, course.iteration, course.env_steps, course.generated_tokens)
+
+
+def _with(reason: str, told: str) -> str:
+    """
+    >>> _with("no server: start it:\\n    serve MODEL", "; to go on: this")
+    'no server: start it:\\n    serve MODEL\\nto go on: this'
+    """
+    return f"{reason}\n{told.removeprefix('; ')}" if "\n" in reason else f"{reason}{told}"
 
 
 def _disk_full(error: OSError, trainer: StagedTrainer) -> str:

@@ -1,4 +1,4 @@
-"""The LoRA adapter that a vLLM engine is asked to use: its folder, and the version of it that is loaded.
+"""The LoRA adapter that a vLLM engine or server is asked to use: its folder, and the version of it that is loaded.
 
 Knows peft's folders and vLLM's LoRARequest; no prompts. A folder whose files have changed is loaded anew, under a name
 of its own: vLLM keeps adapters, and the prefixes computed with them, by their names.
@@ -6,6 +6,7 @@ of its own: vLLM keeps adapters, and the prefixes computed with them, by their n
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from actre.types import ActreError
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-class Adapter:
-    """Which adapter the requests to `llm` name; none at first. rank: what the engine has room for."""
+Load = Callable[[int, Path], Any]
+"""Hands over what is in a folder as the adapter of that version; returns what requests name it by."""
 
-    def __init__(self, llm: Any, rank: int) -> None:
-        self._llm = llm
+
+class Adapter:
+    """Which adapter requests name; none at first. rank: what the engine has room for, None where only it knows."""
+
+    def __init__(self, load: Load, rank: int | None) -> None:
+        self._hand_over = load
         self._rank = rank
         self._folder: Path | None = None
         self._state: tuple[object, ...] = ()
@@ -33,32 +38,42 @@ class Adapter:
             self._load(folder)
 
     def request(self) -> Any:
-        """The LoRARequest to ask with, None without adapter. Raises ActreError if its files can no longer be used."""
+        """What to ask with, None without adapter. Raises ActreError if its files can no longer be used."""
         if self._folder is not None and _state(self._folder) != self._state:
             self._load(self._folder)
         return self._request
 
     def _load(self, folder: Path) -> None:
         rank = rank_of(folder)
-        if rank > self._rank:
+        if self._rank is not None and rank > self._rank:
             raise ActreError(
                 f"{folder} has rank {rank}, this engine has room for {self._rank}: "
                 f"make the policy with lora_rank={rank}"
             )
+        state = _state(folder)
+        self._version += 1
+        request = self._hand_over(self._version, folder.resolve())
+        self._folder, self._state, self._request = folder, state, request
+
+
+def engine_loader(llm: Any) -> Load:
+    """Hands adapters to vLLM's offline engine, which takes a LoRARequest with each request."""
+
+    def load(version: int, folder: Path) -> Any:
         from safetensors import SafetensorError
         from vllm.lora.request import LoRARequest
 
-        state = _state(folder)
-        self._version += 1
-        request = LoRARequest(f"adapter-{self._version}", self._version, str(folder.resolve()))
+        request = LoRARequest(f"adapter-{version}", version, str(folder))
         try:
-            self._llm.llm_engine.add_lora(request)
+            llm.llm_engine.add_lora(request)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise ActreError(
                 f"vLLM cannot serve the adapter in {folder}: {reason(error)}\n"
                 "It takes plain LoRA on linear layers; others work merged: actre.adapters.merge(folder, out)"
             ) from error
-        self._folder, self._state, self._request = folder, state, request
+        return request
+
+    return load
 
 
 def rank_of(folder: Path) -> int:
