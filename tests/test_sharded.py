@@ -5,6 +5,7 @@ FSDP 2 and DeepSpeed ZeRO as TRL's configs ask for them, on two CPU processes (g
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -244,6 +245,32 @@ def test_what_fails_in_one_process_lets_the_others_sample_to_the_end() -> None:
                 made.weights.from_first(fail)
 
     assert together(work) == [0, 0]
+
+
+def test_a_pass_that_fails_in_one_process_ends_all_of_them_and_loses_no_iteration(tmp_path: Path) -> None:
+    settings = replace(config(), checkpoint=replace(config().checkpoint, every=0))
+
+    def out_of_memory(*_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("no memory is left")
+
+    def work(rank: int) -> None:
+        cut_as(FSDP)
+        trainer = make(tmp_path / "run", settings)
+        play = trainer._play
+
+        def playing(wanted: Plan) -> list[Trajectory]:
+            if wanted.iteration == 2 and rank == 1:
+                trainer.policy_model.get_base_model().model.layers[1].register_forward_pre_hook(out_of_memory)
+            return play(wanted)
+
+        trainer._play = playing
+        expected = ("another of the 2 processes has ended", "no memory is left")[rank]
+        with pytest.raises(ActreError, match=expected):
+            run(trainer)
+        os._exit(0)  # as a process that failed does; the other one is in the middle of a pass
+
+    assert together(work) == [0, 0]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["iter-1"]
 
 
 def test_an_engine_beside_gets_the_adapter_whole() -> None:

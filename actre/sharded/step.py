@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from actre import adapters, ranks
-from actre.sharded.whole import Whole
+from actre.sharded.whole import TornError, Whole
 
 T = TypeVar("T")
 
@@ -42,21 +42,33 @@ class Cut(Whole):
         with _Meetings(self._model, self._device) as meetings:
             try:
                 yield
-            except Exception:
-                if not meetings.computing:  # else this process left the others in the middle of a pass, and ends
-                    meetings.until_all_are_done()
+            except Exception as error:
+                if ranks.lost_another(error):
+                    raise
+                if meetings.computing:
+                    raise TornError(f"{error}; the other processes wait in this pass, and the run ends") from error
+                meetings.until_all_are_done()
                 raise
             meetings.until_all_are_done()
 
     def from_first(self, make: Callable[[], T]) -> T:
-        def alone() -> T:
+        made: list[T] = []
+        failed: list[Exception] = []
+        try:
             with self.in_step():
-                return make()
+                if ranks.is_first():
+                    made.append(make())
+        except Exception as error:
+            if isinstance(error, TornError) or ranks.lost_another(error):
+                raise
+            failed.append(error)  # the others are told before it goes on
 
-        if not ranks.is_first():
-            with self.in_step():
-                pass
-        return ranks.from_first(alone)
+        def told() -> T:
+            if failed:
+                raise failed[0]
+            return made[0]
+
+        return ranks.from_first(told)
 
 
 def _full_logits(model: Any, given: Any, output: Any) -> Any:

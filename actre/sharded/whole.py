@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from actre import adapters, checkpoints, ranks
+from actre.types import ActreError
 
 T = TypeVar("T")
 
@@ -24,6 +25,13 @@ class Held(NamedTuple):
 
     adapter: adapters.Held
     moments: dict[str, Tensor]
+
+
+class TornError(ActreError):
+    """A forward pass that all processes make together failed in this one: the others wait in it and cannot be told.
+
+    It has to end this process; then whoever launched them ends the others.
+    """
 
 
 class Whole:

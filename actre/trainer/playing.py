@@ -11,7 +11,7 @@ from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
 from actre.rollout import make_envs, rollout
-from actre.sharded.whole import Whole
+from actre.sharded.whole import TornError, Whole
 from actre.stages import Plan
 from actre.types import ActreError, Trajectory
 
@@ -64,6 +64,8 @@ def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
     try:
         with weights.in_step():
             played = play(share)
+    except TornError:
+        raise
     except ActreError as error:  # the others wait for these episodes, and have to be told
         failed = error
     shares = ranks.all_of((played, before, failed))
