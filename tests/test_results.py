@@ -4,8 +4,10 @@ import dataclasses
 import importlib.util
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,34 @@ def test_the_page_of_results_is_made_from_the_studys_records() -> None:
     records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
     command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
     assert (ROOT / "docs" / "results.md").read_text() == page(studies, records, command)
+
+
+def test_what_the_readme_says_of_the_study_is_what_the_study_says() -> None:
+    readme = (ROOT / "README.md").read_text()
+    told = re.findall(r"^- (?:actre, GRPO minus|For this policy) .*$", readme, re.MULTILINE)
+    assert len(told) == 3
+    results = (ROOT / "docs" / "results.md").read_text().splitlines()
+    assert [line for line in told if line not in results] == []
+
+
+def test_what_the_readme_says_of_the_quickstart_is_what_its_data_give() -> None:
+    """ "from 28 % to about two thirds", over all seeds, unseen games, think-first; neither arm ahead."""
+    from actre.evaluate import load_evaluation, paired_difference
+
+    assert "from 28 % to about two thirds of the unseen games" in (ROOT / "README.md").read_text()
+    won: dict[tuple[str, str], list[float]] = {}
+    results: dict[str, list[list[Any]]] = {"think_first": [], "actre": []}
+    for path in sorted((ROOT / "data" / "results" / "quickstart").glob("seed-*/*/evaluation.jsonl.gz")):
+        for when in ("before", "after"):
+            asked = [r for r in load_evaluation(path, when) if (r.panel, r.order) == ("unseen", "think_first")]
+            won.setdefault((path.parent.name, when), []).append(sum(r.won for r in asked) / len(asked))
+            if when == "after":
+                results[path.parent.name].append(asked)
+    for (_, when), shares in won.items():
+        share = sum(shares) / len(shares)
+        assert (round(100 * share) == 28) if when == "before" else abs(share - 2 / 3) < 0.04
+    gap = paired_difference(results["think_first"], results["actre"])
+    assert gap.low < 0 < gap.high
 
 
 def test_the_page_on_what_was_published_is_made_from_its_record_and_claims_no_figure_of_ours() -> None:
