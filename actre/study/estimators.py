@@ -6,6 +6,7 @@ versions cannot be imported beside the pandas 3 that the tested pins bring; and 
 Scores are (R, T): R runs (seeds) in T tasks.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -146,7 +147,7 @@ def curve(points: Sequence[Sequence[tuple[float, float]]], grid: Sequence[float]
         for g, x in enumerate(grid):
             inside = [y for at, y in run if x - window < at <= x]
             if inside:
-                out[r, g] = sum(inside) / len(inside)
+                out[r, g] = math.fsum(inside) / len(inside)  # sum() of floats differs by Python version
     return out
 
 

@@ -159,8 +159,8 @@ def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
     length = min(len(line["curve"]) for line in records)
     points = []
     for i in range(_WINDOW - 1, length):
-        x = sum(line["curve"][i][x_at] for line in records) / len(records)
+        x = math.fsum(line["curve"][i][x_at] for line in records) / len(records)
         window = [line["curve"][j][y_at] for line in records for j in range(i - _WINDOW + 1, i + 1)]
-        y = sum(window) / len(window)
+        y = math.fsum(window) / len(window)
         points.append(svg.Point(x, y, y, y))
     return points

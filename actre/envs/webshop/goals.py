@@ -6,11 +6,13 @@ Differs: the original draws prices and limits from Python's global generator, un
 own, with a seed. Seed 0 gives what the original gives after random.seed(0).
 """
 
+import functools
 import itertools
+import operator
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -115,13 +117,19 @@ def _synthetic(products: Sequence[Product], prices: dict[str, float], rng: rando
             made.append((product, text, upper, options))
             counts.update(product.instruction_attributes)
     rarity = {
-        product.asin: sum(1.0 / counts[a] for a in product.instruction_attributes) / len(product.instruction_attributes)
+        product.asin: _added(1.0 / counts[a] for a in product.instruction_attributes)
+        / len(product.instruction_attributes)
         for product, *_ in made
     }
     return [
         _goal(product, text, product.instruction_attributes, upper, options, rarity[product.asin])
         for product, text, upper, options in made
     ]
+
+
+def _added(numbers: Iterable[float]) -> float:
+    """One after another, as the original's Python did; from 3.12 on, `sum` makes up for what rounding loses."""
+    return functools.reduce(operator.add, numbers, 0.0)
 
 
 def _human(products: Sequence[Product], prices: dict[str, float], rng: random.Random) -> list[Goal]:
