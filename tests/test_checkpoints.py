@@ -24,7 +24,7 @@ from actre import checkpoints
 from actre.config import CheckpointConfig, RunConfig, StageConfig, preset
 from actre.runlog import RunLog
 from actre.stages import Plan
-from actre.trainer import StagedTrainer, resume_from_last, run
+from actre.trainer import StagedTrainer, conduct, resume_from_last, run, train
 from actre.types import ActreError, read_jsonl
 
 TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s", "peak_memory_gb"}
@@ -283,6 +283,17 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None
     ends.set()
     child.join(60)
     make(out, resume=True)
+
+
+def test_a_second_process_makes_no_engine_in_the_folder_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(conduct, "engine_for", lambda *args: made.append(args[3]))
+    out = tmp_path / "run"
+    with make(out).run_log.held(), pytest.raises(ActreError, match="another process is training in"):
+        train(CONFIG, out, model=toy.model(), tokenizer=toy.tokenizer(), resume=True, progress=False)
+    assert made == []
 
 
 # --- what is kept ---

@@ -79,7 +79,8 @@ def train(
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
-    engine = engine_for(config, policy, model, log.out, server)
+    with log.held():  # an engine puts files into the folder
+        engine = engine_for(config, policy, model, log.out, server)
 
     def measured(done: int, stage: int) -> dict[str, Any]:
         assert measure is not None
