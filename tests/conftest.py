@@ -1,6 +1,7 @@
 """What every test may count on: one thread, no network, the same examples, and where the real data lie."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("ACTRE_SHARED", str(ROOT.parent / "shared"))
+
+# Some tests press Ctrl-C, which a shell's background job does not hear.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples everywhere, so that a failure can be seen again; no deadline, for the machines are shared.
 settings.register_profile("house", deadline=None, derandomize=True)
