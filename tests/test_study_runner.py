@@ -178,5 +178,7 @@ def test_a_run_made_again_is_compared_number_by_number(
 def test_what_is_compared_leaves_out_where_and_when_and_nothing_else(study: Study) -> None:
     line = fake_record(study.runs[0], 0.5)
     assert numbers(line) == numbers({**line, "seconds": 99.0, "machine": {}, "command": "x", "versions": {}})
+    older = {**line["config"], "model": {k: v for k, v in line["config"]["model"].items() if k != "handover"}}
+    assert numbers(line) == numbers({**line, "config": older}), "a setting that came later was at its default"
     assert numbers(line) != numbers(fake_record(study.runs[0], 0.525))
     assert numbers(line) != numbers({**line, "curve": []})

@@ -79,9 +79,13 @@ def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
 
 
 def numbers(line: Record) -> Record:
-    """What must be the same when the run is made again: everything but how long it took, where and by what."""
+    """What must be the same when the run is made again: everything but how long it took, where and by what.
+
+    A setting that came after the line was written stands at its default, which is what the run did.
+    """
     left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant")
-    return {name: value for name, value in json.loads(json.dumps(line)).items() if name not in left_out}
+    whole = {**line, "config": asdict(config_from_dict(line["config"]))}
+    return {name: value for name, value in json.loads(json.dumps(whole)).items() if name not in left_out}
 
 
 # --- files ---
