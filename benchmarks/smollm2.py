@@ -184,11 +184,11 @@ def _more(one: Diagnosis) -> list[str]:
     """What was measured again, and why."""
     machine = json.loads((results_folder("more") / "machine.json").read_text())
     s = one.settings
+    cut = "" if one.complete else f" The time at hand, and not a look at the numbers, ended it after {len(one.states)}."
     return _wrapped(
         "The first look left the direction open and named what would settle it, so the shared prompt was measured "
-        f"again on {len(one.states)} states of as many unseen games with K = {s.thoughts} thoughts. The number of "
-        "states was fixed before it ran; the first look's games are among them, so it is no independent repetition. "
-        f"{_time(machine)}"
+        f"again on {s.states} states of as many unseen games, the first look's among them, with K = {s.thoughts} "
+        f"thoughts each. The number was fixed before it ran.{cut} {_time(machine)}"
     )
 
 

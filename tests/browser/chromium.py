@@ -36,7 +36,7 @@ class Watched:
 
     def __init__(self, browser: Any, **context: Any) -> None:
         self.page = browser.new_page(**context)
-        self.page.set_default_timeout(120_000)  # a busy machine is not the page's fault
+        self.page.set_default_timeout(300_000)  # a busy machine is not the page's fault
         self.wrong: list[str] = []
         self.page.on("console", lambda m: self.wrong.append(f"console: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.wrong.append(f"uncaught: {error}"))
