@@ -182,13 +182,12 @@ def _warm() -> list[str]:
 
 def _more(one: Diagnosis) -> list[str]:
     """What was measured again, and why."""
-    machine = json.loads((results_folder("more") / "machine.json").read_text())
     s = one.settings
     cut = "" if one.complete else f" The time at hand, and not a look at the numbers, ended it after {len(one.states)}."
     return _wrapped(
         "The first look left the direction open and named what would settle it, so the shared prompt was measured "
         f"again on {s.states} states of as many unseen games, the first look's among them, with K = {s.thoughts} "
-        f"thoughts each. The number was fixed before it ran.{cut} {_time(machine)}"
+        f"thoughts each. The number was fixed before it ran.{cut}"
     )
 
 
