@@ -13,6 +13,12 @@ from environments import Colab
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]  # its environment may have to be made first
 
+READY = """() => {
+  const kernel = window.Jupyter?.notebook?.kernel;
+  return kernel?.is_connected() && "jupyter.widget" in (kernel.comm_manager?.targets ?? {});
+}"""
+"""The kernel hears, and the widgets' extension, which comes after it, does too: what runs before shows no widget."""
+
 
 def test_in_the_classic_notebook_it_shows_steps_and_answers(colab_like: Colab, tmp_path: Path) -> None:
     cells = [*CELLS, "import ipywidgets; ipywidgets.__version__"]
@@ -23,7 +29,7 @@ def test_in_the_classic_notebook_it_shows_steps_and_answers(colab_like: Colab, t
         watched = Watched(browser, viewport={"width": 1300, "height": 1000})
         page = watched.page
         page.goto(f"{address}/notebooks/inspect.ipynb?token={TOKEN}")
-        page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()")
+        page.wait_for_function(READY)
         page.evaluate("() => Jupyter.notebook.execute_all_cells()")
         widget = page.locator(".output_area .actre")
         widget.locator(".dist").wait_for()
