@@ -79,7 +79,11 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     target.mkdir(parents=True)
     for name, one in found.items():
         save_diagnosis(target / f"{name}.json.gz", one)
-    shutil.copy(run / "config.json", target)
+    settings = json.loads((run / "config.json").read_text())
+    name = Path(settings["config"]["model"]["name"])
+    if name.is_absolute():  # where it lies on this machine says nothing elsewhere
+        settings["config"]["model"]["name"] = str(Path(*name.parts[-3:]))
+    (target / "config.json").write_text(json.dumps(settings, indent=1) + "\n")
     (target / "plots").mkdir()
     for name in SHOWN[when]:
         for one in found.values():
