@@ -18,7 +18,7 @@ import os
 import platform
 import shutil
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,10 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name, one in found.items():
-        save_diagnosis(target / f"{name}.json.gz", one)
+        named = replace(one.settings, model=_portable(one.settings.model))
+        save_diagnosis(target / f"{name}.json.gz", replace(one, settings=named))
     settings = json.loads((run / "config.json").read_text())
-    name = Path(settings["config"]["model"]["name"])
-    if name.is_absolute():  # where it lies on this machine says nothing elsewhere
-        settings["config"]["model"]["name"] = str(Path(*name.parts[-3:]))
+    settings["config"]["model"]["name"] = _portable(settings["config"]["model"]["name"])
     (target / "config.json").write_text(json.dumps(settings, indent=1) + "\n")
     (target / "plots").mkdir()
     for name in SHOWN[when]:
@@ -91,6 +90,12 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all")}
     made = {**machine, "weights": smollm2_source(), "timing": list(read_jsonl(run / "timing.jsonl"))}
     (target / "machine.json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+def _portable(model: str) -> str:
+    """A model's name; of a folder its end, for where it lies on one machine says nothing elsewhere."""
+    path = Path(model)
+    return str(Path(*path.parts[-3:])) if path.is_absolute() else model
 
 
 def trained(run: Path) -> dict[str, Any]:
