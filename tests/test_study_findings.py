@@ -1,8 +1,10 @@
 """What a study says follows from its records by the protocol's rules, whichever way they came out."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from study_records import fake_record, fake_records
@@ -10,7 +12,7 @@ from study_records import fake_record, fake_records
 from actre.entropy import Interval
 from actre.study import page, results
 from actre.study.estimators import PairedTest
-from actre.study.findings import Comparison, comparisons, find, summaries
+from actre.study.findings import Comparison, associations, comparisons, entropy_at, find, summaries
 from actre.study.plan import Contrast, Run, Study, load_study
 from actre.study.record import finished, results_file, save_record
 from actre.study.tables import sentences, tables
@@ -196,3 +198,39 @@ def test_a_panel_of_ones_own_stands_behind_the_usual_ones(study: Study) -> None:
         line["panels"]["train"] = line["panels"]["seen"]
     assert find(study.parts[0], lines).places[0] == ("unseen", "think_first")
     assert find(study.parts[0], lines).places[-1] == ("train", "think_first")
+
+
+def measured(iteration: int, act_first: float, lower: float, upper: float) -> dict[str, Any]:
+    values = {"act_first": act_first, "think_first_lower": lower, "think_first_upper": upper}
+    return {"iteration": iteration, **{name: {"value": v, "low": v, "high": v} for name, v in values.items()}}
+
+
+def test_entropy_is_taken_at_the_nearest_measurement_and_a_bracket_at_its_middle(study: Study) -> None:
+    line = fake_record(study.runs[0], 0.5)
+    line["entropy"] = [measured(0, 1.5, 1.0, 2.0), measured(10, 1.2, 0.8, 1.4), measured(20, 0.9, 0.2, 0.4)]
+    assert [entropy_at(line, at, "act_first") for at in (0, 4, 6, 14, 16, 99)] == [1.5, 1.5, 1.2, 1.2, 0.9, 0.9]
+    assert entropy_at(line, 20, "think_first") == pytest.approx(0.3)
+    assert math.isnan(entropy_at({**line, "entropy": []}, 10, "act_first"))
+
+
+def test_an_association_is_of_the_end_of_stage_1_with_the_primary_endpoint(study: Study) -> None:
+    """Entropy rises with success in one arm and falls with it in the other, at the end of stage 1 and only there."""
+    part = study.parts[0]
+    lines = fake_records(study.runs, by_arm([0.5, 0.55, 0.6, 0.65, 0.7], LOW, [0.3, 0.35, 0.4, 0.45, 0.5]))
+    for run in study.runs:
+        if run.trained:
+            end = run.config.stages[0].iterations if len(run.config.stages) == 2 else 10
+            rising = (run.seed if run.arm == "actre" else -run.seed) / 10
+            elsewhere = (measured(0, 1.0, -rising, -rising), measured(end + 10, -rising, 1.0, 1.0))
+            lines[run.key]["entropy"] = [elsewhere[0], measured(end, rising, -rising, -rising), elsewhere[1]]
+        for place in lines[run.key]["evaluation"]:
+            if (place["panel"], place["order"]) != ("unseen", "think_first"):
+                place["won"] = place["won"][::-1].translate(str.maketrans("01", "10"))
+    found = {(one.runs, one.name): (one.rho, one.n) for one in associations(part, lines)}
+    assert found["actre-grpo", "act_first"] == (pytest.approx(1.0), 5)
+    assert found["actre-grpo", "think_first"] == (pytest.approx(-1.0), 5)
+    assert found["tfpi-grpo", "act_first"] == (pytest.approx(-1.0), 5)
+    assert found["all trained runs", "act_first"][1] == 15
+    assert not any("think_first-grpo" in runs or "untrained" in runs for runs, _ in found)
+    nothing = {key: {**line, "entropy": []} for key, line in lines.items()}
+    assert all(one.n == 0 and math.isnan(one.rho) for one in associations(part, nothing))

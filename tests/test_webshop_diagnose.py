@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pytest
 from scripted_orders import ScriptedOrders
 
-from actre import entropy as e
 from actre._diagnosis import state_from_json
 from actre.config import PromptConfig, RunConfig
 from actre.diagnose import diagnose
@@ -22,10 +21,15 @@ LISTED = (SEARCH, "click[back to search]")
 CONFIG = RunConfig()
 
 
+@dataclass
 class ScriptedShopper(ScriptedOrders):
-    """Searches for one of n things act-first, and for what its thought names think-first."""
+    """Searches for one of n things act-first, and for what its thought names think-first.
+
+    asked: limit, temperature and seed of each request for what to search for.
+    """
 
     wishes: tuple[str, ...] = ("socks", "shoes", "hats", "rugs")
+    asked: list[tuple[int, float, int]] = field(default_factory=list)
 
     def generate(
         self,
@@ -40,6 +44,7 @@ class ScriptedShopper(ScriptedOrders):
             return super().generate(
                 prompts, max_new_tokens=max_new_tokens, temperature=temperature, stop=stop, seed=seed
             )
+        self.asked.append((max_new_tokens, temperature, seed))
         rng = np.random.default_rng(seed)
         texts = []
         for prompt in map(self.decode, prompts):
@@ -151,8 +156,16 @@ def test_records_from_before_open_actions_are_still_read() -> None:
     assert state_from_json(record) == replace(state, query_act_first=None, query_think_first=None)
 
 
-def test_the_query_entropy_by_hand() -> None:
-    assert e.entropy_from_counts(np.array([2, 2]), "plugin") == pytest.approx(math.log(2))
+def test_what_is_searched_for_is_sampled_by_the_diagnosis_own_settings_and_anew_in_each_batch() -> None:
+    policy = shopper()
+    config = replace(CONFIG, sampling=replace(CONFIG.sampling, max_reply_tokens=37, temperature=1.5))
+    diagnose(policy, probes(), config, thoughts=16, seed=0)  # 4 states a batch
+    assert {(limit, temperature) for limit, temperature, _ in policy.asked} == {(37, 1.5)}
+    seeds = [seed for *_, seed in policy.asked]
+    assert len(seeds) == len(set(seeds)) == 3
+    again = shopper()
+    diagnose(again, probes(), config, thoughts=16, seed=1)
+    assert not set(seeds) & {seed for *_, seed in again.asked}
 
 
 # --- settings and probes ---
