@@ -165,20 +165,6 @@ def play_baseline(
     return results
 
 
-def play_panel(
-    policy: Policy,
-    envs: Sequence[Any],
-    panel: str,
-    *,
-    order: Order,
-    config: RunConfig,
-    seed: int,
-    progress: Callable[[int], None] | None = None,
-) -> list[EpisodeResult]:
-    """The results of `play` alone."""
-    return play(policy, envs, panel, order=order, config=config, seed=seed, progress=progress).results
-
-
 def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:
     """What an evaluation keeps of an episode."""
     return EpisodeResult(

@@ -94,23 +94,6 @@ def make_probes(
     return probes
 
 
-def probes_from_trajectories(trajectories: Sequence[Trajectory], n: int, seed: int) -> list[Probe]:
-    """n states from a policy's episodes, one an episode, early and late in turn; steps that sent nothing are
-    left out.
-
-    Raises ActreError where fewer than n episodes hold a step.
-    """
-    usable = [t for t in trajectories if any(step.action is not None for step in t.steps)]
-    if len(usable) < n or n < 1:
-        raise ActreError(f"{n} probes from {len(usable)} episodes with an action: play more games first")
-    rng = np.random.default_rng(derive_seed(seed, "probes", "policy"))
-    probes = []
-    for i, index in enumerate(rng.permutation(len(usable))[:n]):
-        position: Position = "early" if i % 2 == 0 else "late"
-        probes.append(_from_trajectory(usable[index], position, rng))
-    return probes
-
-
 def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.Generator) -> Probe:
     """A state of a policy's episode; the first one where it never sent an action. Raises ActreError without a step."""
     if not trajectory.steps:

@@ -93,8 +93,8 @@ def test_every_game_of_a_panel_is_played_exactly_once_in_its_order(panel: list[s
     assert {r.steps for r in played.results if not r.won} == {3}
     assert {(r.panel, r.order) for r in played.results} == {("unseen", "no_think")}
     assert policy.temperatures == {CONFIG.sampling.eval_temperature}
-    again = ev.play_panel(policy, [Room()], "unseen", order="no_think", config=CONFIG, seed=0)
-    assert again == played.results
+    again = ev.play(policy, [Room()], "unseen", order="no_think", config=CONFIG, seed=0)
+    assert again.results == played.results
 
 
 def test_panels_and_orders_draw_replies_of_their_own(panel: list[str]) -> None:
@@ -127,7 +127,7 @@ def test_a_panel_that_names_a_game_twice_is_refused(monkeypatch: pytest.MonkeyPa
     for games, says in ((["a left"] * 2, "2 times"), ([], "no games")):
         monkeypatch.setattr(ev, "panel_games", lambda config, name, games=games: games)
         with pytest.raises(ActreError, match=says):
-            ev.play_panel(CharPolicy("left"), [Room()], "seen", order="no_think", config=CONFIG, seed=0)
+            ev.play(CharPolicy("left"), [Room()], "seen", order="no_think", config=CONFIG, seed=0)
 
 
 def test_a_limited_panel_is_its_first_games(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,11 @@ def test_a_policys_episodes_give_probes_without_thoughts_or_steps_that_sent_noth
         Step(o, (1,), (2,), (0.0,), "", "a thought", action, (), 0.0) for o, action in zip(seen, actions, strict=False)
     )
     episode = Trajectory("e", "game 0", "walk", "think_first", 0, steps, seen[8], False, True)
-    made = pr.probes_from_trajectories([replace(episode, game=g) for g in GAMES], 6, 0)
+
+    def play(games: list[str]) -> list[Trajectory]:
+        return [replace(episode, game=game) for game in games]
+
+    made = pr.make_probes(GAMES, Corridor(), 6, 0, sources=("policy",), play=play)
     assert len({p.game for p in made}) == 6
     for probe in made:
         assert probe.source == "policy"
@@ -117,8 +121,6 @@ def test_a_policys_episodes_give_probes_without_thoughts_or_steps_that_sent_noth
         assert [o.text.removeprefix("room ") for o in probe.observations[:-1]] == [
             a.removeprefix("on ") for a in probe.actions
         ]
-    with pytest.raises(ActreError, match="play more"):
-        pr.probes_from_trajectories([episode], 2, 0)
 
 
 def test_sources_take_turns_and_a_policy_plays_its_games_at_once() -> None:
