@@ -37,7 +37,7 @@ STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator"
 
 def test_the_page_of_results_is_made_from_the_studys_records() -> None:
     """Every number in it, and every sentence; from `actre study ... --write docs/results.md` with these files."""
-    from actre.study.plan import load_study
+    from actre.study.file import load_study
     from actre.study.record import finished
     from actre.study.results import page
 
@@ -45,13 +45,29 @@ def test_the_page_of_results_is_made_from_the_studys_records() -> None:
     studies = [load_study(ROOT / file) for file in files]
     records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
     command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
-    assert (ROOT / "docs" / "results.md").read_text() == page(studies, records, command)
+    path = ROOT / "docs" / "results.md"
+    assert path.read_text() == page(studies, records, command, path)
+
+
+def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
+    from actre.adapters import fingerprint
+    from actre.onerun import base_policy
+    from actre.study.file import load_study
+
+    parts = [part for name in STUDIES for part in load_study(ROOT / "data" / "studies" / f"{name}.toml").parts]
+    known: dict[str, str] = {}
+    for part in parts:
+        config = part.runs[0].config
+        if config.model.name not in known:
+            known[config.model.name] = fingerprint(base_policy(config).model)
+        assert part.fingerprint == known[config.model.name], part.name
+    assert len(known) == 3
 
 
 def test_what_the_readme_says_of_the_study_is_what_the_study_says() -> None:
     readme = (ROOT / "README.md").read_text()
-    told = re.findall(r"^- (?:actre, GRPO minus|For this policy) .*$", readme, re.MULTILINE)
-    assert len(told) == 4
+    told = re.findall(r"^- (?:.* minus .*|For this policy .*)$", readme, re.MULTILINE)
+    assert len(told) == 6
     results = (ROOT / "docs" / "results.md").read_text().splitlines()
     assert [line for line in told if line not in results] == []
 

@@ -1,21 +1,22 @@
 """What a study says follows from its records by the protocol's rules, whichever way they came out."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from study_records import fake_record, fake_records
 
 from actre.entropy import Interval
-from actre.study import page, results
+from actre.study import page, results, words
+from actre.study.entropy_tables import entropy_tables
 from actre.study.estimators import PairedTest
-from actre.study.findings import Comparison, associations, comparisons, entropy_at, find, summaries
-from actre.study.plan import Contrast, Run, Study, load_study
+from actre.study.file import load_study
+from actre.study.findings import Comparison, comparisons, find, summaries
+from actre.study.plan import Contrast, Part, Run, Study
 from actre.study.record import finished, results_file, save_record
-from actre.study.tables import sentences, tables
+from actre.study.tables import tables
+from actre.study.words import sentences
 from actre.types import ActreError
 
 TEXT = """
@@ -78,6 +79,8 @@ def test_a_finding_follows_from_the_records(
         ((-20, -1), (-22, 1), 0.04, "no worthwhile help"),
         ((-20, -1), (-22, -2), 0.06, "no worthwhile help"),
         ((-5, 5), (-5, 5), 0.9, "equivalent"),
+        ((-5, 5.0000000000001), (-5.0000000000001, 5), 0.9, "equivalent"),  # the edge, as a sum may round it
+        ((-6, 5), (-6, 5), 0.9, "inconclusive"),
         ((-6, 4), (-4, 4), 0.9, "no worthwhile help"),
         ((-4, 4), (-6, 4), 0.9, "no worthwhile help"),
         ((-9, 4), (-9, 6), 0.9, "inconclusive"),
@@ -107,7 +110,7 @@ def test_a_finding_keeps_to_the_protocol_at_its_edges(
 
 
 def test_help_without_an_edge_over_leaving_thoughts_out_is_not_called_more(study: Study) -> None:
-    lines = fake_records(study.runs, by_arm(HIGH, LOW, HIGH))
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, [0.7, 0.9, 0.6, 0.95, 0.8]))
     said = " ".join(sentences(find(study.parts[0], lines)))
     assert "ActRe helps, but not shown to do so beyond leaving thoughts out" in said
 
@@ -147,9 +150,18 @@ def test_runs_from_two_different_untrained_policies_are_never_compared(study: St
 
 def test_every_table_is_as_wide_as_its_head_and_names_every_finished_run(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    made = tables(find(study.parts[0], lines))
+    found = find(study.parts[0], lines)
+    made = [*tables(found), *entropy_tables(found)]
     assert all(len(row) == len(table.names) for table in made for row in table.rows)
-    assert len(made[-1].rows) == len(study.runs)
+    by_title = {table.title: table for table in made}
+    assert len(by_title["The runs"].rows) == len(study.runs)
+    every = by_title["By task type, in every panel and order"].rows
+    assert {row[:3] for row in every} == {
+        (words.name_of(c), panel, order)
+        for c in study.parts[0].conditions
+        for panel in ("seen", "unseen")
+        for order in ("think-first", "act-first", "no-think")
+    }
     assert tables(find(study.parts[0], {})) == []
 
 
@@ -174,7 +186,7 @@ def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(stu
         html = page.page(study, lines)
         assert "<b>whether" not in html
         assert "<script" not in html
-        text = results.page([study], [lines], "actre study s.toml")
+        text = results.page([study], [lines], "actre study s.toml", Path("r.md"))
         assert f"{len(lines)} of {len(study.runs)} runs" in text or not lines
         assert "nan" not in text
 
@@ -200,37 +212,92 @@ def test_a_panel_of_ones_own_stands_behind_the_usual_ones(study: Study) -> None:
     assert find(study.parts[0], lines).places[-1] == ("train", "think_first")
 
 
-def measured(iteration: int, act_first: float, lower: float, upper: float) -> dict[str, Any]:
-    values = {"act_first": act_first, "think_first_lower": lower, "think_first_upper": upper}
-    return {"iteration": iteration, **{name: {"value": v, "low": v, "high": v} for name, v in values.items()}}
+def asking(study: Study, *pairs: tuple[str, str]) -> Part:
+    """The part with these confirmatory contrasts and no others."""
+    contrasts = tuple(Contrast(then, first, confirmatory=True) for then, first in pairs)
+    return replace(study.parts[0], contrasts=contrasts)
 
 
-def test_entropy_is_taken_at_the_nearest_measurement_and_a_bracket_at_its_middle(study: Study) -> None:
-    line = fake_record(study.runs[0], 0.5)
-    line["entropy"] = [measured(0, 1.5, 1.0, 2.0), measured(10, 1.2, 0.8, 1.4), measured(20, 0.9, 0.2, 0.4)]
-    assert [entropy_at(line, at, "act_first") for at in (0, 4, 6, 14, 16, 99)] == [1.5, 1.5, 1.2, 1.2, 0.9, 0.9]
-    assert entropy_at(line, 20, "think_first") == pytest.approx(0.3)
-    assert math.isnan(entropy_at({**line, "entropy": []}, 10, "act_first"))
+ASKED = ("actre-grpo", "think_first-grpo")
 
 
-def test_an_association_is_of_the_end_of_stage_1_with_the_primary_endpoint(study: Study) -> None:
-    """Entropy rises with success in one arm and falls with it in the other, at the end of stage 1 and only there."""
-    part = study.parts[0]
-    lines = fake_records(study.runs, by_arm([0.5, 0.55, 0.6, 0.65, 0.7], LOW, [0.3, 0.35, 0.4, 0.45, 0.5]))
-    for run in study.runs:
-        if run.trained:
-            end = run.config.stages[0].iterations if len(run.config.stages) == 2 else 10
-            rising = (run.seed if run.arm == "actre" else -run.seed) / 10
-            elsewhere = (measured(0, 1.0, -rising, -rising), measured(end + 10, -rising, 1.0, 1.0))
-            lines[run.key]["entropy"] = [elsewhere[0], measured(end, rising, -rising, -rising), elsewhere[1]]
-        for place in lines[run.key]["evaluation"]:
-            if (place["panel"], place["order"]) != ("unseen", "think_first"):
-                place["won"] = place["won"][::-1].translate(str.maketrans("01", "10"))
-    found = {(one.runs, one.name): (one.rho, one.n) for one in associations(part, lines)}
-    assert found["actre-grpo", "act_first"] == (pytest.approx(1.0), 5)
-    assert found["actre-grpo", "think_first"] == (pytest.approx(-1.0), 5)
-    assert found["tfpi-grpo", "act_first"] == (pytest.approx(-1.0), 5)
-    assert found["all trained runs", "act_first"][1] == 15
-    assert not any("think_first-grpo" in runs or "untrained" in runs for runs, _ in found)
-    nothing = {key: {**line, "entropy": []} for key, line in lines.items()}
-    assert all(one.n == 0 and math.isnan(one.rho) for one in associations(part, nothing))
+@pytest.mark.parametrize(
+    ("pairs", "tfpi", "said", "unsaid"),
+    [
+        ([ASKED], LOW, "was not asked", "and beyond"),
+        ([("tfpi-grpo", "think_first-grpo")], HIGH, "it is higher", "ActRe"),
+        ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "and beyond"),
+    ],
+)
+def test_nothing_is_claimed_of_actre_that_no_contrast_asked(
+    study: Study, pairs: list[tuple[str, str]], tfpi: list[float], said: str, unsaid: str
+) -> None:
+    text = " ".join(sentences(find(asking(study, *pairs), fake_records(study.runs, by_arm(HIGH, LOW, tfpi)))))
+    assert said in text
+    assert unsaid not in text
+
+
+def test_a_run_that_broke_off_is_named(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    assert "broke off" not in " ".join(sentences(find(study.parts[0], lines)))
+    key = study.runs[1].key
+    lines[key]["trouble"] = "the loss is no number"
+    assert f"Training broke off in {key}; each counts as its last checkpoint" in " ".join(
+        sentences(find(study.parts[0], lines))
+    )
+
+
+def test_seeds_that_all_differ_alike_are_no_test(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm([0.9] * 5, [0.5] * 5, LOW))
+    one = comparisons(study.parts[0], lines)[0]
+    assert one.finding == "inconclusive"
+    assert "Holm's p –" in " ".join(sentences(find(study.parts[0], lines)))
+
+
+def test_arms_whose_games_are_typed_otherwise_are_compared_over_all_games(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    for key, line in lines.items():
+        if "/actre" in key:
+            line["panels"]["unseen"]["task_types"] = ["another"] * 40
+    one = comparisons(study.parts[0], lines)[0]
+    assert one.improvement.value == 1.0
+    assert one.finding == "support"
+
+
+def test_a_shop_has_goals_and_a_score_and_no_primary_endpoint(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    text = TEXT.replace('evidence = "confirmatory"', 'env = "webshop"\nevidence = "exploratory"')
+    path.write_text(
+        text.replace("confirmatory =", "exploratory =").replace('exploratory = [["tfpi-grpo", "untrained"]]', "")
+    )
+    part = load_study(path).parts[0]
+    lines = fake_records(part.runs, by_arm(HIGH, LOW, LOW))
+    for line in lines.values():
+        for place in line["evaluation"]:
+            place["returns"] = [0.5 + 0.5 * (letter == "1") for letter in place["won"]]
+    found = find(part, lines)
+    made = [*tables(found), *entropy_tables(found)]
+    text = " ".join([*sentences(found), *(table.note + " ".join(table.names) for table in made)])
+    assert "goals" in text
+    assert "games" not in text
+    assert "primary endpoint" not in text
+    gap = found.compared[0]
+    assert gap.score is not None
+    assert gap.score.value == pytest.approx(gap.both.value / 2)
+    (scores,) = (table for table in made if table.title == "Contrasts of score")
+    assert scores.rows[0][2].startswith(f"{gap.score.value:+.3f} [")
+
+
+def test_the_page_of_results_says_only_what_holds_for_the_study_it_shows(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    text = results.page([study], [lines], "c", Path("r.md"))
+    assert "fixed before it ran" not in text
+    assert results.TINY in text
+    judged = replace(study, protocol=Path("docs") / "p.md")
+    assert "fixed before it ran: [p.md](../docs/p.md)." in results.page([judged], [lines], "c", Path("out/r.md"))
+    runs = tuple(
+        replace(r, config=replace(r.config, model=replace(r.config.model, name="smollm2"))) for r in study.runs
+    )
+    large = replace(study, parts=(replace(study.parts[0], runs=runs),))
+    assert results.TINY not in results.page([large], [lines], "c", Path("r.md"))
+    assert results.TINY not in page.page(large, lines)

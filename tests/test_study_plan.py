@@ -8,7 +8,8 @@ import pytest
 
 from actre.config import RunConfig
 from actre.evaluate import EpisodeResult, save_evaluation
-from actre.study.plan import ESTIMATORS, digest_of, load_study
+from actre.study.file import ESTIMATORS, load_study
+from actre.study.plan import digest_of
 from actre.study.record import record
 from actre.types import ActreError
 
@@ -117,11 +118,41 @@ def test_a_record_of_orders_that_played_other_games_is_refused(tmp_path: Path) -
         ("switch = 5", "switch = 50", "leaves a stage without any"),
         ("seeds", "seed", "'seed', which is not known"),
         ('name = "small"', "name = small", "not TOML"),
+        ('name = "small"', 'name = "../small"', "would not do as a file's"),
+        ('variant = "masked"', 'variant = "a/b"', "would not do as a file's"),
+        ('name = "small"', 'name = "small"\nshares = "tiny"', "shares = 'tiny'; it is a list"),
+        ('"optim.group_size" = 4', '"optim.advantage" = "gigpo"', "write estimator"),
+        ('"optim.group_size" = 4', "seed = 4", "write seeds"),
+        ("seeds = [3, 4]", "seeds = [true]", "each a whole number, at least one"),
+        ("seeds = [3, 4]", "seeds = []", "each a whole number, at least one"),
+        ('variant = "masked"', 'variant = "masked"\nseeds = 3', "seeds = 3; it is a list"),
+        ('variant = "masked"', 'variant = "masked"\nseeds = []', "at least one"),
+        ('settings = { "optim.group_size" = 4, switch = 5 }', 'settings = "x"', "settings = 'x'; it is a table"),
+        ("switch = 5", 'switch = "5"', "switch = '5': it is a whole number"),
+        ("switch = 5", "iterations = 9.0", "iterations = 9.0: it is a whole number"),
+        ('["actre-grpo", "think_first-grpo"]', '["actre-grpo", "actre-grpo"]', "compares actre-grpo with itself"),
+        ('"think_first-grpo"]]', '"think_first-grpo"], ["actre-grpo", "think_first-grpo"]]', "twice"),
+        ('"think_first-grpo"]]', '"think_first-grpo", "x"]]', "is no contrast"),
+        ('arms = ["think_first", "actre"]', 'arms = "actre"', "arms = 'actre'; it is a list"),
     ],
 )
 def test_what_is_not_known_is_refused_in_words(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(ActreError, match=said):
         load_study(_file(tmp_path, SMALL.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name = "s"',
+        'name = "s"\npart = ["x"]',
+        'name = "s"\npart = []',
+        'name = "s"\n[[part]]\nname = "p"\nseeds = [1]',
+    ],
+)
+def test_a_file_without_parts_or_runs_is_refused_in_words(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ActreError, match=r"needs at least one \[\[part"):
+        load_study(_file(tmp_path, text))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data" / "studies").glob("*.toml")), ids=lambda path: path.stem)

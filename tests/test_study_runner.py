@@ -2,19 +2,26 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from study_records import fake_record
 
+from actre import adapters
 from actre.cli import main
-from actre.study import runner
-from actre.study.plan import Study, load_study
+from actre.study import job, runner
+from actre.study.command import SHIPPED
+from actre.study.file import load_study
+from actre.study.plan import Study
 from actre.study.record import finished, load_records, numbers, results_file, save_record
 from actre.study.runner import Progress, Workplace, make_runs, table
+from actre.trainer import NotFiniteError
 from actre.types import ActreError
 
 TEXT = """
@@ -173,6 +180,104 @@ def test_a_run_made_again_is_compared_number_by_number(
     assert "generated_tokens: 7 became 1000" in capsys.readouterr().out
     assert load_records(path)[0]["generated_tokens"] == 7
     assert main([*common, "--again", "p/actre-grpo-seed-3"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--results", "{file}"], "--results .* is a file, and a folder is needed"),
+        (["--out", "{file}"], "--out .* is a file, and a folder is needed"),
+        (["--write", "{none}/r.md"], "no page can stand there"),
+        (["--write", "{page}"], "holds no finished run of s, so .* was left as it is"),
+        (["--write", "{page}", "--only", "actre"], "leave out --only and --seeds"),
+        (["--only", "nothing", "--seeds", "3,9"], "no run with 'nothing' in its name and with seed 3 or 9"),
+        (["--seeds", "9"], "no run with seed 9; `actre study .* --plan`"),
+        (["--again", "p/x"], "holds no finished run 'p/x'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_runs(
+    file: Path, tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("as it was")
+    names = {"file": file, "none": tmp_path / "none", "page": page}
+    filled = [option.format(**names) for option in options]
+    assert main(["study", str(file), *filled]) == 2
+    assert re.search(said, capsys.readouterr().err)
+    assert started == []
+    assert page.read_text() == "as it was"
+
+
+def test_the_plan_shows_what_was_asked_for_and_says_where_finished_runs_lie(
+    file: Path, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    common = ["study", str(file), "--plan"]
+    assert main([*common, "--only", "actre", "--seeds", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "0 of 1 runs finished" in said
+    assert "think_first" not in said
+    save_record(results_file(SHIPPED, "s"), fake_record(study.runs[0], 0.5))
+    assert main(common) == 0
+    assert f"`--results {SHIPPED}` counts them in" in capsys.readouterr().out
+    assert main([*common, "--results", str(SHIPPED)]) == 0
+    assert "counts them in" not in capsys.readouterr().out
+
+
+def test_a_stopped_study_still_shows_what_is_finished(
+    file: Path, tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = runner._end
+    ended: list[str] = []
+
+    def end_once(run: Any, *rest: Any) -> Any:
+        if ended:
+            raise KeyboardInterrupt
+        ended.append(run.key)
+        return real(run, *rest)
+
+    monkeypatch.setattr(runner, "_end", end_once)
+    assert main(["study", str(file), "--out", str(tmp_path / "o"), "--jobs", "1"]) == 130
+    assert "1 of 4 runs finished" in capsys.readouterr().out
+    assert (tmp_path / "o" / "s" / "study.html").exists()
+
+
+def test_runs_from_other_weights_than_the_file_fixes_do_not_count_and_are_not_made(
+    file: Path, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_record(results_file(tmp_path, "s"), fake_record(study.runs[0], 0.5, model="m"))
+    assert list(finished(study, tmp_path)) == [study.runs[0].key]
+    file.write_text(TEXT.replace("seeds =", 'fingerprint = "m"\nseeds =', 1))
+    assert list(finished(load_study(file), tmp_path)) == [study.runs[0].key]
+    file.write_text(TEXT.replace("seeds =", 'fingerprint = "n"\nseeds =', 1))
+    assert finished(load_study(file), tmp_path) == {}
+    monkeypatch.setattr(job, "base_policy", lambda config: SimpleNamespace(model=None))
+    monkeypatch.setattr(adapters, "fingerprint", lambda model: "m")
+    with pytest.raises(ActreError, match=r"not the policy this study was fixed on.* is m, and the study file names n"):
+        job.run_job(file, study.runs[0].key, tmp_path / "run", "c")
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_run_whose_numbers_are_none_counts_as_its_last_checkpoint(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: bool
+) -> None:
+    last = tmp_path / "checkpoints" / "iteration-2" if checkpoints else None
+    loaded: list[Path | None] = []
+    lines: list[dict[str, Any]] = []
+
+    def broken(config: Any, folder: Path) -> Any:
+        raise NotFiniteError("iteration 3: the loss is nan")
+
+    monkeypatch.setattr(job, "base_policy", lambda config: SimpleNamespace(model=None))
+    monkeypatch.setattr(adapters, "fingerprint", lambda model: "m")
+    monkeypatch.setattr(job, "trained_policy", broken)
+    monkeypatch.setattr("actre.checkpoints.latest", lambda folder: last)
+    monkeypatch.setattr("actre.evaluate.load_policy", lambda config, folder: loaded.append(folder) or "policy")
+    monkeypatch.setattr(job, "evaluate_into", lambda policy, *rest: lines.append({"policy": policy}))
+    monkeypatch.setattr(job, "record", lambda *rest, trouble, **more: lines.append({"trouble": trouble}) or {})
+    job.make(study.runs[1], "s", tmp_path, "c")
+    assert loaded == [last]
+    assert lines == [{"policy": "policy"}, {"trouble": "iteration 3: the loss is nan"}]
 
 
 def test_what_is_compared_leaves_out_where_and_when_and_nothing_else(study: Study) -> None:

@@ -1,6 +1,7 @@
 """Studies: arms x estimators x seeds from one file, run side by side and compared. The room's door; no code.
 
-plan        a study file becomes a list of runs
+file        a study file becomes a study
+plan        what a study is: parts, runs, contrasts
 job         one run, in a process of its own
 runner      runs beside each other, resumable
 record      what is kept of a finished run: one line of JSON

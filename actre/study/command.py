@@ -14,6 +14,7 @@ from typing import Any
 
 from actre.types import ActreError
 
+SHIPPED = Path("data/results/study")
 _UP = "\x1b[{}F\x1b[J"
 
 
@@ -45,21 +46,32 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from actre.study.plan import load_study
+    from actre.study.file import load_study
 
     studies = [load_study(path) for path in args.files]
     results = args.results or args.out
+    for name, folder in (("--out", args.out), ("--results", results)):
+        if folder.exists() and not folder.is_dir():
+            raise ActreError(f"{name} {folder} is a file, and a folder is needed")
     if args.write is not None:
-        from actre.study.results import write
-
-        print(write(args.write, studies, results, args.files))
-        return 0
+        return _write(args, results)
     if args.again is not None:
         return _again(args, studies, results)
     failed = 0
     for path, study in zip(args.files, studies, strict=True):
         failed += _one(args, path, study, results)
     return 1 if failed else 0
+
+
+def _write(args: argparse.Namespace, results: Path) -> int:
+    from actre.study.results import write
+
+    if args.only is not None or args.seeds is not None:
+        raise ActreError("--write makes the page of all that is finished: leave out --only and --seeds")
+    if not args.write.parent.is_dir() or args.write.is_dir():
+        raise ActreError(f"--write {args.write}: no page can stand there; give a file in a folder that exists")
+    print(write(args.write, args.files, results))
+    return 0
 
 
 def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int:
@@ -73,23 +85,40 @@ def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int
         if (args.only is None or args.only in run.key) and (args.seeds is None or run.seed in args.seeds)
     ]
     if not runs:
-        raise ActreError(f"{path} has no run with {args.only or ''!r} and seeds {args.seeds}; `--plan` shows its runs")
+        asked = [f"with {args.only!r} in its name"] if args.only is not None else []
+        asked += [f"with seed {' or '.join(map(str, args.seeds))}"] if args.seeds is not None else []
+        raise ActreError(f"{path} has no run {' and '.join(asked)}; `actre study {path} --plan` shows its runs")
+    done = finished(study, results)
+    _tell_of_shipped(args, study, done)
     if args.plan:
-        print(f"{study.name}: {study.about}\n{table(study, finished(study, results))}")
+        print(f"{study.name}: {study.about}\n{table(study, done, only=runs)}")
         return 0
     for number in (signal.SIGINT, signal.SIGTERM):  # whatever the shell made of them: end the runs too
         signal.signal(number, signal.default_int_handler)
     out = args.out / study.name
     screen = _Screen()
     place = Workplace(path, out, results, _command_line(args), slots(args.jobs))
-    outcome = make_runs(study, runs, place, show=screen.show, say=screen.say)
-    done = finished(study, results)
-    screen.end(table(study, done))
-    for error in outcome.failed:
-        print(f"actre: error: {error}", file=sys.stderr)
-    if done:
-        print(f"page: {write_page(study, done, out)}")
+    outcome = None
+    try:
+        outcome = make_runs(study, runs, place, show=screen.show, say=screen.say)
+    finally:  # stopped, too, what is finished is to be seen
+        done = finished(study, results)
+        screen.end(table(study, done))
+        for error in outcome.failed if outcome else ():
+            print(f"actre: error: {error}", file=sys.stderr)
+        if done:
+            print(f"page: {write_page(study, done, out)}")
     return len(outcome.failed)
+
+
+def _tell_of_shipped(args: argparse.Namespace, study: Any, done: dict[str, Any]) -> None:
+    """Say where finished runs lie that the command does not look at."""
+    from actre.study.record import finished, results_file
+
+    if args.results is None and results_file(SHIPPED, study.name).is_file():
+        shipped = finished(study, SHIPPED)
+        if len(shipped) > len(done):
+            print(f"{len(shipped)} runs of {study.name} are shipped as finished: `--results {SHIPPED}` counts them in")
 
 
 def _command_line(args: argparse.Namespace) -> str:
@@ -118,7 +147,8 @@ def _again(args: argparse.Namespace, studies: Sequence[Any], results: Path) -> i
             print(line[:300])
         print(f"{args.again}: {'other numbers' if changed else 'the same numbers'}")
         return 1 if changed else 0
-    raise ActreError(f"no finished run {args.again!r}; `actre study FILE --plan` shows what is finished")
+    command = shlex.join(["actre", "study", *map(str, args.files), "--results", str(args.results or SHIPPED), "--plan"])
+    raise ActreError(f"{results} holds no finished run {args.again!r}; `{command}` shows what is finished")
 
 
 class _Screen:

@@ -76,7 +76,7 @@ def improvement(then: ArrayLike, first: ArrayLike, *, n: int = 5000, seed: int =
 def paired_t(differences: ArrayLike) -> PairedTest:
     """The two-sided paired t test over seeds, with t's 95 % interval of the mean. differences: (S,).
 
-    Differences that are all the same leave no spread to test against: p is then 1 where they are 0, else 0.
+    Differences that are all the same leave no spread to test against: p is then 1 where they are 0, else NaN.
 
     >>> test = paired_t([1.0, 2.0, 3.0])
     >>> round(test.mean, 3), round(test.low, 3), round(test.high, 3), round(test.p, 4)
@@ -90,7 +90,7 @@ def paired_t(differences: ArrayLike) -> PairedTest:
         return PairedTest(mean, float("nan"), float("nan"), float("nan"), 1)
     error = float(d.std(ddof=1)) / n**0.5
     if error == 0.0:
-        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
+        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else float("nan"), n)
     half = float(stats.t.ppf(1 - _ALPHA / 2, n - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
     return PairedTest(mean, mean - half, mean + half, p, n)

@@ -18,10 +18,9 @@ from actre.study.estimators import (
     improvement,
     iqm,
     paired_t,
-    rank_correlation,
     stratified_bootstrap,
 )
-from actre.study.plan import Contrast, Part
+from actre.study.plan import UNTRAINED, Contrast, Part
 from actre.study.record import Record, results_of
 from actre.study.runner import PRIMARY
 from actre.types import ActreError
@@ -43,8 +42,9 @@ class Comparison:
     """One contrast on one panel and order: success of `then` minus `first`, paired by seed.
 
     seeds: those both have; planned: how many there are to be. games: of the panel. both: the interval over seeds and
-    games; test: t over seeds alone; p_holm: corrected over the comparisons made together. improvement: how probably a
-    run of `then` is above one of `first`. tokens: mean generated tokens of then and first.
+    games; test: t over seeds alone; p_holm: corrected over the comparisons made together. g: NaN against the untrained
+    policy, whose seeds differ in nothing but what was sampled. improvement: how probably a run of `then` is above one
+    of `first`. tokens: mean generated tokens of then and first. score: as `both`, of a shop's score; None elsewhere.
     """
 
     contrast: Contrast
@@ -59,6 +59,7 @@ class Comparison:
     g: float
     improvement: Interval
     tokens: tuple[float, float]
+    score: Interval | None = None
 
     @property
     def complete(self) -> bool:
@@ -71,7 +72,9 @@ class Comparison:
             return "interim"
         if self.test.seeds < 2:
             return "inconclusive"  # one seed knows nothing of other seeds
-        low, high = min(self.both.low, self.test.low), max(self.both.high, self.test.high)
+        # a bound at the edge is at the edge, whichever way its sum was rounded
+        low = round(min(self.both.low, self.test.low), 9)
+        high = round(max(self.both.high, self.test.high), 9)
         if self.p_holm < SIGNIFICANT and (low > 0 or high < 0):
             return "support" if low > 0 else "harm"
         if low >= -MATTERS and high <= MATTERS:
@@ -81,7 +84,8 @@ class Comparison:
 
 class Summary(NamedTuple):
     """One condition on one panel and order, over its seeds. success: interval over seeds and games; middle: the
-    interquartile mean over runs and task types. NaN intervals where one seed is there.
+    interquartile mean over runs and task types. NaN intervals where one seed is there. score: a shop's, with the
+    interval as success; None elsewhere.
     """
 
     condition: str
@@ -91,18 +95,16 @@ class Summary(NamedTuple):
     success: Interval
     middle: Interval
     steps: float
-    score: float
+    score: Interval | None
     env_steps: float
     tokens: float
 
 
-class Association(NamedTuple):
-    """A rank correlation over runs: of what, in which runs, how many."""
+class TypeRates(NamedTuple):
+    """Success in one task type, a seed each, and how many games it was."""
 
-    name: str
-    runs: str
-    rho: float
-    n: int
+    rates: tuple[float, ...]
+    games: int
 
 
 class Found(NamedTuple):
@@ -127,7 +129,7 @@ def find(part: Part, lines: Lines) -> Found:
 def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> dict[int, float]:
     """Seed -> success of a condition's finished runs."""
     played = {seed: results_of(line, panel, order) for seed, line in of_condition(part, lines, condition).items()}
-    return {seed: _success(results) for seed, results in played.items() if results}
+    return {seed: success_of(results) for seed, results in played.items() if results}
 
 
 def of_condition(part: Part, lines: Lines, condition: str) -> dict[int, Record]:
@@ -169,8 +171,9 @@ def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str
         return None
     after = [results_of(then[seed], panel, order) for seed in seeds]
     before = [results_of(first[seed], panel, order) for seed in seeds]
-    x, y = (_by_task(side) for side in (after, before))
-    rates = [np.array([_success(one) for one in side]) for side in (after, before)]
+    tasks = _common_tasks([*after, *before])
+    x, y = (_by_task(side, tasks) for side in (after, before))
+    rates = [np.array([success_of(one) for one in side]) for side in (after, before)]
     return Comparison(
         contrast,
         panel,
@@ -181,12 +184,13 @@ def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str
         paired_difference(before, after),
         paired_t(rates[0] - rates[1]),
         float("nan"),
-        hedges_g(*rates),
+        float("nan") if UNTRAINED in contrast[:2] else hedges_g(*rates),
         improvement(x, y),
         (
             float(np.mean([then[seed]["generated_tokens"] for seed in seeds])),
             float(np.mean([first[seed]["generated_tokens"] for seed in seeds])),
         ),
+        paired_difference(before, after, value="env_return") if part.shop else None,
     )
 
 
@@ -198,16 +202,16 @@ def summaries(part: Part, lines: Lines, panel: str, order: str) -> list[Summary]
         played = {seed: results_of(line, panel, order) for seed, line in records.items()}
         played = {seed: results for seed, results in played.items() if results}
         if played:
-            rows.append(_summary(condition, panel, order, [records[s] for s in played], list(played.values())))
+            rows.append(_summary(part, condition, panel, order, [records[s] for s in played], list(played.values())))
     return rows
 
 
 def _summary(
-    condition: str, panel: str, order: str, records: list[Record], played: list[list[EpisodeResult]]
+    part: Part, condition: str, panel: str, order: str, records: list[Record], played: list[list[EpisodeResult]]
 ) -> Summary:
-    never = [[replace(r, won=False) for r in played[0]]]
+    never = [[replace(r, won=False, env_return=0.0) for r in played[0]]]
     nan = float("nan")
-    tasks = _by_task(played)
+    tasks = _by_task(played, _common_tasks(played))
     several = len(played) > 1
     middle = (
         stratified_bootstrap(tasks, iqm, n=_RESAMPLES) if several else Interval(float(iqm(tasks[None])[0]), nan, nan)
@@ -221,21 +225,21 @@ def _summary(
         paired_difference(never, played, n=_RESAMPLES),
         middle,
         float(np.mean([r.steps for one in played for r in one])),
-        float(np.mean([r.env_return for one in played for r in one])),
+        paired_difference(never, played, value="env_return", n=_RESAMPLES) if part.shop else None,
         float(np.mean([line["env_steps"] for line in records])),
         float(np.mean([line["generated_tokens"] for line in records])),
     )
 
 
-def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, dict[str, tuple[float, int]]]:
-    """Condition -> task type -> (mean success over seeds, games of that type)."""
-    found: dict[str, dict[str, tuple[float, int]]] = {}
+def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, dict[str, TypeRates]]:
+    """Condition -> task type -> its seeds' success and how many games there are of that type."""
+    found: dict[str, dict[str, TypeRates]] = {}
     for condition in part.conditions:
-        results = [r for line in of_condition(part, lines, condition).values() for r in results_of(line, panel, order)]
-        for task in sorted({r.task_type for r in results}):
-            here = [r for r in results if r.task_type == task]
-            games = len({r.game for r in here})
-            found.setdefault(condition, {})[task] = (sum(r.won for r in here) / len(here), games)
+        played = [results_of(line, panel, order) for line in of_condition(part, lines, condition).values()]
+        for task in sorted({r.task_type for one in played for r in one}):
+            here = [[r for r in one if r.task_type == task] for one in played]
+            rates = tuple(success_of(one) for one in here if one)
+            found.setdefault(condition, {})[task] = TypeRates(rates, len({r.game for one in here for r in one}))
     return found
 
 
@@ -248,48 +252,18 @@ def evaluated(part: Part, lines: Lines) -> list[tuple[str, str]]:
     return sorted(places, key=lambda place: (panels.index(place[0]), orders.index(place[1])))
 
 
-# --- mediation, exploratory ---
+def _common_tasks(played: Sequence[Sequence[EpisodeResult]]) -> list[str]:
+    """The task types, where every run has the same; else none."""
+    kinds = {tuple(sorted({r.task_type for r in one})) for one in played}
+    return list(kinds.pop()) if len(kinds) == 1 else []
 
 
-def associations(part: Part, lines: Lines) -> list[Association]:
-    """Rank correlations over runs of action entropy with final success; exploratory, and association only.
-
-    Entropy at the end of stage 1 within each arm of two stages, and at the measurement nearest to it over all trained
-    runs together: act-first's exact entropy, and the middle of think-first's bracket.
-    """
-    trained = [run for run in part.runs if run.trained and run.key in lines and run.variant == ""]
-    ends = {run.key: run.config.stages[0].iterations for run in trained if len(run.config.stages) == 2}
-    when = min(ends.values(), default=10)
-    found = []
-    groups = {c: [r for r in trained if r.condition == c and r.key in ends] for c in part.conditions}
-    for runs, name in [*((runs, name) for name, runs in groups.items() if runs), (trained, "all trained runs")]:
-        success = [_success(results_of(lines[run.key], *PRIMARY)) for run in runs]
-        for quantity in ("act_first", "think_first"):
-            values = [entropy_at(lines[run.key], ends.get(run.key, when), quantity) for run in runs]
-            pairs = [(v, s) for v, s in zip(values, success, strict=True) if v == v]
-            rho = rank_correlation([v for v, _ in pairs], [s for _, s in pairs])
-            found.append(Association(quantity, name, rho, len(pairs)))
-    return found
+def _by_task(played: Sequence[Sequence[EpisodeResult]], tasks: Sequence[str]) -> np.ndarray:
+    """(R, T) success of each run in each task type; (R, 1), in all games, where no types are named."""
+    rows = [[success_of([r for r in one if r.task_type == task]) for task in tasks] for one in played]
+    return np.array(rows if tasks else [[success_of(one)] for one in played])
 
 
-def entropy_at(line: Record, iteration: int, quantity: str) -> float:
-    """Action entropy, nats, at the measurement nearest to an iteration: act-first exact, or the middle of think-first's
-    bracket. NaN where nothing was measured.
-    """
-    if not line["entropy"]:
-        return float("nan")
-    nearest = min(line["entropy"], key=lambda e: abs(e["iteration"] - iteration))
-    if quantity == "act_first":
-        return float(nearest["act_first"]["value"])
-    return float(nearest["think_first_lower"]["value"] + nearest["think_first_upper"]["value"]) / 2
-
-
-def _by_task(played: Sequence[Sequence[EpisodeResult]]) -> np.ndarray:
-    """(R, T) success of each run in each task type; all games as one where types are not told apart in every run."""
-    tasks = sorted({r.task_type for r in played[0]})
-    rows = [[_success([r for r in one if r.task_type == task]) for task in tasks] for one in played]
-    return np.array(rows)
-
-
-def _success(results: Sequence[EpisodeResult]) -> float:
+def success_of(results: Sequence[EpisodeResult]) -> float:
+    """The share of games won; NaN for none."""
     return sum(r.won for r in results) / len(results) if results else float("nan")

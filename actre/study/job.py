@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from actre.onerun import base_policy, evaluate_into, trained_policy
-from actre.study.plan import Run, load_study
+from actre.study.file import load_study
+from actre.study.plan import Run
 from actre.study.record import record
 from actre.types import ActreError, Order
 
@@ -25,19 +26,28 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 def run_job(study_file: Path, key: str, folder: Path, command: str) -> None:
     """Do one run. Raises ActreError for a key the study has not, or as training does."""
     study = load_study(study_file)
-    found = [run for run in study.runs if run.key == key]
+    found = [(run, part) for part in study.parts for run in part.runs if run.key == key]
     if not found:
         raise ActreError(f"{study_file} has no run {key!r}")
-    make(found[0], study.name, folder, command)
+    run, part = found[0]
+    make(run, study.name, folder, command, part.fingerprint)
 
 
-def make(run: Run, study: str, folder: Path, command: str) -> None:
-    """Train (unless the arm is not trained) and evaluate every panel in every order, then write FOLDER/record.json."""
+def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = None) -> None:
+    """Train (unless the arm is not trained) and evaluate every panel in every order, then write FOLDER/record.json.
+
+    Raises ActreError where the untrained policy's fingerprint is not the wanted one.
+    """
     from actre.adapters import fingerprint
 
     folder.mkdir(parents=True, exist_ok=True)
     untrained = base_policy(run.config)
     model = fingerprint(untrained.model)
+    if wanted not in (None, model):
+        raise ActreError(
+            f"{run.config.model.name} is not the policy this study was fixed on: its weights' fingerprint is {model}, "
+            f"and the study file names {wanted}. A policy that is made anew starts a study anew, with another name"
+        )
     policy, trouble = _trained(run, folder) if run.trained else (untrained, None)
     played = [(panel, order) for panel in run.config.evaluation.panels for order in ORDERS]
     evaluate_into(policy, run.config, folder, "after", played)

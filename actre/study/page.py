@@ -5,14 +5,18 @@ Knows charts and the house's page; what is compared, and how, is `findings`' and
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from actre.study.findings import Found, find, of_condition, rates
+from actre.study.entropy_tables import entropy_tables
+from actre.study.findings import Comparison, Found, find, of_condition, rates
+from actre.study.mediation import entropy_at
 from actre.study.plan import Study
 from actre.study.record import CURVE, Record
+from actre.study.results import TINY
 from actre.study.runner import PRIMARY
-from actre.study.tables import Table, name_of, sentences, tables
+from actre.study.tables import Table, endpoint, tables
+from actre.study.words import contrast_name, games, name_of, sentences, signed
 from actre.view import blocks, svg
 from actre.view.html import Html, join, tag
 from actre.view.names import arm_css
@@ -22,6 +26,8 @@ NAME = "study.html"
 _WIDTH = 736.0
 _WINDOW = 3
 """Iterations over which a training curve is smoothed."""
+_DRAWN = 4
+"""Arms in one chart at most."""
 
 
 def write_page(study: Study, lines: Mapping[str, Record], folder: Path) -> Path:
@@ -45,29 +51,55 @@ def page(study: Study, lines: Mapping[str, Record]) -> str:
         ],
         class_="lead",
     )
-    caution = tag(
-        "div",
-        tag("p", tag("strong", "How far this goes. "), "What a tiny policy does is evidence about itself alone."),
-        class_="caution",
-        role="note",
+    goes = (
+        TINY
+        if all(part.tiny for part in study.parts)
+        else "What is said holds for this policy, budget and environment."
     )
+    caution = tag("div", tag("p", tag("strong", "How far this goes. "), goes), class_="caution", role="note")
     done = sum(run.key in lines for run in study.runs)
     kicker = f"ActRe Lab · study {study.name} · {done} of {len(study.runs)} runs finished"
     parts = [(one.part.name, one.part.about, _part(one)) for one in every]
+    parts.append(("made", "How it was made", _made(study, lines)))
     return document(f"{study.name}: study", kicker, study.about or study.name, join([summary, caution]), parts)
 
 
+def _made(study: Study, lines: Mapping[str, Record]) -> Html:
+    """Where each part's numbers come from, so that they can be made again."""
+    commands = sorted({lines[run.key]["command"] for run in study.runs if run.key in lines})
+    rows = [("command", command) for command in commands]
+    if study.protocol is not None:
+        rows.append(("judged by, fixed beforehand", str(study.protocol)))
+    for part in study.parts:
+        there = [lines[run.key] for run in part.runs if run.key in lines]
+        config = part.runs[0].config
+        rows.append((f"{part.name}: policy, environment", f"{config.model.name}, {config.env.name}"))
+        rows.append((f"{part.name}: untrained weights", ", ".join(sorted({one["model"][:16] for one in there})) or "–"))
+        rows.append(
+            (f"{part.name}: environment steps of a run", f"{config.env_steps:,}" if config.env_steps else "not limited")
+        )
+        rows.append((f"{part.name}: seeds", ", ".join(map(str, part.seeds))))
+        commits = sorted({one["versions"].get("commit", "–")[:10] for one in there})
+        rows.append((f"{part.name}: commits of the kit", ", ".join(commits) or "–"))
+    return blocks.table(("what", "which"), rows)
+
+
 def _part(found: Found) -> Html:
-    made = tables(found)
+    made = [*tables(found), *entropy_tables(found)]
     if not made:
         return blocks.missing("No results yet", "no run of this part is finished")
-    charts = [_success(found), _contrasts(found), *(_curves(found, axis) for axis in _AXES)]
+    charts = [
+        _success(found),
+        _contrasts(found),
+        *(_training(found, axis) for axis in _AXES),
+        *(_entropy(found, name) for name in _ENTROPIES),
+    ]
     return join([*(chart for chart in charts if chart is not None), *map(_table, made)])
 
 
 def _table(table: Table) -> Html:
-    note = tag("p", table.note, class_="soft")
-    return join([tag("h3", table.title), note, blocks.table(table.names, table.rows)])
+    content = join([tag("p", table.note, class_="soft"), blocks.table(table.names, table.rows)])
+    return blocks.folded(table.title, content) if table.long else join([tag("h3", table.title), content])
 
 
 def _success(found: Found) -> Html | None:
@@ -84,14 +116,15 @@ def _success(found: Found) -> Html | None:
     chart = svg.row_chart(
         rows,
         width=_WIDTH,
-        title="Success on unseen games by arm",
-        x_label="success, think-first, unseen games",
+        title=f"Success by arm, {endpoint(found.part)}",
+        x_label=f"success, {endpoint(found.part)}",
         low=0.0,
         high=1.0,
         label_width=230.0,
         percent=True,
     )
-    return blocks.figure(chart, "Means over seeds with the 95 % interval over seeds and games; open: each seed.")
+    over = f"seeds and {games(found.part)}"
+    return blocks.figure(chart, f"Means over seeds with the 95 % interval over {over}; open: each seed.")
 
 
 def _contrasts(found: Found) -> Html | None:
@@ -103,9 +136,14 @@ def _contrasts(found: Found) -> Html | None:
         if one.contrast.confirmatory != kind:
             kind = one.contrast.confirmatory
             rows.append(svg.Row("confirmatory" if kind else "exploratory", heading=True))
-        label = f"{name_of(one.contrast.then)} − {name_of(one.contrast.first)}"
-        cell = svg.Cell("dot", "arm-0" if kind else "neutral", *one.both[:3], text=f"{100 * one.both.value:+.0f}")
-        rows.append(svg.Row(label, (cell,)))
+        cell = svg.Cell(
+            "dot",
+            "arm-0" if kind else "neutral",
+            *one.both[:3],
+            open=not one.complete,
+            text=signed(100 * one.both.value),
+        )
+        rows.append(svg.Row(_label(one), (cell,)))
     edge = max(0.1, *(abs(v) for one in compared for v in one.both[:3]))
     chart = svg.row_chart(
         rows,
@@ -114,43 +152,92 @@ def _contrasts(found: Found) -> Html | None:
         x_label="difference in success, points of 100",
         low=-edge,
         high=edge,
-        label_width=330.0,
+        label_width=380.0,
         zero=True,
         percent=True,
     )
-    return blocks.figure(chart, "Differences paired by seed, with the 95 % interval over seeds and games.")
+    over = f"seeds and {games(found.part)}"
+    return blocks.figure(
+        chart,
+        f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over {over}, not "
+        "corrected for their number; open: interim, from which nothing is concluded.",
+    )
 
+
+def _label(one: Comparison) -> str:
+    name = contrast_name(one.contrast)
+    return name if one.complete else f"{name} (interim: {len(one.seeds)} of {one.planned} seeds)"
+
+
+# --- through training ---
 
 _AXES = {"env_steps": "environment steps", "generated_tokens": "generated tokens"}
+_ENTROPIES = {"act_first": "act-first, exact", "think_first": "think-first, the middle of its bracket"}
 
 
-def _curves(found: Found, axis: str) -> Html | None:
-    """Training success of the confirmatory arms, or the first four: each the mean over seeds, smoothed."""
-    part, lines = found.part, found.lines
-    named = [name for c in part.contrasts if c.confirmatory for name in c[:2]] or list(part.conditions)
-    drawn = [
-        c for c in part.conditions if c in named and any(x["curve"] for x in of_condition(part, lines, c).values())
-    ]
-    series = [
-        svg.Line(c.partition("-")[0], arm_css(i), _mean_curve(list(of_condition(part, lines, c).values()), axis))
-        for i, c in enumerate(drawn[:4])
-    ]
-    if not series:
+def _training(found: Found, axis: str) -> Html | None:
+    """Training success: each arm's mean over seeds, smoothed."""
+    return _lines(
+        found,
+        "curve",
+        lambda records: _mean_curve(records, axis),
+        title=f"Success in training by {_AXES[axis]}",
+        y_label="success",
+        x_label=_AXES[axis],
+        said=f"Training success by {_AXES[axis]}, {_WINDOW} iterations smoothed, at temperature 1 (or the one that is "
+        "matched), in the order of the stage then.",
+        share=True,
+    )
+
+
+def _entropy(found: Found, name: str) -> Html | None:
+    """Action entropy on the probe states: each arm's mean over seeds."""
+    return _lines(
+        found,
+        "entropy",
+        lambda records: _entropy_course(records, name),
+        title=f"Action entropy through training: {_ENTROPIES[name]}",
+        y_label="nats",
+        x_label="environment steps",
+        said=f"Action entropy on the fixed probe states, {_ENTROPIES[name]}, at temperature 1.",
+        share=False,
+    )
+
+
+def _lines(
+    found: Found,
+    needs: str,
+    course: Callable[[list[Record]], list[svg.Point]],
+    *,
+    title: str,
+    y_label: str,
+    x_label: str,
+    said: str,
+    share: bool,
+) -> Html | None:
+    """The confirmatory arms, or the first ones: mean over seeds, the band from their lowest to their highest."""
+    part = found.part
+    there = {c: list(of_condition(part, found.lines, c).values()) for c in part.conditions}
+    able = [c for c in part.conditions if any(line[needs] for line in there[c])]
+    named = {name for c in part.contrasts if c.confirmatory for name in c[:2]}
+    drawn = [c for c in able if c in named or not named][:_DRAWN]
+    series = [svg.Line(name_of(c), arm_css(i), course(there[c])) for i, c in enumerate(drawn)]
+    if not any(line.points for line in series):
         return None
     chart = svg.line_chart(
         series,
         width=_WIDTH,
         height=300.0,
-        title=f"Success in training by {_AXES[axis]}",
-        y_label="success",
-        x_label=_AXES[axis],
-        y_top=1.0,
-        percent=True,
+        title=title,
+        y_label=y_label,
+        x_label=x_label,
+        y_top=1.0 if share else None,
+        percent=share,
     )
+    others = f" Drawn: {len(drawn)} of {len(able)} arms; the tables hold all." if len(drawn) < len(able) else ""
     return blocks.figure(
         chart,
-        f"Training success by {_AXES[axis]}: mean over seeds of {_WINDOW} iterations each, at temperature 1, in the "
-        "order of the stage then. A line ends where the first of its runs does.",
+        f"{said} Mean over seeds; band: their lowest and highest; ending where the first of its runs does.{others}",
     )
 
 
@@ -159,8 +246,22 @@ def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
     length = min(len(line["curve"]) for line in records)
     points = []
     for i in range(_WINDOW - 1, length):
-        x = math.fsum(line["curve"][i][x_at] for line in records) / len(records)
-        window = [line["curve"][j][y_at] for line in records for j in range(i - _WINDOW + 1, i + 1)]
-        y = math.fsum(window) / len(window)
-        points.append(svg.Point(x, y, y, y))
+        window = range(i - _WINDOW + 1, i + 1)
+        seeds = [math.fsum(line["curve"][j][y_at] for j in window) / _WINDOW for line in records]
+        points.append(_point([line["curve"][i][x_at] for line in records], seeds))
     return points
+
+
+def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
+    measured = [line for line in records if line["entropy"]]
+    common = set.intersection(*({one["iteration"] for one in line["entropy"]} for line in measured))
+    points = []
+    for iteration in sorted(common):
+        at = [next(one for one in line["entropy"] if one["iteration"] == iteration) for line in measured]
+        seeds = [entropy_at(line, iteration, name) for line in measured]
+        points.append(_point([one["env_steps"] for one in at], seeds))
+    return points
+
+
+def _point(xs: list[float], ys: list[float]) -> svg.Point:
+    return svg.Point(math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))

@@ -10,6 +10,7 @@ Knows run folders and the line; compares nothing. A line holds
     panels       {panel: {games, task_types}}
     evaluation   [{panel, order, won: "0110...", steps, returns}], games in the panel's order; returns only in a shop
     entropy      [{iteration, env_steps, order, k, quantities in nats with intervals, verdict}]
+    matched      [[iteration, temperature, target, reached]], the last two in nats; where a temperature is matched
     curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
 """
 
@@ -28,7 +29,10 @@ from actre.types import ActreError, read_jsonl, write_jsonl
 
 SCHEMA = 1
 CURVE = ("iteration", "env_steps", "generated_tokens", "order", "success", "token_entropy_nats")
+MATCHED = ("iteration", "temperature", "target_nats", "reached_nats")
 QUANTITIES = ("act_first", "think_first_lower", "think_first_upper", "conditional", "information")
+QUERIES = ("query_act_first", "query_think_first")
+"""Sampled, of what is searched for; a shop alone has them."""
 Record = dict[str, Any]
 
 
@@ -37,6 +41,7 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
     metrics = list(read_jsonl(folder / "metrics.jsonl")) if run.trained else []
     last = metrics[-1] if metrics else {}
     results = load_evaluation(folder / "evaluation.jsonl", "after")
+    matched = [[_short(line[name]) for name in MATCHED] for line in _lines(folder / "temperature.jsonl")]
     return {
         "schema": SCHEMA,
         "study": study,
@@ -55,6 +60,7 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
         "evaluation": _evaluation(results, shop=run.config.env.name == "webshop"),
         "entropy": [_entropy(line, metrics) for line in _lines(folder / "entropy.jsonl")],
         "curve": [[_short(line[name]) for name in CURVE] for line in metrics],
+        **({"matched": matched} if matched else {}),
     }
 
 
@@ -115,12 +121,18 @@ def save_record(path: Path, line: Record) -> None:
 def finished(study: Study, folder: Path) -> dict[str, Record]:
     """Run key -> its line, for the runs whose line is in the folder: the study's own, or of a study it shares with.
 
-    A line counts where arm and settings are the same (`Run.digest`); one left from other settings does not.
+    A line counts where arm and settings are the same (`Run.digest`) and so, where the file fixes them, are the
+    untrained weights; one left from other settings or weights does not.
     """
     own = {_digest(line): line for line in load_records(results_file(folder, study.name))}
     shared = {_digest(line): line for name in study.shares for line in load_records(results_file(folder, name))}
     known = {**shared, **own}
-    return {run.key: known[run.digest] for run in study.runs if run.digest in known}
+    return {
+        run.key: known[run.digest]
+        for part in study.parts
+        for run in part.runs
+        if run.digest in known and part.fingerprint in (None, known[run.digest]["model"])
+    }
 
 
 def _digest(line: Record) -> str:
@@ -158,7 +170,7 @@ def _entropy(line: Record, metrics: Sequence[Record]) -> Record:
     kept: Record = {
         name: line[name] for name in ("iteration", "stage", "order", "k", "states", "verdict") if name in line
     }
-    bands = {name: {k: _short(v) for k, v in line[name].items()} for name in QUANTITIES if line.get(name)}
+    bands = {name: {k: _short(v) for k, v in line[name].items()} for name in (*QUANTITIES, *QUERIES) if line.get(name)}
     return {**kept, "env_steps": taken[-1] if taken else 0, **bands}
 
 

@@ -7,34 +7,46 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from actre.study.entropy_tables import entropy_tables
+from actre.study.file import load_study
 from actre.study.findings import find
 from actre.study.plan import Part, Study
 from actre.study.record import Record, finished
-from actre.study.tables import Table, sentences, tables
+from actre.study.tables import Table, tables
+from actre.study.words import sentences
+from actre.types import ActreError
+
+TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
 
 
-def write(path: Path, studies: Sequence[Study], results: Path, files: Sequence[Path]) -> Path:
-    """Write the page; returns its path."""
+def write(path: Path, files: Sequence[Path], results: Path) -> Path:
+    """Write the page; returns its path. Raises ActreError where no run of these studies is finished."""
+    studies = [load_study(file) for file in files]
+    records = [finished(study, results) for study in studies]
+    if not any(records):
+        raise ActreError(
+            f"{results} holds no finished run of {', '.join(study.name for study in studies)}, so {path} was left as "
+            "it is; the shipped studies' runs are in data/results/study (--results data/results/study)"
+        )
     command = " ".join(["actre study", *map(str, files), f"--results {results}", f"--write {path}"])
-    text = page(studies, [finished(study, results) for study in studies], command)
+    text = page(studies, records, command, path)
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
     return path
 
 
-def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command: str) -> str:
-    """The page's text, from the records alone."""
-    lines = [
-        "# What the study found",
-        "",
-        f"Made by `{command}` from the committed records; do not edit.",
-        "How it was to be judged was fixed before it ran: [protocol.md](protocol.md).",
-        "",
-        "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models.",
-        "Tables are only as complete as the runs are; each says which seeds it holds.",
-        "",
-    ]
+def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command: str, path: Path) -> str:
+    """The page's text, from the records alone; path is where it will stand."""
+    lines = ["# What the study found", "", f"Made by `{command}` from the runs' records; do not edit."]
+    for protocol in dict.fromkeys(study.protocol for study in studies):
+        if protocol is not None:
+            link = os.path.relpath(protocol.resolve(), path.resolve().parent)
+            lines.append(f"How it was to be judged was fixed before it ran: [{protocol.name}]({link}).")
+    lines.append("")
+    if all(part.tiny for study in studies for part in study.parts):
+        lines.append(TINY)
+    lines += ["Tables are only as complete as the runs are; each says which seeds it holds.", ""]
     for study, done in zip(studies, records, strict=True):
         for part in study.parts:
             lines += _part(study, part, done)
@@ -43,14 +55,19 @@ def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command
 
 def _part(study: Study, part: Part, done: dict[str, Record]) -> list[str]:
     lines = [f"## {study.name}: {part.name} ({part.evidence})", "", f"{part.about}.", ""]
+    if part.fingerprint is not None:
+        lines += [f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.", ""]
     found = find(part, done)
     lines += [f"- {sentence}" for sentence in sentences(found)]
     lines.append("")
-    for table in tables(found):
+    for table in (*tables(found), *entropy_tables(found)):
         lines += _table(table)
     return lines
 
 
 def _table(table: Table) -> list[str]:
     rows = [table.names, tuple("---" for _ in table.names), *table.rows]
-    return [f"### {table.title}", "", table.note, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    text = [table.note, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    if table.long:
+        return [f"<details><summary>{table.title}</summary>", "", *text, "</details>", ""]
+    return [f"### {table.title}", "", *text]

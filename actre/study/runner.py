@@ -120,21 +120,29 @@ def make_alone(run: Run, place: Workplace) -> Path:
     return path
 
 
-def table(study: Study, done: Mapping[str, Record], running: Mapping[str, Progress] | None = None) -> str:
+def table(
+    study: Study,
+    done: Mapping[str, Record],
+    running: Mapping[str, Progress] | None = None,
+    only: Sequence[Run] | None = None,
+) -> str:
     """The live table: a row a condition, a column a seed. A finished run shows its success on the primary endpoint, a
-    running one how much of its environment steps it has taken, a waiting one a dot.
+    running one how much of its environment steps it has taken, a waiting one a dot. only: the runs to show, else all.
     """
     lines = []
+    asked = {run.key for run in (study.runs if only is None else only)}
     for part in study.parts:
-        seeds = sorted({run.seed for run in part.runs})
-        width = max(len(name) for name in (*part.conditions, part.name))
+        runs = [run for run in part.runs if run.key in asked]
+        if not runs:
+            continue
+        seeds, conditions = sorted({run.seed for run in runs}), list(dict.fromkeys(run.condition for run in runs))
+        width = max(len(name) for name in (*conditions, part.name))
         lines.append(f"{part.name:<{width}}" + "".join(f"{f'seed {seed}':>10}" for seed in seeds))
-        by_place = {(run.condition, run.seed): run for run in part.runs}
-        for condition in part.conditions:
+        by_place = {(run.condition, run.seed): run for run in runs}
+        for condition in conditions:
             cells = [_cell(by_place.get((condition, seed)), done, running or {}) for seed in seeds]
             lines.append(f"{condition:<{width}}" + "".join(f"{cell:>10}" for cell in cells))
-    total = len(study.runs)
-    return "\n".join([*lines, f"{sum(run.key in done for run in study.runs)} of {total} runs finished"])
+    return "\n".join([*lines, f"{sum(key in done for key in asked)} of {len(asked)} runs finished"])
 
 
 def _cell(run: Run | None, done: Mapping[str, Record], running: Mapping[str, Progress]) -> str:

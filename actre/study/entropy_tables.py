@@ -1,0 +1,127 @@
+"""A study's tables of action entropy: through training, at a matched temperature, and beside success. No markup."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from actre.study.findings import Found, of_condition
+from actre.study.mediation import LEAST_RUNS, associations, entropy_at
+from actre.study.record import QUERIES, Record
+from actre.study.tables import Table
+from actre.study.words import name_of, seed_range
+
+_TIMES = ("at the start", "after stage 1", "at the end")
+
+
+def entropy_tables(found: Found) -> list[Table]:
+    """Those for which something was measured."""
+    made = (_through_training(found), _queries(found), _matched(found), _mediation(found))
+    return [table for table in made if table.rows]
+
+
+def _through_training(found: Found) -> Table:
+    rows = []
+    for condition, measured, when in _measured(found):
+        cells: list[str] = []
+        for iteration in when:
+            if iteration is None:
+                cells += ["–", "–"]
+                continue
+            at = [_at(line, iteration) for line in measured]
+            low, high = ([one[f"think_first_{side}"]["value"] for one in at] for side in ("lower", "upper"))
+            act = [entropy_at(line, iteration, "act_first") for line in measured]
+            bracket = f"{np.mean(low):.2f} to {np.mean(high):.2f}"
+            cells += [_seeds(act), f"{bracket} ({seed_range([*low, *high], '.2f')})" if len(at) > 1 else bracket]
+        rows.append((name_of(condition), *cells))
+    names = ("arm", *(f"{order}, {when}" for when in _TIMES for order in ("act-first", "think-first")))
+    note = (
+        "Action entropy in nats on the fixed probe states at temperature 1, whatever an arm samples at: mean over "
+        "seeds, in brackets the lowest and highest of a seed; act-first exact, think-first the bracket of the marginal "
+        "entropy. A bracket that holds act-first's value does not tell the orders apart, which is not no difference; "
+        "and one that does not hold it is no verdict, for these are means."
+    )
+    return Table("Action entropy through training", note, names, tuple(rows))
+
+
+def _queries(found: Found) -> Table:
+    rows = []
+    for condition, measured, when in _measured(found):
+        cells = []
+        for iteration in when:
+            for name in QUERIES:
+                at = [] if iteration is None else [_at(line, iteration) for line in measured]
+                values = [one[name]["value"] for one in at if name in one]
+                cells.append(_seeds(values) if values else "–")
+        rows.append((name_of(condition), *cells))
+    rows = [row for row in rows if set(row[1:]) != {"–"}]
+    names = ("arm", *(f"{order}, {when}" for when in _TIMES for order in ("act-first", "think-first")))
+    note = (
+        "Sampled entropy in nats of what is searched for, given that it searches: from as many replies as thoughts, so "
+        "no exact number; compare it between orders, not with the others. Mean over seeds, lowest and highest of one."
+    )
+    return Table("What is searched for", note, names, tuple(rows))
+
+
+def _matched(found: Found) -> Table:
+    rows = []
+    for condition in found.part.conditions:
+        lines = [
+            line["matched"] for line in of_condition(found.part, found.lines, condition).values() if line.get("matched")
+        ]
+        for iteration in sorted({one[0] for line in lines for one in line}):
+            at = [one for line in lines for one in line if one[0] == iteration]
+            cells = (_seeds([one[place] for one in at]) for place in (1, 2, 3))
+            rows.append((name_of(condition), f"{iteration + 1:.0f}", str(len(at)), *cells))
+    note = (
+        "The temperature at which think-first's action entropy (the middle of its bracket) equals act-first's at "
+        "temperature 1, and at which the arm samples from that iteration on. Entropies in nats; mean over seeds, "
+        "lowest and highest of one. Below 1 the arm tries less than think_first does, above 1 more."
+    )
+    names = ("arm", "from iteration", "seeds", "temperature", "act-first's entropy", "reached")
+    return Table("The matched temperature", note, names, tuple(rows))
+
+
+def _mediation(found: Found) -> Table:
+    part, lines = found.part, found.lines
+    rows = tuple(
+        (
+            name_of(one.runs) if one.runs in part.conditions else one.runs,
+            one.name.replace("_", "-"),
+            str(one.n),
+            f"{one.rho:+.2f}",
+        )
+        for one in associations(part, lines)
+        if math.isfinite(one.rho)
+    )
+    note = (
+        "Exploratory: Spearman's rank correlation over runs of action entropy at the end of stage 1 (of runs with one "
+        "stage: at the measurement nearest to it) with final success; think-first's is the middle of its bracket. Runs "
+        f"are few, so no p is given, and nothing for fewer than {LEAST_RUNS} runs; association only. Over all runs it "
+        "mixes arms; within arms, each arm's mean is taken off both sides."
+    )
+    first = next((one for one in found.compared if one.contrast.confirmatory), None)
+    if first is not None and first.finding in ("equivalent", "no worthwhile help"):
+        note += " The first confirmatory contrast shows no gain, so there is nothing to mediate: description, no more."
+    return Table("Mediation", note, ("runs", "entropy", "runs counted", "correlation"), rows)
+
+
+def _measured(found: Found) -> list[tuple[str, list[Record], tuple[int | None, ...]]]:
+    """(condition, its measured lines, the iterations at which to look: start, end of stage 1 if there are two, end)."""
+    rows: list[tuple[str, list[Record], tuple[int | None, ...]]] = []
+    for condition in found.part.conditions:
+        measured = [line for line in of_condition(found.part, found.lines, condition).values() if line["entropy"]]
+        if measured:
+            stages = next(run for run in found.part.runs if run.condition == condition).config.stages
+            rows.append((condition, measured, (0, stages[0].iterations if len(stages) == 2 else None, 10**9)))
+    return rows
+
+
+def _at(line: Record, iteration: int) -> Record:
+    """The measurement nearest to an iteration."""
+    return dict(min(line["entropy"], key=lambda one: abs(one["iteration"] - iteration)))
+
+
+def _seeds(values: Sequence[float]) -> str:
+    mean = f"{math.fsum(values) / len(values):.2f}"
+    return f"{mean} ({seed_range(values, '.2f')})" if len(values) > 1 else mean

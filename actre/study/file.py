@@ -1,0 +1,260 @@
+"""A study file (TOML) becomes a `Study`: runs with their whole settings. Runs nothing and reads no result.
+
+    name = "tiny"
+    about = "what it is for, in a sentence"
+    shares = ["other"]              # studies whose finished runs count here where they are the same
+    protocol = "../protocol.md"     # the page, seen from this file, that fixed beforehand how it is judged
+
+    [[part]]                        # what is compared: one policy in one environment
+    name = "neutral"
+    evidence = "confirmatory"       # or exploratory, demonstration: what its findings may be called
+    preset = "tiny"
+    env = "alfworld"
+    seeds = [3, 4]
+    settings = {"model.name" = "tiny"}          # over the preset; names as in actre.config.RunConfig
+    fingerprint = "171adbe6..."     # of the untrained policy (in each record as model); another one is refused
+    confirmatory = [["actre-grpo", "think_first-grpo"]]     # this minus that
+    exploratory = [["tfpi-grpo", "think_first-grpo"]]
+
+    [[part.runs]]                   # every arm x every seed, in this order
+    arms = ["think_first", "actre"]
+    estimator = "grpo"
+    variant = ""                    # a name for other settings, below
+    settings = {}
+
+Two settings are short for stages: `switch`, the iterations of the first stage, and `iterations`, of all of them.
+"""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from actre.arms import ARMS, arm
+from actre.config import RunConfig, StageConfig
+from actre.presets import preset
+from actre.settings import changed
+from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
+from actre.types import ActreError
+
+ESTIMATORS = ("grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std")
+_STAGES = {"switch", "iterations"}
+_OWN = {"seed": "seeds = [...] in the part", "optim.advantage": 'estimator = "..." in [[part.runs]]'}
+"""Settings that have words of their own in a study file."""
+_KINDS = ("confirmatory", "exploratory")
+_KIND_NAMES = {
+    str: 'a text, "..."',
+    int: "a whole number",
+    list: 'a pair, ["this", "minus that"]',
+    dict: "a table, {...}",
+}
+T = TypeVar("T")
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study file. Raises ActreError, with the place, for what cannot be read or is not known."""
+    path = Path(path)
+    if not path.is_file():
+        raise ActreError(f"{path} is no study file; the shipped ones are in data/studies, e.g. data/studies/tiny.toml")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ActreError(f"{path} is not TOML: {error}") from error
+    try:
+        return _study(raw, path.parent)
+    except ActreError as error:
+        raise ActreError(f"{path}: {error}") from error
+
+
+def _study(raw: dict[str, Any], folder: Path) -> Study:
+    where = "the study"
+    _only(raw, {"name", "about", "shares", "protocol", "part"}, where)
+    parts = tuple(_part(one) for one in _tables(raw, "part", where))
+    protocol = _given(raw, "protocol", where, "")
+    study = Study(
+        _name(raw, where),
+        _given(raw, "about", where, ""),
+        tuple(_list(raw, "shares", where, str, ())),
+        parts,
+        folder / protocol if protocol else None,
+    )
+    _no_double([part.name for part in parts], "parts")
+    _no_double([run.key for run in study.runs], "runs")
+    return study
+
+
+def _part(raw: dict[str, Any]) -> Part:
+    name = _name(raw, "a part")
+    where = f"part {name!r}"
+    plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "runs"}
+    _only(raw, plain | set(_KINDS), where)
+    evidence = raw.get("evidence", "exploratory")
+    if evidence not in get_args(Evidence):
+        raise ActreError(f"{where}: no evidence {evidence!r}; there are: {', '.join(get_args(Evidence))}")
+    seeds = _list(raw, "seeds", where, int)
+    base = preset(_given(raw, "preset", where, "tiny"), _given(raw, "env", where, "alfworld"))
+    base = with_settings(base, _given(raw, "settings", where, {}))
+    runs = [run for block in _tables(raw, "runs", where) for run in _runs(name, block, base, seeds)]
+    contrasts = [
+        Contrast(*_pair(pair, where), kind == "confirmatory")
+        for kind in _KINDS
+        for pair in _list(raw, kind, where, list, ())
+    ]
+    part = Part(
+        name=name,
+        about=_given(raw, "about", where, ""),
+        evidence=evidence,
+        seeds=seeds,
+        runs=tuple(runs),
+        contrasts=tuple(contrasts),
+        fingerprint=_given(raw, "fingerprint", where, "") or None,
+    )
+    _check_contrasts(part, where)
+    return part
+
+
+def _check_contrasts(part: Part, where: str) -> None:
+    pairs = [contrast[:2] for contrast in part.contrasts]
+    for pair in pairs:
+        for name in pair:
+            if name not in part.conditions:
+                raise ActreError(
+                    f"{where} compares {name!r}, which it does not run; it runs {', '.join(part.conditions)}"
+                )
+        if pair[0] == pair[1] or pairs.count(pair) > 1:
+            what = (
+                "with itself" if pair[0] == pair[1] else f"with {pair[1]} twice, which a correction would count twice"
+            )
+            raise ActreError(f"{where} compares {pair[0]} {what}")
+    if any(c.confirmatory for c in part.contrasts) and part.evidence != "confirmatory":
+        raise ActreError(f'{where} names confirmatory contrasts and is {part.evidence}: say evidence = "confirmatory"')
+
+
+def _runs(part: str, raw: dict[str, Any], base: RunConfig, seeds: tuple[int, ...]) -> list[Run]:
+    """The runs of one block: seed by seed, so that whole seeds are there first."""
+    where = f"part {part!r}, runs"
+    _only(raw, {"arms", "estimator", "variant", "settings", "seeds"}, where)
+    estimator, variant = raw.get("estimator", "grpo"), _given(raw, "variant", where, "")
+    if estimator not in ESTIMATORS:
+        raise ActreError(f"{where}: no estimator {estimator!r}; there are: {', '.join(ESTIMATORS)}")
+    if variant:
+        _plain_name(variant, f"{where}: the variant")
+    config = with_settings(base, _given(raw, "settings", where, {}))
+    config = replace(config, optim=replace(config.optim, advantage=estimator))
+    return [
+        Run(part, name, estimator, variant, _settings_of(name, replace(config, seed=seed), where))
+        for seed in (_list(raw, "seeds", where, int) if "seeds" in raw else seeds)
+        for name in _list(raw, "arms", where, str)
+    ]
+
+
+def _settings_of(name: str, config: RunConfig, where: str) -> RunConfig:
+    if name == UNTRAINED:
+        return config
+    if name not in ARMS:
+        raise ActreError(f"{where}: no arm {name!r}; there are: {', '.join((*ARMS, UNTRAINED))}")
+    return arm(name, config)
+
+
+def with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
+    """The settings with some replaced, each by its dotted name; `switch` and `iterations` set the two stages' lengths.
+
+    Raises ActreError for a name there is not.
+
+    >>> made = with_settings(preset("tiny"), {"optim.group_size": 4, "switch": 5})
+    >>> made.optim.group_size, [stage.iterations for stage in made.stages]
+    (4, [5, 45])
+    """
+    plain = {name: value for name, value in settings.items() if name not in _STAGES}
+    for name, instead in _OWN.items():
+        if name in plain:
+            raise ActreError(f"the setting {name!r} is not for settings: write {instead}")
+    made = changed(config, [f"{name}={_text(value)}" for name, value in plain.items()])
+    first, whole = settings.get("switch", config.stages[0].iterations), settings.get("iterations", config.iterations)
+    if not _STAGES & settings.keys():
+        return made
+    for name, value in (("switch", first), ("iterations", whole)):
+        if not _is(value, int):
+            raise ActreError(f"{name} = {value!r}: it is a whole number of iterations")
+    if not 0 < first < whole:
+        raise ActreError(f"a switch after {first} of {whole} iterations leaves a stage without any")
+    stages = (StageConfig(config.stages[0].order, first), StageConfig(config.stages[-1].order, whole - first))
+    return replace(made, stages=stages)
+
+
+def _text(value: Any) -> str:
+    """A TOML value as it is written on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+# --- reading ---
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _given(raw: dict[str, Any], name: str, where: str, default: T) -> T:
+    """What stands there, of the default's type."""
+    value = raw.get(name, default)
+    if not _is(value, type(default)):
+        raise ActreError(f"{where}: {name} = {value!r}; it is {_KIND_NAMES[type(default)]}")
+    return value  # type: ignore[no-any-return]
+
+
+def _list(
+    raw: dict[str, Any], name: str, where: str, kind: type, default: Sequence[Any] | None = None
+) -> tuple[Any, ...]:
+    """A list of one kind; at least one where there is no default."""
+    values = raw.get(name, default)
+    if (
+        not isinstance(values, list | tuple)
+        or (not values and default is None)
+        or not all(_is(v, kind) for v in values)
+    ):
+        least = "" if default == () else ", at least one"
+        raise ActreError(f"{where}: {name} = {values!r}; it is a list, each {_KIND_NAMES[kind]}{least}")
+    return tuple(values)
+
+
+def _tables(raw: dict[str, Any], name: str, where: str) -> tuple[dict[str, Any], ...]:
+    found = raw.get(name)
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise ActreError(f"{where} needs at least one [[{'part' if name == 'part' else 'part.' + name}]]")
+    return tuple(found)
+
+
+def _name(raw: dict[str, Any], where: str) -> str:
+    name = raw.get("name")
+    if not isinstance(name, str):
+        raise ActreError(f'{where} needs a name: name = "..."')
+    return _plain_name(name, f"{where}: the name")
+
+
+def _plain_name(name: str, what: str) -> str:
+    """It becomes a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ActreError(f"{what} {name!r} would not do as a file's: letters, digits, - and _ do")
+    return name
+
+
+def _only(raw: dict[str, Any], known: set[str], where: str) -> None:
+    odd = sorted(raw.keys() - known)
+    if odd:
+        raise ActreError(f"{where} has {odd[0]!r}, which is not known; known are {', '.join(sorted(known))}")
+
+
+def _pair(raw: Any, where: str) -> tuple[str, str]:
+    if not (isinstance(raw, list) and len(raw) == 2):
+        raise ActreError(f'{where}: {raw!r} is no contrast; write ["this", "minus that"]')
+    return str(raw[0]), str(raw[1])
+
+
+def _no_double(names: list[str], what: str) -> None:
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ActreError(f"two {what} are called {double[0]}: give one of them a variant")

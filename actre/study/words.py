@@ -1,0 +1,193 @@
+"""A study's findings in sentences. Computed from records, every number included; nothing was typed in by hand."""
+
+import math
+from collections.abc import Sequence
+
+from actre.entropy import Interval
+from actre.study.findings import MATTERS, Comparison, Found, Lines, of_condition
+from actre.study.mediation import closed_share, start_of
+from actre.study.plan import Contrast, Part
+
+_ESTIMATORS = {
+    "grpo": "GRPO",
+    "gigpo": "GiGPO",
+    "gigpo_no_std": "GiGPO without std",
+    "rloo": "RLOO",
+    "dr_grpo": "Dr. GRPO",
+}
+MATCHED = "think_first_hot"
+"""The arm whose entropy is matched to act-first's without an act-first stage."""
+
+
+def name_of(condition: str) -> str:
+    """A condition in words.
+
+    >>> name_of("actre-grpo"), name_of("think_first_clip-grpo-two-updates"), name_of("untrained")
+    ('actre, GRPO', 'think_first_clip, GRPO, two updates', 'untrained')
+    """
+    arm, *rest = condition.split("-")
+    return ", ".join(
+        [arm, *(_ESTIMATORS.get(one, one) for one in rest[:1]), *([" ".join(rest[1:])] if rest[1:] else [])]
+    )
+
+
+def contrast_name(contrast: Contrast) -> str:
+    """What is compared, as a difference."""
+    return f"{name_of(contrast.then)} − {name_of(contrast.first)}"
+
+
+def games(part: Part) -> str:
+    """What an episode of a part is played on, in the plural."""
+    return "goals" if part.shop else "games"
+
+
+def sentences(found: Found) -> list[str]:
+    """What was found, in plain words; first how much of the plan is there."""
+    part, lines, compared = found.part, found.lines, found.compared
+    done = [run for run in part.runs if run.key in lines]
+    if not done:
+        return ["No run of this part is finished yet: there is nothing to say."]
+    confirmatory = [one for one in compared if one.contrast.confirmatory]
+    said = [f"{len(done)} of {len(part.runs)} runs are finished.", *_seeds_done(part, lines)]
+    said += [_sentence(one, part) for one in confirmatory]
+    said += _claim(part, confirmatory)
+    said += _explained(part, lines, confirmatory)
+    said += _exploratory(part, compared, "Exploratory: " if confirmatory else "")
+    said += [_matched(name, of) for name in part.conditions if (of := _with_matches(part, lines, name))]
+    troubled = [run.key for run in done if lines[run.key].get("trouble")]
+    if troubled:
+        said.append(f"Training broke off in {', '.join(troubled)}; each counts as its last checkpoint played.")
+    if part.evidence == "demonstration":
+        said.append("This policy's contraction was put in when it was made: a demonstration, and no evidence.")
+    return said
+
+
+def _seeds_done(part: Part, lines: Lines) -> list[str]:
+    there = {c: tuple(of_condition(part, lines, c)) for c in part.conditions}
+    said = []
+    for seeds in sorted(set(there.values()), key=lambda s: (-len(s), s)):
+        names = "; ".join(name_of(c) for c in part.conditions if there[c] == seeds)
+        which = (
+            f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "not run yet"
+        )
+        said.append(f"{which[0].upper()}{which[1:]}: {names}.")
+    return said
+
+
+def _sentence(one: Comparison, part: Part) -> str:
+    then, first = name_of(one.contrast.then), name_of(one.contrast.first)
+    over = f"seeds and {games(part)}" if len(one.seeds) > 1 else games(part)
+    where = f"{one.panel} {games(part)}, {one.order.replace('_', '-')}"
+    start = f"{then} minus {first}, {where}: {points(one.both)} over {over}"
+    seeds = f"{len(one.seeds)} of {one.planned} seeds"
+    if one.finding == "interim":
+        return f"{start}; interim, {seeds}, so nothing is concluded."
+    meaning = {
+        "support": "it is higher",
+        "harm": "it is lower",
+        "equivalent": f"equivalent: no difference of more than {100 * MATTERS:.0f} points either way",
+        "no worthwhile help": f"no gain of {100 * MATTERS:.0f} points or more",
+        "inconclusive": "inconclusive: a difference that matters is neither shown nor ruled out",
+    }[one.finding]
+    return f"{start}, Holm's p {p_value(one.p_holm)}, {seeds}: {meaning}."
+
+
+def _exploratory(part: Part, compared: Sequence[Comparison], label: str) -> list[str]:
+    others = [one for one in compared if not one.contrast.confirmatory]
+    said = [f"{label}{_sentence(one, part)}" for one in others if one.finding != "interim"]
+    interim = sum(one.finding == "interim" for one in others)
+    if interim:
+        waiting = "1 contrast waits" if interim == 1 else f"{interim} contrasts wait"
+        said.append(f"{label}{waiting} for seeds, and nothing is concluded from what is there.")
+    return said
+
+
+def _claim(part: Part, confirmatory: Sequence[Comparison]) -> list[str]:
+    """What the confirmatory contrasts say together of ActRe, in the protocol's terms; nothing where they do not ask."""
+    planned = [c for c in part.contrasts if c.confirmatory]
+    asked = {tuple(name.split("-")[0] for name in c[:2]): c for c in reversed(planned)}
+    if ("actre", "think_first") not in asked:
+        return []
+    found = {one.contrast: one.finding for one in confirmatory}
+    if any(found.get(c, "interim") == "interim" for c in planned):
+        return ["The confirmatory question is open until all seeds are there."]
+    first, start = found[asked["actre", "think_first"]], "For this policy and budget"
+    if first != "support":
+        return [f"{start} the claim that ActRe helps is not supported ({first})."]
+    if ("actre", "tfpi") not in asked:
+        return [f"{start} ActRe helps; whether beyond leaving thoughts out at first was not asked."]
+    beyond = {
+        "support": ", and beyond leaving thoughts out at first",
+        "equivalent": ", and so does leaving thoughts out at first: tfpi's claim, not that acting first is needed",
+    }
+    otherwise = ", but not shown to do so beyond leaving thoughts out at first"
+    return [f"{start} ActRe helps{beyond.get(found[asked['actre', 'tfpi']], otherwise)}."]
+
+
+def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> list[str]:
+    """Whether contraction explains it, by the protocol's three conditions."""
+    gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
+    start = start_of(part, lines)
+    if gap is None or start is None:
+        return []
+    narrowed, widened = start.verdicts["narrowed"], start.verdicts["widened"]
+    measured = (
+        f"thinking narrows the untrained policy in {narrowed} and widens it in {widened} of {start.verdicts.total()} "
+        f"seeds' measurements ({start.states} states, K = {start.thoughts} thoughts: a coarse look)"
+    )
+    share = closed_share(part, lines, gap, f"{MATCHED}-grpo")
+    if gap.finding == "interim":
+        effect = "whether there is a gain to explain is open"
+    elif gap.finding != "support":
+        effect = f"no gain of actre is shown, so there is nothing to explain and no gap for {MATCHED} to close"
+    elif share is None:
+        effect = f"how much of actre's gain {MATCHED} has too is open"
+    else:
+        effect = f"{MATCHED} has {100 * share:.0f} % of actre's gain over think_first without acting first"
+    return [f"Does contraction explain it? Exploratory: {measured}; {effect}."]
+
+
+def _with_matches(part: Part, lines: Lines, condition: str) -> list[list[list[float]]]:
+    return [line["matched"] for line in of_condition(part, lines, condition).values() if line.get("matched")]
+
+
+def _matched(condition: str, matched: Sequence[Sequence[Sequence[float]]]) -> str:
+    ends = [[one[place][1] for one in matched] for place in (0, -1)]
+    at_first, at_last = (f"{math.fsum(values) / len(values):.2f} ({seed_range(values, '.2f')})" for values in ends)
+    return (
+        f"{name_of(condition)} sampled at temperature {at_first} at first and {at_last} at the end (mean, lowest to "
+        f"highest of {len(matched)} seeds): below 1, matching act-first's entropy made it try less than think_first."
+    )
+
+
+# --- numbers ---
+
+
+def points(band: Interval) -> str:
+    """A difference of shares in points, with its interval."""
+    return f"{signed(100 * band.value)} points [{signed(100 * band.low)}, {signed(100 * band.high)}]"
+
+
+def signed(value: float, form: str = ".1f") -> str:
+    """A number with its sign, and a zero without.
+
+    >>> signed(-4.46), signed(-0.01), signed(0.6, ".0f")
+    ('-4.5', '0.0', '+1')
+    """
+    text = format(value, f"+{form}")
+    return text[1:] if not text.strip("+-0.") else text
+
+
+def p_value(p: float) -> str:
+    """A p value, at most to three places."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def seed_range(values: Sequence[float], form: str) -> str:
+    """The lowest and highest of some seeds.
+
+    >>> seed_range([0.4, 0.25, 0.3], ".2f"), seed_range([7.0], ".0f")
+    ('0.25–0.40', '7')
+    """
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low}–{high}"
