@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actre.study.entropy_tables import entropy_tables
-from actre.study.findings import Comparison, Found, find, of_condition, rates
+from actre.study.findings import Found, find, of_condition, rates
 from actre.study.mediation import entropy_at
 from actre.study.plan import Study
 from actre.study.record import CURVE, Record
@@ -69,7 +69,7 @@ def _made(study: Study, lines: Mapping[str, Record]) -> Html:
     commands = sorted({lines[run.key]["command"] for run in study.runs if run.key in lines})
     rows = [("command", command) for command in commands]
     if study.protocol is not None:
-        rows.append(("judged by, fixed beforehand", str(study.protocol)))
+        rows.append(("judged by, fixed beforehand", os.path.normpath(study.protocol)))
     for part in study.parts:
         there = [lines[run.key] for run in part.runs if run.key in lines]
         config = part.runs[0].config
@@ -120,7 +120,7 @@ def _success(found: Found) -> Html | None:
         x_label=f"success, {endpoint(found.part)}",
         low=0.0,
         high=1.0,
-        label_width=230.0,
+        label_width=20.0 + svg.CHAR * max(len(row.label) for row in rows),
         percent=True,
     )
     over = f"seeds and {games(found.part)}"
@@ -141,9 +141,9 @@ def _contrasts(found: Found) -> Html | None:
             "arm-0" if kind else "neutral",
             *one.both[:3],
             open=not one.complete,
-            text=signed(100 * one.both.value),
+            text=signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})"),
         )
-        rows.append(svg.Row(_label(one), (cell,)))
+        rows.append(svg.Row(contrast_name(one.contrast), (cell,)))
     edge = max(0.1, *(abs(v) for one in compared for v in one.both[:3]))
     chart = svg.row_chart(
         rows,
@@ -152,7 +152,8 @@ def _contrasts(found: Found) -> Html | None:
         x_label="difference in success, points of 100",
         low=-edge,
         high=edge,
-        label_width=380.0,
+        label_width=20.0 + svg.CHAR * max(len(contrast_name(one.contrast)) for one in compared),
+        right=96.0,
         zero=True,
         percent=True,
     )
@@ -160,13 +161,8 @@ def _contrasts(found: Found) -> Html | None:
     return blocks.figure(
         chart,
         f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over {over}, not "
-        "corrected for their number; open: interim, from which nothing is concluded.",
+        "corrected for their number; open: interim, with so many of its seeds, from which nothing is concluded.",
     )
-
-
-def _label(one: Comparison) -> str:
-    name = contrast_name(one.contrast)
-    return name if one.complete else f"{name} (interim: {len(one.seeds)} of {one.planned} seeds)"
 
 
 # --- through training ---

@@ -32,8 +32,14 @@ def name_of(condition: str) -> str:
 
 
 def contrast_name(contrast: Contrast) -> str:
-    """What is compared, as a difference."""
-    return f"{name_of(contrast.then)} − {name_of(contrast.first)}"
+    """What is compared, as a difference; what both sides share is said once.
+
+    >>> contrast_name(Contrast("actre-grpo", "tfpi-grpo", True)), contrast_name(Contrast("a-grpo", "untrained", False))
+    ('actre − tfpi, GRPO', 'a, GRPO − untrained')
+    """
+    then, first = map(name_of, contrast[:2])
+    (then_arm, _, rest), (first_arm, _, other) = then.partition(", "), first.partition(", ")
+    return f"{then_arm} − {first_arm}, {rest}" if rest and rest == other else f"{then} − {first}"
 
 
 def games(part: Part) -> str:

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 
 from actre.view.html import Html, tag
 
-_CHAR = 6.3  # average advance of the 12 px label font, in px: only used to leave room
+CHAR = 6.3  # average advance of the 12 px label font, in px: only used to leave room
+_BOLD_CHAR = 7.3
 
 
 class Point(NamedTuple):
@@ -96,7 +97,7 @@ def line_chart(
     xs = [p.x for s in drawn for p in s.points]
     ys = [v for s in drawn for p in s.points for v in (p.y, p.low, p.high) if math.isfinite(v)]
     labels = [s for s in drawn if s.label]
-    right = 14 + max((len(s.label) for s in labels), default=0) * _CHAR
+    right = 14 + max((len(s.label) for s in labels), default=0) * _BOLD_CHAR
     left, top, bottom = 40.0, 34.0, 40.0
     y_ticks = ticks(0.0 if y_from_zero else min(ys, default=0.0), y_top if y_top is not None else max(ys, default=1.0))
     x_low = min(0.0, *xs) if xs else 0.0
@@ -241,7 +242,7 @@ def _x_axis(
 
 def _mark(mark: Mark, x_at: Callable[[float], float], top: float, base: float, right: float) -> Html:
     x = x_at(mark.x)
-    ends_right = x + len(mark.label) * _CHAR < right
+    ends_right = x + len(mark.label) * CHAR < right
     return tag(
         "g",
         tag("line", x1=x, x2=x, y1=top - 8, y2=base, class_="mark"),
