@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-ALFWORLD_SPLITS = ("train", "valid_seen", "valid_unseen")
+ALFWORLD_SPLITS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
+"""Split -> solvable games of the six task types in it, as published; a download cut short holds fewer."""
 SHOPS = (("items_shuffle_1000.json", "items_ins_v2_1000.json"), ("items_shuffle.json", "items_ins_v2.json"))
 """The small and the whole shop: products, instructions; each with or without .gz."""
 GET_GAMES = "alfworld-download (2 GB, optional)"
@@ -24,16 +25,24 @@ class Found(NamedTuple):
 
 
 def games() -> Found:
-    """The official ALFWorld games in $ALFWORLD_DATA, else where alfworld-download puts them."""
+    """The official ALFWorld games in $ALFWORLD_DATA, else where alfworld-download puts them.
+
+    Differs: games that are there and marked unsolvable are counted (their files are not read), and are not played.
+    """
+    from actre.envs.alfworld.games import is_listed
+
     named = os.environ.get("ALFWORLD_DATA")
     root = Path(named or "~/.cache/alfworld").expanduser() / "json_2.1.1"
-    counts = {split: sum(1 for _ in (root / split).glob("*/*/game.tw-pddl")) for split in ALFWORLD_SPLITS}
-    words = ", ".join(f"{split} {number:,}" for split, number in counts.items() if number)
-    lacking = [split for split, number in counts.items() if not number]
-    if not lacking:
+    counts = {s: sum(map(is_listed, (root / s).glob("*/*/game.tw-pddl"))) for s in ALFWORLD_SPLITS}
+    whole = {split for split, number in counts.items() if number >= ALFWORLD_SPLITS[split]}
+    words = ", ".join(
+        f"{split} {number:,}" if split in whole else f"{split} {number:,} of {ALFWORLD_SPLITS[split]:,}"
+        for split, number in counts.items()
+    )
+    if len(whole) == len(counts):
         return Found("all", bool(named), f"{words} in {root}", "")
-    if words:
-        return Found("part", bool(named), f"{words} in {root}, no {' and no '.join(lacking)}", GET_GAMES)
+    if any(counts.values()):
+        return Found("part", bool(named), f"{words} in {root}", GET_GAMES)
     return Found(
         "none", bool(named), f"no games in {root}", f"{GET_GAMES}, or unset ALFWORLD_DATA" if named else GET_GAMES
     )

@@ -10,9 +10,11 @@ runs of this kit. Ours stay empty until somebody runs them. Needs no GPU itself.
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from actre.arms import arm
 from actre.config import RunConfig, data_folder, load_config
 from actre.estimate import estimate, gpu
 from actre.evaluate import load_evaluation, wilson
@@ -24,6 +26,10 @@ SIZES = {"1.5B": "qwen-1.5b", "7B": "qwen-7b"}
 ITERATIONS = 150
 GPUS = (("A100", 80.0), ("H100", 80.0), ("L4", 24.0))
 PANELS = {"alfworld": ("official/valid_seen", "ALFWorld, valid_seen"), "webshop": ("official/paper-test", "WebShop")}
+GAMES = {"alfworld": 140, "webshop": 500}
+"""How many games or goals those panels hold."""
+TRAINED = {"GRPO": "grpo", "RLOO": "rloo", "GiGPO": "gigpo", "GiGPO without std": "gigpo_no_std"}
+"""Published methods that this kit trains: think-first throughout, with that advantage."""
 
 
 def record_file() -> Path:
@@ -39,7 +45,8 @@ def record() -> dict[str, Any]:
 def add(run: Path, method: str) -> None:
     """Take up a finished run's evaluation on the panel that the published figures are of.
 
-    Raises ActreError for a run of another preset, or one that was not evaluated there.
+    Raises ActreError for a run of another preset or length, one that is not what METHOD says, and one that was not
+    evaluated there on every game.
     """
     config = load_config(run / "config.json")
     size = next((name for name, of in SIZES.items() if re.fullmatch(rf"{of}(-\d+gb)?", config.preset)), None)
@@ -58,7 +65,10 @@ def add(run: Path, method: str) -> None:
             f"{run} has no evaluation on {panel}, think-first: actre evaluate --preset {config.preset} "
             f"--env {config.env.name} --seed SEED --adapter RUN/adapter --panels {names.get(panel, panel)} --out {run}"
         )
+    if len(results) != GAMES[config.env.name]:
+        raise ActreError(f"{run} was evaluated on {len(results)} of {panel}'s {GAMES[config.env.name]}: play every one")
     kept = record()
+    _check_method(config, method, {row["method"] for row in kept["published"]})
     row = {
         "method": method,
         "size": size,
@@ -72,6 +82,23 @@ def add(run: Path, method: str) -> None:
     same = ("method", "size", "env", "seed")
     kept["ours"] = [one for one in kept["ours"] if any(one[k] != row[k] for k in same)] + [row]
     record_file().write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _check_method(config: RunConfig, method: str, published: set[str]) -> None:
+    """Raises ActreError where a run may not stand in the table under this name."""
+    if config.iterations != ITERATIONS or config.env_steps is not None:
+        limit = "" if config.env_steps is None else f", at most {config.env_steps} steps"
+        raise ActreError(f"{config.iterations} iterations{limit}: the figures are of {ITERATIONS} iterations")
+    plain = arm("think_first", preset(config.preset, config.env.name))
+    optim = replace(plain.optim, advantage=config.optim.advantage)
+    own = next((name for name, advantage in TRAINED.items() if advantage == optim.advantage), None)
+    is_plain = (config.stages, config.optim) == (plain.stages, optim)
+    if method in published and not (is_plain and method == own):
+        orders = ", then ".join(stage.order for stage in config.stages)
+        what = f"{orders} with {optim.advantage}{'' if is_plain else ' and settings of its own'}"
+        raise ActreError(f"the run is {what}, and that is not the published {method}: give it a name of its own")
+    if method not in published and is_plain and own is not None:
+        raise ActreError(f"the run is {own} with the preset's settings: its row is {own!r}")
 
 
 def page() -> str:
@@ -179,7 +206,9 @@ def _ours(ours: list[dict[str, Any]], method: str, size: str, env: str) -> str:
         if (one["method"], one["size"], one["env"]) == (method, size, env):
             value, low, high = wilson(one["won"], one["games"])[:3]
             score = f"{100 * one['score']:.1f} / " if env == "webshop" else ""
-            cells.append(f"{score}{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}], seed {one['seed']}")
+            cells.append(
+                f"{score}{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}], n = {one['games']}, seed {one['seed']}"
+            )
     return "; ".join(cells)
 
 

@@ -226,7 +226,11 @@ def test_official_games_are_found_in_alfworld_data(tmp_path: Path, monkeypatch: 
         games.list_games("official/valid_seen")
     file = _tw_pddl(tmp_path / "json_2.1.1" / "valid_seen" / "pick_and_place_simple-A-None-B-1" / "trial_1")
     _tw_pddl(tmp_path / "json_2.1.1" / "valid_seen" / "pick_and_place_with_movable_recep-A" / "trial_2")
+    marked = _tw_pddl(tmp_path / "json_2.1.1" / "valid_seen" / "pick_and_place_simple-A-None-B-1" / "trial_3")
+    marked.write_text(json.dumps({**json.loads(marked.read_text()), "solvable": False}))
     assert games.list_games("official/valid_seen") == [str(file)]
+    marked.write_text(json.dumps({**json.loads(marked.read_text()), "solvable": True}))
+    assert games.list_games("official/valid_seen") == [str(file), str(marked)]
 
 
 @pytest.mark.parametrize(

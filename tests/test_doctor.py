@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actre import doctor
+from actre import doctor, official
 from actre.doctor import Check
 
 
@@ -80,13 +80,18 @@ def test_official_data_are_optional_counted_and_shown_where_they_are_wrong_or_in
     assert "alfworld-download" in found("official games").mend
 
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
-    for number, split in enumerate(("train", "valid_seen", "valid_unseen"), start=1):
-        for trial in range(number):
-            game = tmp_path / "json_2.1.1" / split / "a task" / f"trial_{trial}" / "game.tw-pddl"
+    monkeypatch.setattr(official, "ALFWORLD_SPLITS", {"train": 1, "valid_seen": 2, "valid_unseen": 3})
+    games = [(split, trial) for split, number in official.ALFWORLD_SPLITS.items() for trial in range(number)]
+    for split, trial in games:
+        assert found("official games").status == "other"
+        for task in ("a task", "pick_and_place_with_movable_recep"):  # the second kind is not played
+            game = tmp_path / "json_2.1.1" / split / task / f"trial_{trial}" / "game.tw-pddl"
             game.parent.mkdir(parents=True)
             game.touch()
-        assert found("official games").status == ("ok" if split == "valid_unseen" else "other")
-    assert "train 1, valid_seen 2, valid_unseen 3" in found("official games").found
+        if (split, trial) == ("valid_seen", 0):
+            assert "train 1, valid_seen 1 of 2, valid_unseen 0 of 3" in found("official games").found
+    assert found("official games").status == "ok"
+    assert "train 1, valid_seen 2, valid_unseen 3 in" in found("official games").found
 
     monkeypatch.setenv("WEBSHOP_DATA", str(tmp_path))
     assert found("official shop").status == "other"

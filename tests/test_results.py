@@ -98,6 +98,53 @@ def test_the_page_on_what_was_published_is_made_from_its_record_and_claims_no_fi
     assert published.record()["ours"] == [] or "None of ours has been run" not in published.page()
 
 
+def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actre.arms import arm
+    from actre.config import save_config
+    from actre.evaluate import EpisodeResult, save_evaluation
+    from actre.presets import preset
+    from actre.types import ActreError
+
+    published = benchmark("published")
+    file = tmp_path / "published.json"
+    file.write_text(json.dumps({**published.record(), "ours": []}))
+    monkeypatch.setattr(published, "record_file", lambda: file)
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def played(config: Any, games: int = 140) -> Path:
+        save_config(config, run / "config.json")
+        results = [EpisodeResult("seen", "think_first", f"g{i}", "t", i < 70, 9, 1.0) for i in range(games)]
+        (run / "evaluation.jsonl").unlink(missing_ok=True)
+        save_evaluation(run / "evaluation.jsonl", results, "after")
+        return run
+
+    base = preset("qwen-1.5b")
+    grpo, actre = arm("think_first", base), arm("actre", base)
+    for config, method, said in (
+        (preset("tiny"), "GRPO", "run of the preset tiny"),
+        (
+            actre,
+            "GRPO",
+            "is act_first, then think_first with grpo and settings of its own, and that is not the published GRPO",
+        ),
+        (grpo, "PPO", "not the published PPO"),
+        (grpo, "mine", "its row is 'GRPO'"),
+        (arm("think_first_bonus", base), "GRPO", "settings of its own, and that is not the published GRPO"),
+        (dataclasses.replace(grpo, env_steps=100), "GRPO", "at most 100 steps"),
+    ):
+        with pytest.raises(ActreError, match=said):
+            published.add(played(config), method)
+    with pytest.raises(ActreError, match="10 of official/valid_seen's 140"):
+        published.add(played(grpo, 10), "GRPO")
+    published.add(played(grpo), "GRPO")
+    published.add(played(actre), "ActRe, GRPO")
+    assert [(one["method"], one["won"]) for one in published.record()["ours"]] == [("GRPO", 70), ("ActRe, GRPO", 70)]
+    assert "50.0 [41.8, 58.2], n = 140, seed 0" in published.page()
+
+
 def test_the_page_on_the_calibration_is_made_from_its_record() -> None:
     calibration = benchmark("calibration")
     assert calibration.PAGE.read_text() == calibration.page()

@@ -280,6 +280,17 @@ def test_a_run_whose_numbers_are_none_counts_as_its_last_checkpoint(
     assert lines == [{"policy": "policy"}, {"trouble": "iteration 3: the loss is nan"}]
 
 
+def test_two_programs_save_into_one_file_without_losing_a_line(study: Study, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from actre.study.record import SCHEMA, save_record\n"
+        "for i in range(40): save_record(Path(sys.argv[1]), {'schema': SCHEMA, 'key': f'{sys.argv[2]}-{i}'})"
+    )
+    path = tmp_path / "r" / "s.jsonl"
+    both = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "ab"]
+    assert [one.wait(timeout=120) for one in both] == [0, 0]
+    assert len(load_records(path)) == 80
+
+
 def test_what_is_compared_leaves_out_where_and_when_and_nothing_else(study: Study) -> None:
     line = fake_record(study.runs[0], 0.5)
     assert numbers(line) == numbers({**line, "seconds": 99.0, "machine": {}, "command": "x", "versions": {}})

@@ -14,6 +14,7 @@ Knows run folders and the line; compares nothing. A line holds
     curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -112,10 +113,17 @@ def load_records(path: Path) -> list[Record]:
 
 
 def save_record(path: Path, line: Record) -> None:
-    """Put a line into a file, in place of one of the same run; lines stand sorted by key. Whole or not at all."""
+    """Put a line into a file, in place of one of the same run; lines stand sorted by key. Whole or not at all, and one
+    program at a time: the folder is locked meanwhile.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [other for other in load_records(path) if other["key"] != line["key"]]
-    write_jsonl(path, sorted([*kept, line], key=lambda one: str(one["key"])))
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        kept = [other for other in load_records(path) if other["key"] != line["key"]]
+        write_jsonl(path, sorted([*kept, line], key=lambda one: str(one["key"])))
+    finally:
+        os.close(folder)  # which lets go of the lock
 
 
 def finished(study: Study, folder: Path) -> dict[str, Record]:

@@ -7,9 +7,10 @@ nor textworld. A panel is a JSONL file (gzipped or not), one room a line; `panel
 import difflib
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +107,24 @@ def _official(split: str) -> Path:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    # movable receptacles and slices are outside the six task types, as in alfworld itself
-    found = sorted(p for p in folder.rglob(_FILE) if not {"movable", "Sliced"} & _marks(p))
+    # movable receptacles and slices are outside the six task types, and games marked unsolvable are left out, as in
+    # alfworld itself; it leaves out unmarked ones, too, which here may be one's own
+    found = sorted(p for p in folder.rglob(_FILE) if is_listed(p) and not _unsolvable(p, p.stat().st_mtime_ns))
     if not found:
         raise ActreError(f"{folder} holds no {_FILE}: give a folder of games, a panel file, or a panel's name")
     return [str(p) for p in found]
 
 
-def _marks(path: Path) -> set[str]:
+@cache
+def _unsolvable(path: Path, stamp: int) -> bool:
+    """Whether a game is marked as such; `stamp` makes a changed file a new one."""
+    return re.search(rb'"solvable": *false', path.read_bytes()) is not None
+
+
+def is_listed(path: Path) -> bool:
+    """Whether a game file's place says one of the six task types; reads no file."""
     task = path.parent.parent.name
-    return {mark for mark in ("movable", "Sliced") if mark in task}
+    return not any(mark in task for mark in ("movable", "Sliced"))
 
 
 def _is_panel(path: Path) -> bool:
