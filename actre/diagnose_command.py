@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from actre.budget import Budget
 from actre.config import ENV_NAMES, RunConfig, derive_seed, differences, load_config, save_config
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
@@ -160,27 +161,6 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.json").is_file() and (folder / "metrics.jsonl").is_file()
 
 
-class Budget:
-    """Whether time is up; asked before each batch, and so keeps from beginning one that would end too late.
-
-    minutes: None for no end. A batch is expected to take as long as the longest so far.
-    """
-
-    def __init__(self, minutes: float | None) -> None:
-        self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        self._asked: float | None = None
-        self._longest = 0.0
-        self.over = False
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if self._asked is not None:
-            self._longest = max(self._longest, now - self._asked)
-        self._asked = now
-        self.over = self.over or now + self._longest > self._end
-        return self.over
-
-
 class _Job(NamedTuple):
     """What is measured, and with what: the same for each wording."""
 
@@ -207,16 +187,17 @@ def _diagnose(args: argparse.Namespace) -> int:
         probes = probes_for(config)
     args.out.mkdir(parents=True, exist_ok=True)
     job = _Job(args, load_policy(config, args.adapter), probes, config, budget)
-    thoughts = args.thoughts if args.thoughts is not None else _chosen(job)
-    config = replace(config, probe=replace(config.probe, thoughts=thoughts))
-    keep_settings(config, args.out)
-    for wording in dict.fromkeys(args.wording):
-        if not budget.over:
-            print(described(_measured(job, wording, thoughts)))
+    with budget.ended_by_hand():
+        thoughts = args.thoughts if args.thoughts is not None else _chosen(job)
+        config = replace(config, probe=replace(config.probe, thoughts=thoughts))
+        keep_settings(config, args.out)
+        for wording in dict.fromkeys(args.wording):
+            if not budget.over:
+                print(described(_measured(job, wording, thoughts)))
     if budget.over:
-        print(f"stopped after the {args.budget:g} minutes allowed; the same command goes on from here")
+        print(f"stopped {budget.why}; the same command goes on from here")
     print(f"written: {report.write(args.out)}, with the figures in {args.out / report.PLOTS} and the records beside it")
-    return 0
+    return 130 if budget.by_hand else 0
 
 
 def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
@@ -295,8 +276,8 @@ def _chosen(job: _Job) -> int:
     )
     if not found.complete:
         raise ActreError(
-            f"the {args.budget:g} minutes allowed were up in the pilot ({len(found.states)} of {len(states)} states): "
-            "the same command goes on with it, or give --thoughts a number"
+            f"stopped {job.budget.why}, in the pilot ({len(found.states)} of {len(states)} states): the same command "
+            "goes on with it, or give --thoughts a number"
         )
     width = sum(state.decomposition.width for state in found.states) / len(found.states)
     actions = sum(len(state.actions) for state in found.states) / len(found.states)

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import char_tokenizer, tiny_llama
 
 from actre import adapters, cli, diagnose_command, thoughts
+from actre import budget as budget_module
+from actre._scorer import Scorer
 from actre.config import ModelConfig, StageConfig, data_folder, load_config, save_config
 from actre.diagnose import FILES, diagnose, load_diagnosis, training_measure
 from actre.evaluate import load_evaluation, load_policy
@@ -104,9 +108,38 @@ def test_a_diagnosis_whose_time_is_up_leaves_a_partial_result_and_goes_on(
         assert found[0].complete
 
 
+@needs_tiny
+def test_ctrl_c_ends_a_diagnosis_with_what_it_has_and_a_second_one_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["diagnose", "--states", "8", "--thoughts", "32", "--out", str(tmp_path / "part")]
+    real, batches = Scorer.measure, [0]
+
+    def measure(self: Scorer, *args: Any) -> Any:
+        batches[0] += 1
+        for _ in range(presses.get(batches[0], 0)):
+            signal.raise_signal(signal.SIGINT)
+        return real(self, *args)
+
+    monkeypatch.setattr(Scorer, "measure", measure)
+    presses = {2: 1}
+    before = signal.getsignal(signal.SIGINT)
+    assert cli.main(command) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    said = capsys.readouterr()
+    assert "PARTIAL, 4 of 8 states" in said.out  # the batch that was being measured is in
+    assert "stopped by hand; the same command goes on from here" in said.out
+    assert "Ctrl-C again: at once" in said.err
+    assert len(load_diagnosis(tmp_path / "part" / "diagnosis.json").states) == 4
+    presses = {3: 2}
+    assert cli.main(command) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert len(load_diagnosis(tmp_path / "part" / "diagnosis.json").states) == 4
+
+
 def test_no_batch_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0, 110.0, 230.0, 240.0, 250.0])
-    monkeypatch.setattr(diagnose_command.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(budget_module.time, "monotonic", lambda: next(clock))
     budget = diagnose_command.Budget(5)
     # begun at 10 s; one batch took 100 s, the next 120 s, and a third might end at 350 s, after the 300 s
     assert [budget(), budget(), budget()] == [False, False, True]

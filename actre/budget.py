@@ -1,0 +1,59 @@
+"""How long a command goes on: the minutes it was allowed, or until Ctrl-C. Knows no work."""
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Budget:
+    """Whether to stop; asked before each batch, and so keeps from beginning one that would end too late.
+
+    minutes: None for no end. A batch is expected to take as long as the longest so far. by_hand: Ctrl-C ended it.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self._minutes = minutes
+        self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        self._asked: float | None = None
+        self._longest = 0.0
+        self.over = False
+        self.by_hand = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if self._asked is not None:
+            self._longest = max(self._longest, now - self._asked)
+        self._asked = now
+        self.over = self.over or now + self._longest > self._end
+        return self.over
+
+    @property
+    def why(self) -> str:
+        """What ended it, behind "stopped"."""
+        return "by hand" if self.by_hand else f"after the {self._minutes:g} minutes allowed"
+
+    @contextmanager
+    def ended_by_hand(self) -> Iterator[None]:
+        """Within it the first Ctrl-C ends the budget, so that what was begun is finished and summed up; a second one
+        stops at once, as always.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def end(number: int, frame: Any) -> None:
+            signal.signal(signal.SIGINT, before)
+            self.over = self.by_hand = True
+            print("\nstopping behind what is being measured (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+
+        signal.signal(signal.SIGINT, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
