@@ -54,6 +54,23 @@ def test_improvement_is_the_share_of_pairs_above_ties_counted_half_and_averaged_
         improvement([[1.0]], [[1.0, 2.0]])
 
 
+@pytest.mark.parametrize(
+    ("seed", "shape", "middle", "above"),
+    [
+        (0, (5, 5, 6), 0.571875, 0.5766666666666667),
+        (1, (3, 4, 6), 0.51, 0.5555555555555556),
+        (2, (5, 3, 1), 0.3166666666666667, 0.43333333333333335),
+    ],
+)
+def test_estimates_are_rliables(seed: int, shape: tuple[int, int, int], middle: float, above: float) -> None:
+    """Recorded from rliable 1.2.0, aggregate_iqm and probability_of_improvement, on the same scores, ties included."""
+    rng = np.random.default_rng(seed)
+    runs, others, tasks = shape
+    x, y = rng.integers(0, 21, (runs, tasks)) / 20, rng.integers(0, 21, (others, tasks)) / 20
+    assert float(iqm(x[None])[0]) == pytest.approx(middle)
+    assert improvement(x, y, n=2).value == pytest.approx(above)
+
+
 def test_the_paired_test_is_scipys_and_knows_what_it_cannot_tell() -> None:
     x, y = [0.7, 0.6, 0.65, 0.71, 0.6], [0.68, 0.61, 0.6, 0.66, 0.59]
     differences = np.subtract(x, y)

@@ -2,7 +2,8 @@
 
 Interquartile mean, bootstrap stratified by task and probability of improvement are those of Agarwal et al. 2021
 (arXiv 2108.13264; their library is rliable). Differs from using rliable itself: it needs arch < 8, whose last
-versions cannot be imported beside the pandas 3 that the tested pins bring; and it knows neither pairs nor games.
+versions cannot be imported beside the pandas 3 that the tested pins bring; and it knows neither pairs nor games. Its
+estimates are recorded in the tests.
 Scores are (R, T): R runs (seeds) in T tasks.
 """
 
