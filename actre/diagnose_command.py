@@ -187,17 +187,22 @@ def _diagnose(args: argparse.Namespace) -> int:
         probes = probes_for(config)
     args.out.mkdir(parents=True, exist_ok=True)
     job = _Job(args, load_policy(config, args.adapter), probes, config, budget)
+    wordings, found = list(dict.fromkeys(args.wording)), []
     with budget.ended_by_hand():
         thoughts = args.thoughts if args.thoughts is not None else _chosen(job)
         config = replace(config, probe=replace(config.probe, thoughts=thoughts))
         keep_settings(config, args.out)
-        for wording in dict.fromkeys(args.wording):
+        for wording in wordings:
             if not budget.over:
-                print(described(_measured(job, wording, thoughts)))
-    if budget.over:
+                found.append(_measured(job, wording, thoughts))
+                print(described(found[-1]))
+    left = len(found) < len(wordings) or not all(one.complete for one in found)
+    if left:
         print(f"stopped {budget.why}; the same command goes on from here")
+    if not found:
+        return 130 if budget.by_hand else 0
     print(f"written: {report.write(args.out)}, with the figures in {args.out / report.PLOTS} and the records beside it")
-    return 130 if budget.by_hand else 0
+    return 130 if left and budget.by_hand else 0
 
 
 def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":

@@ -10,12 +10,12 @@ runs of this kit. Ours stay empty until somebody runs them. Needs no GPU itself.
 import argparse
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from actre.arms import arm
-from actre.config import RunConfig, data_folder, load_config
+from actre.arms import ARMS, arm
+from actre.config import RunConfig, data_folder, differences, load_config
 from actre.estimate import estimate, gpu
 from actre.evaluate import load_evaluation, wilson
 from actre.presets import preset
@@ -62,8 +62,8 @@ def add(run: Path, method: str) -> None:
     ]
     if not results:
         raise ActreError(
-            f"{run} has no evaluation on {panel}, think-first: actre evaluate --preset {config.preset} "
-            f"--env {config.env.name} --seed SEED --adapter RUN/adapter --panels {names.get(panel, panel)} --out {run}"
+            f"{run} has no evaluation on {panel}, think-first: actre evaluate --adapter RUN/adapter "
+            f"--panels {names.get(panel, panel)} --seed SEED --out FOLDER, with the run's own settings and seed"
         )
     if len(results) != GAMES[config.env.name]:
         raise ActreError(f"{run} was evaluated on {len(results)} of {panel}'s {GAMES[config.env.name]}: play every one")
@@ -85,20 +85,25 @@ def add(run: Path, method: str) -> None:
 
 
 def _check_method(config: RunConfig, method: str, published: set[str]) -> None:
-    """Raises ActreError where a run may not stand in the table under this name."""
-    if config.iterations != ITERATIONS or config.env_steps is not None:
-        limit = "" if config.env_steps is None else f", at most {config.env_steps} steps"
-        raise ActreError(f"{config.iterations} iterations{limit}: the figures are of {ITERATIONS} iterations")
-    plain = arm("think_first", preset(config.preset, config.env.name))
-    optim = replace(plain.optim, advantage=config.optim.advantage)
-    own = next((name for name, advantage in TRAINED.items() if advantage == optim.advantage), None)
-    is_plain = (config.stages, config.optim) == (plain.stages, optim)
-    if method in published and not (is_plain and method == own):
-        orders = ", then ".join(stage.order for stage in config.stages)
-        what = f"{orders} with {optim.advantage}{'' if is_plain else ' and settings of its own'}"
-        raise ActreError(f"the run is {what}, and that is not the published {method}: give it a name of its own")
-    if method not in published and is_plain and own is not None:
-        raise ActreError(f"the run is {own} with the preset's settings: its row is {own!r}")
+    """Raises ActreError where a run is not what METHOD says: a published method that this kit trains, or "ARM, METHOD"
+    ("actre, GRPO"), with the preset's settings and length.
+    """
+    name, _, rule = method.rpartition(", ")
+    name = name or "think_first"
+    if rule not in TRAINED or name not in ARMS or (name == "think_first" and method not in published):
+        raise ActreError(f"no row {method!r}: rows are {', '.join(TRAINED)}, and with another arm e.g. 'actre, {rule}'")
+    base = preset(config.preset, config.env.name)
+    wanted = arm(name, replace(base, optim=replace(base.optim, advantage=TRAINED[rule])))
+    others = differences(_decisive(wanted), _decisive(config))
+    if others or wanted.iterations != ITERATIONS:
+        raise ActreError(f"the run is not {method} as the preset {config.preset} has it: {'; '.join(others[:3])}")
+
+
+def _decisive(config: RunConfig) -> dict[str, Any]:
+    """The settings that decide what a figure is of; not the seed, nor what it is trained and sampled with."""
+    kept = {part: asdict(getattr(config, part)) for part in ("env", "prompt", "sampling", "optim")}
+    stages = [asdict(stage) for stage in config.stages]
+    return {**kept, "stages": stages, "env_steps": config.env_steps, "model": config.model.name}
 
 
 def page() -> str:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,50 @@ def test_ctrl_c_ends_a_diagnosis_with_what_it_has_and_a_second_one_at_once(
     assert cli.main(command) == 130
     assert "interrupted" in capsys.readouterr().err
     assert len(load_diagnosis(tmp_path / "part" / "diagnosis.json").states) == 4
+
+
+@needs_tiny
+def test_ctrl_c_in_the_pilot_or_the_last_batch_says_what_is_left_and_what_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, batches = Scorer.measure, [0]
+
+    def measure(self: Scorer, *args: Any) -> Any:
+        batches[0] += 1
+        if batches[0] == press_in:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, *args)
+
+    monkeypatch.setattr(Scorer, "measure", measure)
+    press_in = 1  # the pilot's only batch: eight states, eight thoughts each
+    pilot = ["diagnose", "--states", "8", "--thoughts", "auto", "--out", str(tmp_path / "pilot")]
+    assert cli.main(pilot) == 130
+    assert "stopped by hand; the same command goes on from here" in capsys.readouterr().out
+    assert not (tmp_path / "pilot" / "report.html").exists()
+    press_in = batches[0] + 4
+    whole = ["diagnose", "--wording", "shared", "--states", "8", "--thoughts", "32", "--out", str(tmp_path / "whole")]
+    assert cli.main(whole) == 0
+    said = capsys.readouterr()
+    assert "Ctrl-C again" in said.err
+    assert "stopped" not in said.out
+    assert load_diagnosis(tmp_path / "whole" / "diagnosis.json").complete
+
+
+def test_a_budget_elsewhere_than_in_the_main_thread_leaves_signals_alone() -> None:
+    before, errors = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        try:
+            with budget_module.Budget(None).ended_by_hand():
+                pass
+        except ValueError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert errors == []
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_no_batch_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:

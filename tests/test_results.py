@@ -105,6 +105,7 @@ def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_a
     from actre.config import save_config
     from actre.evaluate import EpisodeResult, save_evaluation
     from actre.presets import preset
+    from actre.settings import changed
     from actre.types import ActreError
 
     published = benchmark("published")
@@ -125,23 +126,26 @@ def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_a
     grpo, actre = arm("think_first", base), arm("actre", base)
     for config, method, said in (
         (preset("tiny"), "GRPO", "run of the preset tiny"),
-        (
-            actre,
-            "GRPO",
-            "is act_first, then think_first with grpo and settings of its own, and that is not the published GRPO",
-        ),
-        (grpo, "PPO", "not the published PPO"),
-        (grpo, "mine", "its row is 'GRPO'"),
-        (arm("think_first_bonus", base), "GRPO", "settings of its own, and that is not the published GRPO"),
-        (dataclasses.replace(grpo, env_steps=100), "GRPO", "at most 100 steps"),
+        (actre, "GRPO", "not GRPO as the preset qwen-1.5b has it: stages"),
+        (grpo, "actre, GRPO", "not actre, GRPO as the preset qwen-1.5b has it: stages"),
+        (grpo, "GiGPO", "optim.advantage: gigpo became grpo"),
+        (grpo, "PPO", "no row 'PPO'"),
+        (grpo, "mine", "no row 'mine'"),
+        (grpo, "think_first, GRPO", "no row"),
+        (arm("think_first_bonus", base), "GRPO", "optim.entropy_coef: 0.0 became 0.01"),
+        (changed(grpo, ["env_steps=100"]), "GRPO", "env_steps: None became 100"),
+        (changed(grpo, ["sampling.eval_temperature=0.01"]), "GRPO", "sampling.eval_temperature"),
+        (changed(grpo, ["env.train=small/train"]), "GRPO", "env.train"),
+        (changed(grpo, ["prompt.window=0"]), "GRPO", "prompt.window"),
+        (changed(grpo, ["model.name=Qwen/Qwen2.5-7B-Instruct"]), "GRPO", "model: "),
     ):
         with pytest.raises(ActreError, match=said):
             published.add(played(config), method)
     with pytest.raises(ActreError, match="10 of official/valid_seen's 140"):
         published.add(played(grpo, 10), "GRPO")
     published.add(played(grpo), "GRPO")
-    published.add(played(actre), "ActRe, GRPO")
-    assert [(one["method"], one["won"]) for one in published.record()["ours"]] == [("GRPO", 70), ("ActRe, GRPO", 70)]
+    published.add(played(changed(actre, ["seed=4", "model.loader=unsloth", "model.engine=vllm"])), "actre, GRPO")
+    assert [(one["method"], one["won"]) for one in published.record()["ours"]] == [("GRPO", 70), ("actre, GRPO", 70)]
     assert "50.0 [41.8, 58.2], n = 140, seed 0" in published.page()
 
 

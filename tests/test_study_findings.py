@@ -96,7 +96,6 @@ def test_a_finding_keeps_to_the_protocol_at_its_edges(
         *(Contrast("actre-grpo", "think_first-grpo", confirmatory=True), "unseen", "think_first"),
         seeds=(3, 4, 5, 6, 7),
         planned=5,
-        games=40,
         both=wide,
         test=PairedTest(0.0, test[0] / 100, test[1] / 100, p_holm / 2, 5),
         p_holm=p_holm,
@@ -191,16 +190,17 @@ def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(stu
         assert "nan" not in text
 
 
-def test_a_contrast_waits_for_the_seeds_that_both_are_to_have_whichever_stands_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pair", ['["actre-grpo", "tfpi-grpo"]', '["tfpi-grpo", "actre-grpo"]'])
+def test_a_contrast_waits_for_the_seeds_that_both_are_to_have_whichever_stands_first(tmp_path: Path, pair: str) -> None:
     path = tmp_path / "s.toml"
     path.write_text(
         'name = "s"\n[[part]]\nname = "p"\nseeds = [3, 4, 5]\n'
-        'exploratory = [["actre-grpo", "tfpi-grpo"], ["tfpi-grpo", "actre-grpo"]]\n'
+        f"exploratory = [{pair}]\n"
         '[[part.runs]]\narms = ["actre"]\n[[part.runs]]\narms = ["tfpi"]\nseeds = [3, 4]\n'
     )
     part = load_study(path).parts[0]
     found = comparisons(part, fake_records(part.runs, lambda run: 0.5))
-    assert [(one.planned, one.complete) for one in found] == [(2, True), (2, True)]
+    assert [(one.planned, one.complete) for one in found] == [(2, True)]
 
 
 def test_a_panel_of_ones_own_stands_behind_the_usual_ones(study: Study) -> None:
@@ -241,10 +241,9 @@ def test_a_run_that_broke_off_is_named(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     assert "broke off" not in " ".join(sentences(find(study.parts[0], lines)))
     key = study.runs[1].key
-    lines[key]["trouble"] = "the loss is no number"
-    assert f"Training broke off in {key}; each counts as its last checkpoint" in " ".join(
-        sentences(find(study.parts[0], lines))
-    )
+    lines[key]["trouble"] = "the loss is no number; its last checkpoint counts"
+    said = sentences(find(study.parts[0], lines))
+    assert f"Training broke off in {key}: the loss is no number; its last checkpoint counts." in said
 
 
 def test_seeds_that_all_differ_alike_are_no_test(study: Study) -> None:
@@ -301,3 +300,33 @@ def test_the_page_of_results_says_only_what_holds_for_the_study_it_shows(study: 
     large = replace(study, parts=(replace(study.parts[0], runs=runs),))
     assert results.TINY not in results.page([large], [lines], "c", Path("r.md"))
     assert results.TINY not in page.page(large, lines)
+
+
+def test_what_is_said_of_a_complete_contrast_does_not_hang_on_one_that_waits(study: Study) -> None:
+    part = asking(study, ("actre-grpo", "think_first-grpo"), ("actre-grpo", "tfpi-grpo"))
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, [0.7, 0.9, 0.6, 0.95, 0.8]))
+    whole = comparisons(part, lines)
+    del lines["p/tfpi-grpo-seed-7"]
+    waiting = comparisons(part, lines)
+    assert waiting[0].p_holm == whole[0].p_holm == pytest.approx(2 * whole[0].test.p)
+    assert waiting[1].p_holm != waiting[1].p_holm
+    (table,) = (one for one in tables(find(part, lines)) if one.title == "Confirmatory contrasts")
+    assert [row[1] for row in table.rows] == ["5 of 5", "4 of 5: 3, 4, 5, 6"]
+    assert "this table's 2 planned contrasts" in table.note
+
+
+def test_contrasts_without_a_run_are_counted_as_waiting(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    some = {key: line for key, line in lines.items() if "/tfpi" not in key}
+    said = sentences(find(study.parts[0], some))
+    assert "Exploratory: 1 contrast waits for seeds, and nothing is concluded from what is there." in said
+    assert "Seeds 3, 4, 5, 6, 7: think_first, GRPO; actre, GRPO; untrained." in said
+    assert "Not run yet: tfpi, GRPO." in said
+
+
+@pytest.mark.parametrize(("about", "line"), [("", None), ("Is it so?", "Is it so?"), ("It is so", "It is so.")])
+def test_a_parts_purpose_is_a_sentence_or_nothing(study: Study, about: str, line: str | None) -> None:
+    one = replace(study, parts=(replace(study.parts[0], about=about),))
+    lines = results.page([one], [{}], "c", Path("r.md")).splitlines()
+    after = lines[lines.index("## s: p (confirmatory)") + 2]
+    assert after == (line or "- No run of this part is finished yet: there is nothing to say.")

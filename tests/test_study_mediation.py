@@ -11,7 +11,7 @@ from study_records import fake_record, fake_records
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import comparisons, find
-from actre.study.mediation import LEAST_RUNS, associations, closed_share, entropy_at, start_of
+from actre.study.mediation import ALL, LEAST_RUNS, associations, closed_share, entropy_at, start_of
 from actre.study.plan import Study
 from actre.study.words import sentences
 
@@ -70,7 +70,7 @@ def test_an_association_is_of_the_end_of_stage_1_with_the_primary_endpoint(study
     assert found["actre-grpo", "act_first"] == (pytest.approx(1.0), 5)
     assert found["actre-grpo", "think_first"] == (pytest.approx(-1.0), 5)
     assert found["tfpi-grpo", "act_first"] == (pytest.approx(-1.0), 5)
-    assert found["all trained runs", "act_first"][1] == 20
+    assert found[ALL, "act_first"][1] == 20
     assert not any("think_first-grpo" in runs or "untrained" in runs for runs, _ in found)
     few = {key: line for key, line in lines.items() if not key.endswith("7")}
     assert LEAST_RUNS == 5
@@ -88,8 +88,8 @@ def test_a_difference_between_arms_is_not_taken_for_a_relation_within_them(study
             level = (2.0 if run.arm == "actre" else 1.0) + run.seed / 100
             kept[run.key] = {**lines[run.key], "entropy": [measured(10, level, level, level)]}
     found = {(one.runs, one.name): one.rho for one in associations(study.parts[0], kept)}
-    assert found["all trained runs", "act_first"] > 0.4
-    assert found["all trained runs, within arms", "act_first"] < -0.9
+    assert found[ALL, "act_first"] > 0.4
+    assert found[f"{ALL}, within arms", "act_first"] < -0.9
 
 
 def test_the_untrained_policys_verdicts_are_counted_once_a_seed(study: Study) -> None:
@@ -104,17 +104,51 @@ def test_the_untrained_policys_verdicts_are_counted_once_a_seed(study: Study) ->
     assert start is not None
     assert (dict(start.verdicts), start.states, start.thoughts) == ({"narrowed": 1, "inconclusive": 4}, 24, 8)
     text = " ".join(sentences(find(study.parts[0], lines)))
-    assert "thinking narrows the untrained policy in 1 and widens it in 0 of 5 seeds' measurements (24 states" in text
-    assert "no gain of actre is shown" in text
+    assert (
+        "narrows what the policy tries in 1, widens it in 0 and cannot tell in 4 of 5 seeds' measurements (24" in text
+    )
+    assert "a gain of actre that matters is ruled out" in text
+
+
+def said(study: Study, lines: dict[str, dict[str, Any]]) -> str:
+    """The page's sentences, of records whose first measurement has a verdict."""
+    for line in lines.values():
+        for one in line["entropy"][:1]:
+            one.update(verdict="inconclusive", states=24, k=8)
+    return " ".join(sentences(find(study.parts[0], lines)))
+
+
+def test_runs_with_settings_of_their_own_are_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    variant = '[[part.runs]]\nvariant = "v"\nsettings = { "optim.group_size" = 4 }\narms = ["actre"]\n'
+    path.write_text(TEXT + variant)
+    study = load_study(path)
+    lines = fake_records(study.runs, lambda run: run.seed / 10)
+    counted = {one.runs: one.n for one in associations(study.parts[0], lines)}
+    assert counted[ALL] == 20
+    assert not any("-v" in runs for runs in counted)
+
+
+def test_an_arm_of_one_run_says_nothing_within_arms(study: Study) -> None:
+    lines = records(study, actre=[0.5, 0.6, 0.7, 0.8, 0.9])
+    kept = {key: line for key, line in lines.items() if "/actre" in key or key == "p/tfpi-grpo-seed-3"}
+    found = {one.runs: one.n for one in associations(study.parts[0], kept) if one.name == "act_first"}
+    assert (found[ALL], found[f"{ALL}, within arms"]) == (6, 5)
 
 
 def test_the_share_of_a_gap_that_the_matched_arm_has_too(study: Study) -> None:
     part = study.parts[0]
-    half = [(low + high) / 2 for low, high in zip(LOW, HIGH, strict=True)]
+    half = [0.65, 0.675, 0.675, 0.675, 0.7]
     lines = records(study, actre=HIGH, think_first_hot=half)
     gap = comparisons(part, lines)[0]
     assert closed_share(part, lines, gap, "think_first_hot-grpo") == pytest.approx(0.5, abs=0.05)
     assert closed_share(part, lines, gap, "nothing") is None
+    assert "think_first_hot has 50 % of actre's gain" in said(study, lines)
+    waiting = {key: line for key, line in lines.items() if key != "p/think_first_hot-grpo-seed-7"}
+    assert closed_share(part, waiting, gap, "think_first_hot-grpo") is None
+    assert "how much of actre's gain think_first_hot has too is open" in said(study, waiting)
+    noisy = records(study, actre=[0.4, 0.9, 0.3, 0.9, 0.4])
+    assert "whether actre has a gain to explain is open" in said(study, noisy)
     flat = records(study)
     assert closed_share(part, flat, comparisons(part, flat)[0], "think_first_hot-grpo") is None
 
@@ -125,6 +159,9 @@ def test_a_matched_arms_temperatures_are_shown(study: Study) -> None:
         if run.arm == "think_first_hot":
             lines[run.key]["matched"] = [[0, 0.5 + run.seed / 10, 1.1, 1.0], [5, 1.5, 0.9, 0.8]]
     found = find(study.parts[0], lines)
-    assert "at temperature 1.00 (0.80–1.20) at first and 1.50 (1.50) at the end" in " ".join(sentences(found))
+    assert (
+        "at temperature 1.00 (0.80–1.20) at first and 1.50 (1.50) at the end (mean, lowest to highest of 5"
+        in " ".join(sentences(found))
+    )
     (table,) = (one for one in entropy_tables(found) if one.title == "The matched temperature")
     assert [row[1:4] for row in table.rows] == [("1", "5", "1.00 (0.80–1.20)"), ("6", "5", "1.50 (1.50)")]

@@ -131,6 +131,8 @@ def test_a_record_of_orders_that_played_other_games_is_refused(tmp_path: Path) -
         ("switch = 5", 'switch = "5"', "switch = '5': it is a whole number"),
         ("switch = 5", "iterations = 9.0", "iterations = 9.0: it is a whole number"),
         ('["actre-grpo", "think_first-grpo"]', '["actre-grpo", "actre-grpo"]', "compares actre-grpo with itself"),
+        ('"think_first-grpo"]]', '"think_first-grpo"], ["think_first-grpo", "actre-grpo"]]', "twice"),
+        ("seeds = [3, 4]", "seeds = [3, 3]", "each seed stands there once"),
         ('"think_first-grpo"]]', '"think_first-grpo"], ["actre-grpo", "think_first-grpo"]]', "twice"),
         ('"think_first-grpo"]]', '"think_first-grpo", "x"]]', "is no contrast"),
         ('arms = ["think_first", "actre"]', 'arms = "actre"', "arms = 'actre'; it is a list"),

@@ -277,7 +277,10 @@ def test_a_run_whose_numbers_are_none_counts_as_its_last_checkpoint(
     monkeypatch.setattr(job, "record", lambda *rest, trouble, **more: lines.append({"trouble": trouble}) or {})
     job.make(study.runs[1], "s", tmp_path, "c")
     assert loaded == [last]
-    assert lines == [{"policy": "policy"}, {"trouble": "iteration 3: the loss is nan"}]
+    played = (
+        "its last checkpoint counts" if checkpoints else "it has no checkpoint, and so counts as the untrained policy"
+    )
+    assert lines == [{"policy": "policy"}, {"trouble": f"iteration 3: the loss is nan; {played}"}]
 
 
 def test_two_programs_save_into_one_file_without_losing_a_line(study: Study, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ runner      runs beside each other, resumable
 record      what is kept of a finished run: one line of JSON
 estimators  numbers in, numbers out: interquartile mean, bootstrap, tests, effect sizes
 findings    records become comparisons, and comparisons findings
-tables      findings in rows of words
+mediation   does contraction explain it: verdicts at the start, matched arm, correlations
+words       findings in sentences
+tables      successes in rows of words
+entropy_tables   entropies in rows of words
 results     the page docs/results.md
 page        the study's HTML page
 command     `actre study`

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from actre.study.findings import Found, of_condition
-from actre.study.mediation import LEAST_RUNS, associations, entropy_at
+from actre.study.mediation import LEAST_RUNS, associations, entropy_at, no_gain
 from actre.study.record import QUERIES, Record
 from actre.study.tables import Table
 from actre.study.words import name_of, seed_range
@@ -98,11 +98,11 @@ def _mediation(found: Found) -> Table:
         "Exploratory: Spearman's rank correlation over runs of action entropy at the end of stage 1 (of runs with one "
         "stage: at the measurement nearest to it) with final success; think-first's is the middle of its bracket. Runs "
         f"are few, so no p is given, and nothing for fewer than {LEAST_RUNS} runs; association only. Over all runs it "
-        "mixes arms; within arms, each arm's mean is taken off both sides."
+        "mixes arms; within arms, each arm's mean is taken off both sides. Variants are left out."
     )
     first = next((one for one in found.compared if one.contrast.confirmatory), None)
-    if first is not None and first.finding in ("equivalent", "no worthwhile help"):
-        note += " The first confirmatory contrast shows no gain, so there is nothing to mediate: description, no more."
+    if first is not None and no_gain(first):
+        note += " The first confirmatory contrast rules out a gain that matters: nothing to mediate, description only."
     return Table("Mediation", note, ("runs", "entropy", "runs counted", "correlation"), rows)
 
 

@@ -80,8 +80,8 @@ def _study(raw: dict[str, Any], folder: Path) -> Study:
         parts,
         folder / protocol if protocol else None,
     )
-    _no_double([part.name for part in parts], "parts")
-    _no_double([run.key for run in study.runs], "runs")
+    _no_double([part.name for part in parts], "parts", "give one of them another name")
+    _no_double([run.key for run in study.runs], "runs", "give one of them a variant")
     return study
 
 
@@ -94,6 +94,8 @@ def _part(raw: dict[str, Any]) -> Part:
     if evidence not in get_args(Evidence):
         raise ActreError(f"{where}: no evidence {evidence!r}; there are: {', '.join(get_args(Evidence))}")
     seeds = _list(raw, "seeds", where, int)
+    if len(set(seeds)) < len(seeds):
+        raise ActreError(f"{where}: seeds = {list(seeds)}: each seed stands there once")
     base = preset(_given(raw, "preset", where, "tiny"), _given(raw, "env", where, "alfworld"))
     base = with_settings(base, _given(raw, "settings", where, {}))
     runs = [run for block in _tables(raw, "runs", where) for run in _runs(name, block, base, seeds)]
@@ -116,18 +118,17 @@ def _part(raw: dict[str, Any]) -> Part:
 
 
 def _check_contrasts(part: Part, where: str) -> None:
-    pairs = [contrast[:2] for contrast in part.contrasts]
-    for pair in pairs:
+    pairs = [set(contrast[:2]) for contrast in part.contrasts]
+    for pair in (contrast[:2] for contrast in part.contrasts):
         for name in pair:
             if name not in part.conditions:
                 raise ActreError(
                     f"{where} compares {name!r}, which it does not run; it runs {', '.join(part.conditions)}"
                 )
-        if pair[0] == pair[1] or pairs.count(pair) > 1:
-            what = (
-                "with itself" if pair[0] == pair[1] else f"with {pair[1]} twice, which a correction would count twice"
-            )
-            raise ActreError(f"{where} compares {pair[0]} {what}")
+        if pair[0] == pair[1]:
+            raise ActreError(f"{where} compares {pair[0]} with itself")
+        if pairs.count(set(pair)) > 1:
+            raise ActreError(f"{where} compares {pair[0]} and {pair[1]} twice, and a correction would count them twice")
     if any(c.confirmatory for c in part.contrasts) and part.evidence != "confirmatory":
         raise ActreError(f'{where} names confirmatory contrasts and is {part.evidence}: say evidence = "confirmatory"')
 
@@ -254,7 +255,7 @@ def _pair(raw: Any, where: str) -> tuple[str, str]:
     return str(raw[0]), str(raw[1])
 
 
-def _no_double(names: list[str], what: str) -> None:
+def _no_double(names: list[str], what: str, mend: str) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise ActreError(f"two {what} are called {double[0]}: give one of them a variant")
+        raise ActreError(f"two {what} are called {double[0]}: {mend}")

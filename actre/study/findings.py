@@ -41,10 +41,11 @@ Lines = Mapping[str, Record]
 class Comparison:
     """One contrast on one panel and order: success of `then` minus `first`, paired by seed.
 
-    seeds: those both have; planned: how many there are to be. games: of the panel. both: the interval over seeds and
-    games; test: t over seeds alone; p_holm: corrected over the comparisons made together. g: NaN against the untrained
-    policy, whose seeds differ in nothing but what was sampled. improvement: how probably a run of `then` is above one
-    of `first`. tokens: mean generated tokens of then and first. score: as `both`, of a shop's score; None elsewhere.
+    seeds: those both have; planned: how many there are to be. both: the interval over seeds and games (of one seed,
+    over games alone); test: t over seeds alone; p_holm: corrected over the comparisons planned together, NaN until
+    this one is complete. g: NaN against the untrained policy, whose seeds differ in nothing but what was sampled.
+    improvement: how probably a run of `then` is above one of `first`. tokens: mean generated tokens of then and first.
+    score: as `both`, of a shop's score; None elsewhere.
     """
 
     contrast: Contrast
@@ -52,7 +53,6 @@ class Comparison:
     order: str
     seeds: tuple[int, ...]
     planned: int
-    games: int
     both: Interval
     test: PairedTest
     p_holm: float
@@ -83,9 +83,9 @@ class Comparison:
 
 
 class Summary(NamedTuple):
-    """One condition on one panel and order, over its seeds. success: interval over seeds and games; middle: the
-    interquartile mean over runs and task types. NaN intervals where one seed is there. score: a shop's, with the
-    interval as success; None elsewhere.
+    """One condition on one panel and order, over its seeds. success: interval over seeds and games (of one seed, over
+    games alone); middle: the interquartile mean over runs and task types, its interval NaN of one seed. score: a
+    shop's, with the interval as success; None elsewhere.
     """
 
     condition: str
@@ -151,8 +151,9 @@ def comparisons(part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = 
     for confirmatory in (True, False):
         planned = sum(c.confirmatory == confirmatory for c in part.contrasts)
         here = [i for i, one in enumerate(made) if one.contrast.confirmatory == confirmatory]
-        ps = [made[i].test.p for i in here]
-        # contrasts whose runs are missing still count: NaN takes a place and stays
+        # contrasts whose runs are missing still count: NaN takes a place and stays. A p that may still change is none,
+        # so that what is said of a complete contrast stays said
+        ps = [made[i].test.p if made[i].complete else float("nan") for i in here]
         corrected = holm([*ps, *[float("nan")] * (planned - len(ps))])
         for i, p in zip(here, corrected, strict=False):
             made[i] = replace(made[i], p_holm=p)
@@ -180,7 +181,6 @@ def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str
         order,
         seeds,
         len(planned),
-        len(after[0]),
         paired_difference(before, after),
         paired_t(rates[0] - rates[1]),
         float("nan"),

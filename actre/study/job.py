@@ -69,7 +69,9 @@ def _trained(run: Run, folder: Path) -> tuple[Any, str | None]:
     try:
         return trained_policy(run.config, folder), None
     except NotFiniteError as error:
-        return load_policy(run.config, latest(folder / "checkpoints")), str(error)
+        last = latest(folder / "checkpoints")
+        played = "its last checkpoint counts" if last else "it has no checkpoint, and so counts as the untrained policy"
+        return load_policy(run.config, last), f"{error}; {played}"
 
 
 def _main() -> int:

@@ -16,6 +16,7 @@ from actre.study.runner import PRIMARY
 LEAST_RUNS = 5
 """Runs below which a rank correlation is noise: of 3 it can be nothing but 1, 0.5 or their negatives."""
 QUANTITIES = ("act_first", "think_first")
+ALL = "all trained runs but variants"
 
 
 class Association(NamedTuple):
@@ -49,15 +50,17 @@ def start_of(part: Part, lines: Lines) -> Start | None:
 
 
 def closed_share(part: Part, lines: Lines, gap: Comparison, matched: str) -> float | None:
-    """The share of a gap that a matched arm closes, over the seeds that all have; None where there is none to close."""
-    if gap.finding != "support":
-        return None
+    """The share of a gap that a matched arm closes; None where there is no gap, or before all seeds are there."""
     of = [rates(part, lines, name, *PRIMARY) for name in (gap.contrast.then, gap.contrast.first, matched)]
-    seeds = set.intersection(*map(set, of))
-    if not seeds:
+    if gap.finding != "support" or not set(gap.seeds) <= of[2].keys():
         return None
-    then, first, middle = (sum(one[seed] for seed in seeds) / len(seeds) for one in of)
-    return (middle - first) / (then - first) if then != first else None
+    then, first, middle = (sum(one[seed] for seed in gap.seeds) / len(gap.seeds) for one in of)
+    return (middle - first) / (then - first)
+
+
+def no_gain(gap: Comparison) -> bool:
+    """Whether a gain that would matter is ruled out, so that there is nothing to mediate."""
+    return gap.finding in ("harm", "equivalent", "no worthwhile help")
 
 
 def associations(part: Part, lines: Lines) -> list[Association]:
@@ -65,19 +68,20 @@ def associations(part: Part, lines: Lines) -> list[Association]:
 
     Entropy at the end of stage 1 within each arm of two stages, and at the measurement nearest to it over all trained
     runs together: act-first's exact entropy, and the middle of think-first's bracket. "within arms": each arm's own
-    mean taken off both sides, so that a difference between arms is not taken for a relation.
+    mean taken off both sides, so that a difference between arms is not taken for a relation. Variants are left out:
+    their settings differ.
     """
     trained = [run for run in part.runs if run.trained and run.key in lines and run.variant == ""]
     ends = {run.key: run.config.stages[0].iterations for run in trained if len(run.config.stages) == 2}
     when = min(ends.values(), default=10)
     groups = {c: [r for r in trained if r.condition == c and r.key in ends] for c in part.conditions}
     found = []
-    for runs, name in [*((runs, name) for name, runs in groups.items() if runs), (trained, "all trained runs")]:
+    for runs, name in [*((runs, name) for name, runs in groups.items() if runs), (trained, ALL)]:
         for quantity in QUANTITIES:
             pairs = _pairs(runs, lines, ends, when, quantity)
             found.append(_association(quantity, name, [pair for _, *pair in pairs]))
-            if name == "all trained runs":
-                found.append(_association(quantity, "all trained runs, within arms", _centred(pairs)))
+            if name == ALL:
+                found.append(_association(quantity, f"{ALL}, within arms", _centred(pairs)))
     return found
 
 

@@ -15,8 +15,8 @@ from actre.study.plan import Study
 from actre.study.record import CURVE, Record
 from actre.study.results import TINY
 from actre.study.runner import PRIMARY
-from actre.study.tables import Table, endpoint, tables
-from actre.study.words import contrast_name, games, name_of, sentences, signed
+from actre.study.tables import Table, endpoint, over, tables
+from actre.study.words import contrast_name, name_of, sentences, signed
 from actre.view import blocks, svg
 from actre.view.html import Html, join, tag
 from actre.view.names import arm_css
@@ -123,8 +123,7 @@ def _success(found: Found) -> Html | None:
         label_width=20.0 + svg.CHAR * max(len(row.label) for row in rows),
         percent=True,
     )
-    over = f"seeds and {games(found.part)}"
-    return blocks.figure(chart, f"Means over seeds with the 95 % interval over {over}; open: each seed.")
+    return blocks.figure(chart, f"Means over seeds with the 95 % interval over {over(found.part)}; open: each seed.")
 
 
 def _contrasts(found: Found) -> Html | None:
@@ -157,11 +156,11 @@ def _contrasts(found: Found) -> Html | None:
         zero=True,
         percent=True,
     )
-    over = f"seeds and {games(found.part)}"
     return blocks.figure(
         chart,
-        f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over {over}, not "
-        "corrected for their number; open: interim, with so many of its seeds, from which nothing is concluded.",
+        f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over "
+        f"{over(found.part)}, not corrected for their number; open: interim, with so many of its seeds, from which "
+        "nothing is concluded.",
     )
 
 

@@ -46,7 +46,10 @@ def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command
     lines.append("")
     if all(part.tiny for study in studies for part in study.parts):
         lines.append(TINY)
-    lines += ["Tables are only as complete as the runs are; each says which seeds it holds.", ""]
+    lines += [
+        "Tables are only as complete as the runs are: the list that opens a part says which seeds each arm has.",
+        "",
+    ]
     for study, done in zip(studies, records, strict=True):
         for part in study.parts:
             lines += _part(study, part, done)
@@ -54,7 +57,9 @@ def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command
 
 
 def _part(study: Study, part: Part, done: dict[str, Record]) -> list[str]:
-    lines = [f"## {study.name}: {part.name} ({part.evidence})", "", f"{part.about}.", ""]
+    lines = [f"## {study.name}: {part.name} ({part.evidence})", ""]
+    if part.about:
+        lines += [part.about if part.about[-1] in ".?!" else f"{part.about}.", ""]
     if part.fingerprint is not None:
         lines += [f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.", ""]
     found = find(part, done)

@@ -55,21 +55,32 @@ def tables(found: Found) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def endpoint(part: Part, *, confirmatory: bool | None = None) -> str:
+def endpoint(part: Part) -> str:
     """The panel and order that contrasts are on, in words; called primary only where the protocol's question is."""
-    primary = part.evidence == "confirmatory" if confirmatory is None else confirmatory
     where = f"{PRIMARY[0]} {games(part)}, {PRIMARY[1].replace('_', '-')}"
-    return f"{where}, the primary endpoint" if primary else where
+    return f"{where}, the primary endpoint" if part.evidence == "confirmatory" else where
+
+
+def over(part: Part) -> str:
+    """What an interval is over, in words."""
+    return f"seeds and {games(part)} (of one seed, over {games(part)} alone)"
+
+
+def seeds_of(one: Comparison) -> str:
+    """Which seeds a comparison has, where they are not all that are planned."""
+    whole = f"{len(one.seeds)} of {one.planned}"
+    return whole if one.complete else f"{whole}: {', '.join(map(str, one.seeds))}"
 
 
 def _contrasts(title: str, compared: Sequence[Comparison], part: Part) -> Table:
+    planned = sum(c.confirmatory == one.contrast.confirmatory for one in compared[:1] for c in part.contrasts)
     note = (
-        f"Success on {endpoint(part)}, in points. Intervals are 95 %: over seeds and {games(part)} (bootstrap), and "
-        "over seeds alone (t). p: paired t over seeds; Holm's over this table's planned contrasts; what is called "
-        "equivalent or no worthwhile help is not corrected for its number. g: Hedges', over seeds, not against "
-        "untrained, whose seeds differ in nothing but what was sampled. Improvement: how probably a run of the first "
-        f"is above one of the second, mean over task types; its interval is {_NARROW}. Tokens: generated in training, "
-        "first to second."
+        f"Success on {endpoint(part)}, in points. Intervals are 95 %: over {over(part)}, by bootstrap, and over seeds "
+        "alone (t). p: paired t over seeds; Holm's over this table's "
+        f"{planned} planned contrasts, given once all seeds are there; what is called equivalent or no worthwhile help "
+        "is not corrected for its number. g: Hedges', over seeds, not against untrained, whose seeds differ in nothing "
+        "but what was sampled. Improvement: how probably a run of the first is above one of the second, mean over task "
+        f"types; its interval is {_NARROW}. Tokens: generated in training, first to second."
     )
     names = (
         "contrast",
@@ -86,7 +97,7 @@ def _contrasts(title: str, compared: Sequence[Comparison], part: Part) -> Table:
     rows = tuple(
         (
             contrast_name(one.contrast),
-            f"{len(one.seeds)} of {one.planned}",
+            seeds_of(one),
             points(one.both),
             f"[{signed(100 * one.test.low)}, {signed(100 * one.test.high)}]" if one.test.seeds > 1 else "–",
             p_value(one.test.p),
@@ -123,7 +134,7 @@ def _arms(found: Found) -> Table:
         )
     score, scored = (("score",), "Score: 0 to 1. ") if found.part.shop else ((), "")
     note = (
-        f"Success in % on {endpoint(found.part)}, with the 95 % interval over seeds and {games(found.part)}; the "
+        f"Success in % on {endpoint(found.part)}, with the 95 % interval over {over(found.part)}; the "
         f"interquartile mean over runs and task types, with an interval {_NARROW}. Steps: of an evaluated episode. "
         f"{scored}Environment steps and generated tokens: mean of a run's training."
     )
@@ -132,11 +143,7 @@ def _arms(found: Found) -> Table:
 
 
 def _scores(found: Found) -> Table:
-    rows = tuple(
-        (contrast_name(c.contrast), f"{len(c.seeds)} of {c.planned}", _score(c.score))
-        for c in found.compared
-        if c.score
-    )
+    rows = tuple((contrast_name(c.contrast), seeds_of(c), _score(c.score)) for c in found.compared if c.score)
     note = f"A shop's score, 0 to 1, on {endpoint(found.part)}; 95 % intervals over seeds and goals, not corrected."
     return Table("Contrasts of score", note, ("contrast", "seeds", "difference [seeds and goals]"), rows)
 
@@ -170,7 +177,7 @@ def _task_types(found: Found) -> Table:
 
 def _every_place(found: Found) -> Table:
     """Every arm, panel, order and task type."""
-    rows, types = [], list[str]()
+    rows = []
     every = {place: by_task_type(found.part, found.lines, *place) for place in found.places}
     types = sorted({task for of in every.values() for here in of.values() for task in here})
     if len(types) > _MOST_TYPES:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from actre.entropy import Interval
 from actre.study.findings import MATTERS, Comparison, Found, Lines, of_condition
-from actre.study.mediation import closed_share, start_of
-from actre.study.plan import Contrast, Part
+from actre.study.mediation import closed_share, no_gain, start_of
+from actre.study.plan import UNTRAINED, Contrast, Part
 
 _ESTIMATORS = {
     "grpo": "GRPO",
@@ -26,6 +26,8 @@ def name_of(condition: str) -> str:
     ('actre, GRPO', 'think_first_clip, GRPO, two updates', 'untrained')
     """
     arm, *rest = condition.split("-")
+    if arm == UNTRAINED:
+        rest = ["", *rest] if rest else []
     return ", ".join(
         [arm, *(_ESTIMATORS.get(one, one) for one in rest[:1]), *([" ".join(rest[1:])] if rest[1:] else [])]
     )
@@ -58,11 +60,9 @@ def sentences(found: Found) -> list[str]:
     said += [_sentence(one, part) for one in confirmatory]
     said += _claim(part, confirmatory)
     said += _explained(part, lines, confirmatory)
-    said += _exploratory(part, compared, "Exploratory: " if confirmatory else "")
+    said += _exploratory(part, compared, "Exploratory: " if any(c.confirmatory for c in part.contrasts) else "")
     said += [_matched(name, of) for name in part.conditions if (of := _with_matches(part, lines, name))]
-    troubled = [run.key for run in done if lines[run.key].get("trouble")]
-    if troubled:
-        said.append(f"Training broke off in {', '.join(troubled)}; each counts as its last checkpoint played.")
+    said += [f"Training broke off in {key}: {why}." for run in done if (why := lines[key := run.key].get("trouble"))]
     if part.evidence == "demonstration":
         said.append("This policy's contraction was put in when it was made: a demonstration, and no evidence.")
     return said
@@ -99,12 +99,12 @@ def _sentence(one: Comparison, part: Part) -> str:
 
 
 def _exploratory(part: Part, compared: Sequence[Comparison], label: str) -> list[str]:
-    others = [one for one in compared if not one.contrast.confirmatory]
-    said = [f"{label}{_sentence(one, part)}" for one in others if one.finding != "interim"]
-    interim = sum(one.finding == "interim" for one in others)
-    if interim:
-        waiting = "1 contrast waits" if interim == 1 else f"{interim} contrasts wait"
-        said.append(f"{label}{waiting} for seeds, and nothing is concluded from what is there.")
+    complete = [one for one in compared if not one.contrast.confirmatory and one.finding != "interim"]
+    said = [f"{label}{_sentence(one, part)}" for one in complete]
+    waiting = sum(not contrast.confirmatory for contrast in part.contrasts) - len(complete)
+    if waiting:
+        verb = "contrast waits" if waiting == 1 else "contrasts wait"
+        said.append(f"{label}{waiting} {verb} for seeds, and nothing is concluded from what is there.")
     return said
 
 
@@ -131,25 +131,34 @@ def _claim(part: Part, confirmatory: Sequence[Comparison]) -> list[str]:
 
 
 def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> list[str]:
-    """Whether contraction explains it, by the protocol's three conditions."""
-    gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
+    """Whether contraction explains it, by the protocol's conditions: is there contraction, a gain, a matched arm's?"""
     start = start_of(part, lines)
-    if gap is None or start is None:
+    if start is None or UNTRAINED not in part.conditions:
         return []
-    narrowed, widened = start.verdicts["narrowed"], start.verdicts["widened"]
+    narrowed, widened, neither = (start.verdicts[name] for name in ("narrowed", "widened", "inconclusive"))
+    seeds = start.verdicts.total()
     measured = (
-        f"thinking narrows the untrained policy in {narrowed} and widens it in {widened} of {start.verdicts.total()} "
-        f"seeds' measurements ({start.states} states, K = {start.thoughts} thoughts: a coarse look)"
+        f"before training the instrument finds that thinking narrows what the policy tries in {narrowed}, widens it "
+        f"in {widened} and cannot tell in {neither} of {seeds} seeds' measurements ({start.states} states, "
+        f"K = {start.thoughts} thoughts: a coarse look)"
     )
+    gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
+    if gap is None:
+        return [f"Contraction: {measured}."]
     share = closed_share(part, lines, gap, f"{MATCHED}-grpo")
-    if gap.finding == "interim":
-        effect = "whether there is a gain to explain is open"
+    if no_gain(gap):
+        effect = (
+            f"a gain of actre that matters is ruled out, so there is none to explain, and none for {MATCHED} to have"
+        )
     elif gap.finding != "support":
-        effect = f"no gain of actre is shown, so there is nothing to explain and no gap for {MATCHED} to close"
+        effect = "whether actre has a gain to explain is open"
     elif share is None:
         effect = f"how much of actre's gain {MATCHED} has too is open"
     else:
-        effect = f"{MATCHED} has {100 * share:.0f} % of actre's gain over think_first without acting first"
+        effect = (
+            f"{MATCHED} has {100 * share:.0f} % of actre's gain over think_first without acting first (mean of "
+            f"{len(gap.seeds)} seeds, no interval)"
+        )
     return [f"Does contraction explain it? Exploratory: {measured}; {effect}."]
 
 
@@ -160,9 +169,10 @@ def _with_matches(part: Part, lines: Lines, condition: str) -> list[list[list[fl
 def _matched(condition: str, matched: Sequence[Sequence[Sequence[float]]]) -> str:
     ends = [[one[place][1] for one in matched] for place in (0, -1)]
     at_first, at_last = (f"{math.fsum(values) / len(values):.2f} ({seed_range(values, '.2f')})" for values in ends)
+    over = f"mean, lowest to highest of {len(matched)} seeds" if len(matched) > 1 else "one seed"
     return (
-        f"{name_of(condition)} sampled at temperature {at_first} at first and {at_last} at the end (mean, lowest to "
-        f"highest of {len(matched)} seeds): below 1, matching act-first's entropy made it try less than think_first."
+        f"{name_of(condition)} sampled at temperature {at_first} at first and {at_last} at the end ({over}), to match "
+        "act-first's entropy: below 1 it tries less than think_first, above 1 more."
     )
 
 
