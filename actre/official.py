@@ -15,6 +15,14 @@ GET_GAMES = "alfworld-download (2 GB, optional)"
 GET_SHOP = "docs/webshop.md says where the files are; then export WEBSHOP_DATA=FOLDER (optional)"
 
 
+def is_listed(path: Path) -> bool:
+    """Whether an ALFWorld game file's place says one of the six task types: movable receptacles and slices are
+    outside them, as in alfworld itself. Reads no file.
+    """
+    task = path.parent.parent.name
+    return not any(mark in task for mark in ("movable", "Sliced"))
+
+
 class Found(NamedTuple):
     """What is to be said of one benchmark's data. there: "all", "part" or "none"; asked: a variable names a place."""
 
@@ -29,8 +37,6 @@ def games() -> Found:
 
     Differs: games that are there and marked unsolvable are counted (their files are not read), and are not played.
     """
-    from actre.envs.alfworld.games import is_listed
-
     named = os.environ.get("ALFWORLD_DATA")
     root = Path(named or "~/.cache/alfworld").expanduser() / "json_2.1.1"
     counts = {s: sum(map(is_listed, (root / s).glob("*/*/game.tw-pddl"))) for s in ALFWORLD_SPLITS}

@@ -17,6 +17,7 @@ from typing import Any
 from actre.envs.alfworld import wheel
 from actre.envs.alfworld.rooms import Room, problem
 from actre.envs.alfworld.tasks import parse_task
+from actre.official import is_listed
 from actre.types import ActreError, read_jsonl
 
 SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
@@ -107,8 +108,8 @@ def _official(split: str) -> Path:
 
 
 def _in_folder(folder: Path) -> list[str]:
-    # movable receptacles and slices are outside the six task types, and games marked unsolvable are left out, as in
-    # alfworld itself; it leaves out unmarked ones, too, which here may be one's own
+    # games marked unsolvable are left out, as in alfworld itself; it leaves out unmarked ones, too, which here may be
+    # one's own
     found = sorted(p for p in folder.rglob(_FILE) if is_listed(p) and not _unsolvable(p, p.stat().st_mtime_ns))
     if not found:
         raise ActreError(f"{folder} holds no {_FILE}: give a folder of games, a panel file, or a panel's name")
@@ -119,12 +120,6 @@ def _in_folder(folder: Path) -> list[str]:
 def _unsolvable(path: Path, stamp: int) -> bool:
     """Whether a game is marked as such; `stamp` makes a changed file a new one."""
     return re.search(rb'"solvable": *false', path.read_bytes()) is not None
-
-
-def is_listed(path: Path) -> bool:
-    """Whether a game file's place says one of the six task types; reads no file."""
-    task = path.parent.parent.name
-    return not any(mark in task for mark in ("movable", "Sliced"))
 
 
 def _is_panel(path: Path) -> bool:
