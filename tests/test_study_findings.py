@@ -1,5 +1,6 @@
 """What a study says follows from its records by the protocol's rules, whichever way they came out."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +301,25 @@ def test_the_page_of_results_says_only_what_holds_for_the_study_it_shows(study: 
     large = replace(study, parts=(replace(study.parts[0], runs=runs),))
     assert results.TINY not in results.page([large], [lines], "c", Path("r.md"))
     assert results.TINY not in page.page(large, lines)
+
+
+def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(LOW, HIGH, LOW))
+    del lines["p/untrained-seed-7"]
+    one = find(study.parts[0], lines)
+    assert words.in_short(one) == [
+        "For this policy and budget the claim that ActRe helps is not supported (harm).",
+        f"confirmatory: lower: actre − think_first, GRPO ({100 * one.compared[0].both.value:.1f})",
+        "confirmatory: no difference of more than 5 points either way: actre − tfpi, GRPO (0.0)",
+        "exploratory: waiting for seeds: 1 of 1 contrasts",
+    ]
+    text = results.page([study], [lines], "c", Path("r.md"))
+    (heading,) = re.findall(r"^## (s: .*)$", text, re.M)
+    assert f"- [{heading}](#s-p-confirmatory)" in text[text.index("## In short") : text.index(f"## {heading}")]
+    assert words.in_short(find(study.parts[0], {}))[1:] == [
+        "confirmatory: waiting for seeds: 2 of 2 contrasts",
+        "exploratory: waiting for seeds: 1 of 1 contrasts",
+    ]
 
 
 def test_what_is_said_of_a_complete_contrast_does_not_hang_on_one_that_waits(study: Study) -> None:

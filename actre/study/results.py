@@ -4,16 +4,17 @@ It is made by a command and never edited; a test compares it with the records.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
-from actre.study.findings import find
+from actre.study.findings import Found, find
 from actre.study.plan import Part, Study
 from actre.study.record import Record, finished
 from actre.study.tables import Table, tables
-from actre.study.words import sentences
+from actre.study.words import in_short, sentences
 from actre.types import ActreError
 
 TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
@@ -50,19 +51,45 @@ def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command
         "Tables are only as complete as the runs are: the list that opens a part says which seeds each arm has.",
         "",
     ]
-    for study, done in zip(studies, records, strict=True):
-        for part in study.parts:
-            lines += _part(study, part, done)
+    every = [
+        (_title(study, part), find(part, done))
+        for study, done in zip(studies, records, strict=True)
+        for part in study.parts
+    ]
+    lines += [
+        "## In short",
+        "",
+        "Differences are in points of success, think-first, on what was not trained on; intervals stand in each part.",
+        "",
+    ]
+    for title, found in every:
+        lines += [f"- [{title}](#{_anchor(title)})", *(f"    - {one}" for one in in_short(found))]
+    lines.append("")
+    for title, found in every:
+        lines += _part(title, found)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _part(study: Study, part: Part, done: dict[str, Record]) -> list[str]:
-    lines = [f"## {study.name}: {part.name} ({part.evidence})", ""]
+def _title(study: Study, part: Part) -> str:
+    return f"{study.name}: {part.name} ({part.evidence})"
+
+
+def _anchor(title: str) -> str:
+    """The heading's anchor, as GitHub makes it.
+
+    >>> _anchor("tiny: neutral (confirmatory)")
+    'tiny-neutral-confirmatory'
+    """
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def _part(title: str, found: Found) -> list[str]:
+    part = found.part
+    lines = [f"## {title}", ""]
     if part.about:
         lines += [part.about if part.about[-1] in ".?!" else f"{part.about}.", ""]
     if part.fingerprint is not None:
         lines += [f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.", ""]
-    found = find(part, done)
     lines += [f"- {sentence}" for sentence in sentences(found)]
     lines.append("")
     for table in (*tables(found), *entropy_tables(found)):

@@ -15,6 +15,13 @@ _ESTIMATORS = {
     "rloo": "RLOO",
     "dr_grpo": "Dr. GRPO",
 }
+_SHORT = {
+    "support": "higher",
+    "harm": "lower",
+    "equivalent": f"no difference of more than {100 * MATTERS:.0f} points either way",
+    "no worthwhile help": f"no gain of {100 * MATTERS:.0f} points or more",
+    "inconclusive": "inconclusive",
+}
 MATCHED = "think_first_hot"
 """The arm whose entropy is matched to act-first's without an act-first stage."""
 
@@ -66,6 +73,36 @@ def sentences(found: Found) -> list[str]:
     if part.evidence == "demonstration":
         said.append("This policy's contraction was put in when it was made: a demonstration, and no evidence.")
     return said
+
+
+def in_short(found: Found) -> list[str]:
+    """What a part came to: what is claimed, then its contrasts by what may be said of them, confirmatory ones first."""
+    part = found.part
+    confirmatory, exploratory = (
+        [one for one in found.compared if one.contrast.confirmatory is k] for k in (True, False)
+    )
+    asked = sum(contrast.confirmatory for contrast in part.contrasts)
+    others = _by_finding(exploratory, len(part.contrasts) - asked)
+    if not asked:
+        return others or ["nothing is compared"]
+    return [
+        *_claim(part, confirmatory),
+        *_explained(part, found.lines, confirmatory),
+        *(f"confirmatory: {one}" for one in _by_finding(confirmatory, asked)),
+        *(f"exploratory: {one}" for one in others),
+    ]
+
+
+def _by_finding(compared: Sequence[Comparison], planned: int) -> list[str]:
+    """Each finding with its contrasts and their differences in points; then how many still wait."""
+    said = []
+    for finding, meaning in _SHORT.items():
+        these = [one for one in compared if one.finding == finding]
+        if these:
+            names = "; ".join(f"{contrast_name(one.contrast)} ({signed(100 * one.both.value)})" for one in these)
+            said.append(f"{meaning}: {names}")
+    waiting = planned - sum(one.finding != "interim" for one in compared)
+    return [*said, *([f"waiting for seeds: {waiting} of {planned} contrasts"] if waiting else [])]
 
 
 def _seeds_done(part: Part, lines: Lines) -> list[str]:
