@@ -72,6 +72,37 @@ def test_what_the_readme_says_of_the_study_is_what_the_study_says() -> None:
     assert [line for line in told if line not in results] == []
 
 
+def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
+    """The tour's table in full; of notebook 04, which has figures of its own, what it says of the quickstart."""
+    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "smollm2")}
+    trained = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("results", "quickstart-result"))
+    trained = trained.replace(" points [", " [")
+    tour, stage_2 = (_words(ROOT / "notebooks" / f"{name}.ipynb") for name in ("00_tour", "04_stage2_think_first"))
+    gains = re.findall(r"([-+]\d+\.\d) (?:points )?(\[.*?\])", tour)
+    assert gains
+    assert [gain for gain in gains if f" {' '.join(gain)}" not in trained] == []
+    assert "tells neither apart: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2.replace("\n", " ")
+    assert re.search(r"actre, GRPO minus think_first.*no gain of 5 points", trained)
+    assert "rule out a gain of 5 points (docs/results.md)" in stage_2
+    assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
+        _bracket(page["controls"], "narrow: Thinking first narrows"),
+        _bracket(page["controls"], "neutral: Thinking first widens")[::-1],
+        _bracket(page["smollm2"], "**narrowed**. Thinking first narrows"),
+    ]
+
+
+def _words(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text())["cells"]
+    return "".join("".join(one["source"]) for one in cells if one["cell_type"] == "markdown").replace("\u2212", "-")
+
+
+def _bracket(page: str, start: str) -> tuple[str, str]:
+    """Both ends of the difference in the sentence that begins so, without signs."""
+    line = page[page.index(start) :]
+    low, high = re.findall(r"-?(\d\.\d\d) \[", line)[:2]
+    return low, high
+
+
 def test_what_the_readme_says_of_the_quickstart_is_what_its_data_give() -> None:
     """ "from 28 % to about two thirds", over all seeds, unseen games, think-first; neither arm ahead."""
     from actre.evaluate import load_evaluation, paired_difference
