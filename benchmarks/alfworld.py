@@ -1,6 +1,7 @@
 """Speed of the ALFWorld environment beside the stock engine's, in one run on the same games and the same actions.
 
     python benchmarks/alfworld.py [--games SOURCE ...] [--n 6] [--steps 40] [--out data/results/bench_alfworld.json]
+    python benchmarks/alfworld.py --table data/results/bench_alfworld.json      # as docs/alfworld-engine.md shows it
 
 SOURCE: what `list_games` takes (a shipped panel, a folder of games). Prints CPU times, since the machine may be
 shared; every answer of the two engines is compared on the way, and a difference ends the run. Loading is measured in
@@ -50,7 +51,11 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--out", type=Path, help="write the figures to this JSON file")
     arguments.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    arguments.add_argument("--table", type=Path, help="measure nothing: show this file's figures as the document does")
     options = arguments.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text())))
+        return
     if options.child:
         print(json.dumps(CHILDREN[options.child[0]](options.child[1:])))
         return
@@ -251,6 +256,26 @@ def cpu() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def table(record: dict[str, Any]) -> str:
+    """The figures as Markdown, a column a source; all times are CPU milliseconds."""
+    sources = record["sources"]
+    names = ["real games" if name.startswith("json_") else name for name in sources]
+    rows = {
+        "stock engine, a step": "{stock_ms_per_step:.1f}",
+        "ours, a step, first visit": "{ours_ms_per_step:.2f}",
+        "ours, a step, again": "{ours_ms_per_step_again:.2f}",
+        "ratio, first visit": "{ratio:.0f}",
+        "stock engine, load": "{stock_load_ms:.0f}",
+        "stock engine, each reset": "{stock_reset_ms:.0f}",
+        "ours, reset to a new game: mean (worst)": "{new_game_ms:.0f} ({new_game_worst_ms:.0f})",
+        "ours, reset to a known game, from disk: mean (worst)": "{known_game_ms:.1f} ({known_game_worst_ms:.1f})",
+        "ours, reset to a game in memory": "{in_memory_ms:.1f}",
+    }
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    lines += [f"| {row} | {' | '.join(form.format(**s) for s in sources.values())} |" for row, form in rows.items()]
+    return "\n".join(lines)
 
 
 def show(record: dict[str, Any]) -> None:

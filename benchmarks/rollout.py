@@ -3,7 +3,8 @@
     python benchmarks/rollout.py [--model tiny] [--episodes 48] [--steps 20] [--reply-tokens 25] [--lora]
 
 A fresh model is used where none is shipped, so that replies run to their limit: the worst case. Prints cpu seconds,
-tokens a second, ratios, what part of the time the environments take, and where the time of the faster one goes.
+tokens a second, ratios, what part of the time the environments take, and where the time of the faster one goes. --out
+FILE keeps the figures as JSON.
 
 --overlap: how much earlier actions could reach the environment if act-first's thoughts were generated while it steps:
 the environments' share of an act-first rollout, which is the most that overlapping the two could save.
@@ -11,6 +12,9 @@ the environments' share of an act-first rollout, which is the most that overlapp
 
 import argparse
 import cProfile
+import json
+import os
+import platform
 import pstats
 import sys
 import time
@@ -24,7 +28,7 @@ import gymnasium  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from actre.config import EnvConfig, ModelConfig, PromptConfig, SamplingConfig  # noqa: E402
+from actre.config import EnvConfig, ModelConfig, PromptConfig, SamplingConfig, versions  # noqa: E402
 from actre.envs.alfworld import list_games  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import Loaded, add_lora, load  # noqa: E402
@@ -139,6 +143,7 @@ def main() -> None:
     parser.add_argument("--reply-tokens", type=int, default=25)
     parser.add_argument("--lora", action="store_true")
     parser.add_argument("--overlap", action="store_true", help="what overlapping thoughts and steps could save")
+    parser.add_argument("--out", type=Path, help="write the figures of these rollouts to this JSON file")
     parser.add_argument("--profile", action="store_true", help="where the time goes")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -151,13 +156,21 @@ def main() -> None:
     anew = play(loaded, args, games, reuse=False, order="think_first")
     show("kept", kept)
     show("anew", anew)
-    print(
-        f"ratio: {anew.seconds / kept.seconds:.1f} times less cpu time; same samples: {samples(kept) == samples(anew)}"
-    )
+    ratio, same = anew.seconds / kept.seconds, samples(kept) == samples(anew)
+    print(f"ratio: {ratio:.1f} times less cpu time; same samples: {same}")
+    record: dict[str, Any] = {"kept_s": kept.seconds, "anew_s": anew.seconds, "ratio": ratio, "same_samples": same}
     if args.overlap:
         cost = play(loaded, args, games, reuse=True, order="act_first")
         show("act-first", cost)
-        print(f"overlap: environments take {cost.stepping / cost.seconds:.1%} of it; nothing beyond could be saved")
+        share = cost.stepping / cost.seconds
+        print(f"overlap: environments take {share:.1%} of it; nothing beyond could be saved")
+        record |= {"act_first_s": cost.seconds, "environments_s": cost.stepping, "environments_share": share}
+    if args.out is not None:
+        settings = {name: getattr(args, name) for name in ("model", "lora", "episodes", "steps", "reply_tokens")}
+        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        record |= {"settings": settings, "machine": machine, "versions": versions()}
+        args.out.write_text(json.dumps(record, indent=1) + "\n")
+    if args.overlap:
         return
     score(loaded, list_games("small/unseen")[:STATES])
     if args.profile:

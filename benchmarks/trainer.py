@@ -1,6 +1,6 @@
 """What the trainer costs: an optimizer step of StagedTrainer against a bare PyTorch loop on the same episodes.
 
-    python benchmarks/trainer.py [--episodes 48] [--tokens 600] [--steps 20]
+    python benchmarks/trainer.py [--episodes 48] [--tokens 600] [--steps 20] [--out data/results/bench_trainer.json]
 
 Both take the same made-up episodes of a growing history through the same small Llama with LoRA, and end with the
 same weights (checked). Prints cpu seconds an update, everything from the first one's begin to the last one's end
@@ -10,6 +10,9 @@ counts that on the episodes of a run's trajectories/*.jsonl.gz too.
 """
 
 import argparse
+import json
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +27,7 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
 from actre.advantages import grpo
-from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig
+from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig, versions
 from actre.presets import preset
 from actre.rows import trajectory_rows
 from actre.runlog import RunLog
@@ -97,16 +100,17 @@ def bare_step(net: Any, optimizer: torch.optim.Optimizer, played: list[Trajector
     optimizer.zero_grad()
 
 
-def merging(name: str, played: list[Trajectory]) -> None:
-    """Print the tokens trained an environment step, rows merged and not."""
+def merging(played: list[Trajectory]) -> dict[str, float]:
+    """Tokens trained an environment step, with rows merged by prefix and with one row a step."""
     rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i)]
     steps = [step for one in played for step in one.steps]
-    merged = sum(len(row.ids) for row in rows) / len(steps)
-    each = sum(len(step.prompt_ids) + len(step.reply_ids) for step in steps) / len(steps)
-    print(f"{name}: {len(steps) / len(played):.1f} steps an episode, {len(rows)} rows instead of {len(steps)};")
-    print(
-        f"  tokens an environment step: merged {merged:.1f}, a row a step {each:.1f}: {each / merged:.1f} times fewer"
-    )
+    return {
+        "steps_an_episode": len(steps) / len(played),
+        "rows": len(rows),
+        "steps": len(steps),
+        "merged": sum(len(row.ids) for row in rows) / len(steps),
+        "a_row_a_step": sum(len(step.prompt_ids) + len(step.reply_ids) for step in steps) / len(steps),
+    }
 
 
 class Clock:
@@ -146,16 +150,8 @@ class Ends(TrainerCallback):
         self.ended = time.process_time()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=48)
-    parser.add_argument("--tokens", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--updates", type=int, default=5)
-    parser.add_argument("--played", type=Path, help="episodes of a run, to count merged rows on")
-    parser.add_argument("--micro-batch-tokens", type=int, default=preset("tiny").optim.micro_batch_tokens)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All figures. Seconds are cpu seconds an update, but for `once_s`, a run."""
     words = WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words), pad_token="w0", eos_token="w1")
     played = episodes(args.episodes, args.tokens, args.steps, len(tokenizer))
@@ -194,24 +190,76 @@ def main() -> None:
     n, seconds = args.updates, clock.seconds
     bare_s = seconds["bare"] / n
     ours_s = (ends.ended - ends.begun) / n - bare_s
-    once_s = seconds["run"] - (ours_s + bare_s) * n
-    batch_s, records_s = seconds["_generate_and_score_completions"] / n, seconds["finish_update"] / n
-    update_s = seconds["training_step"] / n - batch_s  # TRL asks for the batch within its step
-    gap = max(float((a - b).detach().abs().max()) for a, b in zip(ours.parameters(), bare.parameters(), strict=True))
-    tokens = sum(len(one.steps[-1].prompt_ids + one.steps[-1].reply_ids) for one in played)
-    print(f"{args.episodes} episodes, {tokens} tokens, {args.updates} updates, one thread")
-    print(f"StagedTrainer  {ours_s:.2f} cpu-s an update ({tokens / ours_s:,.0f} tokens/s), all its records included")
+    batch_s = seconds["_generate_and_score_completions"] / n
+    pairs = zip(ours.parameters(), bare.parameters(), strict=True)
+    return {
+        "settings": {name: getattr(args, name) for name in ("episodes", "updates", "micro_batch_tokens")},
+        "tokens": sum(len(one.steps[-1].prompt_ids + one.steps[-1].reply_ids) for one in played),
+        "trainer_s": ours_s,
+        "bare_s": bare_s,
+        "ratio": ours_s / bare_s,
+        "passes_s": seconds["training_step"] / n - batch_s,  # TRL asks for the batch within its step
+        "batch_s": batch_s,
+        "records_s": seconds["finish_update"] / n,
+        "once_s": seconds["run"] - (ours_s + bare_s) * n,
+        "largest_difference": max(float((a - b).detach().abs().max()) for a, b in pairs),
+        "merging": merging(played),
+    }
+
+
+def show(record: dict[str, Any]) -> None:
+    """The figures for people."""
+    settings, tokens, once = record["settings"], record["tokens"], record["once_s"]
+    ours, bare = record["trainer_s"], record["bare_s"]
+    print(f"{settings['episodes']} episodes, {tokens} tokens, {settings['updates']} updates, one thread")
+    print(f"StagedTrainer  {ours:.2f} cpu-s an update ({tokens / ours:,.0f} tokens/s), all its records included")
     print(
-        f"  of it forward and backward passes {update_s:.2f}, rows, KL and episodes written {batch_s:.2f}, metrics and "
-        f"the last one's checkpoint {records_s:.2f}"
+        f"  of it forward and backward passes {record['passes_s']:.2f}, rows, KL and episodes written "
+        f"{record['batch_s']:.2f}, metrics and the last one's checkpoint {record['records_s']:.2f}"
     )
-    print(f"  beside it once a run, begun and its adapter saved, {once_s:.2f}")
-    print(f"bare PyTorch   {bare_s:.2f} cpu-s an update ({tokens / bare_s:,.0f} tokens/s)")
-    print(f"ratio          {ours_s / bare_s:.2f}   largest difference of a weight {gap:.1e}")
-    print(f"  with what comes once a run: {(ours_s + once_s / n) / bare_s:.2f}")
-    merging("these episodes", played)
+    print(f"  beside it once a run, begun and its adapter saved, {once:.2f}")
+    print(f"bare PyTorch   {bare:.2f} cpu-s an update ({tokens / bare:,.0f} tokens/s)")
+    print(f"ratio          {record['ratio']:.2f}   largest difference of a weight {record['largest_difference']:.1e}")
+    print(f"  with what comes once a run: {(ours + once / settings['updates']) / bare:.2f}")
+
+
+def show_merging(name: str, found: dict[str, float]) -> None:
+    """How many tokens merging rows saves."""
+    merged, each = found["merged"], found["a_row_a_step"]
+    print(
+        f"{name}: {found['steps_an_episode']:.1f} steps an episode, {found['rows']} rows instead of {found['steps']};"
+    )
+    print(
+        f"  tokens an environment step: merged {merged:.1f}, a row a step {each:.1f}: {each / merged:.1f} times fewer"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=48)
+    parser.add_argument("--tokens", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--updates", type=int, default=5)
+    parser.add_argument("--played", type=Path, help="episodes of a run, to count merged rows on")
+    parser.add_argument("--micro-batch-tokens", type=int, default=preset("tiny").optim.micro_batch_tokens)
+    parser.add_argument("--out", type=Path, help="add the figures to this JSON file, one entry a number of episodes")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    record = measure(args)
+    show(record)
+    show_merging("these episodes", record["merging"])
     if args.played is not None:
-        merging(str(args.played), list(read_trajectories(args.played)))
+        record["played"] = merging(list(read_trajectories(args.played)))
+        show_merging(str(args.played), record["played"])
+    if args.out is not None:
+        kept = json.loads(args.out.read_text()) if args.out.is_file() else {}
+        kept[str(args.episodes)] = record | {"machine": machine(), "versions": versions()}
+        args.out.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import importlib.util
 import json
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,7 +83,9 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     gains = re.findall(r"([-+]\d+\.\d) (?:points )?(\[.*?\])", tour)
     assert gains
     assert [gain for gain in gains if f" {' '.join(gain)}" not in trained] == []
-    assert "tells neither apart: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2.replace("\n", " ")
+    assert "tells neither apart: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2.replace(
+        "\n", " "
+    )
     assert re.search(r"actre, GRPO minus think_first.*no gain of 5 points", trained)
     assert "rule out a gain of 5 points (docs/results.md)" in stage_2
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
@@ -236,6 +240,52 @@ def test_the_page_on_the_controls_is_made_from_the_collected_data_and_the_instru
     assert found["neutral"].verdict != "narrowed"
     # what the page is for: in the policy that nothing was built into, both shortcuts find contraction
     assert all(band.low > 0 for band in controls.naive(found["neutral"]).values())
+
+
+def test_the_page_on_the_alfworld_engine_says_what_the_record_says() -> None:
+    page = (ROOT / "docs" / "alfworld-engine.md").read_text()
+    record = json.loads((ROOT / "data" / "results" / "bench_alfworld.json").read_text())
+    made = [sys.executable, "benchmarks/alfworld.py", "--table", "data/results/bench_alfworld.json"]
+    assert subprocess.run(made, capture_output=True, text=True, check=True, cwd=ROOT).stdout in page
+    memory, many = record["memory"], record["many_games"]
+    flat = " ".join(page.split())
+    above, rate = memory["after_mb"] - memory["before_mb"], round(memory["steps_per_cpu_s"], -2)
+    assert f"16 environments in one process: {memory['after_mb']:.0f} MB in all ({above:.0f} MB above the bare" in flat
+    assert f"process), {rate:,.0f} steps a CPU second" in flat
+    assert f"environment: {many['half_way_mb']:.0f} MB half way, {many['end_mb']:.0f} MB at the end" in flat
+    more = sorted((one["first_new_game_ms"] - one["new_game_ms"]) / 1000 for one in record["sources"].values())
+    assert f"costs {more[0]:.1f} to {more[-1]:.1f} s more" in flat
+    share = {row["function"]: row for row in record["profile"]}
+    assert f"once a game and query, {100 * share['text.py:_relation']['with_calls_share']:.0f} %" in flat
+    assert f"on the first visit {100 * share['decoder.py:raw_decode']['own_share']:.0f} %" in flat
+    assert 300 < record["lowest_ratio"] < 334  # "about a three-hundredth"; 60 times was asked for
+
+
+def test_what_the_page_on_training_says_it_costs_is_the_record() -> None:
+    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    trainer, r = (
+        json.loads((ROOT / "data" / "results" / f"bench_{n}.json").read_text()) for n in ("trainer", "rollout")
+    )
+    for number, x in trainer.items():
+        assert (
+            f"{number} episodes: {x['trainer_s']:.2f} s an update of the trainer, all its records included, "
+            f"{x['bare_s']:.2f} s for a bare PyTorch loop on the same rows: {x['ratio']:.2f} times; of it forward and "
+            f"backward passes {x['passes_s']:.2f} s, rows, KL and written episodes {x['batch_s']:.2f} s; the weights "
+            f"differ by {x['largest_difference']:.0e} at most" in page
+        )
+        assert x["ratio"] < 1.15  # "about a tenth more"
+        assert x["largest_difference"] < 1e-5
+    assert f"once a run beside that {max(x['once_s'] for x in trainer.values()):.1f} s" in page
+    made, played = trainer["48"]["merging"], trainer["48"]["played"]
+    fewer, fewer_played = (x["a_row_a_step"] / x["merged"] for x in (made, played))
+    assert (
+        f"an environment step: {made['merged']:.1f} with rows merged by prefix, {made['a_row_a_step']:.1f} with one "
+        f"row a step: {fewer:.1f} times fewer ({fewer_played:.1f} on FILE" in page
+    )
+    assert r["same_samples"] is True
+    assert f"kept prefixes {r['kept_s']:.2f} s, every prompt anew {r['anew_s']:.2f} s: {r['ratio']:.1f} times" in page
+    assert f"which is {100 * r['environments_share']:.1f} % of an act-first rollout" in page
+    assert f"{r['environments_s']:.3f} of {r['act_first_s']:.2f} CPU seconds" in page
 
 
 def test_the_figures_of_the_gallery_are_drawn_from_the_committed_data() -> None:
