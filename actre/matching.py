@@ -18,7 +18,8 @@ LOWEST, HIGHEST = 0.3, 3.0
 STRIDE = 1.5
 """Where the target lies beyond all that is known, the next temperature is so many times as far."""
 TRIES = 6
-"""Measurements of one search at most, each of all probe states."""
+"""Measurements of one search at most, each of all probe states; `matched_temperature` makes one before it, at the run's
+temperature."""
 CLOSE_NATS = 0.03
 """A temperature is good enough where the two entropies differ by no more."""
 

@@ -116,7 +116,11 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _must_fit(config: RunConfig) -> None:
-    """Refuse what will not fit before anything is loaded; a model whose sizes are unknown is tried."""
+    """Refuse what will not fit before anything is loaded. Tried: a model whose sizes are unknown, and weights that are
+    cut over the processes, for the estimate knows one device that holds everything.
+    """
+    if ranks.cuts_weights():
+        return
     try:
         shape_of(config.model.name)
     except ActreError:

@@ -164,7 +164,8 @@ def _head(one: Diagnosis) -> list[str]:
     return [
         "# What SmolLM2 does in both orders, before any training and after a warm start",
         "",
-        "Made by `python benchmarks/smollm2.py page` from data/results/smollm2 and smollm2_warm; do not edit.",
+        "Made by `python benchmarks/smollm2.py page` from data/results/smollm2, smollm2_warm and smollm2_warm_more; do "
+        "not edit.",
         "",
         f"    {command} --out runs/smollm2",
         "",
@@ -193,11 +194,19 @@ def _more(one: Diagnosis) -> list[str]:
     """What was measured again, and why."""
     s = one.settings
     cut = "" if one.complete else f" The time at hand, and not a look at the numbers, ended it after {len(one.states)}."
-    return _wrapped(
+    words = _wrapped(
         "The first look left the direction open and named what would settle it, so the shared prompt was measured "
         f"again on {s.states} states of as many unseen games, the first look's among them, with K = {s.thoughts} "
         f"thoughts each. The number was fixed before it ran.{cut}"
     )
+    return [
+        *words,
+        f"    actre probes --panel full/unseen --n {s.states} --seed 0 --out runs/probes.jsonl.gz",
+        "    actre diagnose --preset smollm2 --model runs/warm/model --probes runs/probes.jsonl.gz \\",
+        f"        --states {s.states} --thoughts {s.thoughts} --wording {s.wording} --force-action-tag --seed {s.seed} "
+        "--out runs/smollm2-warm-more",
+        "",
+    ]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -211,3 +211,11 @@ def test_words_in_a_picture_stay_words() -> None:
 def test_a_kind_of_trace_that_is_not_known_is_refused() -> None:
     with pytest.raises(ValueError, match="heatmap"):
         svg(go.Figure(go.Heatmap(z=[[1]])))
+
+
+def test_a_notebook_opened_alone_says_what_it_needs_where_no_address_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match="put the kit's address behind REPOSITORY"):
+        exec(form.install_cell(""), {})

@@ -95,6 +95,19 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     ]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_what_a_notebook_says_one_should_see_is_in_its_saved_outputs(path: Path) -> None:
+    """Each figure with a decimal point; or on a page that the cell names."""
+    cells = json.loads(path.read_text())["cells"]
+    outputs = json.dumps([one.get("outputs") for one in cells], ensure_ascii=False)
+    told = [text for one in cells if "## What you should see" in (text := "".join(one["source"]))]
+    assert told
+    for text in told:
+        pages = [(ROOT / name).read_text() for name in re.findall(r"docs/[\w-]+\.md", text)]
+        figures = re.findall(r"\d+\.\d+", text)
+        assert [one for one in figures if not any(one in place for place in (outputs, *pages))] == []
+
+
 def _words(notebook: Path) -> str:
     cells = json.loads(notebook.read_text())["cells"]
     return "".join("".join(one["source"]) for one in cells if one["cell_type"] == "markdown").replace("\u2212", "-")
@@ -335,6 +348,16 @@ def test_a_run_measured_at_no_interval_has_no_cost_to_report(tmp_path: Path) -> 
 def test_the_page_on_smollm2_is_made_from_the_collected_data() -> None:
     smollm2 = benchmark("smollm2")
     assert smollm2.PAGE.read_text() == smollm2.page()
+
+
+def test_the_states_of_smollm2s_second_look_are_those_that_its_command_makes() -> None:
+    from actre.diagnose import load_diagnosis
+    from actre.probes import digest, panel_probes
+
+    settings = load_diagnosis(ROOT / "data" / "results" / "smollm2_warm_more" / "diagnosis.json.gz").settings
+    page = (ROOT / "docs" / "smollm2.md").read_text()
+    assert f"actre probes --panel full/unseen --n {settings.states} --seed 0" in page
+    assert digest(panel_probes("full/unseen", settings.states, seed=0)) == settings.probes
 
 
 def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from actre import cli, train_command
 from actre.config import RunConfig, StageConfig, save_config
+from actre.estimate import gpu
 from actre.presets import preset
 from actre.types import ActreError
 
@@ -110,3 +111,13 @@ def test_settings_that_cannot_be_are_one_message(
 ) -> None:
     assert cli.main(["train", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_does_not_fit_on_one_device_is_refused_unless_the_launch_cuts_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(train_command, "here", lambda: gpu("NVIDIA A100", 40.0))
+    with pytest.raises(ActreError, match="--even-so"):
+        train_command._must_fit(preset("qwen-7b"))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    train_command._must_fit(preset("qwen-7b"))

@@ -25,6 +25,7 @@ import subprocess
 REPOSITORY = "{repository}"
 if not os.path.exists("../actre/lessons/install.py"):  # opened without the kit, as Colab does: fetch it
     if not os.path.exists("actre-lab"):
+        assert REPOSITORY, "put the kit's address behind REPOSITORY = (https://github.com/OWNER/NAME), and run again"
         subprocess.run(["git", "clone", "--quiet", "--depth=1", REPOSITORY, "actre-lab"], check=True)
     os.chdir("actre-lab/notebooks")
 _ = runpy.run_path("../actre/lessons/install.py", run_name="__main__")"""
