@@ -222,6 +222,11 @@ def must_reload(folder: str | Path, model: Any, tokenizer: Any, base: ModelConfi
     return found
 
 
+def weights_digest(folder: str | Path) -> str:
+    """sha256 of an exported adapter's weights. Raises ActreError where there is none."""
+    return hashlib.sha256((_adapter_folder(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
 def fingerprint(model: Any) -> str:
     """A hash of the base model's weights, the same with and without adapters and in every floating type.
 

@@ -115,6 +115,14 @@ def latest(folder: Path) -> Path | None:
     return folder / f"iter-{max(found)}" if found else None
 
 
+def holds_adapter(folder: Path, adapter: Path) -> bool:
+    """Whether an exported adapter's weights are those of the last checkpoint."""
+    last = latest(folder)
+    if last is None or not (adapter / _ADAPTER).exists():
+        return False
+    return (adapter / _ADAPTER).read_bytes() == (last / _ADAPTER).read_bytes()
+
+
 def read(folder: Path, config: RunConfig) -> Checkpoint:
     """Read a checkpoint and make sure that it is whole and of a run with these settings.
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import actre
-from actre.types import ActreError
+from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
     "doctor": "actre.doctor",
@@ -99,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno in UNWRITABLE and error.filename:
+            return _complain(f"{error.filename}: {error.strerror}; choose another folder or file, or mend that one")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" while writing {error.filename}" if error.filename else ""

@@ -67,6 +67,9 @@ class EnvConfig:
     max_steps: int = 50
     """Steps after which an episode is cut; 50 is the usual limit for full-size games, 15 for WebShop."""
 
+    def __post_init__(self) -> None:
+        at_least(self, max_steps=1)
+
 
 @dataclass(frozen=True)
 class PromptConfig:
@@ -86,6 +89,9 @@ class PromptConfig:
     list_admissible: bool = False
     """Whether the prompt lists the admissible actions."""
 
+    def __post_init__(self) -> None:
+        at_least(self, window=0)
+
 
 @dataclass(frozen=True)
 class SamplingConfig:
@@ -94,6 +100,9 @@ class SamplingConfig:
     max_reply_tokens: int = 48
     max_prompt_tokens: int = 4096
     """An episode whose prompt grows past this is cut and counted as truncated."""
+
+    def __post_init__(self) -> None:
+        at_least(self, temperature=0, eval_temperature=0, max_reply_tokens=1, max_prompt_tokens=1)
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         if not self.thoughts:
             object.__setattr__(self, "order", "no_think")
+        at_least(self, iterations=1, temperature=0, match_every=0, plateau_window=1)
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,8 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         # an episode is compared with its group's mean, and one alone is that
-        at_least(self, groups=1, group_size=2, updates_per_batch=1, micro_batch_tokens=1)
+        at_least(self, groups=1, group_size=2, updates_per_batch=1, micro_batch_tokens=1, warmup_iterations=0)
+        at_least(self, learning_rate=0, clip_low=0, clip_high=0, kl_beta=0, max_grad_norm=0)
 
 
 @dataclass(frozen=True)
@@ -205,6 +216,9 @@ class EvalConfig:
     limit: int | None = None
     """Games of each panel; None: all. A limited panel is its first games, fixed."""
     batch: int = 60
+
+    def __post_init__(self) -> None:
+        at_least(self, limit=1, batch=1)
 
 
 @dataclass(frozen=True)
@@ -240,6 +254,9 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
     """Trackers that get the metrics too; metrics.jsonl is written in any case."""
+
+    def __post_init__(self) -> None:
+        at_least(self, env_steps=1)
 
     @property
     def iterations(self) -> int:

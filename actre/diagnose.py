@@ -56,6 +56,8 @@ __all__ = [
     "training_measure",
 ]
 
+_CHECKED = 8
+"""Finished states in which a diagnosis that goes on looks whether it is the same policy."""
 _ORDERS: tuple[Order, ...] = ("act_first", "think_first", "no_think")
 _BATCH_ROWS = 64
 """Thoughts sampled at once: bounds memory; fixed, so that an interrupted diagnosis repeats the same
@@ -116,7 +118,7 @@ def diagnose(
     log = DiagnosisLog(Path(out), settings) if out is not None else None
     done = log.read() if log else {}
     if done:
-        _check_weights(scorer, probes, done[min(done)])
+        _check_weights(scorer, probes, list(done.values()))
     if progress and done:
         progress(len(done))
     for batch in _batches(len(probes), thoughts):
@@ -157,16 +159,21 @@ def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, A
     return measure
 
 
-def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: StateDiagnosis) -> None:
-    """Raises ActreError where the policy does not act as the one that the finished states were measured
-    on.
+def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[StateDiagnosis]) -> None:
+    """Raises ActreError where the policy does not act as the one that the finished states were measured on.
+
+    Looks at the least certain of them, where another one would show.
     """
-    again = np.exp(scorer.exact(scorer.act, [probes[finished.index]])[0])
-    if np.abs(again - np.array(finished.act_first_p)).max() > 1e-2:
-        raise ActreError(
-            "the finished states were measured on another policy (its weights differ): "
-            "give another --out, or remove the file"
-        )
+    asked = sorted(finished, key=lambda state: -state.act_first)[:_CHECKED]
+    for renderer, name in ((scorer.act, "act_first_p"), (scorer.none, "no_think_p")):
+        known = [state for state in asked if getattr(state, name) is not None]
+        again = scorer.exact(renderer, [probes[state.index] for state in known]) if known else []
+        for state, logps in zip(known, again, strict=True):
+            if np.abs(np.exp(logps) - np.array(getattr(state, name))).max() > 1e-2:
+                raise ActreError(
+                    "the finished states were measured on another policy (its weights differ): "
+                    "give another --out, or remove the file"
+                )
 
 
 def _batches(states: int, thoughts: int) -> Iterator[list[int]]:

@@ -137,12 +137,12 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
 
 
 def keep_settings(config: RunConfig, out: Path) -> None:
-    """Write the settings into the folder `out`; where a run was trained in it, that run's stay, and must be alike.
+    """Write the settings into the folder `out`; those that are there stay, and must be alike.
 
-    Raises ActreError where that run had another model, environment, prompt or sampling.
+    Raises ActreError where they have another model, environment, prompt or sampling.
     """
     path = out / "config.json"
-    if not _is_run(out):
+    if not path.exists():
         save_config(config, path)
         return
     of_run, asked = (
@@ -151,8 +151,8 @@ def keep_settings(config: RunConfig, out: Path) -> None:
     )
     if others := differences(of_run, asked):
         raise ActreError(
-            f"{out} holds a run with other settings ({'; '.join(others[:3])}), and nothing is overwritten: choose "
-            "another --out"
+            f"{out} holds something made with other settings ({'; '.join(others[:3])}), and nothing is overwritten: "
+            "choose another --out"
         )
 
 

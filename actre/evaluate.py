@@ -108,7 +108,7 @@ def play(
     """Play every game of a panel exactly once at `config.sampling.eval_temperature`.
 
     envs: as `rollout.make_envs` makes them; progress: told how many episodes have ended since it was last told.
-    Raises ActreError where the panel is empty or names a game twice.
+    Raises ActreError where the panel is empty or names a game twice, and where the environment fails in one.
     """
     from actre.rollout import rollout
 
@@ -125,6 +125,12 @@ def play(
         seed=derive_seed(seed, "evaluate", panel, order),
         progress=progress,
     )
+    failed = [one for one in played if "env_error" in one.meta]
+    if failed:  # a game that was not played is not lost
+        raise ActreError(
+            f"{len(failed)} of the {len(games)} games of {panel} could not be played, so there is no success rate: "
+            f"{failed[0].game}: {failed[0].meta['env_error']}"
+        )
     results = [episode_result(trajectory, panel) for trajectory in played]
     if len(results) != len(games):
         raise ActreError(f"{len(results)} episodes came back from the {len(games)} games of {panel}")

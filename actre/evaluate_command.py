@@ -4,13 +4,14 @@ Knows how to ask and how to show; evaluate.py does the work and is imported when
 """
 
 import argparse
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actre.config import RunConfig
 from actre.diagnose_command import add_policy_arguments, keep_settings, policy_config
-from actre.types import ORDERS, read_trajectories, write_jsonl, write_trajectories
+from actre.types import ORDERS, ActreError, read_trajectories, write_jsonl, write_trajectories
 
 if TYPE_CHECKING:
     from actre.evaluate import Summary
@@ -37,6 +38,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     from actre.evaluate import load_policy, panel_env, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
+    for name in ("panels", "orders", "baselines"):  # each once, whatever was typed
+        setattr(args, name, list(dict.fromkeys(getattr(args, name) or ())))
     config = policy_config(args)
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
@@ -46,10 +49,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     policy = load_policy(config, args.adapter)
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
+    _must_be_of(args.out, args.when, args.adapter)
     path = args.out / "trajectories" / f"eval_{args.when}.jsonl.gz"
-    asked = {(panel, order) for panel in args.panels for order in args.orders}
-    before = read_trajectories(path) if path.exists() else []
-    trajectories = [t for t in before if (t.meta.get("panel"), t.order) not in asked]  # as of the results
+    kept = list(read_trajectories(path)) if path.exists() else []
     results = []
     with tqdm(total=len(args.orders) * sum(map(len, games.values())), unit="game", desc="playing") as bar:
         for panel in args.panels:
@@ -58,12 +60,31 @@ def _evaluate(args: argparse.Namespace) -> int:
                 played = play(policy, envs, panel, order=order, config=config, seed=args.seed, progress=bar.update)
                 results += played.results
                 meta = {"panel": panel, "when": args.when}
-                trajectories += [replace(t, meta={**t.meta, **meta}) for t in played.trajectories]
+                kept = [t for t in kept if (t.meta.get("panel"), t.order) != (panel, order)]  # as of the results
+                kept += [replace(t, meta={**t.meta, **meta}) for t in played.trajectories]
+                write_trajectories(path, kept)
                 save_evaluation(args.out / "evaluation.jsonl", played.results, args.when)
-    write_trajectories(path, trajectories)
     print(described(summarise(results)))
     print(f"written: {args.out / 'evaluation.jsonl'}")
     return 0
+
+
+def _must_be_of(out: Path, when: str, adapter: Path | None) -> None:
+    """Note in OUT/evaluated.json which adapter's weights are played: one file is to tell of one policy.
+
+    Raises ActreError where the evaluation that is there is of another.
+    """
+    from actre.adapters import weights_digest
+
+    path = out / "evaluated.json"
+    noted = json.loads(path.read_text()) if path.exists() else {}
+    weights = None if adapter is None else weights_digest(adapter)
+    if noted.get(when, weights) != weights:
+        raise ActreError(
+            f"{out} holds an evaluation ({when} training) of another adapter, and nothing is overwritten: choose "
+            "another --out"
+        )
+    path.write_text(json.dumps({**noted, when: weights}, indent=1) + "\n")
 
 
 def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:

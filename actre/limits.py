@@ -21,7 +21,8 @@ def here() -> Device:
     found = _first_gpu()
     if found is not None:
         return found
-    threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has one for each level
+    threads = int(asked) if asked.isdigit() else cores()
     return cpu(memory_gb() or 8.0, max(1, min(threads, cores())))
 
 

@@ -43,7 +43,8 @@ def trained_policy(config: RunConfig, folder: Path) -> Any:
     model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     measure = training_measure(config)
     result = train(config, folder, model=model, tokenizer=tokenizer, measure=measure, progress=False, resume=resume)
-    check = adapters.check(result.adapter, model, tokenizer)
+    # on the base in the type it was trained in
+    check = adapters.check(result.adapter, model, tokenizer, base=replace(config.model, loader="plain"))
     (folder / "adapter_check.json").write_text(json.dumps(check._asdict(), indent=1) + "\n")
     if not check.same_as_trained:
         raise ActreError(f"the exported adapter {result.adapter} is not the trained policy: {check}")

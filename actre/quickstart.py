@@ -242,6 +242,8 @@ def shortened(stages: Sequence[StageConfig], iterations: int) -> tuple[StageConf
 
 
 def _main() -> int:
+    # a program started in a shell's background ignores Ctrl-C, and so would we; the quickstart stops us by that signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run_job(sys.argv[1], Path(sys.argv[2]))
     except ActreError as error:

@@ -44,14 +44,19 @@ class RunLog:
             return
         if not writes:
             return
+        self._must_be_free()
+        out.mkdir(parents=True, exist_ok=True)
+        with self.held():  # another process may have begun there and recorded nothing yet
+            self._must_be_free()
+            save_config(config, out / "config.json")
+
+    def _must_be_free(self) -> None:
         for found in (self.metrics_path, self.entropy_path, self.adapter, self.checkpoints):
             if found.exists():
                 raise ActreError(
-                    f"{out} already holds a training run ({found.name} is there) and nothing is overwritten: "
-                    f"go on with it (--resume {out}), choose another --out, or remove it yourself: rm -r {out}"
+                    f"{self.out} already holds a training run ({found.name} is there) and nothing is overwritten: go "
+                    f"on with it (--resume {self.out}), choose another --out, or remove it yourself: rm -r {self.out}"
                 )
-        out.mkdir(parents=True, exist_ok=True)
-        save_config(config, out / "config.json")
 
     def _must_hold(self, config: RunConfig) -> None:
         changed = differences(asdict(load_config(self.out / "config.json")), asdict(config))

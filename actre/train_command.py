@@ -93,6 +93,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 "begin another run with another --out"
             )
         return load_config(args.resume / "config.json")
+    if args.config is not None and (args.preset, args.env) != ("tiny", "alfworld"):
+        raise ActreError("--config brings its own preset and environment: leave out --preset and --env")
     config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
     if args.seed is not None:
         config = replace(config, seed=args.seed)
@@ -105,6 +107,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = settings.changed(config, [f"report_to={args.report_to}"])
     if args.arm:
         config = arm(args.arm, config)
+        for text in args.set:
+            if settings.changed(config, [text]) != config:
+                raise ActreError(f"--arm {args.arm} sets {text.partition('=')[0]} itself: leave out --set {text}")
     if args.env_steps is not None:
         if args.env_steps < 1:
             raise ActreError(f"--env-steps {args.env_steps}: at least 1 is needed")

@@ -19,6 +19,7 @@ Glossary (each name is used in this sense everywhere):
 Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units are suffixes: _nats, _logp, _s, _tokens.
 """
 
+import errno
 import gzip
 import json
 import os
@@ -174,6 +175,10 @@ def trajectory_from_json(record: dict[str, Any]) -> Trajectory:
 
 def _observation(raw: dict[str, Any]) -> Observation:
     return Observation(raw["text"], raw["task"], tuple(raw["admissible"]))
+
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EIO)
+"""What an OSError of a folder says that cannot be used, or no longer; a full disk is another matter."""
 
 
 def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:

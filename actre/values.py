@@ -9,10 +9,10 @@ from actre.types import ActreError
 
 
 def at_least(part: Any, **least: int) -> None:
-    """Raises ActreError for a number below what a setting needs; one that is no number is told elsewhere."""
+    """Raises ActreError for a number below what a setting needs, NaN too; what is no number is told elsewhere."""
     for name, number in least.items():
         value = getattr(part, name)
-        if isinstance(value, int) and value < number:
+        if isinstance(value, (int, float)) and not value >= number:
             raise ActreError(f"{type(part).__name__}.{name} is {value}: it has to be {number} at least")
 
 

@@ -36,7 +36,7 @@ from actre.config import RunConfig, derive_seed, differences, versions
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.probes import Probe
-from actre.types import ActreError, read_jsonl
+from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
 from actre.warmstart_rows import WarmRow
 
 _LARGE = 1_000_000_000
@@ -275,8 +275,9 @@ class _Log(TrainerCallback):
 
     def __init__(self, path: Path, start: int, bar: Any) -> None:
         self.path, self.start, self.bar = path, start, bar
-        kept = [line for line in read_jsonl(path) if line["step"] <= start] if path.exists() else []
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        if path.exists():
+            drop_torn_line(path)
+        write_jsonl(path, [line for line in read_jsonl(path) if line["step"] <= start] if path.exists() else [])
         self._since = time.process_time()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

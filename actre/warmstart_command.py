@@ -54,16 +54,14 @@ def _run(args: argparse.Namespace) -> int:
     for name, value in given.items():
         if value <= 0:
             raise ActreError(f"--{name.replace('_', '-')} {value}: more than 0 is needed")
-    from transformers import AutoTokenizer
-
     from actre.compliance import Compliance, table
-    from actre.policies.models import find, smollm2_source
+    from actre.policies.models import load_tokenizer, smollm2_source
     from actre.probes import probes_for
     from actre.warmstart import WarmConfig, warm_up
     from actre.warmstart_rows import expert_episodes, prompts_of, warm_rows
 
     warm = WarmConfig(**given)
-    tokenizer = AutoTokenizer.from_pretrained(find(config.model.name))
+    tokenizer = load_tokenizer(config.model.name)
     demos = expert_episodes(config.env, warm.episodes, config.seed)
     chosen = warm_rows(
         demos,

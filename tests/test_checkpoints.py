@@ -2,6 +2,7 @@
 why.
 """
 
+import errno
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ import torch
 import toy_training as toy
 
 from actre import checkpoints
-from actre.config import CheckpointConfig, RunConfig, StageConfig
+from actre.config import CheckpointConfig, RunConfig, StageConfig, load_config
 from actre.presets import preset
 from actre.runlog import RunLog
 from actre.stages import Plan
@@ -473,3 +474,67 @@ def test_a_match_that_was_not_written_whole_does_not_block_a_resume(tmp_path: Pa
     log.matches_path.write_text('{"iteration": 3}\n{"iteration": 5}\n{"itera')
     log.rewind(5, 0, 0)
     assert log.matches_path.read_text() == '{"iteration": 3}\n'
+
+
+@forks
+def test_a_run_that_was_killed_before_its_last_export_exports_its_end_when_it_goes_on(
+    stopped: Path, whole: Path, tmp_path: Path
+) -> None:
+    early = shutil.copytree(stopped / "adapter", tmp_path / "early")
+
+    def killed() -> None:
+        trainer = make(stopped, resume=True)
+        trainer.save_adapter = lambda folder: die()  # type: ignore[method-assign]
+        run(trainer)
+
+    child = in_child(killed)
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    assert not (stopped / "adapter").exists(), "an earlier stop's would pass for the end's"
+    shutil.copytree(early, stopped / "adapter")  # as earlier versions left it
+    go_on(stopped)
+    assert_same(stopped, whole)
+
+
+def test_an_interrupted_runs_card_counts_what_it_was_trained_on(tmp_path: Path) -> None:
+    trainer = make(tmp_path / "run")
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    play = trainer._play
+
+    def playing(wanted: Plan) -> Any:
+        if wanted.iteration == 2:
+            trainer.compute_loss = interrupted  # type: ignore[method-assign]
+        return play(wanted)
+
+    trainer._play = playing
+    with pytest.raises(KeyboardInterrupt, match="after 1 iterations"):
+        run(trainer)
+    (line,) = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    steps = f"1 iterations ({line['env_steps']} environment steps)"
+    assert steps in (tmp_path / "run" / "adapter" / "README.md").read_text()
+
+
+def test_a_second_run_begun_in_a_folder_that_has_recorded_nothing_yet_leaves_its_settings(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with make(out).run_log.held(), pytest.raises(ActreError, match="another process is training in"):
+        make(out, replace(CONFIG, seed=7))
+    assert load_config(out / "config.json").seed == CONFIG.seed
+
+
+def test_a_folder_that_can_no_longer_be_written_is_told_with_what_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make(tmp_path / "run")
+    play = trainer._play
+
+    def playing(wanted: Plan) -> Any:
+        if wanted.iteration == 3:
+            raise OSError(errno.EIO, "Input/output error", "games.json")
+        return play(wanted)
+
+    trainer._play = playing
+    with pytest.raises(ActreError, match=r"games.json: Input/output error; .*iter-2\. To go on"):
+        run(trainer)

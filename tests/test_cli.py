@@ -52,6 +52,12 @@ def test_a_full_disk_is_named_with_the_file_and_what_to_do(
     assert "df -h" in err
 
 
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert cli.main(["train", "--out", str(tmp_path / "taken")]) == 2
+    assert capsys.readouterr().err.startswith(f"actre: error: {tmp_path / 'taken'}: File exists; choose another")
+
+
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     raise_in_doctor(monkeypatch, PermissionError(errno.EACCES, "denied"))
     with pytest.raises(PermissionError):

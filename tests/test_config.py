@@ -57,6 +57,13 @@ def test_seeds_differ_by_stream_and_are_pinned() -> None:
         ("checkpoint", "keep", 0),
         ("model", "four_bit", 1),
         ("env", "name", "alfwrold"),
+        ("env", "max_steps", 0),
+        ("prompt", "window", -2),
+        ("sampling", "max_prompt_tokens", -1),
+        ("sampling", "temperature", -0.5),
+        ("optim", "max_grad_norm", -1.0),
+        ("optim", "learning_rate", float("nan")),
+        ("evaluation", "limit", -3),
     ],
 )
 def test_a_value_that_a_setting_cannot_have_is_refused(part: str, name: str, value: object) -> None:
@@ -66,7 +73,9 @@ def test_a_value_that_a_setting_cannot_have_is_refused(part: str, name: str, val
         config_from_dict(raw)
 
 
-@pytest.mark.parametrize(("name", "value"), [("order", "thinkfirst"), ("until", "platau"), ("iterations", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("order", "thinkfirst"), ("until", "platau"), ("iterations", 1.5), ("plateau_window", 0)]
+)
 def test_a_stage_that_is_misspelt_is_refused(name: str, value: object) -> None:
     raw = asdict(preset("tiny"))
     raw["stages"][0][name] = value

@@ -26,7 +26,7 @@ from actre.diagnose import (
     save_diagnosis,
 )
 from actre.diagnose_command import described
-from actre.types import ActreError, Reply
+from actre.types import ActreError, Observation, Reply
 
 ACTIONS = ("left", "right", "up", "down")
 CONFIG = RunConfig()
@@ -354,6 +354,32 @@ def test_a_file_of_other_settings_or_weights_is_not_continued(tmp_path: Path) ->
     changed.act_first = (0.4, 0.2, 0.2, 0.2)
     with pytest.raises(ActreError, match="another policy"):
         diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
+    changed = neutral()
+    changed.no_think = (0.4, 0.2, 0.2, 0.2)
+    with pytest.raises(ActreError, match="another policy"):
+        diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
+
+
+def test_other_weights_show_where_the_policy_is_least_certain_and_not_in_the_first_state(tmp_path: Path) -> None:
+    """In a shop's first state only a search is admissible, and every policy searches."""
+
+    class SureInTheHall(ScriptedOrders):
+        def _logp(self, prefix: str, continuation: str) -> float:
+            if "A hall." in prefix:
+                return ScriptedOrders(ACTIONS, (1.0, 0.0, 0.0, 0.0), self.thoughts, self.after)._logp(
+                    prefix, continuation
+                )
+            return super()._logp(prefix, continuation)
+
+    def policy(act_first: Sequence[float]) -> ScriptedOrders:
+        return SureInTheHall(ACTIONS, act_first, neutral().thoughts, neutral().after)
+
+    first, *others = probes(ACTIONS)
+    hall = replace(first, observations=(first.observations[0], Observation("A hall.", "leave.", ACTIONS)))
+    out = tmp_path / "d.jsonl"
+    diagnose(policy((0.25, 0.25, 0.25, 0.25)), [hall, *others], CONFIG, thoughts=4, seed=0, out=out)
+    with pytest.raises(ActreError, match="another policy"):
+        diagnose(policy((0.4, 0.2, 0.2, 0.2)), [hall, *others], CONFIG, thoughts=4, seed=0, out=out)
 
 
 def test_a_diagnosis_comes_back_from_json_without_losing_anything(tmp_path: Path) -> None:

@@ -281,3 +281,14 @@ def test_results_come_back_from_their_file_and_replace_their_like(tmp_path: Path
     path.write_text('{"when": "before"}\n')
     with pytest.raises(ActreError, match="no evaluation record"):
         ev.load_evaluation(path)
+
+
+def test_a_game_that_could_not_be_played_is_not_counted_as_lost(panel: list[str]) -> None:
+    class Broken(Room):
+        def reset(self, **settings: Any) -> Any:
+            if settings["options"]["game"] == panel[3]:
+                raise ActreError("the file is damaged")
+            return super().reset(**settings)
+
+    with pytest.raises(ActreError, match=rf"1 of the 7 games of unseen.*{panel[3]}: .*the file is damaged"):
+        ev.play(CharPolicy("left"), [Broken(), Broken()], "unseen", order="no_think", config=CONFIG, seed=0)

@@ -411,3 +411,42 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_a_folder_without_adapter_is_no_adapter(tmp_path: Path) -> None:
     with pytest.raises(ActreError):
         load_policy(preset("tiny"), tmp_path)
+
+
+@needs_tiny
+def test_one_evaluation_tells_of_one_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--limit", "1", "--panels", "unseen", "unseen", "--out", str(tmp_path / "e")]
+    assert cli.main([*command, "--orders", "no_think", "no_think"]) == 0
+    assert len(load_evaluation(tmp_path / "e" / "evaluation.jsonl", "after")) == 1, "named twice, played once"
+    before = (tmp_path / "e" / "evaluation.jsonl").read_bytes()
+    capsys.readouterr()
+    assert cli.main([*command, "--model", "tiny/narrow", "--orders", "act_first"]) == 2
+    assert "model: tiny became tiny/narrow" in capsys.readouterr().err
+    policy = load_policy(preset("tiny"))
+    adapters.export(add_lora(policy.model, preset("tiny").model, seed=0), tmp_path / "adapter", preset("tiny").model)
+    assert cli.main([*command, "--adapter", str(tmp_path / "adapter"), "--orders", "act_first"]) == 2
+    assert "of another adapter" in capsys.readouterr().err
+    assert (tmp_path / "e" / "evaluation.jsonl").read_bytes() == before
+    assert load_config(tmp_path / "e" / "config.json").model.name == "tiny"
+    before_training = [*command, "--adapter", str(tmp_path / "adapter"), "--when", "before", "--orders", "act_first"]
+    assert cli.main(before_training) == 0
+
+
+@needs_tiny
+def test_ctrl_c_leaves_results_and_episodes_of_the_same_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from actre import evaluate
+
+    play, calls = evaluate.play, []
+
+    def stops(*args: object, **settings: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return play(*args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluate, "play", stops)
+    command = ["evaluate", "--limit", "1", "--panels", "unseen", "--orders", "no_think", "act_first"]
+    assert cli.main([*command, "--out", str(tmp_path)]) == 130
+    (episode,) = read_trajectories(tmp_path / "trajectories" / "eval_after.jsonl.gz")
+    (result,) = load_evaluation(tmp_path / "evaluation.jsonl", "after")
+    assert episode.order == result.order == "no_think"

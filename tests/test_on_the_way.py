@@ -244,3 +244,34 @@ def test_a_tracker_that_is_not_installed_is_named_with_the_command(monkeypatch: 
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ActreError, match="pip install wandb"):
         trackers.must_be_installed(["wandb"])
+
+
+def test_a_tracker_hears_the_same_losses_of_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[float] = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "grad_norm" in logs:
+                heard.append(logs["loss"])
+
+    monkeypatch.setattr(
+        "transformers.trainer.get_reporting_integration_callbacks", lambda names: [Tracker] * len(names)
+    )
+    config = replace(toy.config(entropy_coef=1.0), report_to=("trackio",))  # a loss far from 0
+    run(toy.trainer(tmp_path / "whole", config))
+    whole = list(heard)
+    heard.clear()
+    trainer = toy.trainer(tmp_path / "run", config)
+    play = trainer._play
+
+    def playing(wanted: Any) -> Any:
+        if wanted.iteration == 3:
+            raise KeyboardInterrupt
+        return play(wanted)
+
+    trainer._play = playing
+    with pytest.raises(KeyboardInterrupt):
+        run(trainer)
+    run(toy.trainer(tmp_path / "run", config, resume=True))
+    assert heard == pytest.approx(whole)
+    assert abs(whole[2]) > 1e-3

@@ -1,6 +1,7 @@
 """The quickstart's order of work: what runs, what is not run again, and what a failure leaves."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -153,3 +154,21 @@ def test_a_run_that_learned_nothing_is_a_result_like_any_other(tmp_path: Path) -
         onerun.trained_policy(config, tmp_path / "run")
     found = json.loads((tmp_path / "run" / "adapter_check.json").read_text())
     assert found["from_trained"] == found["from_base"] == 0.0
+
+
+def test_a_job_started_where_ctrl_c_is_ignored_can_be_stopped_all_the_same() -> None:
+    """As in a shell script's background: children inherit that it is ignored, and the quickstart stops them by it."""
+    code = (
+        "import signal, sys, time; from actre import quickstart; "
+        "quickstart.run_job = lambda job, out: (print('runs', flush=True), time.sleep(60)); "
+        "sys.argv[1:] = ['a', 'b']; sys.exit(quickstart._main())"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert job.stdout is not None
+    assert job.stdout.readline() == "runs\n"
+    job.send_signal(signal.SIGINT)
+    assert job.wait(30) == 130

@@ -121,3 +121,12 @@ def test_what_does_not_fit_on_one_device_is_refused_unless_the_launch_cuts_the_w
         train_command._must_fit(preset("qwen-7b"))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     train_command._must_fit(preset("qwen-7b"))
+
+
+def test_what_was_asked_for_and_would_be_dropped_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ActreError, match=r"--arm think_first_bonus sets optim\.entropy_coef itself"):
+        parsed("--arm", "think_first_bonus", "--set", "optim.entropy_coef=0.05")
+    assert parsed("--arm", "actre", "--set", "optim.kl_beta=0.1").optim.kl_beta == 0.1
+    save_config(preset("tiny"), tmp_path / "config.json")
+    with pytest.raises(ActreError, match="--config brings its own"):
+        parsed("--config", str(tmp_path / "config.json"), "--env", "webshop")

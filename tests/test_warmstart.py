@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import tiny_llama
 
-from actre import warmstart
+from actre import cli, warmstart
 from actre.config import ModelConfig, PromptConfig, RunConfig
 from actre.policies.models import load
 from actre.policies.tiny import make_tokenizer
@@ -255,3 +255,29 @@ def test_a_model_that_never_keeps_the_format_keeps_it_often_after_a_warm_start(t
     found = {when: sum(one["well_formed"] for one in free[when]) for when in free}
     assert found["before"] == 0
     assert found["after"] >= 4 * warm.states / 3, (found, record["training"])  # 25 of 48 where it was written
+
+
+def test_a_line_that_was_not_written_whole_does_not_block_a_warm_start(config, rows, probes, tmp_path, monkeypatch):
+    plain = warmstart._Log.on_log
+
+    def stop_at_3(self, args, state, control, logs=None, **rest):
+        if state.global_step == 3:
+            with self.path.open("a") as file:
+                file.write('{"step": 3, "lo')
+            raise KeyboardInterrupt
+        plain(self, args, state, control, logs, **rest)
+
+    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    with pytest.raises(KeyboardInterrupt):
+        warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
+    monkeypatch.setattr(warmstart._Log, "on_log", plain)
+    record = warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
+    assert record["training"]["steps"] == WARM.steps
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_of_ours(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert cli.main(["warmstart", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "w")]) == 2
+    assert "could not load the model" in capsys.readouterr().err

@@ -67,6 +67,18 @@ def load(model: ModelConfig) -> Loaded:
     return Loaded(loaded.eval(), tokenizer)
 
 
+def load_tokenizer(name: str) -> Any:
+    """A model's tokenizer alone. Raises ActreError as `load`."""
+    source = find(name)
+    from transformers import AutoTokenizer
+
+    try:
+        with _no_bars(name):
+            return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ActreError(_not_loaded(name, error)) from error
+
+
 def four_bits(dtype: Any) -> Any:
     """transformers' settings for weights in 4 bits: NF4, constants quantised too, products in `dtype`.
 

@@ -4,6 +4,7 @@ Knows what has to be there and what is left behind on each way out; not what an 
 """
 
 import errno
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from actre.trainer import trackers
 from actre.trainer.playing import player
 from actre.trainer.staged import StagedTrainer
 from actre.trainer.trl_settings import quiet
-from actre.types import ActreError
+from actre.types import UNWRITABLE, ActreError
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
 """(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
@@ -134,8 +135,15 @@ def resume_from_last(trainer: StagedTrainer) -> None:
             )
         if last is None:
             log.rewind(0, 0, 0)
-        else:
-            trainer.restore(checkpoints.read(last, trainer.config))
+            return
+        trainer.restore(checkpoints.read(last, trainer.config))
+        if ranks.is_first() and not _is_finished(trainer):
+            # of an earlier stop, and in its checkpoint; left here it would pass for the end's, should this be killed
+            shutil.rmtree(log.adapter, ignore_errors=True)
+
+
+def _is_finished(trainer: StagedTrainer) -> bool:
+    return trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
 
 
 def run(trainer: StagedTrainer) -> TrainResult:
@@ -146,7 +154,7 @@ def run(trainer: StagedTrainer) -> TrainResult:
     full.
     """
     log = trainer.run_log
-    finished = trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
+    finished = _is_finished(trainer)
     try:
         if not finished:
             reporting = trackers.ended_with_the_run(trainer.config.report_to)
@@ -165,10 +173,12 @@ def run(trainer: StagedTrainer) -> TrainResult:
                 f"another of the {ranks.count()} processes has ended or cannot be reached, and without it this one "
                 f"cannot go on ({str(stop).splitlines()[0]}); what it said itself, if anything, stands above{told}"
             ) from stop
+        if isinstance(stop, OSError) and stop.errno in UNWRITABLE:
+            raise ActreError(f"{stop.filename or log.out}: {stop.strerror}{told}") from stop
         raise
     finally:
         trainer.close()
-    if ranks.is_first() and not (finished and log.adapter.exists()):
+    if ranks.is_first() and not (finished and checkpoints.holds_adapter(log.checkpoints, log.adapter)):
         trainer.save_adapter(log.adapter)
     course = trainer.course
     return TrainResult(log.adapter, log.metrics_path, course.iteration, course.env_steps, course.generated_tokens)

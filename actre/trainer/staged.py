@@ -255,7 +255,7 @@ class StagedTrainer(SlicedTrainer):
         assert self.optimizer is not None
         self.weights.begin()
         if self.keeper.begin(self.optimizer, self.weights):
-            state.global_step = self._step
+            state.global_step = self._globalstep_last_logged = self._step
             put_schedule(self.lr_scheduler, self._step)
 
     def _measure_now(self, stage: int) -> dict[str, Any] | None:
@@ -273,8 +273,10 @@ class StagedTrainer(SlicedTrainer):
 
     def save_adapter(self, folder: Path) -> None:
         """Export the adapter as it is now (PEFT, safetensors, card)."""
-        held = self.keeper.held_adapter
-        adapters.export(self.policy_model, folder, self.config.model, card=self._card(self.course), held=held)
+        held, settled = self.keeper.held_adapter, self.keeper.settled
+        # the course counts the episodes of an update too that was interrupted
+        card = self._card(self.course if settled is None else settled.progress)
+        adapters.export(self.policy_model, folder, self.config.model, card=card, held=held)
 
     def _card(self, done: Course | Progress) -> str:
         stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self._as_run().stages)
