@@ -16,6 +16,8 @@ from actre.types import ORDERS, ActreError, read_trajectories, write_jsonl, writ
 if TYPE_CHECKING:
     from actre.evaluate import Summary
 
+_EVALUATED = "evaluated.json"
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `evaluate` to the command line."""
@@ -49,7 +51,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     policy = load_policy(config, args.adapter)
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
-    _must_be_of(args.out, args.when, args.adapter)
+    weights = _weights(args)
     path = args.out / "trajectories" / f"eval_{args.when}.jsonl.gz"
     kept = list(read_trajectories(path)) if path.exists() else []
     results = []
@@ -64,27 +66,28 @@ def _evaluate(args: argparse.Namespace) -> int:
                 kept += [replace(t, meta={**t.meta, **meta}) for t in played.trajectories]
                 write_trajectories(path, kept)
                 save_evaluation(args.out / "evaluation.jsonl", played.results, args.when)
+                (args.out / _EVALUATED).write_text(json.dumps(weights, indent=1) + "\n")
     print(described(summarise(results)))
     print(f"written: {args.out / 'evaluation.jsonl'}")
     return 0
 
 
-def _must_be_of(out: Path, when: str, adapter: Path | None) -> None:
-    """Note in OUT/evaluated.json which adapter's weights are played: one file is to tell of one policy.
+def _weights(args: argparse.Namespace) -> dict[str, str | None]:
+    """Which adapter's weights the folder's evaluations are of, before and after training, with this one's; None: none.
 
-    Raises ActreError where the evaluation that is there is of another.
+    Raises ActreError where the evaluation that is there is of another: one file is to tell of one policy.
     """
     from actre.adapters import weights_digest
 
-    path = out / "evaluated.json"
+    path = args.out / _EVALUATED
     noted = json.loads(path.read_text()) if path.exists() else {}
-    weights = None if adapter is None else weights_digest(adapter)
-    if noted.get(when, weights) != weights:
+    weights = None if args.adapter is None else weights_digest(args.adapter)
+    if noted.get(args.when, weights) != weights:
         raise ActreError(
-            f"{out} holds an evaluation ({when} training) of another adapter, and nothing is overwritten: choose "
-            "another --out"
+            f"{args.out} holds an evaluation ({args.when} training) of another adapter, and nothing is overwritten: "
+            "choose another --out"
         )
-    path.write_text(json.dumps({**noted, when: weights}, indent=1) + "\n")
+    return {**noted, args.when: weights}
 
 
 def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:

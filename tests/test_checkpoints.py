@@ -226,14 +226,8 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_its_last_whole_iteration(
 
 
 def test_a_run_stopped_before_its_first_iteration_begins_again(tmp_path: Path, whole: Path) -> None:
-    trainer = make(tmp_path / "run")
-
-    def stopped(wanted: Plan) -> Any:
-        raise KeyboardInterrupt
-
-    trainer._play = stopped
     with pytest.raises(KeyboardInterrupt, match="after 0 iterations"):
-        run(trainer)
+        run(toy.stop_at(make(tmp_path / "run"), 1))
     assert len(list(read_jsonl(tmp_path / "run" / "entropy.jsonl"))) == 1
     go_on(tmp_path / "run")
     assert_same(tmp_path / "run", whole)
@@ -303,17 +297,8 @@ def test_the_last_ones_are_kept_and_each_stages_last_without_a_pickle(whole: Pat
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
     """A run interrupted in its fifth iteration, with checkpoints iter-3 and iter-4."""
-    trainer = make(tmp_path / "run")
-    play = trainer._play
-
-    def playing(wanted: Plan) -> Any:
-        if wanted.iteration == 5:
-            raise KeyboardInterrupt
-        return play(wanted)
-
-    trainer._play = playing
     with pytest.raises(KeyboardInterrupt):
-        run(trainer)
+        run(toy.stop_at(make(tmp_path / "run"), 5))
     return tmp_path / "run"
 
 
@@ -527,14 +512,6 @@ def test_a_second_run_begun_in_a_folder_that_has_recorded_nothing_yet_leaves_its
 def test_a_folder_that_can_no_longer_be_written_is_told_with_what_was_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make(tmp_path / "run")
-    play = trainer._play
-
-    def playing(wanted: Plan) -> Any:
-        if wanted.iteration == 3:
-            raise OSError(errno.EIO, "Input/output error", "games.json")
-        return play(wanted)
-
-    trainer._play = playing
+    trainer = toy.stop_at(make(tmp_path / "run"), 3, OSError(errno.EIO, "Input/output error", "games.json"))
     with pytest.raises(ActreError, match=r"games.json: Input/output error; .*iter-2\. To go on"):
         run(trainer)

@@ -428,8 +428,31 @@ def test_one_evaluation_tells_of_one_policy(tmp_path: Path, capsys: pytest.Captu
     assert "of another adapter" in capsys.readouterr().err
     assert (tmp_path / "e" / "evaluation.jsonl").read_bytes() == before
     assert load_config(tmp_path / "e" / "config.json").model.name == "tiny"
-    before_training = [*command, "--adapter", str(tmp_path / "adapter"), "--when", "before", "--orders", "act_first"]
-    assert cli.main(before_training) == 0
+    # before training and after it may be two policies; each is one, wherever it lies
+    shutil.copytree(tmp_path / "adapter", tmp_path / "copy")
+    other = load_policy(preset("tiny"))
+    adapters.export(add_lora(other.model, preset("tiny").model, seed=1), tmp_path / "other", preset("tiny").model)
+    for name, code in (("adapter", 0), ("copy", 0), ("other", 2)):
+        asked = ["--adapter", str(tmp_path / name), "--when", "before", "--orders", "act_first"]
+        assert cli.main([*command, *asked]) == code, name
+
+
+@needs_tiny
+def test_an_evaluation_that_kept_nothing_leaves_the_folder_to_another_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actre import evaluate
+
+    def stops(*args: object, **settings: object) -> object:
+        raise KeyboardInterrupt
+
+    command = ["evaluate", "--limit", "1", "--panels", "unseen", "--orders", "no_think", "--out", str(tmp_path / "e")]
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "play", stops)
+        assert cli.main(command) == 130
+    policy = load_policy(preset("tiny"))
+    adapters.export(add_lora(policy.model, preset("tiny").model, seed=0), tmp_path / "adapter", preset("tiny").model)
+    assert cli.main([*command, "--adapter", str(tmp_path / "adapter")]) == 0
 
 
 @needs_tiny

@@ -71,16 +71,8 @@ def test_a_run_interrupted_around_its_early_switch_goes_on_as_it_would_have(tmp_
     run(with_successes(toy.trainer(tmp_path / "whole", config), SUCCESSES))
     for stop in (4, 6):  # a part of the window, and the switch itself, are behind it
         trainer = with_successes(toy.trainer(tmp_path / str(stop), config), SUCCESSES)
-        play = trainer._play
-
-        def playing(wanted: Plan, play: Any = play, stop: int = stop) -> list[Trajectory]:
-            if wanted.iteration == stop:
-                raise KeyboardInterrupt
-            return play(wanted)
-
-        trainer._play = playing
         with pytest.raises(KeyboardInterrupt):
-            run(trainer)
+            run(toy.stop_at(trainer, stop))
         run(with_successes(toy.trainer(tmp_path / str(stop), config, resume=True), SUCCESSES))
         assert stages_of(tmp_path / str(stop)) == stages_of(tmp_path / "whole")
         weights = [tmp_path / name / "adapter" / "adapter_model.safetensors" for name in ("whole", str(stop))]
@@ -151,16 +143,8 @@ def test_the_temperature_is_matched_every_n_iterations_of_a_stage_and_sampled_an
     trained_at: list[float] = []
     compute = trainer.compute_loss
     trainer.compute_loss = lambda *a, **k: trained_at.append(trainer.temperature) or compute(*a, **k)  # type: ignore[method-assign]
-    play = trainer._play
-
-    def playing(wanted: Plan) -> list[Trajectory]:
-        if wanted.iteration == 5:
-            raise KeyboardInterrupt
-        return play(wanted)
-
-    trainer._play = playing
     with pytest.raises(KeyboardInterrupt):
-        run(trainer)
+        run(toy.stop_at(trainer, 5))
     run(toy.trainer(tmp_path / "run", config, resume=True, match=match))
     wanted = [1.0, 1.2, 1.2, 1.4, 1.4, 0.95]
     assert [m["temperature"] for m in metrics(tmp_path / "run")] == pytest.approx(wanted)
@@ -261,17 +245,8 @@ def test_a_tracker_hears_the_same_losses_of_a_run_that_goes_on(tmp_path: Path, m
     run(toy.trainer(tmp_path / "whole", config))
     whole = list(heard)
     heard.clear()
-    trainer = toy.trainer(tmp_path / "run", config)
-    play = trainer._play
-
-    def playing(wanted: Any) -> Any:
-        if wanted.iteration == 3:
-            raise KeyboardInterrupt
-        return play(wanted)
-
-    trainer._play = playing
     with pytest.raises(KeyboardInterrupt):
-        run(trainer)
+        run(toy.stop_at(toy.trainer(tmp_path / "run", config), 3))
     run(toy.trainer(tmp_path / "run", config, resume=True))
     assert heard == pytest.approx(whole)
     assert abs(whole[2]) > 1e-3

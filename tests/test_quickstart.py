@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -140,11 +141,15 @@ def test_a_line_that_was_not_written_whole_is_not_counted(tmp_path: Path) -> Non
 
 
 @needs_tiny
-def test_a_run_that_learned_nothing_is_a_result_like_any_other(tmp_path: Path) -> None:
-    """Its adapter changes nothing, which is no reason to leave its seed out."""
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_a_run_that_learned_nothing_is_a_result_like_any_other(
+    tmp_path: Path, dtype: Literal["auto", "bfloat16"]
+) -> None:
+    """Its adapter changes nothing, which is no reason to leave its seed out; it is checked in its own type."""
     usual = preset("tiny")
     config = replace(
         usual,
+        model=replace(usual.model, dtype=dtype),
         stages=(StageConfig("think_first", 1),),
         env=replace(usual.env, max_steps=2),
         optim=replace(usual.optim, groups=1, group_size=2, success_reward=0.0),

@@ -20,7 +20,7 @@ from actre.presets import preset
 from actre.rows import collate, sliced, trajectory_rows, trl_inputs
 from actre.stages import Plan, learning_rate_factor, plan
 from actre.trainer import StagedTrainer, TrainResult, run, train
-from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
+from actre.types import ActreError, read_jsonl, read_trajectories
 
 CPU = torch.device("cpu")
 TIMES = {"seconds", "rollout_s", "update_s", "tokens_per_s", "peak_memory_gb"}
@@ -425,18 +425,8 @@ def test_a_folder_that_holds_a_run_is_refused_and_untouched(tmp_path):
 
 
 def test_an_interrupted_run_keeps_its_metrics_and_its_adapter(tmp_path):
-    def wrap(trainer: StagedTrainer) -> None:
-        play = trainer._play
-
-        def stopped(wanted: Plan) -> list[Trajectory]:
-            if wanted.iteration == 3:
-                raise KeyboardInterrupt
-            return play(wanted)
-
-        trainer._play = stopped
-
     with pytest.raises(KeyboardInterrupt, match="stopped after 2 iterations; the adapter and the metrics"):
-        run(make(tmp_path, toy.config(), wrap=wrap))
+        run(toy.stop_at(make(tmp_path, toy.config()), 3))
     assert [m["iteration"] for m in metrics(tmp_path)] == [1, 2]
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 

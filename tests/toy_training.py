@@ -149,3 +149,16 @@ def trainer(
     if resume:
         resume_from_last(made)
     return made
+
+
+def stop_at(trainer: StagedTrainer, iteration: int, error: BaseException | None = None) -> StagedTrainer:
+    """Have the trainer's play raise in that iteration: a KeyboardInterrupt, or another error. Returns it."""
+    play = trainer._play
+
+    def playing(wanted: Plan) -> list[Trajectory]:
+        if wanted.iteration == iteration:
+            raise KeyboardInterrupt if error is None else error
+        return play(wanted)
+
+    trainer._play = playing
+    return trainer
