@@ -5,6 +5,7 @@ estimate.py's.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,14 @@ def cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The CPU's name, where the system tells it, else its kind."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def memory_gb() -> float | None:

@@ -36,6 +36,7 @@ sys.path[:] = [
 from stock_alfworld import Answer, StockEngine  # noqa: E402
 
 from actre.envs.alfworld import AlfworldEnv, engine, list_games, read_game  # noqa: E402
+from actre.limits import processor  # noqa: E402
 
 RARE = ("take", "move", "open", "close", "use", "heat", "clean", "cool", "slice")
 DEFAULT = ["small/train", "small/unseen", "full/train", "full/unseen"]
@@ -83,7 +84,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     shown = [Path(a).name if Path(a).is_dir() else a for a in sys.argv[1:]]
     return {
         "command": " ".join(["python benchmarks/alfworld.py", *shown]),
-        "machine": {"python": platform.python_version(), "cpu": cpu(), "cores": os.cpu_count()},
+        "machine": {"python": platform.python_version(), "cpu": processor(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("alfworld", "textworld", "fast-downward-textworld", "gymnasium")},
         "settings": {"n": options.n, "steps": options.steps, "seed": options.seed},
         "sources": sources,
@@ -247,15 +248,6 @@ def profile_child(games: list[str]) -> dict[str, Any]:
 
 
 CHILDREN = {"load": load_child, "memory": memory_child, "many": many_child, "profile": profile_child}
-
-
-def cpu() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def table(record: dict[str, Any]) -> str:

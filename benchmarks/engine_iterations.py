@@ -13,7 +13,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -63,6 +62,7 @@ class Timed:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train; means over the iterations but the first and the last, whose update has no end that is seen."""
     from actre.config import StageConfig, versions
+    from actre.limits import processor
     from actre.presets import preset
     from actre.trainer import conduct
     from actre.types import read_jsonl
@@ -102,7 +102,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "iteration_cpu_s": mean(lambda r: sum(r[3][1:]) - sum(r[0][1:])),
         "iteration_s": mean(lambda r: r[3][0] - r[0][0]),
         "tokens": round(statistics.fmean(made_tokens)),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": processor(), "cores": os.cpu_count()},
         "load": os.getloadavg()[0],
         "versions": versions(),
     }

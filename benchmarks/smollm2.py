@@ -15,7 +15,6 @@ regenerates from committed data alone. The wording "instructed" is collected whe
 import argparse
 import json
 import os
-import platform
 import shutil
 import textwrap
 from dataclasses import asdict, replace
@@ -25,6 +24,7 @@ from typing import Any
 from actre import adapters
 from actre.config import data_folder, load_config
 from actre.diagnose import FILES, PARTS, Diagnosis, load_diagnosis, save_diagnosis
+from actre.limits import processor
 from actre.policies.models import smollm2_source
 from actre.types import ActreError, read_jsonl
 
@@ -87,7 +87,7 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     for name in SHOWN[when]:
         for one in found.values():
             shutil.copy(run / "plots" / f"{name}_{one.settings.wording}.svg", target / "plots")
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all")}
+    machine = {"processor": processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all")}
     made = {**machine, "weights": smollm2_source(), "timing": list(read_jsonl(run / "timing.jsonl"))}
     (target / "machine.json").write_text(json.dumps(made, indent=1) + "\n")
 
@@ -110,18 +110,11 @@ def trained(run: Path) -> dict[str, Any]:
         "settings": {"stages": [asdict(stage) for stage in config.stages], "groups": config.optim.groups}
         | {"group_size": config.optim.group_size, "max_steps": config.env.max_steps, "games": config.env.train}
         | {"max_reply_tokens": config.sampling.max_reply_tokens, "seed": config.seed, "model": config.model.name},
-        "processor": _processor(),
+        "processor": processor(),
         "versions": json.loads((run / "config.json").read_text())["versions"],
         "metrics": list(read_jsonl(run / "metrics.jsonl")),
         "adapter": {"differs_from_base_by": check.from_base},
     }
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
 
 
 def page() -> str:

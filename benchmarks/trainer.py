@@ -12,7 +12,6 @@ counts that on the episodes of a run's trajectories/*.jsonl.gz too.
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from actre.advantages import grpo
 from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig, versions
+from actre.limits import processor
 from actre.presets import preset
 from actre.rows import trajectory_rows
 from actre.runlog import RunLog
@@ -253,13 +253,11 @@ def main() -> None:
         show_merging(str(args.played), record["played"])
     if args.out is not None:
         kept = json.loads(args.out.read_text()) if args.out.is_file() else {}
-        kept[str(args.episodes)] = record | {"machine": machine(), "versions": versions()}
+        kept[str(args.episodes)] = record | {
+            "machine": {"processor": processor(), "cores": os.cpu_count()},
+            "versions": versions(),
+        }
         args.out.write_text(json.dumps(kept, indent=1) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """What it was measured on."""
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@
 import argparse
 import json
 import os
-import platform
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from actre.compliance import Compliance, free_share, table
 from actre.config import data_folder
+from actre.limits import processor
 from actre.types import ActreError, read_jsonl
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "warmstart.md"
@@ -52,15 +52,8 @@ def collect(run: Path, note: str = "") -> None:
     }
     record["note"] = note
     record["losses"] = [round(line["loss"], 4) for line in lines]
-    record["machine"] = {"processor": _processor(), "cores": os.cpu_count()}
+    record["machine"] = {"processor": processor(), "cores": os.cpu_count()}
     results().write_text(json.dumps(record, indent=1) + "\n")
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
 
 
 def page() -> str:

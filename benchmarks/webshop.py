@@ -65,9 +65,11 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
+    from actre.limits import processor
+
     record: dict[str, Any] = {
         "command": " ".join(["python benchmarks/webshop.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),
-        "machine": {"python": platform.python_version(), "cpu": _cpu(), "cores": os.cpu_count()},
+        "machine": {"python": platform.python_version(), "cpu": processor(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("numpy", "gymnasium", "regex", "thefuzz")},
         "targets": TARGETS,
         "original": ORIGINAL,
@@ -314,15 +316,6 @@ def _peak_mb() -> float:
 def _rss_mb() -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
-
-
-def _cpu() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return names[0] if names else platform.machine()
 
 
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {

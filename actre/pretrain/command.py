@@ -6,7 +6,6 @@ Knows the order of the work; each part stands in its own file.
 import argparse
 import dataclasses
 import json
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import torch
 
 from actre.config import derive_seed, versions
 from actre.envs.demo import Demo
+from actre.limits import processor
 from actre.policies.tiny import make_model, unknown_words
 from actre.pretrain import start
 from actre.pretrain.house import HOUSE
@@ -144,7 +144,7 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     result = Made(recipe, threads, tuple(done), sum(p.numel() for p in model.parameters()), len(tokenizer))
-    about = {**dataclasses.asdict(result), "versions": versions(), "processor": _processor()}
+    about = {**dataclasses.asdict(result), "versions": versions(), "processor": processor()}
     (folder / "made.json").write_text(json.dumps(about, indent=1) + "\n")
     return result
 
@@ -166,14 +166,6 @@ def _closed(tokenizer: Any, texts: set[str]) -> None:
             f"the demonstrations hold words that the tokenizer does not know: {dict(unknown.most_common(9))}; "
             "add them to the words in actre/policies/tiny.py or tiny_shop.py"
         )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _world(recipe: dict[str, Any]) -> World:

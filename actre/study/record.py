@@ -25,6 +25,7 @@ from typing import Any
 
 from actre.config import config_from_dict, versions
 from actre.evaluate import EpisodeResult, load_evaluation
+from actre.limits import processor
 from actre.study.plan import UNTRAINED, Run, Study, digest_of
 from actre.types import ActreError, read_jsonl, write_jsonl
 
@@ -63,14 +64,6 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
         "curve": [[_short(line[name]) for name in CURVE] for line in metrics],
         **({"matched": matched} if matched else {}),
     }
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
 
 
 def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
