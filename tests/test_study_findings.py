@@ -310,7 +310,7 @@ def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) ->
     assert words.in_short(one) == [
         "For this policy and budget the claim that ActRe helps is not supported (harm).",
         f"confirmatory: lower: actre − think_first, GRPO ({100 * one.compared[0].both.value:.1f})",
-        "confirmatory: no difference of more than 5 points either way: actre − tfpi, GRPO (0.0)",
+        "confirmatory: equivalent: actre − tfpi, GRPO (0.0)",
         "exploratory: waiting for seeds: 1 of 1 contrasts",
     ]
     text = results.page([study], [lines], "c", Path("r.md"))

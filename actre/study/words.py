@@ -15,13 +15,14 @@ _ESTIMATORS = {
     "rloo": "RLOO",
     "dr_grpo": "Dr. GRPO",
 }
-_SHORT = {
+_MEANINGS = {
     "support": "higher",
     "harm": "lower",
-    "equivalent": f"no difference of more than {100 * MATTERS:.0f} points either way",
+    "equivalent": f"equivalent: no difference of more than {100 * MATTERS:.0f} points either way",
     "no worthwhile help": f"no gain of {100 * MATTERS:.0f} points or more",
-    "inconclusive": "inconclusive",
+    "inconclusive": "inconclusive: a difference that matters is neither shown nor ruled out",
 }
+"""What a finding says of the first of two compared arms; before a colon in short."""
 MATCHED = "think_first_hot"
 """The arm whose entropy is matched to act-first's without an act-first stage."""
 
@@ -96,11 +97,11 @@ def in_short(found: Found) -> list[str]:
 def _by_finding(compared: Sequence[Comparison], planned: int) -> list[str]:
     """Each finding with its contrasts and their differences in points; then how many still wait."""
     said = []
-    for finding, meaning in _SHORT.items():
+    for finding, meaning in _MEANINGS.items():
         these = [one for one in compared if one.finding == finding]
         if these:
             names = "; ".join(f"{contrast_name(one.contrast)} ({signed(100 * one.both.value)})" for one in these)
-            said.append(f"{meaning}: {names}")
+            said.append(f"{meaning.partition(':')[0]}: {names}")
     waiting = planned - sum(one.finding != "interim" for one in compared)
     return [*said, *([f"waiting for seeds: {waiting} of {planned} contrasts"] if waiting else [])]
 
@@ -125,14 +126,7 @@ def _sentence(one: Comparison, part: Part) -> str:
     seeds = f"{len(one.seeds)} of {one.planned} seeds"
     if one.finding == "interim":
         return f"{start}; interim, {seeds}, so nothing is concluded."
-    meaning = {
-        "support": "it is higher",
-        "harm": "it is lower",
-        "equivalent": f"equivalent: no difference of more than {100 * MATTERS:.0f} points either way",
-        "no worthwhile help": f"no gain of {100 * MATTERS:.0f} points or more",
-        "inconclusive": "inconclusive: a difference that matters is neither shown nor ruled out",
-    }[one.finding]
-    return f"{start}, Holm's p {p_value(one.p_holm)}, {seeds}: {meaning}."
+    return f"{start}, Holm's p {p_value(one.p_holm)}, {seeds}: {_MEANINGS[one.finding]}."
 
 
 def _exploratory(part: Part, compared: Sequence[Comparison], label: str) -> list[str]:
