@@ -226,7 +226,7 @@ ASKED = ("actre-grpo", "think_first-grpo")
     ("pairs", "tfpi", "said", "unsaid"),
     [
         ([ASKED], LOW, "was not asked", "and beyond"),
-        ([("tfpi-grpo", "think_first-grpo")], HIGH, "it is higher", "ActRe"),
+        ([("tfpi-grpo", "think_first-grpo")], HIGH, ": higher", "ActRe"),
         ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "and beyond"),
     ],
 )
