@@ -60,6 +60,14 @@ class Observation:
     admissible: tuple[str, ...]
 
 
+class Spelling(tuple[int, ...]):
+    """Token ids that stand for their text: the last one for every token whose text begins with its own.
+
+    A policy scores plain ids as these very tokens, and a spelling as "this text is written, whatever follows": in most
+    tokenizers the `>` that closes a tag may also be written as the beginning of `><` or of `>` with a line break.
+    """
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a policy generated after one prompt.

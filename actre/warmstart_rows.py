@@ -158,7 +158,7 @@ def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -
         steps.append(Step(said.observation, prompt, reply, logps, "", said.thought, said.action, (), 0.0))
     last = episode[-1].observation
     played = Trajectory("expert", "", "", renderer.order, 0, tuple(steps), last, won=True, truncated=False)
-    opening = len(renderer.encode(renderer.opening))
+    opening = renderer.opening_tokens
     return [
         WarmRow(row.ids, _with_openings(row.mask, opening), renderer.order, wording)
         for row in trajectory_rows(played, 0)

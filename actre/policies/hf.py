@@ -20,6 +20,7 @@ from actre.policies.cached import CachedModel
 from actre.policies.decoding import Decoding
 from actre.policies.scoring import make_tries, score
 from actre.policies.stops import Stops
+from actre.policies.texts import TokenTexts
 from actre.types import ActreError, Order, Reply
 
 
@@ -36,6 +37,7 @@ class HFPolicy:
         self._cached = CachedModel(model, reuse=reuse)
         self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
+        self._texts = TokenTexts(tokenizer)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
 
@@ -99,8 +101,8 @@ class HFPolicy:
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
-        Equal to one plain forward pass a candidate up to rounding. Raises ActreError for an empty prefix or
-        candidate, or a temperature that is not positive.
+        Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
+        begin with its text. Raises ActreError for an empty prefix or candidate, or a temperature that is not positive.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
@@ -108,7 +110,7 @@ class HFPolicy:
             raise ActreError(f"{len(prefixes)} prefixes, but candidates for {len(candidates)}")
         if not prefixes:
             return []
-        tries = make_tries(candidates)
+        tries = make_tries(candidates, self._texts.beginning_like)
         sequences = [tuple(prefix) for prefix in prefixes]
         with self._cached.evaluating():
             prefilled = self._cached.prefill(sequences, room=max(len(trie.tokens) for trie in tries))

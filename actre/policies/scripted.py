@@ -176,6 +176,8 @@ class ScriptedPolicy:
         said.append((_closed(thought, END_THINK), q))
         if stop == END_THINK:  # a thought alone is asked for
             return said
+        if stop == ACTION:
+            return [*said, (ACTION, 1.0)]
         action, p = _draw(_heated(table.actions.get(thought or "", {}), temperature), draw)
         return [*said, (ACTION, 1.0), (_closed(action, END_ACTION), p)]
 
