@@ -12,7 +12,6 @@ from actre.policies.scoring import last_tokens
 from actre.policies.texts import TokenTexts
 from actre.types import Order, Reply
 
-
 _TEXTS: dict[int, TokenTexts] = {}
 """A tokenizer's, made once."""
 

@@ -178,3 +178,98 @@ def test_searches_are_one_class_however_their_first_word_is_joined_to_the_bracke
     assert all(one.agrees for one in found.self_check)
     for order in ("act_first", "think_first"):
         assert found.summary[f"query_{order}"].value == pytest.approx(np.log(2), abs=0.1)
+
+
+# --- a token that reaches past the tag, and what a diagnosis does where a link is broken ---
+
+
+@pytest.fixture(scope="module")
+def joining() -> Any:
+    """A tokenizer that writes the end of a tag and the beginning of a word as one token, `>go`."""
+    base = small_tokenizer("byte-level")
+    made = base.__class__(
+        tokenizer_object=base.backend_tokenizer.__class__.from_str(base.backend_tokenizer.to_str()),
+        eos_token="<|end|>",
+        pad_token="<|end|>",
+    )
+    made.chat_template = base.chat_template
+    made.add_tokens([">go", "><"])
+    return made
+
+
+def test_where_a_sampled_token_reaches_past_the_tag_only_actions_that_begin_so_can_follow(joining: Any) -> None:
+    found = found_on(joining)
+    for state in found.states:
+        assert state.think_first_p == pytest.approx((0.4, 0.2, 0.2, 0, 0, 0.2), abs=0.25)
+    # whether the token is `>go` is drawn with the thought, so the mean varies with it, and is right on average
+    assert found.summary["other_think_first"].value == pytest.approx(0.2, abs=0.1)
+    assert found.summary["conditional"].value < found.summary["think_first_lower"].value - 0.3
+    assert all(one.agrees for one in found.self_check if one.order == "think_first")
+
+
+def broken(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo one of the things that make an exact probability that of what is played."""
+    import actre._action_texts as texts
+    import actre._scorer as scorer
+
+    real = TablePolicy.action_logprobs
+    if link == "thoughts end at their own tag and the action's is scored apart":
+        monkeypatch.setattr(texts, "thought_stop", lambda **_: "</think>")
+        monkeypatch.setattr(scorer, "thought_stop", lambda **_: "</think>")
+        monkeypatch.setattr(scorer, "after_reply", lambda renderer, reply, **_: texts.Opened(reply.token_ids, ""))
+        monkeypatch.setattr(
+            Renderer, "continuation", lambda self, action, *_: self.candidates([action], after_thought=True)[0]
+        )
+    elif link == "a closing tag ends in one token":
+        monkeypatch.setattr("table_policy.last_tokens", lambda *_: ())
+    elif link == "what a token holds beyond the tag is forgotten":
+        monkeypatch.setattr(scorer, "after_reply", lambda _, reply, **__: texts.Opened(reply.token_ids, ""))
+    elif link == "white space around actions is not looked for":
+        monkeypatch.setattr(scorer, "blanks_in", lambda _: (("", ""),))
+    elif link == "scores are those of temperature 1":
+        monkeypatch.setattr(TablePolicy, "action_logprobs", lambda self, p, c, **_: real(self, p, c))
+    elif link == "scores stand in another order":
+        reverse = lambda self, p, c, **kw: [one[::-1] for one in real(self, p, c, **kw)]  # noqa: E731
+        monkeypatch.setattr(TablePolicy, "action_logprobs", reverse)
+    elif link == "scores are another policy's":
+        other = lambda self, p, c, **kw: real(TablePolicy(self.tokenizer, OTHER), p, c, **kw)  # noqa: E731
+        monkeypatch.setattr(TablePolicy, "action_logprobs", other)
+    else:
+        assert link == "nothing"
+
+
+OTHER = replies("", "", {"go to shelf 1": 0.05, "go to shelf 2": 0.05, "take mug 1 from shelf 2": 0.9}, ("need mug",))
+LINKS = {
+    "nothing": {},
+    "thoughts end at their own tag and the action's is scored apart": {},
+    "a closing tag ends in one token": {},
+    "white space around actions is not looked for": {"around": "\n"},
+    "scores are those of temperature 1": {"temperature": 0.3},
+    "scores stand in another order": {},
+    "scores are another policy's": {},
+    "what a token holds beyond the tag is forgotten": {},
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_diagnosis_notices_each_broken_link_and_withholds_its_verdict(
+    link: str, joining: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(link, monkeypatch)
+    tokenizer = joining if "beyond the tag" in link else small_tokenizer("byte-level")
+    found = found_on(tokenizer, check_replies=8, **LINKS[link])
+    if link == "nothing":
+        assert found.verdict != "withheld"
+        return
+    assert found.verdict == "withheld"
+    assert found.listed is None or found.listed.verdict == "withheld"
+    assert "No verdict" in found.words
+    assert "whole replies" in found.words
+    assert not all(one.agrees for one in found.self_check)
+    again = Diagnosis.from_json(found.to_json())
+    assert (again.verdict, again.words) == (found.verdict, found.words)
+
+
+def test_without_whole_replies_nothing_is_checked() -> None:
+    found = found_on(small_tokenizer("byte-level"), check_replies=0)
+    assert (found.self_check, found.states[0].checks) == ((), None)
