@@ -6,11 +6,23 @@ text that BeautifulSoup finds in them); not goals, rewards or episodes (env.py).
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from actre.envs.webshop.catalogue import Catalogue, Product
+from actre.envs.webshop.clicks import (
+    BACK,
+    BUY,
+    NEXT,
+    PREVIOUS,
+    SUB_PAGES,
+    SUB_PAGES_AS_ORIGINAL,
+    choices,
+    commands,
+    item_clickables,
+    item_commands,
+)
 from actre.types import ActreError, parse_action, parse_click
 
 Mode = Literal["text", "text_rich", "url"]
@@ -18,9 +30,6 @@ MODES: tuple[Mode, ...] = ("text", "text_rich", "url")
 BASE_URL = "http://127.0.0.1:3000"
 HITS = 50
 PER_PAGE = 10
-BUY, BACK, NEXT, PREVIOUS = "buy now", "back to search", "next >", "< prev"
-_SUB_PAGES = {"description": "Description", "features": "Features", "reviews": "Reviews"}
-_SUB_PAGES_AS_ORIGINAL = {**_SUB_PAGES, "attributes": "Attributes"}
 _SEPARATOR = " [SEP] "
 _BLANKS = " \n\t\f\r"
 _PAGE_NAMES: dict[str, "Page"] = {
@@ -66,7 +75,7 @@ class Shop:
 
     def __init__(self, catalogue: Catalogue, *, as_original: bool = False) -> None:
         self.catalogue, self.as_original = catalogue, as_original
-        self._sub_pages = _SUB_PAGES_AS_ORIGINAL if as_original else _SUB_PAGES
+        self._sub_pages = SUB_PAGES_AS_ORIGINAL if as_original else SUB_PAGES
 
     def target(self, state: State, action: str) -> tuple[str, str] | None:
         """What an action does here: ("search", query), ("click", what), or None: nothing."""
@@ -83,7 +92,7 @@ class Shop:
         if state.page == "results":
             return [*_results_buttons(state), *(product.asin.lower() for product in self._listed(state))]
         if state.page == "item":
-            return list(_item_clickables(self._product(state)))
+            return list(item_clickables(self._product(state)))
         return [BACK, PREVIOUS] if state.page == "sub" else []
 
     def commands(self, state: State) -> list[str]:
@@ -95,8 +104,8 @@ class Shop:
         if state.page == "search":
             return ["search[<query>]"]
         if state.page == "item":
-            return list(_item_commands(self._product(state), self.as_original))
-        return list(_commands(self.clickables(state), self.as_original))
+            return list(item_commands(self._product(state), self.as_original))
+        return list(commands(self.clickables(state), self.as_original))
 
     def search(self, state: State, query: str, rng: random.Random, number: int = 1) -> State:
         """The page of results number `number` for a query; chosen options are forgotten."""
@@ -124,7 +133,7 @@ class Shop:
         if what in self._sub_pages:
             return state._replace(page="sub", sub=self._sub_pages[what])
         chosen = dict(state.options)
-        name = _choices(self._product(state)).get(what)
+        name = choices(self._product(state)).get(what)
         if name is not None:
             chosen[name] = what
         return state._replace(page="item", sub="", options=tuple(chosen.items()))
@@ -147,7 +156,7 @@ class Shop:
         if what == "search" and (self.as_original or state.page == "search"):
             return False
         if state.page == "item":
-            return what in _item_clickables(self._product(state))
+            return what in item_clickables(self._product(state))
         return what in self.clickables(state)
 
     def _prefixed(self, query: str, rng: random.Random) -> tuple[int, ...] | None:
@@ -273,60 +282,13 @@ def _item_nodes(product: Product) -> list[Node]:
         found.append(("text", name))
         found += [("label", value) for value in values]
     found += [("text", product.name), ("text", f"Price: {product.price_tag}"), ("text", "Rating: N.A.")]
-    found += [("button", text) for text in (*_SUB_PAGES.values(), "Buy Now")]
+    found += [("button", text) for text in (*SUB_PAGES.values(), "Buy Now")]
     return _visible(found)
 
 
 @lru_cache(maxsize=2048)
 def _item_text(product: Product) -> str:
     return _joined(_item_nodes(product))
-
-
-@lru_cache(maxsize=2048)
-def _choices(product: Product) -> Mapping[str, str]:
-    """By value, the name of the option it belongs to: the last one where several have it, as for the original."""
-    return {value: name for name, values in product.options.items() for value in values}
-
-
-@lru_cache(maxsize=2048)
-def _item_clickables(product: Product) -> dict[str, None]:
-    return dict.fromkeys([BACK, PREVIOUS, *_SUB_PAGES, BUY, *_choices(product)])
-
-
-@lru_cache(maxsize=2048)
-def _item_commands(product: Product, as_original: bool) -> tuple[str, ...]:
-    return _commands(_item_clickables(product), as_original)
-
-
-def _commands(clickables: Iterable[str], as_original: bool) -> tuple[str, ...]:
-    return tuple(f"click[{what}]" for what in dict.fromkeys(clickables) if _can_be_clicked(what, as_original))
-
-
-def _can_be_clicked(what: str, as_original: bool) -> bool:
-    """Whether an action reaches a text that a page of results or an item page offers."""
-    if as_original:
-        return what != "search" and parse_action(f"click[{what}]") == ("click", what)
-    return bool(what)
-
-
-def can_be_opened(product: Product, *, as_original: bool = False) -> bool:
-    """Whether a click on a page of results that lists a product leads to it, and to no other page."""
-    what = product.asin.lower()
-    return what not in (BACK, NEXT) and _can_be_clicked(what, as_original)
-
-
-def choosable(product: Product, *, as_original: bool = False) -> dict[str, list[str]]:
-    """By option, the values that a click chooses.
-
-    None is a value that a click takes for a button, nor one that no action reaches. A value of several options is the
-    last one's alone. Each option can be left unchosen, and what is chosen of one changes nothing for the others.
-    """
-    buttons = {BACK, PREVIOUS, BUY, *(_SUB_PAGES_AS_ORIGINAL if as_original else _SUB_PAGES)}
-    found: dict[str, list[str]] = {name: [] for name in product.options}
-    for value, name in _choices(product).items():
-        if value not in buttons and _can_be_clicked(value, as_original):
-            found[name].append(value)
-    return found
 
 
 def _sub_nodes(product: Product, sub: str) -> list[Node]:

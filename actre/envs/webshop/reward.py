@@ -1,8 +1,8 @@
 """What a purchase is worth: the original's reward with all its parts, and how much of it a goal allows.
 
-Knows a product, a goal, a price and chosen options, and asks pages.py which can be chosen; no episodes. Nouns come
-from the catalogue's table, fuzzy scores from thefuzz (its cleaning and rounding decide cases that bare rapidfuzz
-decides otherwise).
+Knows a product, a goal, a price and options, and asks clicks.py which of them can be chosen; no pages, no episodes.
+Nouns come from the catalogue's table, fuzzy scores from thefuzz (its cleaning and rounding decide cases that bare
+rapidfuzz decides otherwise).
 
 reward = r_type * (matched attributes + matched options + r_price) / (attributes + options + 1)
 
@@ -19,8 +19,8 @@ from typing import NamedTuple
 from thefuzz import fuzz
 
 from actre.envs.webshop.catalogue import Product
+from actre.envs.webshop.clicks import can_be_opened, choosable
 from actre.envs.webshop.goals import Goal, Goals
-from actre.envs.webshop.pages import can_be_opened, choosable
 
 MATCH = 85  # a fuzzy score above it is a match
 
