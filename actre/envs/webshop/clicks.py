@@ -30,25 +30,23 @@ def item_clickables(product: Product) -> dict[str, None]:
 @lru_cache(maxsize=2048)
 def item_commands(product: Product, as_original: bool) -> tuple[str, ...]:
     """The admissible actions of a product's page."""
-    return commands(item_clickables(product), as_original)
+    return tuple(commands(item_clickables(product), as_original))
 
 
-def commands(clickables: Iterable[str], as_original: bool) -> tuple[str, ...]:
+def commands(clickables: Iterable[str], as_original: bool) -> list[str]:
     """The actions that click these texts, each once, without those that no action reaches."""
-    return tuple(f"click[{what}]" for what in dict.fromkeys(clickables) if _is_reached(what, as_original))
+    return [f"click[{what}]" for what in dict.fromkeys(clickables) if what and (not as_original or _is_reached(what))]
 
 
-def _is_reached(what: str, as_original: bool) -> bool:
-    """Whether an action reaches a text that a page of results or an item page offers."""
-    if as_original:
-        return what != "search" and parse_action(f"click[{what}]") == ("click", what)
-    return bool(what)
+def _is_reached(what: str) -> bool:
+    """Whether by the original's rules an action reaches a text that a page of results or an item page offers."""
+    return what != "search" and parse_action(f"click[{what}]") == ("click", what)
 
 
 def can_be_opened(product: Product, *, as_original: bool = False) -> bool:
     """Whether a click on a page of results that lists a product leads to it, and to no other page."""
     what = product.asin.lower()
-    return what not in (BACK, NEXT) and _is_reached(what, as_original)
+    return what not in (BACK, NEXT) and bool(commands([what], as_original))
 
 
 def choosable(product: Product, *, as_original: bool = False) -> dict[str, list[str]]:
@@ -60,6 +58,6 @@ def choosable(product: Product, *, as_original: bool = False) -> dict[str, list[
     buttons = {BACK, PREVIOUS, BUY, *(SUB_PAGES_AS_ORIGINAL if as_original else SUB_PAGES)}
     found: dict[str, list[str]] = {name: [] for name in product.options}
     for value, name in choices(product).items():
-        if value not in buttons and _is_reached(value, as_original):
+        if value not in buttons and commands([value], as_original):
             found[name].append(value)
     return found

@@ -90,7 +90,7 @@ class Shop:
         if state.page == "search":
             return ["search"]
         if state.page == "results":
-            return [*_results_buttons(state), *(product.asin.lower() for product in self._listed(state))]
+            return [*_results_buttons(state), *[product.asin.lower() for product in self._listed(state)]]
         if state.page == "item":
             return list(item_clickables(self._product(state)))
         return [BACK, PREVIOUS] if state.page == "sub" else []
@@ -105,7 +105,7 @@ class Shop:
             return ["search[<query>]"]
         if state.page == "item":
             return list(item_commands(self._product(state), self.as_original))
-        return list(commands(self.clickables(state), self.as_original))
+        return commands(self.clickables(state), self.as_original)
 
     def search(self, state: State, query: str, rng: random.Random, number: int = 1) -> State:
         """The page of results number `number` for a query; chosen options are forgotten."""
