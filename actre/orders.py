@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from actre.config import PromptConfig
-from actre.types import ActreError, Flag, Observation, Order, Reply, Spelling, Step
+from actre.types import ActreError, Flag, Observation, Order, Reply, Spelling, Step, parse_action, parse_click
 
 THINK, END_THINK = "<think>", "</think>"
 ACTION, END_ACTION = "<action>", "</action>"
@@ -36,7 +36,7 @@ _REPLY: dict[Order, str] = {
 }
 NO_ACTION_NOTE = "No action was read."
 """What the policy sees when its reply held no action; nothing was sent to the environment."""
-_OPEN = re.compile(r"(\w+)\[<\w+>\]")
+_OPEN = re.compile(r"(?!click\[)(\w+)\[<\w+>\]")
 
 _OPENING: dict[Order, str] = {"think_first": THINK, "act_first": ACTION, "no_think": ACTION}
 _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "no_think": END_ACTION}
@@ -45,27 +45,34 @@ _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "n
 def open_verb(action: str) -> str | None:
     """The verb of an open action, which stands in a list of admissible ones for all its fillings; None for any other.
 
-    >>> open_verb("search[<query>]"), open_verb("click[buy now]")
-    ('search', None)
+    A click is never open: what it names is what a page shows, even where that looks like a place to fill.
+
+    >>> open_verb("search[<query>]"), open_verb("click[buy now]"), open_verb("click[<b>]")
+    ('search', None, None)
     """
     match = _OPEN.fullmatch(action)
     return match[1] if match else None
 
 
 def admits(admissible: Sequence[str], action: str) -> bool:
-    """Whether an action is in the list, or fills an open one of it. Clicks are found in any case, as the shop does.
+    """Whether an action is in the list, fills an open one of it, or clicks a listed text, as the shop reads actions.
+
+    So clicks are found in any case, text behind the closing bracket does not count, and a search that the shop would
+    ignore (two actions in one, a line break, a bracket that opens within the words) is not admitted.
 
     >>> admits(("search[<query>]",), "search[red socks]"), admits(("search[<query>]",), "search[]")
     (True, False)
+    >>> admits(("search[<query>]",), "search[red] click[b]"), admits(("search[<query>]",), "search[[red]]")
+    (False, False)
     >>> admits(("click[buy now]",), "click[Buy Now]"), admits(("look",), "Look")
     (True, False)
     """
     if action in admissible:
         return True
-    if action.startswith("click["):
-        return action.lower() in admissible
-    verbs = [verb for verb in map(open_verb, admissible) if verb]
-    return any(re.fullmatch(rf"{verb}\[.+\]", action, re.DOTALL) for verb in verbs)
+    verb, argument = parse_action(action)
+    if argument is not None and verb in map(open_verb, admissible):
+        return True
+    return parse_click(action, lambda what: f"click[{what}]" in admissible) is not None
 
 
 class Opened(NamedTuple):

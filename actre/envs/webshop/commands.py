@@ -97,7 +97,7 @@ def _check(args: argparse.Namespace) -> int:
     with tqdm(total=files.products.stat().st_size, unit="B", unit_scale=True, desc=files.products.name) as bar:
         report = importer.check(folder, full=args.full, most=args.most, progress=bar.update)
     for problem in report.problems:
-        print(problem.words)
+        _print(problem.words)
     _show(report)
     if report.problems:
         print(
@@ -140,7 +140,7 @@ def _play(args: argparse.Namespace) -> int:
     game = random.Random(args.seed).choice(panels.list_goals(args.source))
     env = PanelEnv(args.source, args.max_steps, args.mode)
     obs, info = env.reset(options={"game": game})
-    print(obs)
+    _print(obs)
     print("\n(`?` lists what can be clicked here; search[words] searches; Ctrl-D leaves)")
     for step in range(1, args.max_steps + 1):
         action = _ask(f"{step:2} > ", info["admissible_commands"])
@@ -148,7 +148,7 @@ def _play(args: argparse.Namespace) -> int:
             print("left the shop")
             return 0
         obs, reward, terminated, truncated, info = env.step(action)
-        print(obs)
+        _print(obs)
         if terminated:
             print(f"bought in {step} steps: {reward:.2f} of 1")
             return 0
@@ -156,6 +156,12 @@ def _play(args: argparse.Namespace) -> int:
             break
     print(f"nothing bought in {args.max_steps} steps")
     return 0
+
+
+def _print(text: str) -> None:
+    """Print a shop's text; what the terminal cannot show (a lone surrogate, say) is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _ask(prompt: str, admissible: list[str]) -> str | None:
@@ -167,6 +173,6 @@ def _ask(prompt: str, admissible: list[str]) -> str | None:
             print(file=sys.stdout)
             return None
         if line == "?":
-            print("\n".join(f"   {action}" for action in admissible))
+            _print("\n".join(f"   {action}" for action in admissible))
         elif line:
             return line
