@@ -65,8 +65,12 @@ class Agreement(NamedTuple):
     """Standard error of their difference, were they the same."""
 
     @property
+    def gap(self) -> float:
+        return abs(self.played - self.exact)
+
+    @property
     def agrees(self) -> bool:
-        return abs(self.played - self.exact) <= max(TOLERANCE, STANDARD_ERRORS * self.error)
+        return self.gap <= max(TOLERANCE, STANDARD_ERRORS * self.error)
 
     @property
     def words(self) -> str:

@@ -56,7 +56,7 @@ _SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
     ("other_think_first", "probability outside the listed actions, think-first"),
     ("other_no_think", "probability outside the listed actions, no-think"),
-    ("unfinished", "thoughts that never close"),
+    ("unfinished", "thoughts that never come to an action"),
 )
 
 
@@ -84,6 +84,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--force-action-tag", action="store_true", help="write <action> after the thought, for models that do not"
+    )
+    parser.add_argument(
+        "--check-replies",
+        type=int,
+        default=4,
+        metavar="N",
+        help="whole replies a state and order that the exact probabilities are held against (default: 4; 0: none)",
     )
     parser.add_argument(
         "--budget", type=_minutes, metavar="MINUTES", help="stop after so long; the same command then goes on"
@@ -230,6 +237,7 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
             out=log,
             wording=wording,
             force_action_tag=job.args.force_action_tag,
+            check_replies=job.args.check_replies,
             adapter=_adapter_name(job.args),
             progress=finished,
             stop=job.budget,
@@ -276,6 +284,7 @@ def _chosen(job: _Job) -> int:
         out=args.out / "pilot.jsonl",
         wording=args.wording[0],
         force_action_tag=args.force_action_tag,
+        check_replies=args.check_replies,
         adapter=_adapter_name(args),
         stop=job.budget,
     )
@@ -308,6 +317,9 @@ def described(found: "Diagnosis") -> str:
     ]
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _ROWS if name in found.summary]
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _SHARES if name in found.summary]
+    if found.self_check:
+        lines.append("self-check: whole replies beside their exact probability")
+        lines += [f"  {'' if one.agrees else 'DISAGREES  '}{one.words}" for one in found.self_check]
     lines.append("act-first minus think-first, between the two ends (parts are exploratory)")
     for by in PARTS:
         lines += [_part_line(part) for part in parts(found.states, by, s.seed)]

@@ -52,6 +52,8 @@ LAYERS = tuple(
             "_breakdown",
             "_scorer",
             "_queries",
+            "_action_texts",
+            "_self_check",
             "naive",
             "evaluate",
             "adapters",
