@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from actre._breakdown import PARTS, Part, parts
+from actre.config import PromptConfig
 from actre.entropy import (
     Contraction,
     CountMethod,
@@ -43,6 +44,7 @@ class Settings:
     describes each order in its own words. force_action_tag: <action> is written for the policy after its
     thought (and the thought closed for it, if it did not); for models that do not write tags themselves.
     states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
+    date: what a chat template that writes today's was told.
     """
 
     model: str
@@ -60,6 +62,7 @@ class Settings:
     count_method: CountMethod
     pseudo_thoughts: float = PSEUDO_THOUGHTS
     adapter: str | None = None
+    date: str = PromptConfig.date
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def diagnose(
         force_action_tag=force_action_tag,
         count_method=count_method,
         adapter=adapter,
+        date=prompt.date,
     )
     act, think, none = (policy.renderer(prompt, order) for order in _ORDERS)
     scorer = Scorer(policy, act, think, none, settings)

@@ -1,17 +1,19 @@
 """The three orders: prompts, the tags to open and to stop at, candidates to score, and how a reply is read.
 
 The only file with prompt text. Knows no model: a tokenizer comes in as an `encode` function and the pieces of
-its chat template. Everything is built as token ids, piece by piece, so that a transcript is never tokenised again:
-a growing history is the previous prompt, the reply as it was sampled, and the new observation's ids.
+its chat template (chat.py). Everything is built as token ids, piece by piece, so that a transcript is never tokenised
+again: a growing history is the previous prompt, the reply as it was sampled, and the new observation's ids.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from actre.chat import ChatFormat
+from actre.chat import chat_format as chat_format  # offered here too: what it makes is what a Renderer takes
 from actre.config import PromptConfig
-from actre.types import ActreError, Flag, Observation, Order, Step
+from actre.types import Flag, Observation, Order, Step
 
 THINK, END_THINK = "<think>", "</think>"
 ACTION, END_ACTION = "<action>", "</action>"
@@ -65,34 +67,6 @@ def admits(admissible: Sequence[str], action: str) -> bool:
         return action.lower() in admissible
     verbs = [verb for verb in map(open_verb, admissible) if verb]
     return any(re.fullmatch(rf"{verb}\[.+\]", action, re.DOTALL) for verb in verbs)
-
-
-class ChatFormat(NamedTuple):
-    """A chat template cut into its pieces; a prompt is head, user text, to_assistant, reply, to_user, user text, ..."""
-
-    head: str
-    to_assistant: str
-    to_user: str
-
-
-def chat_format(tokenizer: Any) -> ChatFormat:
-    """The pieces of a tokenizer's chat template, found by rendering marks through it.
-
-    Raises ActreError if it has no template, or one that does not keep the messages in order.
-    """
-    if getattr(tokenizer, "chat_template", None) is None:
-        raise ActreError("the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template")
-    marks = ("@@first@@", "@@reply@@", "@@second@@")
-    roles = ("user", "assistant", "user")
-    messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    try:
-        head, rest = text.split(marks[0])
-        _, rest = rest.split(marks[1])
-        to_user, to_assistant = rest.split(marks[2])
-    except ValueError as error:
-        raise ActreError("the chat template drops or repeats a message; it cannot carry a growing history") from error
-    return ChatFormat(head, to_assistant, to_user)
 
 
 class Parsed(NamedTuple):
