@@ -120,21 +120,21 @@ def _more_than_a_header(to_assistant: str, to_user: str, special: Sequence[str])
     >>> _more_than_a_header("<|end|><|assistant|>final: ", "<|end|><|user|>", ())
     'final:'
     """
-    words, theirs = _plain(to_assistant, special), _plain(to_user, special)
-    unmarked = not _MARKER.search(to_assistant) and not any(token in to_assistant for token in special)
-    if len(words) > max(len(theirs), unmarked):
-        return words[-1]
-    tags = [tag for word in words for tag in _TAG.findall(word)]
-    if len(tags) > sum(len(_TAG.findall(word)) for word in theirs):
-        return tags[-1]
+    words, theirs = _plain(to_assistant, special).split(), _plain(to_user, special).split()
+    unmarked = _plain(to_assistant, special) == to_assistant
+    if (more := len(words) - max(len(theirs), unmarked)) > 0:
+        return " ".join(words[-more:])
+    tags = _TAG.findall(" ".join(words))
+    if len(tags) > len(_TAG.findall(" ".join(theirs))):
+        return str(tags[-1])
     return to_assistant.strip() if _THINKS.search(to_assistant) else ""
 
 
-def _plain(text: str, special: Sequence[str]) -> list[str]:
-    """The lines of a text between its special tokens, without blank ones."""
+def _plain(text: str, special: Sequence[str]) -> str:
+    """A text with a blank for each special token."""
     for token in special:
-        text = text.replace(token, "\n")
-    return [line.strip() for line in _MARKER.sub("\n", text).splitlines() if line.strip()]
+        text = text.replace(token, " ")
+    return _MARKER.sub(" ", text)
 
 
 def _special_tokens(tokenizer: Any) -> list[str]:
