@@ -115,6 +115,12 @@ FAMILIES = {
         ChatFormat("<|start|>[INST] ", " [/INST]", "<|end|>[INST] "),
         shown=" ",
     ),
+    "Mistral Small": Family(
+        "{% set day = strftime_now('%Y-%m-%d') %}{{ bos_token + '[SYSTEM_PROMPT]It is ' + day + '[/SYSTEM_PROMPT]' }}"
+        "{% for m in messages %}{{ '[INST]' + m.content + '[/INST]' if m.role == 'user' else m.content + eos_token }}"
+        "{% endfor %}",
+        ChatFormat("<|start|>[SYSTEM_PROMPT]It is 2026-01-01[/SYSTEM_PROMPT][INST]", "[/INST]", "<|end|>[INST]"),
+    ),
     "SmolLM2": Family(
         "{% for m in messages %}{% if loop.first and m.role != 'system' %}"
         "{{ '<|im_start|>system\nYou are a helper.<|im_end|>\n' }}{% endif %}"
