@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from actre._breakdown import PARTS, Part, parts
 from actre._self_check import Agreement, StateCheck, agreements
+from actre.config import PromptConfig
 from actre.entropy import (
     Contraction,
     CountMethod,
@@ -46,6 +47,7 @@ class Settings:
     states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
     check_replies: whole replies a state and order, against which the exact probabilities are held; 0 in records made
     before that, in which a thought ended at its closing tag and actions were scored in one spelling.
+    date: what a chat template that writes today's was told.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Settings:
     pseudo_thoughts: float = PSEUDO_THOUGHTS
     adapter: str | None = None
     check_replies: int = 0
+    date: str = PromptConfig.date
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -88,9 +89,16 @@ class PromptConfig:
     """Whether earlier thoughts stay in a growing history."""
     list_admissible: bool = False
     """Whether the prompt lists the admissible actions."""
+    date: str = "2026-01-01"
+    """The day, or day and time (2026-01-01T09:30), that a chat template which writes today's is told: the same on every
+    day, so that a run that goes on, and a measurement made later, have the same prompts. Others never see it."""
 
     def __post_init__(self) -> None:
         at_least(self, window=0)
+        try:
+            datetime.fromisoformat(self.date)
+        except (TypeError, ValueError) as error:
+            raise ActreError(f"PromptConfig.date is {self.date!r}: it has to be a day, as in 2026-01-01") from error
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ def diagnose(
         count_method=count_method,
         adapter=adapter,
         check_replies=check_replies,
+        date=prompt.date,
     )
     act, think, none = (policy.renderer(prompt, order) for order in _ORDERS)
     scorer = Scorer(policy, act, think, none, settings)

@@ -1,18 +1,20 @@
 """The three orders: prompts, the tags to open and to stop at, candidates to score, and how a reply is read.
 
 The only file with prompt text. Knows no model: a tokenizer comes in as an `encode` function and the pieces of
-its chat template. Each text is tokenised once and whole, for pieces tokenised apart are not what a model writes: most
-tokenizers have one token `><` for the end of a tag and the beginning of the next. What was sampled stays as it is: a
-growing history is the previous prompt, the reply's own ids, and the ids of the text that follows.
+its chat template (chat.py). Each text is tokenised once and whole, for pieces tokenised apart are not what a model
+writes: most tokenizers have one token `><` for the end of a tag and the beginning of the next. What was sampled stays
+as it is: a growing history is the previous prompt, the reply's own ids, and the ids of the text that follows.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from actre.chat import ChatFormat
+from actre.chat import chat_format as chat_format  # offered here too: what it makes is what a Renderer takes
 from actre.config import PromptConfig
-from actre.types import ActreError, Flag, Observation, Order, Reply, Spelling, Step, parse_action, parse_click
+from actre.types import Flag, Observation, Order, Reply, Spelling, Step, parse_action, parse_click
 
 THINK, END_THINK = "<think>", "</think>"
 ACTION, END_ACTION = "<action>", "</action>"
@@ -130,34 +132,6 @@ def unwritten(text: str, begun: str) -> str:
     """
     held = next((n for n in range(len(text), 0, -1) if begun.endswith(text[:n])), 0)
     return text[held:]
-
-
-class ChatFormat(NamedTuple):
-    """A chat template cut into its pieces; a prompt is head, user text, to_assistant, reply, to_user, user text, ..."""
-
-    head: str
-    to_assistant: str
-    to_user: str
-
-
-def chat_format(tokenizer: Any) -> ChatFormat:
-    """The pieces of a tokenizer's chat template, found by rendering marks through it.
-
-    Raises ActreError if it has no template, or one that does not keep the messages in order.
-    """
-    if getattr(tokenizer, "chat_template", None) is None:
-        raise ActreError("the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template")
-    marks = ("@@first@@", "@@reply@@", "@@second@@")
-    roles = ("user", "assistant", "user")
-    messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    try:
-        head, rest = text.split(marks[0])
-        _, rest = rest.split(marks[1])
-        to_user, to_assistant = rest.split(marks[2])
-    except ValueError as error:
-        raise ActreError("the chat template drops or repeats a message; it cannot carry a growing history") from error
-    return ChatFormat(head, to_assistant, to_user)
 
 
 class Parsed(NamedTuple):

@@ -32,7 +32,7 @@ from trl import SFTConfig, SFTTrainer
 
 from actre import adapters, compliance
 from actre.compliance import Compliance
-from actre.config import RunConfig, derive_seed, differences, versions
+from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.probes import Probe
@@ -134,8 +134,10 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         raise ActreError(f"{out} holds a finished warm start and nothing is overwritten: choose another --out")
     if path.exists():
         try:
-            changed = differences(json.loads(path.read_text()), settings)
-        except ValueError as error:
+            begun = json.loads(path.read_text())
+            begun["run"] = asdict(config_from_dict(begun["run"]))  # what was no setting then has its default
+            changed = differences(begun, settings)
+        except (ValueError, KeyError, TypeError) as error:
             raise ActreError(f"{path} is damaged ({error}): begin anew with another --out") from error
         if changed:
             raise ActreError(

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from actre.chat import chat_format
 from actre.config import EnvConfig, PromptConfig, derive_seed
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.rows import trajectory_rows
 from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
 
@@ -65,9 +66,12 @@ def prompts_of(tokenizer: Any) -> Prompts:
     def cached(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.encode(text, add_special_tokens=False))
 
-    chat = chat_format(tokenizer)
     return lambda prompt, order: Renderer(
-        lambda text: list(cached(text)), chat, prompt, order, end_id=tokenizer.eos_token_id
+        lambda text: list(cached(text)),
+        chat_format(tokenizer, prompt.date),
+        prompt,
+        order,
+        end_id=tokenizer.eos_token_id,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from actre.orders import ACTION, END_ACTION, END_THINK, THINK, ChatFormat, Renderer
+from actre.chat import ChatFormat
+from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
 from actre.probes import Probe
 from actre.types import Observation, Reply
 

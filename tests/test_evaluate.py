@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actre import evaluate as ev
+from actre.chat import ChatFormat
 from actre.config import EnvConfig, EvalConfig, RunConfig
-from actre.orders import ChatFormat, Renderer
+from actre.orders import Renderer
 from actre.types import ActreError, Reply
 
 

@@ -18,7 +18,19 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "values", "config", "presets", "official", "settings", "ranks", "estimate", "limits", "budget"),
+        (
+            "types",
+            "values",
+            "config",
+            "chat",
+            "presets",
+            "official",
+            "settings",
+            "ranks",
+            "estimate",
+            "limits",
+            "budget",
+        ),
         ("envs", "policies", "orders"),
         (
             "rollout",

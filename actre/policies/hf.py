@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from actre.chat import chat_format
 from actre.config import PromptConfig
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.policies.cached import CachedModel
 from actre.policies.decoding import Decoding
 from actre.policies.scoring import make_tries, score
@@ -57,7 +58,7 @@ class HFPolicy:
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
         """Prompts for this policy's tokenizer and chat template."""
         end_id = self.tokenizer.eos_token_id
-        return Renderer(self.encode, chat_format(self.tokenizer), prompt, order, end_id=end_id)
+        return Renderer(self.encode, chat_format(self.tokenizer, prompt.date), prompt, order, end_id=end_id)
 
     def reset(self) -> None:
         """Forget the computed prefixes and free their memory."""

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actre.chat import chat_format
 from actre.config import PromptConfig, derive_seed
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.policies.hf import end_ids
 from actre.policies.scoring import last_tokens
 from actre.policies.texts import TokenTexts
@@ -75,7 +76,7 @@ class VLLMBase(ABC):
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
         """Prompts for this policy's tokenizer and chat template."""
         end_id = self.tokenizer.eos_token_id
-        return Renderer(self.encode, chat_format(self.tokenizer), prompt, order, end_id=end_id)
+        return Renderer(self.encode, chat_format(self.tokenizer, prompt.date), prompt, order, end_id=end_id)
 
     def generate(
         self,
