@@ -18,7 +18,21 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "values", "config", "presets", "official", "settings", "ranks", "estimate", "limits", "budget"),
+        (
+            "types",
+            "paths",
+            "values",
+            "config",
+            "presets",
+            "gamefiles",
+            "official",
+            "notplayed",
+            "settings",
+            "ranks",
+            "estimate",
+            "limits",
+            "budget",
+        ),
         ("envs", "policies", "orders"),
         (
             "rollout",

@@ -1,0 +1,172 @@
+"""Finds ALFWorld's game files below a folder, through symbolic links too, and says which are left out and why.
+
+Knows where games lie and what marks one that is not played; reads no game beyond that mark. Everything that counts or
+plays games asks here, so that all of them find the same ones.
+
+What is left out follows alfworld 0.4.2 (AlfredTWEnv.collect_game_files), which passes over a game whose path holds
+"movable" or "Sliced", whose task is none of the six types, or which is not marked `"solvable": true`.
+Differs: the words count only where ALFRED writes them, in a task folder's name
+(`pick_and_place_with_movable_recep-...`, `...-LettuceSliced-...`) or as traj_data.json's task type, so that a folder
+called removable_disk loses no game. A game without the mark, without traj_data.json or of another type may be one's own
+and is played. The official games come out the same.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple
+
+GAME, DATA = "game.tw-pddl", "traj_data.json"
+"""A game, and what ALFRED says of its task, which lies beside it in the official data."""
+MOVABLE_TYPE = "pick_and_place_with_movable_recep"
+MOVABLE, SLICED, UNSOLVABLE = "movable", "sliced", "marked unsolvable"
+UNREADABLE, LOST = "unreadable folder", "broken link"
+"""Why something is left out. The last two are places where games may lie that cannot be seen."""
+
+_SLICED = re.compile(r"-(?:Apple|Bread|Lettuce|Potato|Tomato)Sliced(?:-|$)")
+_SOLVABLE = rb'"solvable"\s*:\s*(true|false)'
+_TYPE = rb'"task_type"\s*:\s*"(\w*)"'
+_TAIL = 1 << 14
+"""Bytes at a file's end that mostly hold a mark: both stand behind the long texts."""
+
+
+class Found(NamedTuple):
+    """What lies below a folder: the games to play, in a fixed order, and how many are left out for which reason."""
+
+    games: tuple[Path, ...]
+    left_out: dict[str, int]
+
+
+def find_games(folder: Path) -> Found:
+    """The games below a folder. Each is found once, however many links lead to it, without a link where it can be."""
+    left_out: Counter[str] = Counter()
+    reached: list[tuple[bool, Path]] = []
+    for place, names, through_link in _folders(folder, left_out):
+        if GAME in names:
+            path = place / GAME
+            reached.append((through_link or path.is_symlink(), path))
+        left_out[LOST] += sum(1 for name in names if name != GAME and _is_lost(place / name))
+    once: dict[str, Path] = {}
+    for _, path in sorted(reached):
+        once.setdefault(os.path.realpath(path), path)
+    games = []
+    for path in sorted(once.values()):
+        why = left_out_because(path)
+        if why is None:
+            games.append(path)
+        else:
+            left_out[why] += 1
+    return Found(tuple(games), dict(+left_out))
+
+
+def described(number: int, left_out: dict[str, int]) -> str:
+    """How many games there are, and what is left out.
+
+    >>> described(12, {"movable": 2, "marked unsolvable": 1})
+    '12 games, 3 left out: 2 movable, 1 marked unsolvable'
+    """
+    games = f"{number:,} game{'' if number == 1 else 's'}"
+    return f"{games}, {reasons(left_out)}" if left_out else games
+
+
+def reasons(left_out: dict[str, int]) -> str:
+    """What is left out, most first, as in "3 left out: 2 movable, 1 marked unsolvable"."""
+    ordered = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    parts = ", ".join(f"{number:,} {why}" for why, number in ordered)
+    return f"{sum(left_out.values()):,} left out: {parts}"
+
+
+def left_out_because(path: Path) -> str | None:
+    """Why a game file is not among those to play; None if it is. One that cannot be read is: reading it says why."""
+    names = task_folders(path)
+    if any(name.partition("-")[0] == MOVABLE_TYPE for name in names):
+        return MOVABLE
+    if any(_SLICED.search(name) for name in names):
+        return SLICED
+    if _mark(path.parent / DATA, _TYPE) == MOVABLE_TYPE.encode():
+        return MOVABLE
+    return UNSOLVABLE if _mark(path, _SOLVABLE) == b"false" else None
+
+
+def task_folders(path: Path) -> tuple[str, ...]:
+    """The names of the folders that may name a game's task: the two above the file, as reached and as they are."""
+    real = Path(os.path.realpath(path))
+    return tuple(dict.fromkeys(part.name for p in (path, real) for part in (p.parent.parent, p.parent)))
+
+
+def task_data(path: Path) -> dict[str, Any]:
+    """What traj_data.json beside a game file, or beside what that links to, says; {} where it says nothing readable."""
+    for place in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
+        file = place / DATA
+        try:
+            found = json.loads(file.read_bytes()) if file.is_file() else None
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, through links too, each folder once."""
+    for place, names, _ in _folders(folder, Counter()):
+        yield from (place / name for name in names)
+
+
+def _folders(folder: Path, trouble: Counter[str]) -> Iterator[tuple[Path, list[str], bool]]:
+    """Every folder below one, itself too, with its files' names and whether a link leads there; each folder once.
+
+    Folders that need no link come first. A link to a folder above it leads nowhere new and is not followed.
+    """
+    seen: set[str] = set()
+    waiting = [(str(folder), False)]
+
+    def refused(error: OSError) -> None:
+        trouble[UNREADABLE] += not isinstance(error, FileNotFoundError | NotADirectoryError)
+
+    for start, through_link in waiting:  # grows as links are found
+        for place, below, names in os.walk(start, onerror=refused):
+            real = os.path.realpath(place)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            for name in sorted(below):
+                path = os.path.join(place, name)
+                if os.path.islink(path) and not _is_above(os.path.realpath(path), real):
+                    waiting.append((path, True))
+            yield Path(place), sorted(names), through_link
+
+
+def _is_above(folder: str, other: str) -> bool:
+    return os.path.commonpath([folder, other]) == folder
+
+
+def _is_lost(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _mark(path: Path, pattern: bytes) -> bytes | None:
+    """What a mark in a JSON file says; None where it has none, or cannot be read: whoever reads the file says why."""
+    try:
+        stat = os.stat(path)
+        return _last(path, pattern, stat.st_mtime_ns, stat.st_size) if S_ISREG(stat.st_mode) else None
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1 << 15)
+def _last(path: Path, pattern: bytes, stamp: int, size: int) -> bytes | None:
+    """A mark that stands twice says what it says last, as in JSON; `stamp` and size make a changed file a new one."""
+    with path.open("rb") as file:
+        file.seek(max(0, size - _TAIL))
+        marks: list[bytes] = re.findall(pattern, file.read())
+        if not marks and size > _TAIL:
+            file.seek(0)
+            marks = re.findall(pattern, file.read())
+    return marks[-1] if marks else None
