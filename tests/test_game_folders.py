@@ -278,6 +278,10 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
 """What makes a file none that can be read."""
 UNPLAYABLE: dict[str, Callable[[Path], object]] = {
     "grammar cut": lambda file: _with("grammar", json.loads(file.read_text())["grammar"][:900])(file),
+    "grammar of conflicting types": lambda file: _with(
+        "grammar",
+        json.loads(file.read_text())["grammar"].replace("{o}", "{obje0ct}", 1).replace("- object", "- obje0ct", 1),
+    )(file),
     "grammar empty": _with("grammar", ""),
     "grammar of another kind": _with("grammar", 'grammar :: """\n{ "intro": [ { "rhs": "#nothing#" } ] }\n""";'),
     "problem empty": _with("pddl_problem", ""),

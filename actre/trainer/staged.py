@@ -105,10 +105,10 @@ class StagedTrainer(SlicedTrainer):
     def _played(self) -> list[Trajectory]:
         """The plan's episodes; while none can be started, other games are drawn in place of those."""
         played = play_shared(self._play, self._plan, self.weights)
-        left = self._games
+        tried: set[str] = set()
         while played and not any(one.steps for one in played):
-            bad = {one.game for one in played}
-            left = [game for game in left if game not in bad]
+            tried |= {*self._plan.games}
+            left = [game for game in self._games if game not in tried]
             if not left:
                 break
             self._plan = self._plan._replace(games=plan(self._as_run(), left, self.iteration_now).games)
