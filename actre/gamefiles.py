@@ -45,23 +45,24 @@ class Found(NamedTuple):
 def find_games(folder: Path) -> Found:
     """The games below a folder. Each is found once, however many links lead to it, without a link where it can be."""
     left_out: Counter[str] = Counter()
-    reached: list[tuple[bool, Path]] = []
-    for place, names, through_link in _folders(folder, left_out):
-        if GAME in names:
-            path = place / GAME
-            reached.append((through_link or path.is_symlink(), path))
-        left_out[LOST] += sum(1 for name in names if name != GAME and _is_lost(place / name))
-    once: dict[str, Path] = {}
-    for _, path in sorted(reached):
-        once.setdefault(os.path.realpath(path), path)
+    once: dict[str, str] = {}  # where a game really lies -> as it is reached
+    linked: dict[str, str] = {}
+    for place, real, names in _folders(folder, left_out):
+        links = [name for name in names if os.path.islink(os.path.join(place, name))]
+        left_out[LOST] += sum(1 for name in links if name != GAME and not os.path.exists(os.path.join(place, name)))
+        path = os.path.join(place, GAME)
+        if GAME in links:
+            linked.setdefault(os.path.realpath(path), path)
+        elif GAME in names:
+            once[os.path.join(real, GAME)] = path
     games = []
-    for path in sorted(once.values()):
-        why = left_out_because(path)
+    for real, path in (linked | once).items():
+        why = left_out_because(path, real)
         if why is None:
-            games.append(path)
+            games.append(Path(path))
         else:
             left_out[why] += 1
-    return Found(tuple(games), dict(+left_out))
+    return Found(tuple(sorted(games)), dict(+left_out))
 
 
 def described(number: int, left_out: dict[str, int]) -> str:
@@ -81,28 +82,36 @@ def reasons(left_out: dict[str, int]) -> str:
     return f"{sum(left_out.values()):,} left out: {parts}"
 
 
-def left_out_because(path: Path) -> str | None:
-    """Why a game file is not among those to play; None if it is. One that cannot be read is: reading it says why."""
-    names = task_folders(path)
+def left_out_because(path: str | Path, real: str | None = None) -> str | None:
+    """Why a game file is not among those to play; None if it is. One that cannot be read is: reading it says why.
+
+    real: where it lies without links, if that is known.
+    """
+    names = task_folders(path, real)
     if any(name.partition("-")[0] == MOVABLE_TYPE for name in names):
         return MOVABLE
     if any(_SLICED.search(name) for name in names):
         return SLICED
-    if _mark(path.parent / DATA, _TYPE) == MOVABLE_TYPE.encode():
+    said = (_mark(os.path.join(place, DATA), _TYPE) for place in _places(path, real))
+    if next((kind for kind in said if kind is not None), None) == MOVABLE_TYPE.encode():
         return MOVABLE
-    return UNSOLVABLE if _mark(path, _SOLVABLE) == b"false" else None
+    return UNSOLVABLE if _mark(os.fspath(path), _SOLVABLE) == b"false" else None
 
 
-def task_folders(path: Path) -> tuple[str, ...]:
+def task_folders(path: str | Path, real: str | None = None) -> tuple[str, ...]:
     """The names of the folders that may name a game's task: the two above the file, as reached and as they are."""
-    real = Path(os.path.realpath(path))
-    return tuple(dict.fromkeys(part.name for p in (path, real) for part in (p.parent.parent, p.parent)))
+    return tuple(name for place in _places(path, real) for name in place.split(os.sep)[-2:])
+
+
+def _places(path: str | Path, real: str | None = None) -> list[str]:
+    """The folders in which a game file lies: as reached, and without links where that is another."""
+    return list(dict.fromkeys(os.path.dirname(place) for place in (os.fspath(path), real or os.path.realpath(path))))
 
 
 def task_data(path: Path) -> dict[str, Any]:
     """What traj_data.json beside a game file, or beside what that links to, says; {} where it says nothing readable."""
-    for place in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
-        file = place / DATA
+    for place in _places(path):
+        file = Path(place, DATA)
         try:
             found = json.loads(file.read_bytes()) if file.is_file() else None
         except (OSError, ValueError, RecursionError):
@@ -114,44 +123,41 @@ def task_data(path: Path) -> dict[str, Any]:
 
 def walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder, through links too, each folder once."""
-    for place, names, _ in _folders(folder, Counter()):
-        yield from (place / name for name in names)
+    for place, _, names in _folders(folder, Counter()):
+        yield from (Path(place, name) for name in names)
 
 
-def _folders(folder: Path, trouble: Counter[str]) -> Iterator[tuple[Path, list[str], bool]]:
-    """Every folder below one, itself too, with its files' names and whether a link leads there; each folder once.
+def _folders(folder: Path, trouble: Counter[str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Every folder below one, itself too: as reached, where it really lies, and its files' names; each folder once.
 
-    Folders that need no link come first. A link to a folder above it leads nowhere new and is not followed.
+    Folders that need no link come first, the others in the order of their paths. A link to a folder above it leads
+    nowhere new and is not followed.
     """
     seen: set[str] = set()
-    waiting = [(str(folder), False)]
+    waiting = [str(folder)]
 
     def refused(error: OSError) -> None:
         trouble[UNREADABLE] += not isinstance(error, FileNotFoundError | NotADirectoryError)
 
-    for start, through_link in waiting:  # grows as links are found
+    for start in waiting:  # grows as links are found
+        start_real = os.path.realpath(start)
         for place, below, names in os.walk(start, onerror=refused):
-            real = os.path.realpath(place)
+            real = start_real + place[len(start) :]  # no link below: os.walk itself follows none
             if real in seen:
                 below.clear()
                 continue
             seen.add(real)
-            for name in sorted(below):
-                path = os.path.join(place, name)
-                if os.path.islink(path) and not _is_above(os.path.realpath(path), real):
-                    waiting.append((path, True))
-            yield Path(place), sorted(names), through_link
+            below.sort()
+            links = [path for name in below if os.path.islink(path := os.path.join(place, name))]
+            waiting += [path for path in links if not _is_above(os.path.realpath(path), real)]
+            yield place, real, names
 
 
 def _is_above(folder: str, other: str) -> bool:
     return os.path.commonpath([folder, other]) == folder
 
 
-def _is_lost(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
-
-
-def _mark(path: Path, pattern: bytes) -> bytes | None:
+def _mark(path: str, pattern: bytes) -> bytes | None:
     """What a mark in a JSON file says; None where it has none, or cannot be read: whoever reads the file says why."""
     try:
         stat = os.stat(path)
@@ -161,9 +167,9 @@ def _mark(path: Path, pattern: bytes) -> bytes | None:
 
 
 @lru_cache(maxsize=1 << 15)
-def _last(path: Path, pattern: bytes, stamp: int, size: int) -> bytes | None:
+def _last(path: str, pattern: bytes, stamp: int, size: int) -> bytes | None:
     """A mark that stands twice says what it says last, as in JSON; `stamp` and size make a changed file a new one."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         file.seek(max(0, size - _TAIL))
         marks: list[bytes] = re.findall(pattern, file.read())
         if not marks and size > _TAIL:

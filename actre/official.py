@@ -1,4 +1,5 @@
-"""Whether the benchmarks' official data are here: which files, where, how many; for `actre doctor`. Reads no game.
+"""Whether the benchmarks' official data are here: which files, where, how many; for `actre doctor`. Counts games as
+they are played (see actre.gamefiles) and reads none.
 
 Nothing of theirs is shipped; both are optional. Loads no heavy library.
 """

@@ -181,6 +181,17 @@ def test_a_game_whose_own_data_say_movable_is_left_out_whatever_its_folder(tmp_p
     assert (len(found.games), found.left_out) == (1, {"movable": 1})
 
 
+def test_a_linked_game_has_the_data_that_lie_beside_what_it_links_to(tmp_path: Path) -> None:
+    real = write(tmp_path / "big" / "t", data={"task_type": "pick_and_place_with_movable_recep"})
+    other = write(tmp_path / "big" / "u", data={"task_type": "look_at_obj_in_light"})
+    for name, file in (("a", real), ("b", other)):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / "game.tw-pddl").symlink_to(file)
+    found = games.listing(tmp_path / "mine")
+    assert found.left_out == {"movable": 1}
+    assert [games.read_game(path).task_type for path in found.games] == ["look_at_obj_in_light"]
+
+
 def _mixed(root: Path) -> None:
     for trial in range(3):
         write(root / OFFICIAL_NAME / f"trial_{trial}")
