@@ -109,16 +109,28 @@ def _places(path: str | Path, real: str | None = None) -> list[str]:
 
 
 def task_data(path: Path) -> dict[str, Any]:
-    """What traj_data.json beside a game file, or beside what that links to, says; {} where it says nothing readable."""
+    """What traj_data.json beside a game file, or beside what that links to, says of the task: task_type, pddl_params.
+
+    {} where it says nothing readable.
+    """
     for place in _places(path):
-        file = Path(place, DATA)
+        file = os.path.join(place, DATA)
         try:
-            found = json.loads(file.read_bytes()) if file.is_file() else None
+            stat = os.stat(file)
+            found = _told(file, stat.st_mtime_ns, stat.st_size) if S_ISREG(stat.st_mode) else None
         except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
+        if found is not None:
             return found
     return {}
+
+
+@lru_cache(maxsize=1 << 13)
+def _told(file: str, stamp: int, size: int) -> dict[str, Any] | None:
+    """Kept, for a game is read before each episode, and the rest of the official files is long."""
+    found = json.loads(Path(file).read_bytes())
+    names = ("task_type", "pddl_params")
+    return {name: found[name] for name in names if name in found} if isinstance(found, dict) else None
 
 
 def walk(folder: Path) -> Iterator[Path]:
