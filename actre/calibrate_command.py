@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from actre.paths import place
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `calibrate` to the command line."""
@@ -18,7 +20,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--repetitions", type=int, default=500, help="a row of the tables (default: 500)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/calibration.json"), help="a .json file")
+    parser.add_argument("--out", type=place, default=Path("runs/calibration.json"), help="a .json file")
     parser.set_defaults(run=_calibrate)
 
 

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from actre.paths import variable
 from actre.types import ActreError, Order
 from actre.values import at_least, must_fit
 
@@ -276,7 +277,7 @@ def data_folder() -> Path:
 
     Raises ActreError where neither is a folder.
     """
-    folder = Path(os.environ.get("ACTRE_DATA") or Path(__file__).resolve().parents[1] / "data")
+    folder = variable("ACTRE_DATA") or Path(__file__).resolve().parents[1] / "data"
     if not folder.is_dir():
         raise ActreError(
             f"{folder} is no folder, so the shipped games and policies are missing: "

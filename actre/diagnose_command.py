@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from actre.budget import Budget
 from actre.config import ENV_NAMES, RunConfig, derive_seed, differences, load_config, save_config
+from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
 
@@ -66,7 +67,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "diagnose", help="measure a policy's action entropy, act-first and think-first, at the same states"
     )
     add_policy_arguments(parser)
-    parser.add_argument("--probes", type=Path, help="states made by `actre probes` (default: the shipped ones)")
+    parser.add_argument("--probes", type=place, help="states made by `actre probes` (default: the shipped ones)")
     parser.add_argument("--states", type=int, help="use the first so many states (default: the preset's)")
     parser.add_argument(
         "--thoughts",
@@ -95,7 +96,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--budget", type=_minutes, metavar="MINUTES", help="stop after so long; the same command then goes on"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/diagnosis"))
+    parser.add_argument("--out", type=place, default=Path("runs/diagnosis"))
     parser.set_defaults(run=_diagnose)
 
 
@@ -123,7 +124,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "
         "hub name takes tiny's rooms, prompt and reply length unless --preset names another",
     )
-    parser.add_argument("--adapter", type=Path, help="a folder with a trained adapter for that model")
+    parser.add_argument("--adapter", type=place, help="a folder with a trained adapter for that model")
     parser.add_argument("--seed", type=int, default=0)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actre.config import RunConfig
 from actre.diagnose_command import add_policy_arguments, keep_settings, policy_config
+from actre.paths import place
 from actre.types import ORDERS, ActreError, read_trajectories, write_jsonl, write_trajectories
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
     evaluate.add_argument("--limit", type=int, help="only the first so many games of each panel")
     evaluate.add_argument("--when", choices=("before", "after"), default="after", help="of the training")
-    evaluate.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    evaluate.add_argument("--out", type=place, default=Path("runs/evaluation"))
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
+    from actre.envs.worlds import left_out
     from actre.evaluate import load_policy, panel_env, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
@@ -46,6 +48,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}
+    for panel in args.panels:
+        if note := left_out(config.env.name, panel_env(config, panel).train):
+            print(f"{panel}: {note}")
     if args.baselines:
         return _baselines(args, config, sum(map(len, games.values())))
     policy = load_policy(config, args.adapter)

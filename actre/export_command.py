@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre.paths import place
 from actre.types import ActreError
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `export` to the command line."""
     parser = subparsers.add_parser("export", help="export a run's adapter with a card, check it by reloading, push it")
-    parser.add_argument("folder", type=Path, help="a run folder (config.json and adapter/)")
-    parser.add_argument("--out", type=Path, help="where to (FOLDER/export)")
-    parser.add_argument("--merge", type=Path, metavar="TO", help="also save base and adapter as one model, there")
+    parser.add_argument("folder", type=place, help="a run folder (config.json and adapter/)")
+    parser.add_argument("--out", type=place, help="where to (FOLDER/export)")
+    parser.add_argument("--merge", type=place, metavar="TO", help="also save base and adapter as one model, there")
     parser.add_argument(
         "--push", metavar="OWNER/NAME", help="put it on the hub, the merged model where --merge is given"
     )

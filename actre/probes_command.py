@@ -5,11 +5,11 @@ Knows how to ask and how to show; probes.py does the work and is imported when t
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actre.config import derive_seed
 from actre.diagnose_command import add_policy_arguments, policy_config
+from actre.paths import place
 from actre.presets import preset
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         choices=_SOURCES,
         help="who plays up to the states, in turn (default: expert random); policy: the one that --model names",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl or .jsonl.gz file")
+    parser.add_argument("--out", type=place, required=True, help="a .jsonl or .jsonl.gz file")
     parser.set_defaults(run=_probes)
 
 

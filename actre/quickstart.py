@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 
 from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, save_config
 from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
+from actre.paths import place
 from actre.presets import preset
 from actre.processes import Running, failure, start, stop
 from actre.types import ActreError
@@ -207,7 +208,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
     parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
+    parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
     parser.add_argument("--env-steps", type=int, help="environment steps of each arm (default: the preset's)")
     parser.add_argument("--iterations", type=int, help="at most this many iterations an arm")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once")

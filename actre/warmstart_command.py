@@ -7,6 +7,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from actre.paths import place
 from actre.presets import preset
 from actre.types import ActreError
 
@@ -27,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: the preset's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
+    parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: 60)")
     parser.add_argument("--batch", type=int, help="rows a step (default: 8)")
     parser.add_argument("--micro-batch", type=int, help="rows in one pass (default: 2)")

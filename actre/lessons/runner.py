@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actre.lessons import form
+from actre.paths import place
 from actre.types import ActreError
 
 # Large enough that every cell does its work: about one episode in ten is won at the start, and a group in which none is
@@ -75,7 +76,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (all of them)")
     parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: a few minutes for all")
     parser.add_argument("--check", action="store_true", help="run only; what is committed stays as it is")
-    parser.add_argument("--out", help="where they leave their runs (../runs/notebooks, as seen from notebooks/)")
+    parser.add_argument(
+        "--out", type=place, help="where they leave their runs (../runs/notebooks, as seen from notebooks/)"
+    )
     parser.add_argument("--form", action="store_true", help="run nothing: write badges and install cells")
     parser.add_argument("--timeout", type=int, default=3600, help="seconds a cell may take (3600)")
     parser.set_defaults(run=_run)
@@ -96,7 +99,7 @@ def _run(args: argparse.Namespace) -> None:
     for path in chosen:
         parameters = dict(SMALL[path.stem]) if args.budget == "small" else {}
         if args.out:
-            parameters["OUT"] = str(Path(args.out).resolve())
+            parameters["OUT"] = str(args.out.resolve())
         started, used = time.perf_counter(), _cpu_s()
         done = run(path, parameters, args.timeout)
         if not args.check:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
+from actre.paths import place, variable
 from actre.types import ActreError
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -161,14 +162,14 @@ def find(name: str) -> str:
                 "smollm2 is not here yet: `actre models get smollm2` fetches it (about 100 MB, 270 MB from the hub)"
             )
         return str(folder)
-    path = Path(name).expanduser()
+    path = place(name)
     if path.is_dir():
         if (path / "config.json").exists():
             return str(path)
         if (path / "adapter_config.json").exists():
             raise ActreError(f"{name} holds an adapter, not a model: load its base model, then actre.adapters.load")
         raise ActreError(f"{name} is a folder without config.json, so it holds no model")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if name.count("/") == 1 and not name.startswith((".", "/", "~", "$")):
         return name  # owner/model: for the hub to say whether it exists
     near = difflib.get_close_matches(name, known(), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known())}."
@@ -187,7 +188,7 @@ def known() -> dict[str, Path]:
 
 def smollm2_folder() -> Path:
     """Where `get_smollm2` puts the model: under $ACTRE_CACHE, else ~/.cache/actre."""
-    return Path(os.environ.get("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
+    return (variable("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
 
 
 def get_smollm2() -> Path:

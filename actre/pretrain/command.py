@@ -68,11 +68,11 @@ class Made:
 def run(args: argparse.Namespace) -> int:
     """The command. Prints what was made and its start; 1 if a condition is missed."""
     torch.set_num_threads(args.threads)
-    work = Path(args.work)
+    work = args.work
     if args.check:
-        folder = Path(args.check)
+        folder = args.check
     else:
-        folder = Path(args.out or f"runs/tiny-{args.kind}")
+        folder = args.out or Path(f"runs/tiny-{args.kind}")
         recipe = replace(RECIPES[args.kind], seed=args.seed)
         if args.games is not None:
             recipe = replace(recipe, games=args.games)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actre.paths import place
 from actre.types import ActreError
 
 SHIPPED = Path("data/results/study")
@@ -26,15 +27,15 @@ def add_parser(subparsers: Any) -> None:
         description="Makes a study's runs side by side, each in a process of its own; what is finished is not run "
         "again, and an interrupted run goes on from its checkpoint. Shipped studies: data/studies.",
     )
-    study.add_argument("files", nargs="+", type=Path, metavar="FILE", help="e.g. data/studies/tiny.toml")
-    study.add_argument("--out", type=Path, default=Path("runs/study"), help="run folders (default: %(default)s/NAME)")
-    study.add_argument("--results", type=Path, help="folder of the finished runs' lines (default: that of --out)")
+    study.add_argument("files", nargs="+", type=place, metavar="FILE", help="e.g. data/studies/tiny.toml")
+    study.add_argument("--out", type=place, default=Path("runs/study"), help="run folders (default: %(default)s/NAME)")
+    study.add_argument("--results", type=place, help="folder of the finished runs' lines (default: that of --out)")
     study.add_argument("--jobs", type=int, help="processes at once (default: one a GPU, else one a core)")
     study.add_argument("--only", metavar="TEXT", help="only runs with this in their name, e.g. neutral/actre-grpo")
     study.add_argument("--seeds", type=_seeds, metavar="N,...", help="only runs with these seeds")
     study.add_argument("--plan", action="store_true", help="show what is finished and what is not, and run nothing")
     study.add_argument("--again", metavar="RUN", help="make one finished run again and compare its numbers")
-    study.add_argument("--write", type=Path, metavar="PAGE.md", help="write the page of results, and run nothing")
+    study.add_argument("--write", type=place, metavar="PAGE.md", help="write the page of results, and run nothing")
     study.set_defaults(run=_run)
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from actre import adapters, checkpoints, ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import engine_for
-from actre.envs.worlds import list_games
+from actre.envs.worlds import readable
 from actre.matching import Matched, matched_temperature
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
@@ -75,7 +75,7 @@ def train(
     trackers.must_be_installed(config.report_to)
     ranks.claim_device()
     log = RunLog(Path(out), config, resume=resume, writes=ranks.is_first())
-    games = list_games(config.env.name, config.env.train)
+    games = readable(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))

@@ -3,13 +3,15 @@
 Knows engine and environments; not what is done with the episodes.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from actre import ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
+from actre.notplayed import named
 from actre.rollout import make_envs, rollout
 from actre.sharded.whole import TornError, Whole
 from actre.stages import Plan
@@ -42,6 +44,7 @@ def player(config: RunConfig, engine: Engine) -> Play:
             max_steps=config.env.max_steps,
             seed=wanted.seed,
             group_size=config.optim.group_size,
+            must_start=False,  # a share of the games may be bad ones alone; the trainer sees to it
         )
         engine.rest()
         return played
@@ -73,3 +76,12 @@ def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
     if errors:
         raise errors[0]
     return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]
+
+
+def tell_of_failed(played: Sequence[Trajectory], known: frozenset[str]) -> frozenset[str]:
+    """Warn of the games that could not be played, each once, with its reason; returns them with those known before."""
+    failed = {one.game: str(one.meta["env_error"]) for one in played if "env_error" in one.meta}
+    for game, reason in failed.items():
+        if game not in known:
+            warnings.warn(f"an episode failed and teaches nothing: {named(game, reason)}", stacklevel=2)
+    return known | failed.keys()

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from actre.paths import place
 from actre.types import ActreError
 
 NAME = "report.html"
@@ -72,10 +73,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Reads run folders, folders of runs (runs/quickstart) or a diagnosis; writes one HTML file.",
     )
     parser.add_argument(
-        "folders", type=Path, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
+        "folders", type=place, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: report.html in the folder (or above several)"
+        "--out", type=place, metavar="FILE", help="default: report.html in the folder (or above several)"
     )
     parser.add_argument(
         "--score",

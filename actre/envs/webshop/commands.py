@@ -7,9 +7,9 @@ are imported when a command runs.
 import argparse
 import random
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre.paths import place
 from actre.types import ActreError
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make = verbs.add_parser("generate", help="draw a shop in the official file format, or the shipped one anew")
     make.add_argument("--n", type=int, default=300, help="how many products (300)")
     make.add_argument("--seed", default="0", help="another seed, another shop (0)")
-    make.add_argument("--out", type=Path, help="the folder to write")
+    make.add_argument("--out", type=place, help="the folder to write")
     make.add_argument("--shipped", action="store_true", help="the shipped shop (replaces it)")
     make.set_defaults(run=_generate)
     take = verbs.add_parser("import", help="check and index the official files once, and keep that beside them")
-    take.add_argument("folder", type=Path, help="where items_shuffle*.json and items_ins_v2*.json lie (.gz or not)")
+    take.add_argument("folder", type=place, help="where items_shuffle*.json and items_ins_v2*.json lie (.gz or not)")
     take.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
     take.add_argument("--no-nouns", action="store_true", help="do not tag names (purchases then cannot be judged)")
     take.set_defaults(run=_import)
     check = verbs.add_parser("check", help="say what is wrong with which entry; exit code 1 if anything is")
-    check.add_argument("folder", type=Path, nargs="?", help="a folder of official files; the shipped shop if none")
+    check.add_argument("folder", type=place, nargs="?", help="a folder of official files; the shipped shop if none")
     check.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
     check.add_argument("--most", type=int, default=20, help="problems to show (20)")
     check.set_defaults(run=_check)
