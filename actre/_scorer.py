@@ -48,6 +48,20 @@ class Scorer:
         scored = self.policy.action_logprobs(prefixes, candidates, temperature=self.settings.temperature)
         return [with_other(logps) for logps in scored]
 
+    def longest(self, probe: Probe) -> int:
+        """Tokens of the longest sequence that this state may ask of the policy: prompt, thought, tags and action."""
+        listed, forced = _listed(probe), self.settings.force_action_tag
+        thought, opened = self.settings.max_thought_tokens, [action for action in listed if open_verb(action)]
+        needed = []
+        for renderer, before in ((self.none, 0), (self.act, 0), (self.think, thought)):
+            after_thought = renderer is self.think and not forced
+            tags = len(renderer.encode(END_THINK + ACTION)) if renderer is self.think and forced else 0
+            said = [len(ids) for ids in renderer.candidates(listed, after_thought=after_thought)]
+            said += [len(renderer.filling(action, after_thought=after_thought)) + thought for action in opened]
+            prompt = len(renderer.probe_prompt(probe.observations, probe.actions))
+            needed.append(prompt + before + tags + max(said, default=0))
+        return max(needed)
+
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
         """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
         # no-think first: what act-first leaves in the policy's cache is most of think-first's prompts

@@ -3,14 +3,15 @@
 Knows engine and environments; not what is done with the episodes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from actre import ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
-from actre.rollout import make_envs, rollout
+from actre.policies import Policy
+from actre.rollout import make_envs, must_start, rollout
 from actre.sharded.whole import TornError, Whole
 from actre.stages import Plan
 from actre.types import ActreError, Trajectory
@@ -47,6 +48,13 @@ def player(config: RunConfig, engine: Engine) -> Play:
         return played
 
     return lambda wanted: at_once.run(lambda _: play(wanted), undo=engine.rest)
+
+
+def must_begin(config: RunConfig, policy: Policy, games: Sequence[str]) -> None:
+    """Raises ActreError where in the order of some stage even the first prompt is too long."""
+    (env,) = make_envs(config.env, 1)
+    for order in dict.fromkeys(stage.order for stage in config.stages):
+        must_start(policy, env, games, renderer=policy.renderer(config.prompt, order), sampling=config.sampling)
 
 
 def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:

@@ -77,9 +77,9 @@ def _of_no_cell() -> Iterator[None]:
     """What widgets send meanwhile names no request as its cause.
 
     A page takes every message of a widget (JupyterLab and the classic notebook do), whatever caused it. nbclient reads
-    those that a cell caused, and would keep the widget's state in the notebook. nbconvert then prefers the widget to the
-    HTML beside it, and the page needs a CDN and scripts to show anything. Colab is left alone: what it does with such
-    messages was not tried.
+    those that a cell caused, and would keep the widget's state in the notebook. nbconvert then prefers the widget to
+    the HTML beside it, and the page needs a CDN and scripts to show anything. Colab is left alone: what it does with
+    such messages was not tried.
     """
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if kernel is None or "google.colab" in sys.modules:
