@@ -101,7 +101,8 @@ class Ranged:
     """The base of a frozen dataclass of settings: ActreError for a number that is not in the range of its field."""
 
     def __post_init__(self) -> None:
-        for name, range_ in _ranges(type(self)).items():
+        own: Any = type(self)
+        for name, range_ in _ranges(own).items():
             value = getattr(self, name)
             # what is no number is told elsewhere, where a file is read
             if isinstance(value, numbers.Real) and not range_.holds(value):
