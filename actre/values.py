@@ -80,7 +80,8 @@ Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0, 10**6)]
 Signed = Annotated[float, Range(-(10**6), 10**6)]
 Positive = Annotated[float, Range(0, 10**6, above=True)]
-Rate = Annotated[float, Range(0, 1, above=True)]
+Rate = Annotated[float, Range(0, 1e30, above=True)]
+"""A learning rate. Which one is too high a run finds out, and says: its loss is then no number."""
 Temperature = Annotated[float, Range(0.001, 100)]
 """Nothing below: divided by it, logits of ordinary size have no softmax."""
 TemperatureOrZero = Annotated[float, Range(0.001, 100, also=0)]
@@ -150,10 +151,10 @@ def _ranges_in(kind: Any) -> Iterator[Range]:
 
 def _plain(number: float) -> str:
     """
-    >>> _plain(4294967295), _plain(0.001), _plain(-1000000)
-    ('4,294,967,295', '0.001', '-1,000,000')
+    >>> _plain(4294967295), _plain(0.001), _plain(-1000000), _plain(1e30)
+    ('4,294,967,295', '0.001', '-1,000,000', '1e+30')
     """
-    return f"{number:,}" if number == int(number) else f"{number:g}"
+    return f"{number:,}" if number == int(number) and number < 10**15 else f"{number:g}"
 
 
 def _shown(value: Any) -> str:
