@@ -70,6 +70,19 @@ class Scorer:
         places = [Opened(renderer.probe_prompt(p.observations, p.actions), "") for p in probes]
         return [with_other(logps) for logps in self._logps(renderer, places, probes, blanks)]
 
+    def longest(self, probe: Probe) -> int:
+        """Tokens of the longest sequence that this state may ask of the policy: prompt, thought, tags and action."""
+        listed, thought = _listed(probe), self.settings.max_thought_tokens
+        prompt = max(
+            len(renderer.probe_prompt(probe.observations, probe.actions))
+            for renderer in (self.none, self.act, self.think)
+        )
+        closing = len(self.think.continued(END_THINK)) if self.settings.force_action_tag else 0
+        action = max(map(len, self.think.candidates(listed, after_thought=True)), default=0)
+        # what fills an open action may be as long as a thought
+        filling = thought if any(map(open_verb, listed)) else 0
+        return prompt + thought + closing + action + filling
+
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
         """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
         played = [self._play(renderer, probes, indices[0]) for renderer in (self.none, self.act, self.think)]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import ModelConfig, versions
+from actre.policies.context import held_by
 from actre.policies.models import Loaded
 from actre.policies.models import load as load_base
 from actre.types import ActreError
@@ -271,7 +272,8 @@ def _logits(model: Any, prompts: list[list[int]]) -> Any:
     model.eval()
     try:
         with torch.inference_mode():
-            ids = [torch.tensor([prompt], device=model.device) for prompt in prompts]
+            held = held_by(model.config)
+            ids = [torch.tensor([prompt[:held]], device=model.device) for prompt in prompts]
             return torch.cat([forward(input_ids=row).logits[0].float().cpu() for row in ids])
     finally:
         model.train(training)

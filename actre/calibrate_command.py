@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actre.paths import place
+from actre.values import Seed, Several, of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,8 +19,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "calibrate", help="measure the entropy estimators and verdicts on scripted states of known truth"
     )
-    parser.add_argument("--repetitions", type=int, default=500, help="a row of the tables (default: 500)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repetitions", type=of(Several), default=500, help="a row of the tables (default: 500)")
+    parser.add_argument("--seed", type=of(Seed), default=0)
     parser.add_argument("--out", type=place, default=Path("runs/calibration.json"), help="a .json file")
     parser.set_defaults(run=_calibrate)
 
@@ -30,10 +31,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from actre import calibration
     from actre.config import versions
     from actre.thoughts import SCHEMA_VERSION
-    from actre.types import ActreError
 
-    if args.repetitions < 2:
-        raise ActreError(f"--repetitions {args.repetitions}: a spread needs at least 2")
     header = {
         "schema": SCHEMA_VERSION,
         "command": f"actre calibrate --repetitions {args.repetitions} --seed {args.seed}",

@@ -18,7 +18,23 @@ from typing import Any, Literal, get_args
 
 from actre.paths import variable
 from actre.types import ActreError, Order
-from actre.values import at_least, must_fit
+from actre.values import (
+    Count,
+    Large,
+    Natural,
+    Positive,
+    Ranged,
+    Rank,
+    Rate,
+    Seed,
+    Several,
+    Share,
+    Signed,
+    Temperature,
+    TemperatureOrZero,
+    Weight,
+    must_fit,
+)
 
 EnvName = Literal["alfworld", "webshop"]
 ENV_NAMES: tuple[EnvName, ...] = get_args(EnvName)
@@ -37,7 +53,7 @@ _LIBRARIES = (
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Ranged):
     """Which policy, and its adapter."""
 
     name: str = "tiny"
@@ -54,27 +70,24 @@ class ModelConfig:
     handover: Literal["adapter", "merged"] = "adapter"
     """What vLLM reads anew before each iteration's episodes: the adapter, or the model's weights with the adapter
     merged in. merged writes the whole model each time; sampling then costs nothing for the adapter."""
-    lora_rank: int = 16
-    lora_alpha: int = 32
+    lora_rank: Rank = 16
+    lora_alpha: Count = 32
 
 
 @dataclass(frozen=True)
-class EnvConfig:
+class EnvConfig(Ranged):
     """Which environment and which panels of games (see `actre games list` and `actre webshop report`)."""
 
     name: EnvName = "alfworld"
     train: str = "small/train"
     seen: str = "small/seen"
     unseen: str = "small/unseen"
-    max_steps: int = 50
+    max_steps: Count = 50
     """Steps after which an episode is cut; 50 is the usual limit for full-size games, 15 for WebShop."""
-
-    def __post_init__(self) -> None:
-        at_least(self, max_steps=1)
 
 
 @dataclass(frozen=True)
-class PromptConfig:
+class PromptConfig(Ranged):
     """How a state becomes a prompt (the words are in orders.py)."""
 
     world: Literal["text", "shop"] = "text"
@@ -84,7 +97,7 @@ class PromptConfig:
     tags: Literal["first", "free"] = "first"
     """first: the reply's opening tag is prefilled; free: nothing is (then order compliance can be measured)."""
     history: Literal["growing", "windowed"] = "growing"
-    window: int = 2
+    window: Natural = 2
     """Observation-action pairs shown by the windowed history."""
     history_thoughts: bool = True
     """Whether earlier thoughts stay in a growing history."""
@@ -95,7 +108,7 @@ class PromptConfig:
     day, so that a run that goes on, and a measurement made later, have the same prompts. Others never see it."""
 
     def __post_init__(self) -> None:
-        at_least(self, window=0)
+        super().__post_init__()
         try:
             datetime.fromisoformat(self.date)
         except (TypeError, ValueError) as error:
@@ -103,30 +116,28 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    temperature: float = 1.0
-    eval_temperature: float = 0.4
-    max_reply_tokens: int = 48
-    max_prompt_tokens: int = 4096
-    """An episode whose prompt grows past this is cut and counted as truncated."""
-
-    def __post_init__(self) -> None:
-        at_least(self, temperature=0, eval_temperature=0, max_reply_tokens=1, max_prompt_tokens=1)
+class SamplingConfig(Ranged):
+    temperature: Temperature = 1.0
+    eval_temperature: TemperatureOrZero = 0.4
+    max_reply_tokens: Count = 48
+    max_prompt_tokens: Large = 4096
+    """An episode whose prompt grows past this is cut and counted as truncated; so is one whose prompt and longest reply
+    are more than the model holds (see actre.rollout)."""
 
 
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Ranged):
     """One stage: an order, held for a number of iterations."""
 
     order: Order
-    iterations: int
+    iterations: Count
     """What a stage that ends earlier leaves over goes to the last one, so that runs compare at equal iterations."""
-    temperature: float | None = None
+    temperature: Temperature | None = None
     """None: the run's sampling temperature."""
     thoughts: bool = True
     """False: no thought is generated, and the stage's order is then no_think, whatever was given: a reply without its
     thought, in or out of the prompt's words, is that."""
-    match_every: int = 0
+    match_every: Natural = 0
     """Above 0: every so many iterations the sampling temperature is set to where the marginal action entropy of this
     order equals act-first's on the probe states (see actre.matching)."""
     until: Literal["iterations", "plateau", "entropy"] = "iterations"
@@ -135,30 +146,30 @@ class StageConfig:
     stage's order, as measured on the probe states (of think-first the middle of its bracket; in the shared wording), is
     below `entropy_below` nats; it is looked at as often as it is measured, see ProbeConfig. The last stage, after which
     there is nothing to switch to, takes what is left."""
-    plateau_window: int = 5
-    plateau_gain: float = 0.02
-    entropy_below: float = 0.5
+    plateau_window: Count = 5
+    plateau_gain: Signed = 0.02
+    entropy_below: Positive = 0.5
 
     def __post_init__(self) -> None:
         if not self.thoughts:
             object.__setattr__(self, "order", "no_think")
-        at_least(self, iterations=1, temperature=0, match_every=0, plateau_window=1)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Ranged):
     """GRPO's settings; names follow TRL's GRPOConfig where it has them."""
 
-    learning_rate: float = 1e-3
-    groups: int = 6
+    learning_rate: Rate = 1e-3
+    groups: Count = 6
     """Games an iteration."""
-    group_size: int = 8
-    """Episodes a game."""
+    group_size: Several = 8
+    """Episodes a game. An episode is compared with its group's mean, and one alone is that."""
     advantage: Literal["grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std"] = "grpo"
     """What an episode is compared with (see actre.advantages); GiGPO compares steps from the same state too."""
-    gigpo_discount: float = 0.95
+    gigpo_discount: Share = 0.95
     """GiGPO: what a reward one step later is worth, where steps are compared."""
-    gigpo_step_weight: float = 1.0
+    gigpo_step_weight: Weight = 1.0
     """GiGPO: weight of the steps' part beside the episodes'."""
     groups_without_signal: Literal["keep", "drop"] = "keep"
     """Groups in which every advantage is 0. keep: their tokens count in what the loss is divided by; drop: the loss is
@@ -166,30 +177,30 @@ class OptimConfig:
     normalise: Literal["token", "episode"] = "token"
     """What weighs the same in the loss: each sampled token (DAPO), or each episode, whatever its length (GRPO). By
     token, long lost episodes outweigh short won ones."""
-    clip_low: float = 0.2
-    clip_high: float = 0.28
+    clip_low: Share = 0.2
+    clip_high: Weight = 0.28
     importance_sampling_level: Literal["token", "sequence"] = "token"
     """The ratio of new to old probability, and its clipping: each token's own (GRPO), or one for all of a row's sampled
     tokens, their geometric mean (GSPO, arXiv 2507.18071, eq. 7). A row is an episode where the history grows, a step
     where it is windowed. clip_low and clip_high fit tokens; sequences want far narrower ones."""
-    entropy_coef: float = 0.0
+    entropy_coef: Signed = 0.0
     """Weight of an entropy bonus: the mean entropy (nats) of the policy at the sampled tokens, added to the
     objective."""
-    kl_beta: float = 0.0
+    kl_beta: Weight = 0.0
     """Weight of the KL to the frozen base model (adapter off)."""
-    updates_per_batch: int = 1
+    updates_per_batch: Count = 1
     """Optimizer steps per batch of episodes."""
-    micro_batch_tokens: int = 16384
+    micro_batch_tokens: Large = 16384
     """Upper bound on padded tokens in one forward and backward pass."""
-    max_grad_norm: float = 1.0
-    warmup_iterations: int = 0
-    success_reward: float = 1.0
+    max_grad_norm: Weight = 1.0
+    warmup_iterations: Natural = 0
+    success_reward: Signed = 1.0
     outcome: Literal["success", "return"] = "success"
     """What success_reward multiplies: whether the game was won, or the sum of the environment's rewards. They differ on
     WebShop only, whose purchases are worth between 0 and 1."""
-    format_penalty: float = 0.1
+    format_penalty: Weight = 0.1
     """Taken from the episode's return for each step whose tags are wrong."""
-    inadmissible_penalty: float = 0.0
+    inadmissible_penalty: Weight = 0.0
     """Taken for each step whose action is not admissible."""
     optimizer_at_switch: Literal["keep", "reset"] = "keep"
     """Adam's moments at a stage change."""
@@ -200,61 +211,50 @@ class OptimConfig:
     train_thought: bool = True
     """Whether the thought's tokens carry gradient in act-first stages."""
 
-    def __post_init__(self) -> None:
-        # an episode is compared with its group's mean, and one alone is that
-        at_least(self, groups=1, group_size=2, updates_per_batch=1, micro_batch_tokens=1, warmup_iterations=0)
-        at_least(self, learning_rate=0, clip_low=0, clip_high=0, kl_beta=0, max_grad_norm=0)
-
 
 @dataclass(frozen=True)
-class ProbeConfig:
+class ProbeConfig(Ranged):
     """The fixed states on which action entropy is measured through training."""
 
-    every: int = 10
+    every: Natural = 10
     """Iterations between measurements; 0: only before, at each stage change and after."""
-    states: int = 24
-    thoughts: int = 8
+    states: Several = 24
+    thoughts: Several = 8
     """K: thoughts sampled a state for the think-first bracket."""
-    diagnosis_thoughts: int = 32
+    diagnosis_thoughts: Several = 32
     """K of the one diagnosis before training, whose bracket can be afforded narrower."""
 
 
 @dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(Ranged):
     panels: tuple[str, ...] = ("seen", "unseen")
-    limit: int | None = None
+    limit: Count | None = None
     """Games of each panel; None: all. A limited panel is its first games, fixed."""
-    batch: int = 60
-
-    def __post_init__(self) -> None:
-        at_least(self, limit=1, batch=1)
+    batch: Count = 60
 
 
 @dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(Ranged):
     """From where an interrupted run can go on (see actre.checkpoints)."""
 
-    every: int = 5
+    every: Natural = 5
     """Iterations between checkpoints; 0: only at each stage's end, at the run's, and where a run is interrupted."""
-    keep: int = 2
+    keep: Count = 2
     """So many of the last are kept, and each stage's last."""
-
-    def __post_init__(self) -> None:
-        at_least(self, every=0, keep=1)
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Ranged):
     """Everything that determines a run."""
 
     preset: str = "tiny"
-    seed: int = 0
+    seed: Seed = 0
     model: ModelConfig = field(default_factory=ModelConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     stages: tuple[StageConfig, ...] = (StageConfig("act_first", 10), StageConfig("think_first", 20))
-    env_steps: int | None = None
+    env_steps: Large | None = None
     """Training ends with the first iteration that has taken this many environment steps, so that arms can be compared
     at equal steps; the last stage's iterations are then the most it may take. None: the iterations alone decide."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -263,9 +263,6 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
     """Trackers that get the metrics too; metrics.jsonl is written in any case."""
-
-    def __post_init__(self) -> None:
-        at_least(self, env_steps=1)
 
     @property
     def iterations(self) -> int:
@@ -335,7 +332,7 @@ def load_config(path: str | Path) -> RunConfig:
         raise ActreError(f"{path} does not exist; a run folder has one")
     try:
         raw = json.loads(path.read_text())["config"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # no JSON, or a number too long to be one
         raise ActreError(f"{path} is not a run's settings: {error}") from error
     return config_from_dict(raw)
 

@@ -37,6 +37,7 @@ from actre.config import RunConfig, derive_seed
 from actre.entropy import CountMethod
 from actre.orders import NO_BLANKS
 from actre.policies import Policy
+from actre.policies.context import SHORTER, must_hold
 from actre.probes import Probe, digest, probes_for
 from actre.types import ActreError, Order
 
@@ -93,8 +94,8 @@ def diagnose(
     a state and order that the exact probabilities are held against; where they disagree the verdict is "withheld"; 0:
     no check.
     Differs: a thought may use all of `max_reply_tokens`, where an acting policy's also holds the action.
-    Raises ActreError for K < 2, probes of fewer than 2 games, an `out` of other settings or weights, and a stop
-    before states of 2 games are finished.
+    Raises ActreError for K < 2, probes of fewer than 2 games, states that with the longest thought and action are more
+    than the policy holds, an `out` of other settings or weights, and a stop before states of 2 games are finished.
     """
     if thoughts < 2 or len({probe.game for probe in probes}) < 2:
         raise ActreError(
@@ -122,6 +123,8 @@ def diagnose(
     )
     act, think, none = (policy.renderer(prompt, order) for order in _ORDERS)
     scorer = Scorer(policy, act, think, none, settings)
+    needed = (scorer.longest(probe) for probe in probes)
+    must_hold(policy.max_context, needed, 0, "a state with the longest thought and action", SHORTER)
     log = DiagnosisLog(Path(out), settings) if out is not None else None
     done = log.read() if log else {}
     if done:

@@ -16,6 +16,7 @@ from actre.config import ENV_NAMES, RunConfig, derive_seed, differences, load_co
 from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
+from actre.values import Natural, Positive, Seed, Several, of
 
 if TYPE_CHECKING:
     from actre.diagnose import Diagnosis, Part
@@ -68,14 +69,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_policy_arguments(parser)
     parser.add_argument("--probes", type=place, help="states made by `actre probes` (default: the shipped ones)")
-    parser.add_argument("--states", type=int, help="use the first so many states (default: the preset's)")
+    parser.add_argument("--states", type=of(Several), help="use the first so many states (default: the preset's)")
     parser.add_argument(
         "--thoughts",
         type=_auto_or_number,
         help="K, thoughts sampled a state; auto (the default): a pilot and the calibration's table choose it",
     )
-    parser.add_argument("--width", type=float, help="with auto: the bracket wanted, nats (default: 0.1)")
-    parser.add_argument("--most", type=int, default=64, help="with auto: the most thoughts a state (default: 64)")
+    parser.add_argument("--width", type=of(Positive), help="with auto: the bracket wanted, nats (default: 0.1)")
+    parser.add_argument("--most", type=of(Several), default=64, help="with auto: at most so many a state (default: 64)")
     parser.add_argument(
         "--wording",
         nargs="+",
@@ -88,28 +89,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--check-replies",
-        type=int,
+        type=of(Natural),
         default=4,
         metavar="N",
         help="whole replies a state and order that the exact probabilities are held against (default: 4; 0: none)",
     )
     parser.add_argument(
-        "--budget", type=_minutes, metavar="MINUTES", help="stop after so long; the same command then goes on"
+        "--budget", type=of(Positive), metavar="MINUTES", help="stop after so long; the same command then goes on"
     )
     parser.add_argument("--out", type=place, default=Path("runs/diagnosis"))
     parser.set_defaults(run=_diagnose)
 
 
 def _auto_or_number(text: str) -> int | None:
-    """None for auto. Raises ValueError, which argparse shows, for what is neither."""
-    return None if text == "auto" else int(text)
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: a budget is a number of minutes above 0")
-    return value
+    """None for auto. Raises ArgumentTypeError for what is neither that nor a number of thoughts."""
+    return None if text == "auto" else int(of(Several)(text))
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +119,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         "hub name takes tiny's rooms, prompt and reply length unless --preset names another",
     )
     parser.add_argument("--adapter", type=place, help="a folder with a trained adapter for that model")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=of(Seed), default=0)
 
 
 def policy_config(args: argparse.Namespace) -> RunConfig:
@@ -272,8 +266,6 @@ def _chosen(job: _Job) -> int:
 
     args = job.args
     width_wanted = WIDTH_NATS if args.width is None else args.width
-    if not (width_wanted > 0 and args.most >= 2):
-        raise ActreError(f"--width {width_wanted:g} --most {args.most}: the width is above 0 nats, thoughts at least 2")
     curves = load_curves()
     states = job.probes[:_PILOT_STATES]
     found = diagnose(

@@ -27,6 +27,7 @@ from actre.limits import cores, described, described_outcome, here, memory_gb, o
 from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
+from actre.values import Positive, of
 
 Status = Literal["ok", "other", "absent", "missing"]
 """other: there, not as tested; absent: optional and not there; missing: the quickstart needs it."""
@@ -293,7 +294,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
     )
-    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="with --preset: as on a GPU with so much")
+    parser.add_argument("--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: as on a GPU with so much")
     parser.add_argument(
         "--run", type=place, dest="folder", metavar="RUN", help="instead: how good a run's estimate was"
     )

@@ -21,6 +21,7 @@ from actre.adapters import replacing
 from actre.config import RunConfig
 from actre.engine_check import BOUND_HALF_NATS, BOUND_NATS
 from actre.policies import Policy
+from actre.policies.context import held_by
 from actre.sharded.step import gathered_adapter
 from actre.types import ActreError
 
@@ -224,4 +225,4 @@ def _must_be_plain(config: RunConfig) -> None:
 def _tokens(config: RunConfig, model: Any) -> int:
     """The longest prompt and reply together."""
     tokens = config.sampling.max_prompt_tokens + config.sampling.max_reply_tokens
-    return int(min(tokens, getattr(model.config, "max_position_embeddings", tokens)))
+    return min(tokens, held_by(model.config) or tokens)

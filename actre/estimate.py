@@ -7,6 +7,7 @@ episodes (prompts computed, then a forward pass a token), then forward and backw
 """
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -273,11 +274,13 @@ def mend(config: RunConfig, found: Estimate) -> str:
         return f"{need}: --set optim.micro_batch_tokens={found.largest_micro_batch}"
     ways = []
     if found.rollout_gb > found.device.memory_gb:
-        for groups in range(config.optim.groups - 1, 0, -1):
+
+        def too_many(groups: int) -> bool:
             fewer = replace(config, optim=replace(config.optim, groups=groups))
-            if estimate(fewer, found.device, found.work).rollout_gb <= found.device.memory_gb:
-                ways.append(f"--set optim.groups={groups}")
-                break
+            return estimate(fewer, found.device, found.work).rollout_gb > found.device.memory_gb
+
+        most = bisect_left(range(1, config.optim.groups), True, key=too_many)
+        ways += [f"--set optim.groups={most}"] if most else []
     if not config.model.four_bit and found.device.gpu:
         ways.append("--set model.four_bit=true")
     ways.append("a smaller --model")

@@ -17,7 +17,7 @@ from actre.config import EnvConfig, EnvName, RunConfig, derive_seed
 from actre.entropy import Interval, bootstrap, percentiles
 from actre.envs.worlds import list_games, make_env, scripted
 from actre.policies import Policy
-from actre.types import ActreError, Observation, Order, Trajectory, read_jsonl, write_jsonl
+from actre.types import ActreError, Cut, Observation, Order, Trajectory, read_jsonl, write_jsonl
 
 When = Literal["before", "after"]
 Baseline = Literal["random", "rule"]
@@ -32,7 +32,8 @@ _Z = 1.959963984540054
 class EpisodeResult:
     """One game of a panel, played once. steps: sent to the environment; env_return: its rewards' sum.
 
-    order: the policy's, or which baseline played.
+    order: the policy's, or which baseline played. cut: why the episode was cut for its length, if it was; records made
+    before that was noted have none.
     """
 
     panel: str
@@ -42,6 +43,7 @@ class EpisodeResult:
     won: bool
     steps: int
     env_return: float
+    cut: Cut | None = None
 
 
 class Played(NamedTuple):
@@ -55,7 +57,7 @@ class Summary(NamedTuple):
     """One panel and order, overall (task_type None) or of one task type.
 
     success: share of games won, with Wilson's interval. steps, env_return: means; return_interval: the latter
-    with its interval over games, None for a single game.
+    with its interval over games, None for a single game. cut_context, cut_prompt: episodes cut for their length.
     """
 
     panel: str
@@ -67,6 +69,8 @@ class Summary(NamedTuple):
     steps: float
     env_return: float
     return_interval: Interval | None
+    cut_context: int = 0
+    cut_prompt: int = 0
 
 
 def load_policy(config: RunConfig, adapter: str | Path | None = None) -> Any:
@@ -110,17 +114,21 @@ def play(
 
     envs: as `rollout.make_envs` makes them; progress: told how many episodes have ended since it was last told.
     A game in which the environment fails counts in no result, for it is not lost; a warning names it, with the reason.
-    Raises ActreError where the panel is empty or names a game twice, and where no game can be played.
+    Raises ActreError where the panel is empty or names a game twice, where even the first prompt is too long, and where
+    no game can be played.
     """
-    from actre.rollout import rollout
+    from actre.rollout import must_start, rollout
 
     games = panel_games(config, panel)
     _each_once(games, panel)
+    renderer = policy.renderer(config.prompt, order)
+    if envs:
+        must_start(policy, envs[0], games, renderer=renderer, sampling=config.sampling)
     played = rollout(
         policy,
         list(envs),
         games,
-        renderer=policy.renderer(config.prompt, order),
+        renderer=renderer,
         sampling=config.sampling,
         temperature=config.sampling.eval_temperature,
         max_steps=config.env.max_steps,
@@ -187,6 +195,7 @@ def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:
         trajectory.won,
         len(trajectory.steps),
         trajectory.env_return,
+        trajectory.cut,
     )
 
 
@@ -312,6 +321,8 @@ def _summary(results: list[EpisodeResult], task_type: str | None) -> Summary:
         sum(r.steps for r in results) / len(results),
         sum(returns) / len(results),
         bootstrap(returns, games) if len(results) > 1 else None,
+        sum(r.cut == "context" for r in results),
+        sum(r.cut == "prompt" for r in results),
     )
 
 

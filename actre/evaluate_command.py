@@ -13,6 +13,7 @@ from actre.config import RunConfig
 from actre.diagnose_command import add_policy_arguments, keep_settings, policy_config
 from actre.paths import place
 from actre.types import ORDERS, ActreError, read_trajectories, write_jsonl, write_trajectories
+from actre.values import Count, of
 
 if TYPE_CHECKING:
     from actre.evaluate import Summary
@@ -29,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_policy_arguments(evaluate)
     evaluate.add_argument("--panels", nargs="+", default=["seen", "unseen"], help="seen, unseen, or any games")
     evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
-    evaluate.add_argument("--limit", type=int, help="only the first so many games of each panel")
+    evaluate.add_argument("--limit", type=of(Count), help="only the first so many games of each panel")
     evaluate.add_argument("--when", choices=("before", "after"), default="after", help="of the training")
     evaluate.add_argument("--out", type=place, default=Path("runs/evaluation"))
     evaluate.set_defaults(run=_evaluate)
@@ -116,6 +117,14 @@ def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:
     return 0
 
 
+def _cut(row: "Summary") -> str:
+    """How many episodes ended for their length, and why."""
+    from actre.view.names import cut_words
+
+    told = {"context": row.cut_context, "prompt": row.cut_prompt}
+    return "".join(f"; {count} cut because {cut_words(why)}" for why, count in told.items() if count)
+
+
 def described(rows: "list[Summary]") -> str:
     """A table of success rates for a terminal."""
     graded = any(row.env_return != row.success.value for row in rows)
@@ -125,6 +134,6 @@ def described(rows: "list[Summary]") -> str:
         score = f"  score {row.return_interval or format(row.env_return, '.3f')}" if graded else ""
         lines.append(
             f"{'' if row.task_type is None else '  '}{name:34} {row.success}  ({row.won} of {row.games})  "
-            f"{row.steps:.1f} steps{score}"
+            f"{row.steps:.1f} steps{score}{_cut(row)}"
         )
     return "\n".join(lines)

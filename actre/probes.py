@@ -112,7 +112,8 @@ def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.
     """A state of a policy's episode; the first one where it never sent an action. Raises ActreError without a step."""
     if not trajectory.steps:
         raise ActreError(
-            f"the policy took no step in {trajectory.game}: {trajectory.meta.get('env_error', 'no reason')}"
+            f"the policy took no step in {trajectory.game}: "
+            f"{trajectory.meta.get('env_error') or f'the first prompt is too long ({trajectory.cut})'}"
         )
     sent = [step for step in trajectory.steps if step.action is not None]
     at = _cut(len(sent), position, rng)

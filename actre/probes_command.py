@@ -11,6 +11,7 @@ from actre.config import derive_seed
 from actre.diagnose_command import add_policy_arguments, policy_config
 from actre.paths import place
 from actre.presets import preset
+from actre.values import Count, of
 
 if TYPE_CHECKING:
     from actre.probes import Play
@@ -23,7 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `probes` to the command line."""
     parser = subparsers.add_parser("probes", help="make a fixed set of states to compare policies on")
     parser.add_argument("--panel", help="games to take states from (default: small/unseen, in a shop shop/unseen)")
-    parser.add_argument("--n", type=int, default=48, help="states (default: 48)")
+    parser.add_argument("--n", type=of(Count), default=48, help="states (default: 48)")
     add_policy_arguments(parser)
     parser.add_argument(
         "--sources",

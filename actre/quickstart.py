@@ -34,6 +34,7 @@ from actre.paths import place
 from actre.presets import preset
 from actre.processes import Running, failure, start, stop
 from actre.types import ActreError
+from actre.values import Count, Large, Processes, Seed, of
 
 DEFAULT_OUT = "runs/quickstart"
 ARMS = ("think_first", "actre")
@@ -207,17 +208,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("quickstart", help="the main job: diagnose, train both ways, compare, report")
     parser.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
     parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=of(Seed), default=0)
     parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
-    parser.add_argument("--env-steps", type=int, help="environment steps of each arm (default: the preset's)")
-    parser.add_argument("--iterations", type=int, help="at most this many iterations an arm")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at once")
+    parser.add_argument("--env-steps", type=of(Large), help="environment steps of each arm (default: the preset's)")
+    parser.add_argument("--iterations", type=of(Count), help="at most this many iterations an arm")
+    parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="processes at once")
     parser.set_defaults(run=_command)
 
 
 def _command(args: argparse.Namespace) -> int:
-    if args.jobs < 1:
-        raise ActreError(f"--jobs {args.jobs}: at least 1 process is needed")
     config = replace(preset(args.preset, args.env), seed=args.seed)
     out = args.out or Path(DEFAULT_OUT if args.env == "alfworld" else f"{DEFAULT_OUT}-{args.env}")
     if args.env_steps is not None:

@@ -2,7 +2,8 @@
 
 Knows policies and environments by their interfaces alone. Episodes advance together, one batched `generate` a step;
 those that are finished leave the batch. A bad rollout is data: a reply without an action, a prompt that grew too
-long or an environment that failed on one episode are recorded on it and the run goes on.
+long or an environment that failed on one episode are recorded on it and the run goes on. A prompt is too long where it
+passes the setting's limit, or leaves the policy no room for the longest reply.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,14 @@ from actre.config import EnvConfig, SamplingConfig, derive_seed
 from actre.envs.worlds import make_env
 from actre.orders import Renderer
 from actre.policies import Policy
-from actre.types import ActreError, Flag, Observation, Reply, Step, Trajectory
+from actre.policies.context import SHORTER, must_hold, prompt_limit
+from actre.types import ActreError, Cut, Flag, Observation, Reply, Step, Trajectory
 
 _FAILURES = (ActreError, OSError)
 """What costs an episode and not the run: what environments raise for games, and what files and processes fail with.
 Anything else is a mistake in a program and is shown as that."""
+
+_TRIED_STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ def rollout(
     `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
     with the number of episodes that ended since. The same seed, policy, games and number of environments give the
     same trajectories. An environment that raises ActreError or OSError ends its episode with the flag "env_error" and
-    the text in meta["env_error"]; where that is the reset, the episode has no step. Raises ActreError if no episode
-    starts, unless must_start is False.
+    the text in meta["env_error"]; where that is the reset, the episode has no step. One whose prompt grew too long ends
+    before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts, unless must_start is
+    False.
     """
     if not envs:
         raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
@@ -79,6 +84,34 @@ def rollout(
     if must_start and done and len(failed) == len(done):  # no bad game but a bad installation or a bad path
         raise ActreError(f"none of the {len(done)} episodes could be started: {failed[0]}")
     return done
+
+
+def must_start(
+    policy: Policy, env: gymnasium.Env, games: Sequence[str], *, renderer: Renderer, sampling: SamplingConfig
+) -> None:
+    """Raises ActreError where not even the first prompt of these games may be asked: then no episode takes a step.
+
+    Looks at one game, and where its prompt is too long at some more, spread over all. One that fails to start is for
+    `rollout` to record.
+    """
+    longest, cut = prompt_limit(sampling, policy.max_context)
+    shortest: int | None = None
+    for game in games[:: max(1, len(games) // _TRIED_STARTS)]:
+        started = _start(env, game, 0, 0)
+        if started.over:
+            continue
+        first = len(renderer.prompt((), started.observation))
+        if first <= longest:
+            return
+        shortest = min(first, shortest or first)
+    if shortest is None:
+        return
+    if cut == "context":
+        must_hold(policy.max_context, [shortest], sampling.max_reply_tokens, "the first prompt", SHORTER)
+    raise ActreError(
+        f"the first prompt of {shortest} tokens is more than sampling.max_prompt_tokens={longest} allows: "
+        f"--set sampling.max_prompt_tokens={2 * shortest}"
+    )
 
 
 def branch(
@@ -136,12 +169,17 @@ class _Episode:
     truncated: bool = False
     over: bool = False
     error: str | None = None
+    cut: Cut | None = None
     snapshot: Any = None
     """Where a branch stands; None: the environment is this episode's own."""
 
     def fail(self, error: Exception) -> None:
         self.over = self.truncated = True
         self.error = str(error) if isinstance(error, ActreError) else repr(error)
+
+    def end_early(self, cut: Cut | None = None) -> None:
+        self.over = self.truncated = True
+        self.cut = cut
 
     def trajectory(self, renderer: Renderer) -> Trajectory:
         spec = self.env.spec
@@ -156,7 +194,7 @@ class _Episode:
             won=self.won,
             truncated=self.truncated,
             group=self.group,
-            meta={} if self.error is None else {"env_error": self.error},
+            meta={name: why for name, why in (("env_error", self.error), ("cut", self.cut)) if why is not None},
         )
 
 
@@ -176,13 +214,16 @@ def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable
     """Play these episodes to their ends."""
     live = [episode for episode in episodes if not episode.over]
     _tell(progress, len(episodes) - len(live))
+    longest, cut = prompt_limit(play.sampling, play.policy.max_context)
     turn = 0
     while live:
         asked = []
         for episode in live:
             prompt = play.renderer.prompt(episode.steps, episode.observation)
-            if len(prompt) > play.sampling.max_prompt_tokens or len(episode.steps) >= play.max_steps:
-                episode.over = episode.truncated = True
+            if len(episode.steps) >= play.max_steps:
+                episode.end_early()
+            elif len(prompt) > longest:
+                episode.end_early(cut)
             else:
                 asked.append((episode, prompt))
         replies = play.policy.generate(
@@ -231,7 +272,7 @@ def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) 
         )
     )
     if not episode.over and len(episode.steps) >= play.max_steps:
-        episode.over = episode.truncated = True
+        episode.end_early()
 
 
 def _send(episode: _Episode, action: str) -> float:

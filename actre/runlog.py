@@ -154,7 +154,8 @@ def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str
 
     token_entropy_nats is the mean of -log p over the sampled tokens: an unbiased estimate of the policy's
     mean token entropy at the sampling temperature, for free. It is not the action entropy (see
-    actre.entropy). Episodes in which the environment failed count in env_errors and in nothing else.
+    actre.entropy). Episodes in which the environment failed count in env_errors and in nothing else. cut_context and
+    cut_prompt: episodes cut for their length, by `Trajectory.cut`.
     """
     failed = sum("env_error" in one.meta for one in played)
     played = [one for one in played if "env_error" not in one.meta]
@@ -165,6 +166,8 @@ def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str
     flags = {f"flag_{flag}": sum(flag in s.flags for s in steps) * per_step for flag in FLAGS}
     return {
         "env_errors": failed,
+        "cut_context": sum(one.cut == "context" for one in played),
+        "cut_prompt": sum(one.cut == "prompt" for one in played),
         "success": sum(one.won for one in played) * per_episode,
         "return": sum(episode_return(one, config.optim) for one in played) * per_episode,
         "steps": len(steps) * per_episode,

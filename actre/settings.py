@@ -40,9 +40,9 @@ def stages(text: str) -> tuple[StageConfig, ...]:
         order = next((order for order in ORDERS if order == name), None)
         if order is None:
             raise ActreError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
-        if not rest or not rest[0].isdigit() or int(rest[0]) < 1:
+        if not rest:
             raise ActreError(f"{part!r}: how many iterations? e.g. {name}:10")
-        stage = StageConfig(order, int(rest[0]))
+        stage = StageConfig(order, _read(int, f"the iterations of {name}", rest[0]))
         for setting in rest[1:]:
             key, equals, value = setting.partition("=")
             if not equals or key in ("order", "iterations"):
@@ -86,7 +86,8 @@ def _read(kind: Any, name: str, text: str) -> Any:
         try:
             return kind(text)
         except ValueError as error:
-            raise ActreError(f"{name}={text}: it is {'a whole' if kind is int else 'a'} number") from error
+            shown = text if len(text) <= 40 else f"{text[:40]}..."
+            raise ActreError(f"{name}={shown}: it is {'a whole' if kind is int else 'a'} number") from error
     if kind is str:
         return text
     raise ActreError(f"{name} cannot be set like this (stages: --stages)")

@@ -15,6 +15,7 @@ from actre.limits import here
 from actre.paths import place
 from actre.presets import preset
 from actre.types import ActreError
+from actre.values import Large, Seed, of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument(
         "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
     )
-    train.add_argument("--seed", type=int, help="default: 0, or that of --config")
+    train.add_argument("--seed", type=of(Seed), help="default: 0, or that of --config")
     train.add_argument("--out", type=place, default=Path("runs/train"), help="the run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
@@ -44,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
     )
     train.add_argument(
-        "--env-steps", type=int, help="end after so many environment steps, to compare runs at equal ones"
+        "--env-steps", type=of(Large), help="end after so many environment steps, to compare runs at equal ones"
     )
     train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
     train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
@@ -112,8 +113,6 @@ def _config(args: argparse.Namespace) -> RunConfig:
             if settings.changed(config, [text]) != config:
                 raise ActreError(f"--arm {args.arm} sets {text.partition('=')[0]} itself: leave out --set {text}")
     if args.env_steps is not None:
-        if args.env_steps < 1:
-            raise ActreError(f"--env-steps {args.env_steps}: at least 1 is needed")
         config = replace(config, env_steps=args.env_steps)
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))

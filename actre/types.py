@@ -47,6 +47,10 @@ Flag = Literal[
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 
+Cut = Literal["prompt", "context"]
+"""Why an episode was cut for its length. prompt: its prompt grew past `SamplingConfig.max_prompt_tokens`; context: with
+the longest reply it was more than the policy can hold (`Policy.max_context`)."""
+
 
 _BRACKETED = re.compile(r"(.+)\[(.+)\]")
 
@@ -145,7 +149,8 @@ class Trajectory:
     """One episode. `final` is the observation after the last step, `game` where it came from (path or id).
 
     group: index of the group within an iteration, None outside training. `meta` holds what a reader may want and
-    no computation needs (stage, iteration, policy name, probe distributions).
+    no computation needs (stage, iteration, policy name, probe distributions), "env_error" where the environment failed,
+    and "cut" where the episode was ended for its length.
     """
 
     env: str
@@ -169,6 +174,11 @@ class Trajectory:
     def env_return(self) -> float:
         """The sum of the environment's rewards."""
         return sum(step.reward for step in self.steps)
+
+    @property
+    def cut(self) -> Cut | None:
+        """Why the episode was cut for its length; None where it was not, and in records made before that was noted."""
+        return self.meta.get("cut")
 
 
 def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:

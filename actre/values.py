@@ -1,19 +1,113 @@
-"""Whether a dataclass's values are what its fields ask for. Knows no setting."""
+"""Whether values are what settings and options ask for: their type, and between which numbers. Knows no setting.
 
+A kind of number is a type with its range beside it, as `Count`; a dataclass's field is annotated with it, and an option
+of a command takes `of(Count)` as its type.
+"""
+
+import argparse
 import dataclasses
+import numbers
 import types
 import typing
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from actre.types import ActreError
 
+_SHOWN = 40
+"""Of a text that is no number, so many characters stand in the complaint."""
 
-def at_least(part: Any, **least: int) -> None:
-    """Raises ActreError for a number below what a setting needs, NaN too; what is no number is told elsewhere."""
-    for name, number in least.items():
-        value = getattr(part, name)
-        if isinstance(value, (int, float)) and not value >= number:
-            raise ActreError(f"{type(part).__name__}.{name} is {value}: it has to be {number} at least")
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers from `least` to `most`, both among them unless `above`: then the least is not. also: one more.
+
+    whole: only whole ones. As the type of an option it reads a text, and says what is wrong with another one.
+    """
+
+    least: float
+    most: float
+    whole: bool = False
+    above: bool = False
+    also: float | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether the number is one of them; NaN and infinities are not.
+
+        >>> Range(0, 1).holds(0.5), Range(0, 1, above=True).holds(0.0), Range(1, 9, whole=True).holds(1.5)
+        (True, False, False)
+        """
+        if self.whole and not isinstance(value, numbers.Integral):
+            return False
+        if self.also is not None and value == self.also:
+            return True
+        return bool(self.least <= value <= self.most) and not (self.above and value == self.least)
+
+    @property
+    def words(self) -> str:
+        """What it takes, in words.
+
+        >>> Range(1, 1000, whole=True).words, Range(0, 1, above=True).words, Range(0.5, 2, also=0).words
+        ('a whole number from 1 to 1,000', 'a number above 0 and at most 1', '0 or a number from 0.5 to 2')
+        """
+        more = "" if self.also is None else f"{_plain(self.also)} or "
+        between = f"above {_plain(self.least)} and at most" if self.above else f"from {_plain(self.least)} to"
+        return f"{more}a {'whole ' if self.whole else ''}number {between} {_plain(self.most)}"
+
+    def __call__(self, text: str) -> Any:
+        """The number that an option's text stands for. Raises ArgumentTypeError, in a sentence, for another text."""
+        try:
+            value = int(text) if self.whole else float(text)
+        except ValueError:
+            value = None
+        if value is None or not self.holds(value):
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+            raise argparse.ArgumentTypeError(f"{shown!r}: it has to be {self.words}")
+        return value
+
+
+Count = Annotated[int, Range(1, 10**6, whole=True)]
+Natural = Annotated[int, Range(0, 10**6, whole=True)]
+Several = Annotated[int, Range(2, 10**6, whole=True)]
+"""Of what is compared with one another, so that one alone says nothing."""
+Large = Annotated[int, Range(1, 10**12, whole=True)]
+"""Of steps and tokens, which are counted over a run."""
+Seed = Annotated[int, Range(0, 2**32 - 1, whole=True)]
+Processes = Annotated[int, Range(1, 1024, whole=True)]
+Rank = Annotated[int, Range(1, 4096, whole=True)]
+Share = Annotated[float, Range(0, 1)]
+Weight = Annotated[float, Range(0, 10**6)]
+Signed = Annotated[float, Range(-(10**6), 10**6)]
+Positive = Annotated[float, Range(0, 10**6, above=True)]
+Rate = Annotated[float, Range(0, 1e30, above=True)]
+"""A learning rate. Which one is too high a run finds out, and says: its loss is then no number."""
+Temperature = Annotated[float, Range(0.001, 100)]
+"""Nothing below: divided by it, logits of ordinary size have no softmax."""
+TemperatureOrZero = Annotated[float, Range(0.001, 100, also=0)]
+"""0: the likeliest token."""
+
+
+def of(kind: Any) -> Range:
+    """The range of a kind of number, as an option's type.
+
+    >>> of(Count)("3")
+    3
+    """
+    (found,) = _ranges_in(kind)
+    return found
+
+
+class Ranged:
+    """The base of a frozen dataclass of settings: ActreError for a number that is not in the range of its field."""
+
+    def __post_init__(self) -> None:
+        own: Any = type(self)
+        for name, range_ in _ranges(own).items():
+            value = getattr(self, name)
+            # what is no number is told elsewhere, where a file is read
+            if isinstance(value, numbers.Real) and not range_.holds(value):
+                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: it has to be {range_.words}")
 
 
 def must_fit(part: Any) -> None:
@@ -37,3 +131,34 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
+
+
+@lru_cache
+def _ranges(settings: Any) -> dict[str, Range]:
+    """The fields that are numbers, with what they take."""
+    kinds = typing.get_type_hints(settings, include_extras=True)
+    return {name: range_ for name, kind in kinds.items() for range_ in _ranges_in(kind)}
+
+
+def _ranges_in(kind: Any) -> Iterator[Range]:
+    """The range of a kind, or of one in a union."""
+    if get_origin(kind) is Annotated:
+        yield from (one for one in kind.__metadata__ if isinstance(one, Range))
+    elif get_origin(kind) in (typing.Union, types.UnionType):
+        for one in get_args(kind):
+            yield from _ranges_in(one)
+
+
+def _plain(number: float) -> str:
+    """
+    >>> _plain(4294967295), _plain(0.001), _plain(-1000000), _plain(1e30)
+    ('4,294,967,295', '0.001', '-1,000,000', '1e+30')
+    """
+    return f"{number:,}" if number == int(number) and number < 10**15 else f"{number:g}"
+
+
+def _shown(value: Any) -> str:
+    """A number as it is, or how long it is: Python writes no whole number of over 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > 100:
+        return f"a whole number of about {round(value.bit_length() * 0.30103):,} digits"
+    return str(value)

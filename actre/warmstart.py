@@ -33,10 +33,12 @@ from trl import SFTConfig, SFTTrainer
 from actre import adapters, compliance
 from actre.compliance import Compliance
 from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
+from actre.policies.context import held_by, must_hold
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.probes import Probe
 from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
+from actre.values import Count, Natural, Ranged, Rate
 from actre.warmstart_rows import WarmRow
 
 _LARGE = 1_000_000_000
@@ -44,28 +46,33 @@ _LARGE = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class WarmConfig:
-    """Settings of a warm start beside those of the run it prepares."""
+class WarmConfig(Ranged):
+    """Settings of a warm start beside those of the run it prepares. Raises ActreError for a number out of range."""
 
-    episodes: int = 60
+    episodes: Count = 60
     """Games, one episode of the expert each."""
-    per_episode: int = 3
+    per_episode: Count = 3
     """Places drawn in each episode; each gives a row in every order. A growing history has one, the whole episode."""
-    longest: int = 1024
+    longest: Count = 1024
     """Most tokens in a row."""
-    steps: int = 60
+    steps: Count = 60
     """Optimizer steps."""
-    batch: int = 8
+    batch: Count = 8
     """Rows an optimizer step."""
-    micro_batch: int = 2
+    micro_batch: Count = 2
     """Rows in one forward and backward pass."""
-    learning_rate: float = 5e-4
-    warmup: int = 2
+    learning_rate: Rate = 5e-4
+    warmup: Natural = 2
     """Steps over which the rate rises; then it falls in a line to zero."""
-    save_every: int = 10
+    save_every: Count = 10
     """Steps between checkpoints."""
-    states: int = 16
+    states: Count = 16
     """States in which compliance is measured, before and after."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch % self.micro_batch:
+            raise ActreError(f"a batch of {self.batch} rows is not a multiple of the micro-batch of {self.micro_batch}")
 
 
 def warm_up(
@@ -83,7 +90,8 @@ def warm_up(
 
     about: said of the rows in the record. merge: also write the merged model. Goes on with what is in `out` if it was
     begun with the same settings. Raises ActreError where `out` holds another or a finished warm start, where a
-    checkpoint is damaged, where there are fewer rows than a batch, or where the loss is no number.
+    checkpoint is damaged, where there are fewer rows than a batch, where the model cannot hold a row, or where the loss
+    is no number.
     """
     out = Path(out)
     if len(rows) < warm.batch:
@@ -91,6 +99,8 @@ def warm_up(
     settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
     _begin(out, settings)
     model, tokenizer = load(config.model)
+    held = held_by(model.config)
+    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
     model = add_lora(model, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
     before = _measured(out / "before.json", policy, probes, config)
@@ -241,8 +251,6 @@ def _dataset(rows: Sequence[WarmRow]) -> Dataset:
 
 
 def _sft_config(config: RunConfig, warm: WarmConfig, model: Any, out: Path) -> SFTConfig:
-    if warm.batch % warm.micro_batch:
-        raise ActreError(f"a batch of {warm.batch} rows is not a multiple of the micro-batch of {warm.micro_batch}")
     dtype = next(model.parameters()).dtype
     return SFTConfig(
         output_dir=str(out / "checkpoints"),

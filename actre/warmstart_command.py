@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actre.paths import place
 from actre.presets import preset
-from actre.types import ActreError
+from actre.values import Count, Rate, Seed, of
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,17 +27,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
     )
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: the preset's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=of(Seed), default=0)
     parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: 60)")
-    parser.add_argument("--batch", type=int, help="rows a step (default: 8)")
-    parser.add_argument("--micro-batch", type=int, help="rows in one pass (default: 2)")
-    parser.add_argument("--learning-rate", type=float, help="default: 5e-4")
-    parser.add_argument("--episodes", type=int, help="games the expert plays (default: 60)")
-    parser.add_argument("--per-episode", type=int, help="places drawn in each (default: 3)")
-    parser.add_argument("--longest", type=int, help="most tokens in a row (default: 1024)")
-    parser.add_argument("--save-every", type=int, help="steps between checkpoints (default: 10)")
-    parser.add_argument("--states", type=int, help="states for measuring compliance (default: 16)")
+    parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
+    parser.add_argument("--batch", type=of(Count), help="rows a step (default: 8)")
+    parser.add_argument("--micro-batch", type=of(Count), help="rows in one pass (default: 2)")
+    parser.add_argument("--learning-rate", type=of(Rate), help="default: 5e-4")
+    parser.add_argument("--episodes", type=of(Count), help="games the expert plays (default: 60)")
+    parser.add_argument("--per-episode", type=of(Count), help="places drawn in each (default: 3)")
+    parser.add_argument("--longest", type=of(Count), help="most tokens in a row (default: 1024)")
+    parser.add_argument("--save-every", type=of(Count), help="steps between checkpoints (default: 10)")
+    parser.add_argument("--states", type=of(Count), help="states for measuring compliance (default: 16)")
     parser.add_argument("--no-merge", action="store_true", help="do not write the merged model")
     parser.set_defaults(run=_run)
 
@@ -52,9 +52,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.dtype:
         config = replace(config, model=replace(config.model, dtype=args.dtype))
     given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
-    for name, value in given.items():
-        if value <= 0:
-            raise ActreError(f"--{name.replace('_', '-')} {value}: more than 0 is needed")
     from actre.compliance import Compliance, table
     from actre.policies.models import load_tokenizer, smollm2_source
     from actre.probes import probes_for

@@ -117,6 +117,16 @@ class PolicyContract:
         with pytest.raises(ActreError):
             policy.action_logprobs([prompt], [])
 
+    def test_what_it_cannot_hold_is_refused_with_both_numbers(self, policy):
+        held = policy.max_context
+        if held is None:
+            pytest.skip("this policy has no positions to run out of")
+        (token, *_) = policy.encode("look")
+        with pytest.raises(ActreError, match=rf"prompt of {held - 3} tokens and 4 new ones are more than the {held} "):
+            self.ask(policy, prompts=[[token] * (held - 3)], max_new_tokens=4)
+        with pytest.raises(ActreError, match=rf"more than the {held} "):
+            policy.action_logprobs([[token] * (held - 1)], [[[token] * 2]])
+
     def test_it_works_after_a_refusal(self, policy):
         before = self.ask(policy)
         with pytest.raises(ActreError):

@@ -29,6 +29,7 @@ class ScriptedOrders:
     tagless: bool = False
     no_think: Sequence[float] | None = None
     fail_after: int = 10**9
+    max_context: int | None = None
     prompts: list[str] = field(default_factory=list)
     temperatures: set[float] = field(default_factory=set)
     calls: int = 0

@@ -22,6 +22,8 @@ from actre.types import ActreError, Reply
 class CharPolicy:
     """Writes the same action always; tokens are characters."""
 
+    max_context: int | None = None
+
     def __init__(self, action: str) -> None:
         self.action = action
         self.temperatures: set[float] = set()

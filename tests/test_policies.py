@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from policy_contract import SEEN, PolicyContract
-from tiny_models import char_tokenizer, tiny_llama, tiny_qwen
+from tiny_models import char_tokenizer, tiny_gpt2, tiny_llama, tiny_qwen
 
 from actre.config import ModelConfig, PromptConfig
 from actre.policies.hf import HFPolicy
@@ -44,10 +44,23 @@ class TestLlamaWithAdapter(PolicyContract):
         return HFPolicy(_with_adapter(tiny_llama(len(tokenizer))), tokenizer)
 
 
+class TestLearnedPositions(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        tokenizer = char_tokenizer()
+        return HFPolicy(tiny_gpt2(len(tokenizer), positions=600), tokenizer)
+
+
 class TestScripted(PolicyContract):
     @pytest.fixture
     def policy(self):
         return ScriptedPolicy(lambda prompt: TABLE)
+
+
+class TestScriptedOfLimitedContext(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return ScriptedPolicy(lambda prompt: TABLE, max_context=200)
 
 
 def test_a_reset_frees_the_cache_at_once_and_not_when_the_collector_comes_by():

@@ -162,7 +162,7 @@ def test_a_prompt_that_grew_too_long_cuts_its_episode():
     (cut,) = _play(policy, _envs(1), ["3"], sampling=sampling)
     assert len(cut.steps) == 3
     assert cut.truncated
-    assert cut.meta == {}
+    assert cut.meta == {"cut": "prompt"}
 
 
 def test_progress_counts_every_episode_once():

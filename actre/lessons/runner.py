@@ -14,6 +14,7 @@ from typing import Any
 from actre.lessons import form
 from actre.paths import place
 from actre.types import ActreError
+from actre.values import Count, of
 
 # Large enough that every cell does its work: about one episode in ten is won at the start, and a group in which none is
 # changes nothing, so an adapter needs some groups of some size to differ from the base.
@@ -80,7 +81,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--out", type=place, help="where they leave their runs (../runs/notebooks, as seen from notebooks/)"
     )
     parser.add_argument("--form", action="store_true", help="run nothing: write badges and install cells")
-    parser.add_argument("--timeout", type=int, default=3600, help="seconds a cell may take (3600)")
+    parser.add_argument("--timeout", type=of(Count), default=3600, help="seconds a cell may take (3600)")
     parser.set_defaults(run=_run)
 
 

@@ -13,6 +13,11 @@ from actre.types import Order, Reply
 class Policy(Protocol):
     """Token ids in, token ids and log-probabilities (nats) out; it knows no environment."""
 
+    @property
+    def max_context(self) -> int | None:
+        """Most tokens of a prompt and its reply together; None: no limit. What is longer is refused (ActreError)."""
+        ...
+
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
         """Makes prompts in this policy's tokens, and reads its replies."""
         ...

@@ -18,6 +18,7 @@ from actre.chat import chat_format
 from actre.config import PromptConfig
 from actre.orders import Renderer
 from actre.policies.cached import CachedModel
+from actre.policies.context import SHORTER, held_by, must_hold, with_candidates
 from actre.policies.decoding import Decoding
 from actre.policies.scoring import make_tries, score
 from actre.policies.stops import Stops
@@ -39,6 +40,7 @@ class HFPolicy:
         self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
         self._texts = TokenTexts(tokenizer)
+        self.max_context = held_by(model.config)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
 
@@ -77,7 +79,8 @@ class HFPolicy:
 
         logps: float32 log-softmax of logits / temperature. The same prompts, weights and seed give the same
         replies, whether prefixes are reused or not (up to rounding). Differs: `Reply.text` leaves out the
-        end-of-turn token that a reply may end with. Raises ActreError for an empty prompt or a bad number.
+        end-of-turn token that a reply may end with. Raises ActreError for an empty prompt, a bad number, or a prompt
+        that with the longest reply is more than `max_context`.
         """
         if temperature < 0 or max_new_tokens < 1:
             raise ActreError(
@@ -86,6 +89,7 @@ class HFPolicy:
             )
         if not prompts:
             return []
+        must_hold(self.max_context, map(len, prompts), max_new_tokens, "a prompt", SHORTER)
         sequences = [tuple(prompt) for prompt in prompts]
         with self._cached.evaluating():
             slots, logits = self._cached.prefill(sequences, room=max_new_tokens)
@@ -103,7 +107,8 @@ class HFPolicy:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
         Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
-        begin with its text. Raises ActreError for an empty prefix or candidate, or a temperature that is not positive.
+        begin with its text. Raises ActreError for an empty prefix or candidate, a temperature that is not positive, or
+        a prefix that with its candidate is more than `max_context`.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
@@ -111,6 +116,7 @@ class HFPolicy:
             raise ActreError(f"{len(prefixes)} prefixes, but candidates for {len(candidates)}")
         if not prefixes:
             return []
+        must_hold(self.max_context, with_candidates(prefixes, candidates), 0, "a prefix with its candidate", SHORTER)
         tries = make_tries(candidates, self._texts.beginning_like)
         sequences = [tuple(prefix) for prefix in prefixes]
         with self._cached.evaluating():

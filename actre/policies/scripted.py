@@ -16,6 +16,7 @@ import numpy as np
 from actre.chat import ChatFormat
 from actre.config import PromptConfig
 from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
+from actre.policies.context import SHORTER, must_hold, with_candidates
 from actre.types import ActreError, Order, Reply
 
 END = "<|end|>"
@@ -95,6 +96,8 @@ class ScriptedPolicy:
     state: Callable[[str], Table]
     act_first: Callable[[str], Mapping[str, float]] | None = None
     words: WordTokenizer = field(default_factory=WordTokenizer)
+    max_context: int | None = None
+    """As of a model that holds so many tokens; None: it has no positions to run out of."""
 
     def encode(self, text: str) -> list[int]:
         return self.words.encode(text)
@@ -120,6 +123,7 @@ class ScriptedPolicy:
     ) -> list[Reply]:
         """Replies drawn from the tables; a part's log-probability stands on its first token, 0 on the others."""
         _check_numbers(prompts, max_new_tokens, temperature)
+        must_hold(self.max_context, map(len, prompts), max_new_tokens, "a prompt", SHORTER)
         draw = random.Random(seed)
         return [self._reply(self.decode(p), max_new_tokens, temperature, stop, draw) for p in prompts]
 
@@ -135,6 +139,7 @@ class ScriptedPolicy:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
         if len(prefixes) != len(candidates):
             raise ActreError(f"{len(prefixes)} prefixes, but candidates for {len(candidates)}")
+        must_hold(self.max_context, with_candidates(prefixes, candidates), 0, "a prefix with its candidate", SHORTER)
         result = []
         for prefix, listed in zip(prefixes, candidates, strict=True):
             if not prefix or not all(listed):

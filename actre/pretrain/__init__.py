@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actre.paths import place
+from actre.values import Count, Large, Processes, Seed, of
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,16 +23,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--kind", choices=["neutral", "narrow", "shopper"], default="neutral", help="which policy (default: neutral)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=of(Seed), default=0)
     parser.add_argument("--out", type=place, help="folder of the policy (default: runs/tiny-KIND)")
-    parser.add_argument("--tokens", type=int, help="training tokens (default: the recipe's)")
-    parser.add_argument("--threads", type=int, default=1, help="results are the same for the same number")
-    parser.add_argument("--games", type=int, help="fresh games to play (default: the recipe's)")
+    parser.add_argument("--tokens", type=of(Large), help="training tokens (default: the recipe's)")
+    parser.add_argument("--threads", type=of(Processes), default=1, help="results are the same for the same number")
+    parser.add_argument("--games", type=of(Count), help="fresh games to play (default: the recipe's)")
     parser.add_argument(
         "--work", type=place, default=Path("runs/pretrain"), help="demonstrations, log and checkpoint (%(default)s)"
     )
     parser.add_argument("--check", type=place, metavar="FOLDER", help="only measure the start of the policy in FOLDER")
-    parser.add_argument("--episodes", type=int, default=420, help="episodes of the check, an order (%(default)s)")
+    parser.add_argument("--episodes", type=of(Count), default=420, help="episodes of the check, an order (%(default)s)")
     parser.set_defaults(run=_run)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from actre.paths import place
 from actre.types import ActreError
+from actre.values import Processes, Seed, of
 
 SHIPPED = Path("data/results/study")
 _UP = "\x1b[{}F\x1b[J"
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     study.add_argument("files", nargs="+", type=place, metavar="FILE", help="e.g. data/studies/tiny.toml")
     study.add_argument("--out", type=place, default=Path("runs/study"), help="run folders (default: %(default)s/NAME)")
     study.add_argument("--results", type=place, help="folder of the finished runs' lines (default: that of --out)")
-    study.add_argument("--jobs", type=int, help="processes at once (default: one a GPU, else one a core)")
+    study.add_argument("--jobs", type=of(Processes), help="processes at once (default: one a GPU, else one a core)")
     study.add_argument("--only", metavar="TEXT", help="only runs with this in their name, e.g. neutral/actre-grpo")
     study.add_argument("--seeds", type=_seeds, metavar="N,...", help="only runs with these seeds")
     study.add_argument("--plan", action="store_true", help="show what is finished and what is not, and run nothing")
@@ -40,10 +41,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: seeds are whole numbers, e.g. 3,4,5") from None
+    """Seeds as they are listed, 3,4,5. Raises ArgumentTypeError for what is no seed."""
+    return tuple(map(of(Seed), text.split(",")))
 
 
 def _run(args: argparse.Namespace) -> int:

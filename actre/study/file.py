@@ -61,7 +61,7 @@ def load_study(path: str | Path) -> Study:
         raise ActreError(f"{path} is no study file; the shipped ones are in data/studies, e.g. data/studies/tiny.toml")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no text, or a number too long to be one
         raise ActreError(f"{path} is not TOML: {error}") from error
     try:
         return _study(raw, path.parent)

@@ -26,7 +26,7 @@ from actre.probes import probes_for
 from actre.runlog import RunLog
 from actre.stages import Plan
 from actre.trainer import trackers
-from actre.trainer.playing import player
+from actre.trainer.playing import must_begin, player
 from actre.trainer.staged import StagedTrainer
 from actre.trainer.trl_settings import quiet
 from actre.types import UNWRITABLE, ActreError
@@ -82,6 +82,7 @@ def train(
     policy = HFPolicy(model, tokenizer)
     with log.held():  # an engine puts files into the folder
         engine = engine_for(config, policy, model, log.out, server)
+    must_begin(config, engine.policy, games)
 
     def measured(done: int, stage: int) -> dict[str, Any]:
         assert measure is not None

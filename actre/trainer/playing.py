@@ -12,7 +12,8 @@ from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
 from actre.notplayed import named
-from actre.rollout import make_envs, rollout
+from actre.policies import Policy
+from actre.rollout import make_envs, must_start, rollout
 from actre.sharded.whole import TornError, Whole
 from actre.stages import Plan
 from actre.types import ActreError, Trajectory
@@ -50,6 +51,13 @@ def player(config: RunConfig, engine: Engine) -> Play:
         return played
 
     return lambda wanted: at_once.run(lambda _: play(wanted), undo=engine.rest)
+
+
+def must_begin(config: RunConfig, policy: Policy, games: Sequence[str]) -> None:
+    """Raises ActreError where in the order of some stage even the first prompt is too long."""
+    (env,) = make_envs(config.env, 1)
+    for order in dict.fromkeys(stage.order for stage in config.stages):
+        must_start(policy, env, games, renderer=policy.renderer(config.prompt, order), sampling=config.sampling)
 
 
 def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:

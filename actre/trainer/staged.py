@@ -23,6 +23,7 @@ from actre.checkpoints import Checkpoint, Progress
 from actre.config import RunConfig
 from actre.fitting import peak_memory_gb
 from actre.matching import Matched, action_entropy
+from actre.policies.context import held_by, must_hold
 from actre.rows import trajectory_rows
 from actre.runlog import RunLog, rollout_metrics
 from actre.stages import Plan, as_run, ends_early, learning_rate_factor, plan, span_of
@@ -145,6 +146,8 @@ class StagedTrainer(SlicedTrainer):
         self._line["groups_without_signal"] = groups_without_signal(advantages, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
+        lengths = (len(row.ids) for row in rows)
+        must_hold(held_by(self.policy_model.config), lengths, 0, "a training row", "cut episodes earlier")
         self._line |= self.against_base(rows)
         batch = teaching.batch_of(
             rows, advantages, groups, optim, pad_id=self._tokenizer.pad_token_id, device=self.accelerator.device
@@ -206,8 +209,9 @@ class StagedTrainer(SlicedTrainer):
         self.run_log.metrics(line)
         self.course.successes.append(self._line["success"])
         self._track(line)
-        failed = {"failed": self._line["env_errors"]} if self._line["env_errors"] else {}
-        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}", **failed)
+        told = {"failed": self._line["env_errors"], "context full": self._line["cut_context"]}
+        told = {name: count for name, count in told.items() if count}
+        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}", **told)
         self._bar.update()
         return self._finish_iteration()
 

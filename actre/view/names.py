@@ -17,6 +17,10 @@ _FLAGS = {
     "truncated": "cut at the token limit",
     "env_error": "environment failed",
 }
+_CUTS = {
+    "context": "the model's context was full",
+    "prompt": "the prompt reached sampling.max_prompt_tokens",
+}
 _TASKS = {
     "pick_and_place_simple": "put",
     "pick_two_obj_and_place": "put two",
@@ -64,6 +68,11 @@ def task_name(task_type: str) -> str:
 def flag_words(flag: str) -> str:
     """A step's flag in words."""
     return _FLAGS.get(flag, flag)
+
+
+def cut_words(cut: str | None) -> str:
+    """Why an episode was cut for its length, in words; empty where it was not."""
+    return "" if cut is None else _CUTS.get(cut, cut)
 
 
 def arm_css(index: int) -> str:

@@ -322,7 +322,7 @@ def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
         parts.append(tag("h3", capital(run.name)))
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
-            parts += [tag("p", fact) for fact in _otherwise(run)]
+            parts += [tag("p", fact) for fact in words.otherwise(run)]
             rows = [[name, value] for name, value in flat(dataclasses.asdict(run.config))]
             parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
         if run.adapter_check is not None:
@@ -332,21 +332,6 @@ def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
             rows = [[name, value] for name, value in run.versions.items()]
             parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))
     return join(parts)
-
-
-def _otherwise(run: RunRecord) -> list[str]:
-    """What went otherwise than the settings say, a sentence each."""
-    told = []
-    planned = [stage.iterations for stage in run.config.stages] if run.config else []
-    ran = [sum(line.get("stage") == number for line in run.metrics) for number in range(len(planned))]
-    if any(a != b for a, b in zip(planned[:-1], ran, strict=False) if b):
-        told.append(f"Iterations that the stages took: {', '.join(map(str, ran))}.")
-    failed = sum(line.get("env_errors", 0) for line in run.metrics)
-    if failed:
-        told.append(
-            f"The environment failed in {failed:,} training episodes; they were not trained on, and are in no curve."
-        )
-    return told
 
 
 def _differences(runs: Sequence[RunRecord]) -> Html:

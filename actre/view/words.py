@@ -4,9 +4,12 @@ and no chart.
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 from actre.entropy import MARGIN_NATS, Interval
-from actre.view.records import EntropyPoint
+from actre.types import Cut
+from actre.view.names import cut_words
+from actre.view.records import EntropyPoint, RunRecord
 
 CAUTION = (
     "One seed was run. This shows what happened here, not what the method does: another seed "
@@ -157,3 +160,24 @@ def _bounded(band: Interval) -> bool:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def otherwise(run: RunRecord) -> list[str]:
+    """What went otherwise than the settings say, a sentence each."""
+    told = []
+    planned = [stage.iterations for stage in run.config.stages] if run.config else []
+    ran = [sum(line.get("stage") == number for line in run.metrics) for number in range(len(planned))]
+    if any(a != b for a, b in zip(planned[:-1], ran, strict=False) if b):
+        told.append(f"Iterations that the stages took: {', '.join(map(str, ran))}.")
+    failed = sum(line.get("env_errors", 0) for line in run.metrics)
+    if failed:
+        told.append(
+            f"The environment failed in {failed:,} training episodes; they were not trained on, and are in no curve."
+        )
+    for why in get_args(Cut):
+        played = sum(line.get(f"cut_{why}", 0) for line in run.metrics)
+        evaluated = sum(result.cut == why for result in run.all_results)
+        counts = [f"{n:,} {what}" for n, what in ((played, "training"), (evaluated, "evaluated")) if n]
+        if counts:
+            told.append(f"Episodes that were cut because {cut_words(why)}: {' and '.join(counts)} ones.")
+    return told

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from actre.notplayed import named
 from actre.paths import place
 from actre.types import ActreError
+from actre.values import Count, Seed, of
 
 if TYPE_CHECKING:
     from actre.envs.alfworld.rooms import Room
@@ -30,8 +31,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make = verbs.add_parser("generate", help="draw fresh games into a panel file, or the shipped set anew")
     make.add_argument("--size", choices=("small", "full"), default="small", help="about 8 or 20-40 receptacles")
     make.add_argument("--split", choices=("train", "seen", "unseen"), default="train", help="whose floor plans to use")
-    make.add_argument("--n", type=int, default=60, help="how many games (60)")
-    make.add_argument("--seed", type=int, default=0, help="another seed, other games (0)")
+    make.add_argument("--n", type=of(Count), default=60, help="how many games (60)")
+    make.add_argument("--seed", type=of(Seed), default=0, help="another seed, other games (0)")
     make.add_argument("--out", type=place, help="the panel file, or with --shipped the folder")
     make.add_argument("--shipped", action="store_true", help="the six shipped panels (replaces them)")
     make.set_defaults(run=_generate)
@@ -46,14 +47,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "Exit code 1 if a game is left unsolved or cannot be played, or if none was checked."
     )
     check.add_argument("source", help=_SOURCE)
-    check.add_argument("--max-steps", type=int, help="steps an attempt may take (50; 100 above 12 receptacles)")
-    check.add_argument("--attempts", type=int, default=3, help="seeds to try for each game (3)")
-    check.add_argument("--limit", type=int, help="only the first games")
+    check.add_argument("--max-steps", type=of(Count), help="steps an attempt may take (50; 100 above 12 receptacles)")
+    check.add_argument("--attempts", type=of(Count), default=3, help="seeds to try for each game (3)")
+    check.add_argument("--limit", type=of(Count), help="only the first games")
     check.set_defaults(run=_check)
     play = verbs.add_parser("play", help="play a game yourself")
     play.add_argument("source", nargs="?", default="small/train", help=_SOURCE)
-    play.add_argument("--seed", type=int, default=0, help="which game of several (0)")
-    play.add_argument("--max-steps", type=int, default=50, help="steps you may take (50)")
+    play.add_argument("--seed", type=of(Seed), default=0, help="which game of several (0)")
+    play.add_argument("--max-steps", type=of(Count), default=50, help="steps you may take (50)")
     play.set_defaults(run=_play)
 
 
@@ -75,8 +76,6 @@ def _generate(args: argparse.Namespace) -> int:
         return 0
     if args.out is None:
         raise ActreError("where to? `actre games generate --n 60 --out my-games.jsonl.gz`")
-    if args.n < 1:
-        raise ActreError(f"--n {args.n}: ask for at least one game, as in `--n 60`")
     if not args.out.name.endswith((".jsonl", ".jsonl.gz")):
         raise ActreError(f"--out {args.out}: a panel's name ends in .jsonl or .jsonl.gz")
     paths = panels.write_panel(args.out, panels.generate(args.size, args.split, args.n, args.seed))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actre.paths import place
 from actre.types import ActreError
+from actre.values import Count, Natural, Seed, of
 
 if TYPE_CHECKING:
     from actre.envs.webshop.importer import Report
@@ -23,8 +24,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     shop = subparsers.add_parser("webshop", help="make, import, check and play WebShop shops")
     verbs = shop.add_subparsers(title="verbs", metavar="VERB", required=True)
     make = verbs.add_parser("generate", help="draw a shop in the official file format, or the shipped one anew")
-    make.add_argument("--n", type=int, default=300, help="how many products (300)")
-    make.add_argument("--seed", default="0", help="another seed, another shop (0)")
+    make.add_argument("--n", type=of(Count), default=300, help="how many products (300)")
+    make.add_argument("--seed", type=of(Seed), default=0, help="another seed, another shop (0)")
     make.add_argument("--out", type=place, help="the folder to write")
     make.add_argument("--shipped", action="store_true", help="the shipped shop (replaces it)")
     make.set_defaults(run=_generate)
@@ -36,12 +37,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     check = verbs.add_parser("check", help="say what is wrong with which entry; exit code 1 if anything is")
     check.add_argument("folder", type=place, nargs="?", help="a folder of official files; the shipped shop if none")
     check.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
-    check.add_argument("--most", type=int, default=20, help="problems to show (20)")
+    check.add_argument("--most", type=of(Natural), default=20, help="problems to show (20)")
     check.set_defaults(run=_check)
     play = verbs.add_parser("play", help="go shopping yourself")
     play.add_argument("source", nargs="?", default="shop/train", help=_PANEL)
-    play.add_argument("--seed", type=int, default=0, help="which goal of the panel (0)")
-    play.add_argument("--max-steps", type=int, default=15, help="steps you may take (15)")
+    play.add_argument("--seed", type=of(Seed), default=0, help="which goal of the panel (0)")
+    play.add_argument("--max-steps", type=of(Count), default=15, help="steps you may take (15)")
     play.add_argument("--mode", choices=("text", "text_rich", "url"), default="text", help="how pages are shown (text)")
     play.set_defaults(run=_play)
     report = verbs.add_parser("report", help="both splits of a shop: sizes, what is reachable, what they share")
@@ -61,7 +62,7 @@ def _generate(args: argparse.Namespace) -> int:
         raise ActreError("where to? `actre webshop generate --n 300 --out my-shop`")
     else:
         out = args.out
-        paths = generate.write(out, args.n, args.seed)
+        paths = generate.write(out, args.n, str(args.seed))
     for path in paths:
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"next: actre webshop check {out}")

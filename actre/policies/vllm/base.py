@@ -21,6 +21,7 @@ import numpy as np
 from actre.chat import chat_format
 from actre.config import PromptConfig, derive_seed
 from actre.orders import Renderer
+from actre.policies.context import SHORTER, held_by, must_hold
 from actre.policies.hf import end_ids
 from actre.policies.scoring import last_tokens
 from actre.policies.texts import TokenTexts
@@ -57,9 +58,14 @@ class VLLMBase(ABC):
         config, settings = engine.model_settings(name, source)
         self._end_ids = end_ids(settings, self.tokenizer)
         self._texts = TokenTexts(self.tokenizer)
-        self.max_model_tokens = max_model_tokens or config.get_text_config().max_position_embeddings
+        self.max_model_tokens = max_model_tokens or held_by(config)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
+
+    @property
+    def max_context(self) -> int | None:
+        """Most tokens of a prompt and its reply together; None: no limit."""
+        return self.max_model_tokens
 
     @abstractmethod
     def _said(self, prompts: Sequence[Sequence[int]], asked: Sequence[dict[str, Any]]) -> list[Said]:
@@ -182,13 +188,7 @@ class VLLMBase(ABC):
             raise ActreError(f"vLLM takes temperature 0 and {low} to {high}, not {temperature}: use HFPolicy for it")
         if not all(len(prompt) for prompt in prompts):
             raise ActreError("a prompt holds no token")
-        longest = max(map(len, prompts), default=0)
-        if longest + new > self.max_model_tokens:
-            raise ActreError(
-                f"a prompt of {longest} tokens and {new} new ones are more than the {self.max_model_tokens} that this "
-                "engine was made for: make the policy with a larger max_model_tokens, or cut episodes earlier "
-                "(SamplingConfig.max_prompt_tokens)"
-            )
+        must_hold(self.max_context, map(len, prompts), new, "a prompt", f"a larger max_model_tokens, {SHORTER}")
 
     def _encode_new(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -23,11 +23,13 @@ _CPU_STEP_TOKENS = 8192
 
 
 class Start(NamedTuple):
-    """How a server has to be started. source: the model's name or folder. lora_rank 0: weights are merged instead."""
+    """How a server has to be started. source: the model's name or folder. max_model_tokens None: vLLM's own choice.
+    lora_rank 0: weights are merged instead.
+    """
 
     source: str
     dtype: str
-    max_model_tokens: int
+    max_model_tokens: int | None
     lora_rank: int
     loras: int = 1
     on_cpu: bool = False
@@ -39,7 +41,8 @@ class Start(NamedTuple):
         >>> print(Start("Qwen/Qwen2.5-1.5B-Instruct", "bfloat16", 4096, 0).command())  # doctest: +ELLIPSIS
         VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server --model Qwen/Qwen2.5-1.5B-Instruct ...
         """
-        words = ["--model", self.source, "--dtype", self.dtype, "--max-model-len", str(self.max_model_tokens)]
+        words = ["--model", self.source, "--dtype", self.dtype]
+        words += [] if self.max_model_tokens is None else ["--max-model-len", str(self.max_model_tokens)]
         words += ["--logprobs-mode", "processed_logprobs", "--generation-config", "vllm"]
         allowed = "VLLM_SERVER_DEV_MODE=1"
         if self.lora_rank:
@@ -48,7 +51,7 @@ class Start(NamedTuple):
             words += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(self.loras)]
         if self.on_cpu:
             allowed += " VLLM_CPU_KVCACHE_SPACE=1"
-            words += [*_ON_CPU.split(), str(max(_CPU_STEP_TOKENS, self.max_model_tokens))]
+            words += [*_ON_CPU.split(), str(max(_CPU_STEP_TOKENS, self.max_model_tokens or 0))]
         # not `vllm serve`, which vllm-cpu 0.30.0 ends with "No package metadata was found for vllm"
         words += ["--port", str(self.port)]
         return f"{allowed} python -m vllm.entrypoints.openai.api_server {shlex.join(words)}"

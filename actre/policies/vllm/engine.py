@@ -68,11 +68,11 @@ def model_settings(name: str, source: str) -> tuple[Any, Any]:
         return config, GenerationConfig.from_model_config(config)
 
 
-def memory(on_cpu: bool, kv_cache_gb: float | None, max_model_tokens: int) -> dict[str, Any]:
+def memory(on_cpu: bool, kv_cache_gb: float | None, max_model_tokens: int | None) -> dict[str, Any]:
     """The arguments that say what is computed at once and how much of it is kept."""
     asked: dict[str, Any] = {}
     if on_cpu:
-        asked = {**_CPU, "max_num_batched_tokens": max(_CPU_STEP_TOKENS, max_model_tokens)}
+        asked = {**_CPU, "max_num_batched_tokens": max(_CPU_STEP_TOKENS, max_model_tokens or 0)}
         kv_cache_gb = kv_cache_gb or _CPU_KV_CACHE_GB
     if kv_cache_gb is not None:
         asked["kv_cache_memory_bytes"] = int(kv_cache_gb * 2**30)

@@ -52,7 +52,7 @@ class ServerPolicy(VLLMBase):
         self.client = Client(url, start_for(named, self.max_model_tokens, rank, loras))
         self.served, room = self.client.served
         if max_model_tokens is None:
-            self.max_model_tokens = min(self.max_model_tokens, room)
+            self.max_model_tokens = min(self.max_model_tokens or room, room)
         elif room < max_model_tokens:
             raise ActreError(
                 f"the server at {self.client.url} has room for {room} tokens of prompt and reply, and up to "
@@ -96,7 +96,7 @@ class ServerPolicy(VLLMBase):
         return [_read(choice) for choice in self.client.complete(bodies)]
 
 
-def start_for(model: ModelConfig, max_model_tokens: int, lora_rank: int, loras: int = 1) -> Start:
+def start_for(model: ModelConfig, max_model_tokens: int | None, lora_rank: int, loras: int = 1) -> Start:
     """How a server for this policy is started; without a GPU here, as on a machine without one."""
     import torch
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from actre.types import ActreError, Step, Trajectory
 from actre.view.html import visible
-from actre.view.names import flag_words, order_name, task_name
+from actre.view.names import cut_words, flag_words, order_name, task_name
 
 SCORES, TOKENS = "orders", "tokens"
 """Keys of `Trajectory.meta`: a step's distributions in both orders, and the texts of its reply's tokens."""
@@ -55,6 +55,7 @@ def episode(number: int, entry: Entry) -> dict[str, Any]:
         **_summary(number, entry),
         "final": visible(trajectory.final.text),
         "error": visible(str(trajectory.meta.get("env_error", ""))),
+        "cut": visible(cut_words(trajectory.cut)),
         "steps": steps,
         "actions": list(map(visible, names)),
     }

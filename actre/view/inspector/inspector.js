@@ -149,6 +149,7 @@ class InspectorView {
       h("h3", {}, h("span", { class: e.won ? "chip won" : "chip lost" }, e.won ? "won" : "lost"), ` ${e.task || e.game}`),
       h("p", { class: "soft small facts-line" }, facts.join(" · ")),
       e.error ? trouble(`The environment failed: ${e.error}`) : null,
+      e.cut ? trouble(`The episode was cut: ${e.cut}`) : null,
       compare,
     );
     if (!e.steps.length) {

@@ -46,7 +46,8 @@ def transcript(episode: dict[str, Any], *, unfolded: bool = False) -> Html:
     steps = [tag("li", _step(step, episode)) for step in episode["steps"]]
     end = tag("p", tag("strong", "Then: "), episode["final"])
     failed = tag("p", f"Environment failed: {episode['error']}") if episode["error"] else None
-    body = [tag("p", facts), _ribbon(episode), tag("ol", steps), end, failed]
+    cut = tag("p", f"Cut here: {episode['cut']}") if episode["cut"] else None
+    body = [tag("p", facts), _ribbon(episode), tag("ol", steps), end, failed, cut]
     return tag("details", tag("summary", tag("strong", head)), body, open=unfolded)
 
 

@@ -3,10 +3,14 @@
 Knows anywidget and the form of a request ({"id", ...} in; {"re": id, "ok" or "error"} out); not what is asked.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anywidget
 import traitlets
+from IPython.core.getipython import get_ipython
 
 from actre.types import ActreError
 from actre.view.html import visible
@@ -15,15 +19,22 @@ from actre.view.html import visible
 class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
     """A widget whose page asks and whose kernel answers. `_place` is where the reader is; a reloaded page stays there.
 
-    A subclass answers in `_answer_to`, and gives its page a fallback in `static`.
+    A subclass answers in `_answer_to`, and gives its page a fallback in `static`. The fallback is what a notebook shows
+    that nbconvert (or papermill, or anything on nbclient) executes: its state is sent as no cell's (`_of_no_cell`).
     """
 
     _ipython_display_ = None  # ipywidgets 7 displays by this, and leaves out what shows without a widget
     _place = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
+        with _of_no_cell():
+            super().__init__(**traits)
         self.on_msg(self._receive)
+
+    def send_state(self, *args: Any, **kwargs: Any) -> None:
+        """Send the state, or a part of it, to the pages that show the widget."""
+        with _of_no_cell():
+            super().send_state(*args, **kwargs)
 
     def _answer_to(self, request: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -59,3 +70,24 @@ class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+@contextmanager
+def _of_no_cell() -> Iterator[None]:
+    """What widgets send meanwhile names no request as its cause.
+
+    A page takes every message of a widget (JupyterLab and the classic notebook do), whatever caused it. nbclient reads
+    those that a cell caused, and would keep the widget's state in the notebook. nbconvert then prefers the widget to
+    the HTML beside it, and the page needs a CDN and scripts to show anything. Colab is left alone: what it does with
+    such messages was not tried.
+    """
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    if kernel is None or "google.colab" in sys.modules:
+        yield
+        return
+    parent = kernel.get_parent
+    kernel.get_parent = lambda *_: {}
+    try:
+        yield
+    finally:
+        kernel.get_parent = parent
