@@ -28,8 +28,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from actre.adapters import replacing
 from actre.config import RunConfig, config_from_dict, differences
+from actre.outputs import clear_unfinished, replacing
 from actre.types import ActreError
 
 _STATE = "state.json"
@@ -152,12 +152,6 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
     streams = Streams(state["random"], {k: v for k, v in tensors.items() if k.startswith("random.")})
     optimizer = {k: v for k, v in tensors.items() if not k.startswith("random.")}
     return Checkpoint(folder, progress, adapter, optimizer, streams)
-
-
-def clear_unfinished(target: Path) -> None:
-    """Remove what a process that was killed left half written on the way to `target`."""
-    for path in target.parent.glob(f".{target.name}-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 # --- what is in the tensors ---

@@ -18,7 +18,20 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "values", "config", "presets", "official", "settings", "ranks", "estimate", "limits", "budget"),
+        (
+            "types",
+            "values",
+            "config",
+            "presets",
+            "official",
+            "settings",
+            "ranks",
+            "estimate",
+            "limits",
+            "budget",
+            "outputs",
+            "model_names",
+        ),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -55,6 +68,8 @@ LAYERS = tuple(
             "naive",
             "evaluate",
             "adapters",
+            "adapter_files",
+            "adapter_cards",
             "view",
         ),
         ("quickstart", "study", "onerun", "processes"),

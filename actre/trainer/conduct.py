@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from actre import adapters, checkpoints, ranks
+from actre import adapters, checkpoints, outputs, ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import engine_for
 from actre.envs.worlds import list_games
@@ -123,7 +123,7 @@ def resume_from_last(trainer: StagedTrainer) -> None:
     log = trainer.run_log
 
     def newest() -> Path | None:
-        checkpoints.clear_unfinished(log.adapter)
+        outputs.clear_unfinished(log.adapter)
         return checkpoints.latest(log.checkpoints)
 
     with log.held():
