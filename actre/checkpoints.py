@@ -135,8 +135,10 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
             raise _damaged(folder, f"{name} is missing")
         if _digest(path.read_bytes()) != digest:
             raise _damaged(folder, f"{name} is not what was written ({path.stat().st_size:,} bytes)")
-    then = dataclasses.asdict(config_from_dict(state["config"]))  # a setting that did not exist then has its default
-    changed = differences(then, dataclasses.asdict(config))
+    then = config_from_dict(state["config"])  # a setting that did not exist then has its default
+    # a model may be moved; that its weights are those it had then, their fingerprint shows
+    then = dataclasses.replace(then, model=dataclasses.replace(then.model, name=config.model.name))
+    changed = differences(dataclasses.asdict(then), dataclasses.asdict(config))
     if changed:
         raise ActreError(
             f"{folder} belongs to a run with other settings ({'; '.join(changed)}): a run goes on with the settings "

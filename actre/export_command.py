@@ -20,8 +20,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "export",
         help="export a run's adapter with a card, check it by reloading, push it",
-        description="Exports a run's adapter with a card and checks it by reloading. A folder that is there is replaced "
-        "only by the same export of the same run, as a whole, and only if nothing in it was changed since.",
+        description="Exports a run's adapter with a card and checks it by reloading. A folder that is there already is "
+        "replaced only by the same export of the same run, as a whole, and only if nothing in it was changed since.",
     )
     parser.add_argument("folder", type=Path, help="a run folder (config.json and adapter/)")
     parser.add_argument("--out", type=Path, help="where to (FOLDER/export)")

