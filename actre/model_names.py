@@ -52,6 +52,17 @@ def shown(name: str) -> str:
     return folder_of(name).resolve().name if is_local(name) else name
 
 
+def looked_for(name: str) -> str:
+    """Where a folder was looked for in vain, and how to say where it is."""
+    folder = folder_of(name)
+    relative = "" if folder.is_absolute() else ", for a relative path is looked up from the current folder"
+    return (
+        f"there is no folder {os.path.abspath(folder)}{relative}. Give the folder's full path; where it is a run that "
+        "names the model, put that into the run's config.json ('name' under 'model'); whether it is the model that was "
+        "trained, its weights will show"
+    )
+
+
 def settle(config: RunConfig) -> RunConfig:
     """The settings with their model's name `settled`."""
     return replace(config, model=settle_model(config.model))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
+from actre.model_names import folder_of, is_local, is_on_hub, looked_for
 from actre.types import ActreError
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -161,15 +162,17 @@ def find(name: str) -> str:
                 "smollm2 is not here yet: `actre models get smollm2` fetches it (about 100 MB, 270 MB from the hub)"
             )
         return str(folder)
-    path = Path(name).expanduser()
+    path = folder_of(name)
     if path.is_dir():
         if (path / "config.json").exists():
             return str(path)
         if (path / "adapter_config.json").exists():
             raise ActreError(f"{name} holds an adapter, not a model: load its base model, then actre.adapters.load")
         raise ActreError(f"{name} is a folder without config.json, so it holds no model")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if is_on_hub(name):
         return name  # owner/model: for the hub to say whether it exists
+    if "/" in name or path.is_absolute():
+        raise ActreError(f"no model {name!r}: {looked_for(name)}")
     near = difflib.get_close_matches(name, known(), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known())}."
     raise ActreError(f"no model {name!r}; {hint} A hub name (owner/model) or a folder works too")
@@ -330,8 +333,11 @@ def _add_lora_unsloth(model: Any, config: ModelConfig, seed: int) -> Any:
 
 def _not_loaded(name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_local(name):
+        return f"could not load the model in the folder {name!r}: {reason}"
+    missing = f"\nIf a local folder was meant: {looked_for(name)}" if is_on_hub(name) else ""
     return (
         f"could not load the model {name!r}: {reason}\n"
         "A hub name needs a network (and `hf auth login` for gated models); without one, the shipped policy "
-        "(--model tiny) and `actre models get smollm2` work"
+        f"(--model tiny) and `actre models get smollm2` work{missing}"
     )

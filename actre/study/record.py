@@ -134,8 +134,8 @@ def finished(study: Study, folder: Path) -> dict[str, Record]:
     return found
 
 
-def _same_run(line: Record) -> tuple[str, str, str]:
-    return line["key"], _digest(line), line["model"]
+def _same_run(line: Record) -> tuple[str, str | None, str | None]:
+    return line["key"], _digest(line) if "config" in line else None, line.get("model")
 
 
 def _digest(line: Record) -> str:
