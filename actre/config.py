@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
@@ -318,8 +319,12 @@ def versions() -> dict[str, str]:
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:
-    """Write the settings with the versions beside them; the old file stays until the new one is whole."""
-    text = json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
+    """Write the settings with the versions beside them; the old file stays until the new one is whole.
+
+    An id, drawn anew, tells the run from every other one, wherever its folder is moved.
+    """
+    whole = {"config": dataclasses.asdict(config), "versions": versions(), "id": uuid.uuid4().hex}
+    text = json.dumps(whole, indent=1) + "\n"
     part = Path(f"{path}.part")
     part.write_text(text)
     os.replace(part, path)

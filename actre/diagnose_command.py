@@ -7,12 +7,15 @@ import argparse
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from actre import outputs
 from actre.budget import Budget
-from actre.config import ENV_NAMES, RunConfig, derive_seed, differences, load_config, save_config
+from actre.config import ENV_NAMES, RunConfig, derive_seed, load_config
+from actre.measure_into import keep_settings, must_take
+from actre.model_names import settle
 from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
@@ -33,6 +36,8 @@ _CAREFUL = (
 _FORCE = "for a model that writes no tags of its own there is --force-action-tag"
 _PILOT_STATES = 12
 _PILOT_THOUGHTS = 8
+_STARTED = ("pilot.jsonl", "diagnosis.jsonl", "diagnosis_instructed.jsonl")
+"""What an interrupted diagnosis may leave before its settings."""
 
 _ROWS = (
     ("act_first", "H(action), act-first, exact"),
@@ -130,37 +135,12 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
     """
     if args.adapter is not None and (args.preset, args.env, args.model) == (None, None, None):
         for folder in args.adapter.resolve().parents[:2]:  # RUN/adapter or RUN/checkpoints/iter-N
-            if _is_run(folder):
+            if outputs.is_trained(folder):
                 config = load_config(folder / "config.json")
-                return replace(config, seed=args.seed, model=replace(config.model, loader="plain"))
+                return settle(replace(config, seed=args.seed, model=replace(config.model, loader="plain")))
     own = next((name for name, config in PRESETS.items() if config.model.name == args.model), "tiny")
     config = replace(preset(args.preset or own, args.env or "alfworld"), seed=args.seed)
-    return replace(config, model=replace(config.model, name=args.model or config.model.name))
-
-
-def keep_settings(config: RunConfig, out: Path) -> None:
-    """Write the settings into the folder `out`; those that are there stay, and must be alike.
-
-    Raises ActreError where they have another model, environment, prompt or sampling.
-    """
-    path = out / "config.json"
-    if not path.exists():
-        save_config(config, path)
-        return
-    of_run, asked = (
-        {"model": settings.model.name, **{part: asdict(settings)[part] for part in ("env", "prompt", "sampling")}}
-        for settings in (load_config(path), config)
-    )
-    if others := differences(of_run, asked):
-        raise ActreError(
-            f"{out} holds something made with other settings ({'; '.join(others[:3])}), and nothing is overwritten: "
-            "choose another --out"
-        )
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether something was trained in this folder."""
-    return (folder / "config.json").is_file() and (folder / "metrics.jsonl").is_file()
+    return settle(replace(config, model=replace(config.model, name=args.model or config.model.name)))
 
 
 class _Job(NamedTuple):
@@ -187,6 +167,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         states = args.states or config.probe.states
         config = replace(config, probe=replace(config.probe, states=states))
         probes = probes_for(config)
+    must_take(args.out, config, args.adapter, _STARTED)
     args.out.mkdir(parents=True, exist_ok=True)
     job = _Job(args, load_policy(config, args.adapter), probes, config, budget)
     wordings, found = list(dict.fromkeys(args.wording)), []

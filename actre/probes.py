@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from actre import notplayed
+from actre import notplayed, outputs
 from actre.config import EnvConfig, EnvName, RunConfig, data_folder, derive_seed
 from actre.envs.worlds import list_games, make_env, scripted
-from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_jsonl
+from actre.types import ActreError, Observation, Trajectory, jsonl_bytes, read_jsonl
 
 Source = Literal["expert", "random", "policy"]
 Position = Literal["early", "late"]
@@ -140,8 +140,11 @@ def replay(env: Any, probe: Probe) -> dict[str, Any]:
 
 
 def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
-    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes."""
-    write_jsonl(path, (asdict(probe) for probe in probes))
+    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes.
+
+    Raises ActreError where a file with anything else is there: what was measured on other probes names them.
+    """
+    outputs.put(path, jsonl_bytes(path, (asdict(probe) for probe in probes)))
 
 
 def load_probes(path: str | Path) -> list[Probe]:

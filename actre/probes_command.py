@@ -7,6 +7,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from actre import outputs
 from actre.config import derive_seed
 from actre.diagnose_command import add_policy_arguments, policy_config
 from actre.paths import place
@@ -40,6 +41,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _probes(args: argparse.Namespace) -> int:
     from actre.probes import digest, panel_probes, save_probes
 
+    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is played
     env = policy_config(args).env.name
     panel = args.panel or preset("tiny", env).env.unseen
     play = _policy_play(args, panel) if "policy" in args.sources else None

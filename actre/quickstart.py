@@ -28,6 +28,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from actre import outputs
 from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, save_config
 from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
 from actre.paths import place
@@ -130,6 +131,7 @@ def quickstart(config: RunConfig, out: Path, *, at_once: int, say: Any = lambda 
 def _prepare(config: RunConfig, out: Path) -> None:
     """Make the folder, or make sure that it holds a quickstart with the same settings."""
     path = out / "config.json"
+    outputs.growing(out, _is_quickstart, what="a quickstart")
     if path.exists():
         if load_config(path) != config:
             raise ActreError(
@@ -137,10 +139,15 @@ def _prepare(config: RunConfig, out: Path) -> None:
                 f"or remove it: rm -r {out}"
             )
         return
-    if out.exists() and any(out.iterdir()):
-        raise ActreError(f"{out} is not empty and holds no quickstart; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, path)
+
+
+def _is_quickstart(folder: Path) -> bool:
+    """Whether a folder is a quickstart's, or has its settings and nothing else yet; that of one run is none."""
+    names = outputs.visible(folder)
+    began = "logs" in names or names == {"config.json"}
+    return began and outputs.holds_settings(folder) and not outputs.is_trained(folder)
 
 
 def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say: Any) -> None:

@@ -12,6 +12,7 @@ from actre.arms import ARMS, arm, name_of
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config
 from actre.estimate import must_fit, shape_of
 from actre.limits import here
+from actre.model_names import settle
 from actre.paths import place
 from actre.presets import preset
 from actre.types import ActreError
@@ -117,7 +118,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
     asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
-    return replace(config, model=replace(config.model, **asked))
+    return settle(replace(config, model=replace(config.model, **asked)))
 
 
 def _must_fit(config: RunConfig) -> None:

@@ -241,10 +241,15 @@ def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
-    # ASCII on disk: a lone surrogate in model text has no UTF-8 form. mtime=0: the same records give the same bytes
-    part.write_bytes(gzip.compress(lines, mtime=0) if path.suffix == ".gz" else lines)
+    part.write_bytes(jsonl_bytes(path, records))
     os.replace(part, path)
+
+
+def jsonl_bytes(path: str | Path, records: Iterable[dict[str, Any]]) -> bytes:
+    """What `write_jsonl` writes into a file of that name; the same records give the same bytes."""
+    # ASCII on disk: a lone surrogate in model text has no UTF-8 form
+    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
+    return gzip.compress(lines, mtime=0) if Path(path).suffix == ".gz" else lines
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:

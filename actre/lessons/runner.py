@@ -6,11 +6,13 @@ its work, and no figure it shows means anything.
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
 from actre.lessons import form
 from actre.paths import place
 from actre.types import ActreError
@@ -97,6 +99,8 @@ def _run(args: argparse.Namespace) -> None:
         return
     if args.budget == "small" and not args.check:
         raise ActreError("what a small budget shows is not to be saved: add --check")
+    if args.out:
+        outputs.growing(args.out, _is_notebooks, what="what notebooks leave")
     for path in chosen:
         parameters = dict(SMALL[path.stem]) if args.budget == "small" else {}
         if args.out:
@@ -106,6 +110,11 @@ def _run(args: argparse.Namespace) -> None:
         if not args.check:
             form.write(path, form.as_committed(done))
         print(f"{path.stem}: {time.perf_counter() - started:.0f} s, {_cpu_s() - used:.0f} of the processor", flush=True)
+
+
+def _is_notebooks(folder: Path) -> bool:
+    """Whether a folder holds the notebooks' runs alone: a folder for each preset and seed (presets.folder)."""
+    return all(re.fullmatch(r"[\w.-]+-\d+", name) and (folder / name).is_dir() for name in outputs.visible(folder))
 
 
 def _cpu_s() -> float:

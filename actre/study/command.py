@@ -9,9 +9,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
 from actre.paths import place
 from actre.types import ActreError
 from actre.values import Processes, Seed, of
@@ -132,15 +134,16 @@ def _command_line(args: argparse.Namespace) -> str:
 def _again(args: argparse.Namespace, studies: Sequence[Any], results: Path) -> int:
     from actre.config import differences
     from actre.study.record import finished, load_records, numbers
-    from actre.study.runner import Workplace, make_alone
+    from actre.study.runner import Workplace, began, make_alone
 
     for path, study in zip(args.files, studies, strict=True):
         done = finished(study, results)
         if args.again not in done:
             continue
         out = args.out / f"{study.name}-again"
-        shutil.rmtree(out / args.again, ignore_errors=True)
         run = next(run for run in study.runs if run.key == args.again)
+        folder = outputs.growing(out / args.again, partial(began, run), what="a run that was made again")
+        shutil.rmtree(folder, ignore_errors=True)
         record = make_alone(run, Workplace(path, out, results, _command_line(args), ({},)))
         changed = differences(numbers(done[args.again]), numbers(load_records(record)[0]))
         for line in changed:

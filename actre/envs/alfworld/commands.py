@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from actre import outputs
 from actre.notplayed import named
 from actre.paths import place
 from actre.types import ActreError
@@ -59,7 +60,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from actre.envs.alfworld import demos, games, panels
+    from actre.envs.alfworld import demos, games, generate, panels
 
     if args.shipped:
         folder = args.out or games.data_folder()
@@ -69,7 +70,11 @@ def _generate(args: argparse.Namespace) -> int:
             print(".", end="" if ok else f" {room.id} is not solved, dropped\n", flush=True)
             return ok
 
-        refused = panels.make_shipped(folder, solved)
+        if args.out is None:  # the shipped panels are what is to be replaced
+            refused = panels.make_shipped(folder, solved)
+        else:
+            with outputs.filling(folder, generate.SIZES) as made:
+                refused = panels.make_shipped(made, solved)
         print()
         for name, ids in refused.items():
             print(f"{folder}/{name}.jsonl.gz: written, {len(ids)} drawn games dropped {ids or ''}")
@@ -78,6 +83,7 @@ def _generate(args: argparse.Namespace) -> int:
         raise ActreError("where to? `actre games generate --n 60 --out my-games.jsonl.gz`")
     if not args.out.name.endswith((".jsonl", ".jsonl.gz")):
         raise ActreError(f"--out {args.out}: a panel's name ends in .jsonl or .jsonl.gz")
+    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is drawn
     paths = panels.write_panel(args.out, panels.generate(args.size, args.split, args.n, args.seed))
     print(f"{args.out}: {len(paths)} {args.size} games on {args.split} floor plans")
     print(f"next: actre games check {args.out}")

@@ -9,6 +9,7 @@ import random
 import sys
 from typing import TYPE_CHECKING
 
+from actre import outputs
 from actre.paths import place
 from actre.types import ActreError
 from actre.values import Count, Natural, Seed, of
@@ -54,16 +55,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _generate(args: argparse.Namespace) -> int:
     from actre.config import data_folder
     from actre.envs.webshop import generate
+    from actre.envs.webshop.importer import CACHE
 
-    if args.shipped:
-        out = args.out or data_folder() / "webshop"
-        paths = generate.write(out)
-    elif args.out is None:
+    if args.out is None and not args.shipped:
         raise ActreError("where to? `actre webshop generate --n 300 --out my-shop`")
+    out = args.out or data_folder() / "webshop"
+    if args.out is None:  # the shipped shop is what is to be replaced
+        generate.write(out)
     else:
-        out = args.out
-        paths = generate.write(out, args.n, str(args.seed))
-    for path in paths:
+        with outputs.filling(out, (*generate.FILES, CACHE)) as made:
+            generate.write(made) if args.shipped else generate.write(made, args.n, str(args.seed))
+    for path in (out / name for name in generate.FILES):
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"next: actre webshop check {out}")
     return 0

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actre import outputs
 from actre.envs.webshop.catalogue import Catalogue, Product, ProductReader, read_catalogue, read_nouns
 from actre.envs.webshop.files import Progress, ShopFiles, find_files, stream
 from actre.envs.webshop.search import Index
@@ -22,6 +23,8 @@ IN_MEMORY = 20_000
 CACHE = "actre-cache"
 """The folder beside the official files in which an import is kept."""
 _META, _INDEX = "import.json", "index.npz"
+_STARTED = ".actre-import"
+"""Stands in a cache from the first moment on, so that an interrupted import is known as one."""
 _FORMAT = 1
 _LARGE = 200 << 20  # bytes of a products file that is not read anew each time
 
@@ -103,8 +106,10 @@ def import_shop(
     """
     files = find_files(folder, full=full)
     cache = _cache(files, full)
+    outputs.growing(cache, _is_import, "FOLDER", what="an import")
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        (cache / _STARTED).touch()
         (cache / _META).unlink(missing_ok=True)
     except OSError as error:
         raise ActreError(
@@ -129,6 +134,11 @@ def import_shop(
     meta = {"format": _FORMAT, "stamp": files.stamp, "stored": len(index) > in_memory, "report": asdict(report)}
     (cache / _META).write_text(json.dumps(meta) + "\n", encoding="utf-8")
     return report
+
+
+def _is_import(folder: Path) -> bool:
+    """Whether an import made, or began, what is in the folder."""
+    return (folder / _STARTED).exists() or "format" in (_meta(folder / _META) or {})
 
 
 def open_catalogue(folder: str | Path, *, full: bool = False) -> Catalogue:
