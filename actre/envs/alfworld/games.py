@@ -60,8 +60,8 @@ class Game:
         if self.goal is None:
             raise NoPlanError(
                 f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): neither its sentence, "
-                "in alfworld's templates, nor traj_data.json says what to bring where, or the expert cannot do it (slices, "
-                "movable receptacles). A policy can play it"
+                "in alfworld's templates, nor traj_data.json says what to bring where, or the expert cannot do it "
+                "(slices, movable receptacles). A policy can play it"
             )
         return sentence_of(self.goal)
 
