@@ -6,7 +6,7 @@ began; every policy is asked what it would do next, whoever played so far. The p
 games, sources, positions, seed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -80,8 +80,6 @@ def make_probes(
     spare = [games[i] for i in order[n:]]
     theirs = [i for i in range(n) if sources[i % len(sources)] == "policy"]
     played = dict(zip(theirs, play([drawn[i] for i in theirs]), strict=True)) if play is not None and theirs else {}
-    probes: list[Probe] = []
-    failed: dict[str, str] = {}
 
     def probe(i: int, game: str) -> Probe:
         # each source has early and late states alike
@@ -95,6 +93,15 @@ def make_probes(
         at = _cut(len(actions), position, rng)
         return Probe(game, task_type, tuple(observations[: at + 1]), tuple(actions[:at]), source, position)
 
+    return _with_spares(drawn, spare, played, probe)
+
+
+def _with_spares(
+    drawn: Sequence[str], spare: list[str], played: Mapping[int, Trajectory], probe: Callable[[int, str], Probe]
+) -> list[Probe]:
+    """A probe of each game drawn; of a spare one where that cannot be had, unless a policy has `played` there."""
+    probes: list[Probe] = []
+    failed: dict[str, str] = {}
     for i, game in enumerate(drawn):
         one: str | None = game
         while one is not None:

@@ -59,9 +59,9 @@ class Game:
         """The goal as a sentence that the scripted expert reads. Raises NoPlanError where it has no plan."""
         if self.goal is None:
             raise NoPlanError(
-                f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): neither "
-                "the sentence, in alfworld's templates, nor traj_data.json beside the game says what to bring where, "
-                "or the expert cannot do it (slices, movable receptacles). A policy can play it"
+                f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): neither its sentence, "
+                "in alfworld's templates, nor traj_data.json says what to bring where, or the expert cannot do it "
+                "(slices, movable receptacles). A policy can play it"
             )
         return sentence_of(self.goal)
 
