@@ -32,6 +32,10 @@ from actre.probes import Probe
 from actre.types import Order, Reply
 
 
+_BLANKS = 4
+"""Tokens that white space around an action may take."""
+
+
 class _Thoughts(NamedTuple):
     """What follows K thoughts in one state: (K, A+1) distributions, those among the listed actions only (K' <= K, A),
     and expected surprisal and length of an action.
@@ -81,7 +85,7 @@ class Scorer:
         action = max(map(len, self.think.candidates(listed, after_thought=True)), default=0)
         # what fills an open action may be as long as a thought
         filling = thought if any(map(open_verb, listed)) else 0
-        return prompt + thought + closing + action + filling
+        return prompt + thought + closing + action + _BLANKS + filling
 
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
         """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
@@ -159,8 +163,11 @@ class Scorer:
     ) -> list[str]:
         """Sampled replies with their forced tag, one a prompt; a thought may be as long as those that are scored."""
         temperature = self.settings.temperature
-        longest = max(len(ids) for p in probes for ids in renderer.candidates(_listed(p), after_thought=True))
-        room = self.settings.max_thought_tokens + longest
+        tagged, bare = (
+            _BLANKS + max(len(ids) for p in probes for ids in renderer.candidates(_listed(p), after_thought=after))
+            for after in (True, False)
+        )
+        room = self.settings.max_thought_tokens + tagged
         if renderer is not self.think or not self.settings.force_action_tag:
             replies = self.policy.generate(
                 prompts, max_new_tokens=room, temperature=temperature, stop=renderer.stop, seed=seed
@@ -180,7 +187,7 @@ class Scorer:
         opened = [forced(renderer, reply).ids for reply in thoughts]
         acted = self.policy.generate(
             [(*prompt, *ids) for prompt, ids in zip(prompts, opened, strict=True)],
-            max_new_tokens=longest,
+            max_new_tokens=bare,
             temperature=temperature,
             stop=END_ACTION,
             seed=derive_seed(seed, "action"),
