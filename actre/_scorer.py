@@ -31,7 +31,6 @@ from actre.policies import Policy
 from actre.probes import Probe
 from actre.types import Order, Reply
 
-
 _BLANKS = 4
 """Tokens that white space around an action may take."""
 
