@@ -112,9 +112,9 @@ def test_an_option_refuses_numbers_out_of_its_range_before_anything_is_done(opti
         if option.name == "--stages":
             text = f"act_first:{text}"
         said = refused([*option.command, f"{option.name}={text}"], capsys)
-        assert f"argument {option.name}: " in said
+        assert f"{option.name} " in said
         if option.takes is not None:
-            assert f"has to be {option.takes.words}" in said
+            assert f": {option.takes.words}" in said
         assert len(said) < 3000
 
 
@@ -172,7 +172,7 @@ def test_a_setting_refuses_numbers_out_of_its_range(part: str, name: str) -> Non
     wrong += [1.5, 2.0] if takes.whole else []
     wrong += [0] if not takes.holds(0) else []
     for value in wrong:
-        with pytest.raises(ActreError, match=rf"\.{name} is .*: it has to be {re.escape(takes.words)}"):
+        with pytest.raises(ActreError, match=rf"\.{name} is .*: {re.escape(takes.words)}"):
             replace(made(part), **{name: value})
     for text in [] if part == "warm" else filter(None, bad_for(takes)):
         with pytest.raises(ActreError, match="" if part == "stage" else name) as said:
@@ -221,7 +221,7 @@ def test_a_range_holds_a_number_only_between_its_ends(value: float, takes: value
         assert takes.least <= value <= takes.most or value == takes.also
         assert takes(repr(value)) == value
     else:
-        with pytest.raises(argparse.ArgumentTypeError, match="has to be"):
+        with pytest.raises(ActreError, match="needed"):
             takes(repr(value))
 
 
