@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import actre
 from actre.types import UNWRITABLE, ActreError
@@ -42,7 +42,16 @@ _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaint about a wrong word names the nearest right one."""
+    """An ArgumentParser whose complaint about a wrong word names the nearest right one, and about a number its option.
+
+    Differs: a number out of range is an ActreError like a setting's, one sentence without the usage.
+    """
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)  # type: ignore[misc]
+        except ActreError as error:
+            raise ActreError(f"{'/'.join(action.option_strings) or action.dest} {error}") from error
 
     def error(self, message: str) -> NoReturn:
         bad = _BAD_CHOICE.search(message)

@@ -22,8 +22,8 @@ from actre.types import ActreError, Order
 from actre.values import (
     Count,
     Large,
+    Nats,
     Natural,
-    Positive,
     Ranged,
     Rank,
     Rate,
@@ -149,7 +149,7 @@ class StageConfig(Ranged):
     there is nothing to switch to, takes what is left."""
     plateau_window: Count = 5
     plateau_gain: Signed = 0.02
-    entropy_below: Positive = 0.5
+    entropy_below: Nats = 0.5
 
     def __post_init__(self) -> None:
         if not self.thoughts:

@@ -19,7 +19,7 @@ from actre.model_names import settle
 from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
-from actre.values import Natural, Positive, Seed, Several, of
+from actre.values import Nats, Natural, Positive, Seed, Several, of
 
 if TYPE_CHECKING:
     from actre.diagnose import Diagnosis, Part
@@ -80,7 +80,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=_auto_or_number,
         help="K, thoughts sampled a state; auto (the default): a pilot and the calibration's table choose it",
     )
-    parser.add_argument("--width", type=of(Positive), help="with auto: the bracket wanted, nats (default: 0.1)")
+    parser.add_argument("--width", type=of(Nats), help="with auto: the bracket wanted, nats (default: 0.1)")
     parser.add_argument("--most", type=of(Several), default=64, help="with auto: at most so many a state (default: 64)")
     parser.add_argument(
         "--wording",
@@ -107,7 +107,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _auto_or_number(text: str) -> int | None:
-    """None for auto. Raises ArgumentTypeError for what is neither that nor a number of thoughts."""
+    """None for auto. Raises ActreError for what is neither that nor a number of thoughts."""
     return None if text == "auto" else int(of(Several)(text))
 
 

@@ -59,7 +59,7 @@ def _policy_play(args: argparse.Namespace, panel: str) -> "Play":
     """
     from actre.evaluate import load_policy
     from actre.probes import panel_steps
-    from actre.rollout import make_envs, rollout
+    from actre.rollout import make_envs, must_start, rollout
 
     config = policy_config(args)
     config = replace(config, env=replace(config.env, max_steps=panel_steps(panel, config.env.name)))
@@ -68,11 +68,13 @@ def _policy_play(args: argparse.Namespace, panel: str) -> "Play":
     def episodes(games: list[str], order: "Order") -> "list[Trajectory]":
         if not games:
             return []
+        envs, renderer = make_envs(config.env, len(games)), policy.renderer(config.prompt, order)
+        must_start(policy, envs[0], games, renderer=renderer, sampling=config.sampling)
         return rollout(
             policy,
-            make_envs(config.env, len(games)),
+            envs,
             games,
-            renderer=policy.renderer(config.prompt, order),
+            renderer=renderer,
             sampling=config.sampling,
             temperature=config.sampling.temperature,
             max_steps=config.env.max_steps,

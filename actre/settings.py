@@ -13,6 +13,7 @@ from typing import Any, Literal
 from actre.config import RunConfig, StageConfig, differences
 from actre.model_names import settled
 from actre.types import ORDERS, ActreError
+from actre.values import Count, of, shortened
 
 
 def changed(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
@@ -41,9 +42,11 @@ def stages(text: str) -> tuple[StageConfig, ...]:
         order = next((order for order in ORDERS if order == name), None)
         if order is None:
             raise ActreError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
-        if not rest:
-            raise ActreError(f"{part!r}: how many iterations? e.g. {name}:10")
-        stage = StageConfig(order, _read(int, f"the iterations of {name}", rest[0]))
+        try:
+            stage = StageConfig(order, of(Count)(rest[0]))
+        except (IndexError, ActreError) as error:
+            told = f" ({error})" if rest else ""
+            raise ActreError(f"{shortened(part)!r}: how many iterations? e.g. {name}:10{told}") from None
         for setting in rest[1:]:
             key, equals, value = setting.partition("=")
             if not equals or key in ("order", "iterations"):
@@ -87,8 +90,7 @@ def _read(kind: Any, name: str, text: str) -> Any:
         try:
             return kind(text)
         except ValueError as error:
-            shown = text if len(text) <= 40 else f"{text[:40]}..."
-            raise ActreError(f"{name}={shown}: it is {'a whole' if kind is int else 'a'} number") from error
+            raise ActreError(f"{name}={shortened(text)}: it is {'a whole' if kind is int else 'a'} number") from error
     if kind is str:
         return text
     raise ActreError(f"{name} cannot be set like this (stages: --stages)")

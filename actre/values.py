@@ -4,7 +4,6 @@ A kind of number is a type with its range beside it, as `Count`; a dataclass's f
 of a command takes `of(Count)` as its type.
 """
 
-import argparse
 import dataclasses
 import numbers
 import types
@@ -16,14 +15,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from actre.types import ActreError
 
 _SHOWN = 40
-"""Of a text that is no number, so many characters stand in the complaint."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
     """The numbers from `least` to `most`, both among them unless `above`: then the least is not. also: one more.
 
-    whole: only whole ones. As the type of an option it reads a text, and says what is wrong with another one.
+    whole: only whole ones. unit: as it stands behind a number. As the type of an option it reads a text.
     """
 
     least: float
@@ -31,6 +29,7 @@ class Range:
     whole: bool = False
     above: bool = False
     also: float | None = None
+    unit: str = ""
 
     def holds(self, value: Any) -> bool:
         """Whether the number is one of them; NaN and infinities are not.
@@ -48,22 +47,24 @@ class Range:
     def words(self) -> str:
         """What it takes, in words.
 
-        >>> Range(1, 1000, whole=True).words, Range(0, 1, above=True).words, Range(0.5, 2, also=0).words
-        ('a whole number from 1 to 1,000', 'a number above 0 and at most 1', '0 or a number from 0.5 to 2')
+        >>> Range(1, 1000, whole=True).words
+        'at least 1 is needed (a whole number, at most 1,000)'
+        >>> Range(0, 1, above=True).words, Range(0.5, 2, also=0).words
+        ('above 0 is needed (a number, at most 1)', '0 or at least 0.5 is needed (a number, at most 2)')
         """
-        more = "" if self.also is None else f"{_plain(self.also)} or "
-        between = f"above {_plain(self.least)} and at most" if self.above else f"from {_plain(self.least)} to"
-        return f"{more}a {'whole ' if self.whole else ''}number {between} {_plain(self.most)}"
+        least = f"{'above' if self.above else 'at least'} {_plain(self.least)}{self.unit}"
+        also = "" if self.also is None else f"{_plain(self.also)} or "
+        kind = "a whole number" if self.whole else "a number"
+        return f"{also}{least} is needed ({kind}, at most {_plain(self.most)})"
 
     def __call__(self, text: str) -> Any:
-        """The number that an option's text stands for. Raises ArgumentTypeError, in a sentence, for another text."""
+        """The number that an option's text stands for. Raises ActreError, in a sentence, for another text."""
         try:
             value = int(text) if self.whole else float(text)
         except ValueError:
             value = None
         if value is None or not self.holds(value):
-            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-            raise argparse.ArgumentTypeError(f"{shown!r}: it has to be {self.words}")
+            raise ActreError(f"{shortened(text)}: {self.words}")
         return value
 
 
@@ -80,6 +81,7 @@ Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0, 10**6)]
 Signed = Annotated[float, Range(-(10**6), 10**6)]
 Positive = Annotated[float, Range(0, 10**6, above=True)]
+Nats = Annotated[float, Range(0, 10**6, above=True, unit=" nats")]
 Rate = Annotated[float, Range(0, 1e30, above=True)]
 """A learning rate. Which one is too high a run finds out, and says: its loss is then no number."""
 Temperature = Annotated[float, Range(0.001, 100)]
@@ -107,7 +109,12 @@ class Ranged:
             value = getattr(self, name)
             # what is no number is told elsewhere, where a file is read
             if isinstance(value, numbers.Real) and not range_.holds(value):
-                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: it has to be {range_.words}")
+                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: {range_.words}")
+
+
+def shortened(text: str) -> str:
+    """A text as it stands in a complaint: its beginning, where it is long."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def must_fit(part: Any) -> None:

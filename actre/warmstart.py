@@ -34,9 +34,9 @@ from actre import adapters, compliance, outputs
 from actre.compliance import Compliance
 from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
 from actre.model_names import settle, settled
-from actre.policies.context import held_by, must_hold
+from actre.policies.context import must_hold
 from actre.policies.hf import HFPolicy
-from actre.policies.models import add_lora, load
+from actre.policies.models import add_lora, context_of, load
 from actre.probes import Probe
 from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
 from actre.values import Count, Natural, Ranged, Rate
@@ -97,11 +97,11 @@ def warm_up(
     out, config = Path(out), settle(config)
     if len(rows) < warm.batch:
         raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
+    held = context_of(config.model.name)
+    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
     settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
     _begin(out, settings)
     model, tokenizer = load(config.model)
-    held = held_by(model.config)
-    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
     model = add_lora(model, config.model, derive_seed(config.seed, "adapter"))
     policy = HFPolicy(model, tokenizer)
     before = _measured(out / "before.json", policy, probes, config)

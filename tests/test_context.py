@@ -16,6 +16,7 @@ from tiny_models import char_tokenizer, tiny_gpt2, tiny_llama
 from transformers import BloomConfig, Gemma3Config, GPT2Config, LlamaConfig, OPTConfig, Qwen2Config, XLNetConfig
 
 from actre import cli
+from actre.adapters import _logits
 from actre.config import EnvConfig, ModelConfig, PromptConfig, RunConfig, SamplingConfig
 from actre.diagnose import diagnose
 from actre.evaluate import load_evaluation, play, save_evaluation, summarise
@@ -30,6 +31,7 @@ from actre.runlog import rollout_metrics
 from actre.trainer import train
 from actre.types import ActreError, Observation, Trajectory, read_jsonl, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector, report
+from actre.view.inspector import annotate
 
 SAMPLING = SamplingConfig(max_reply_tokens=12)
 GROWING, WINDOWED = PromptConfig(), PromptConfig(history="windowed", window=2)
@@ -337,6 +339,22 @@ def test_report_and_inspector_say_which_episodes_were_cut(tmp_path: Path) -> Non
     (run / "evaluation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert f"context was full: {len(lines):,} evaluated ones" in words_of(report.write(run))
     assert "Cut here: the model's context was full" in html.unescape(Inspector(played(looking(160), SAMPLING)).static())
+
+
+def test_a_cut_episode_is_scored_as_far_as_the_policy_holds_its_states() -> None:
+    (episode,) = played(learned(600), SAMPLING, games=["9"], max_steps=30)
+    assert episode.cut == "context"
+    policy = learned(len(episode.steps[-1].prompt_ids) + SAMPLING.max_reply_tokens)  # no token left for an action
+    for one in annotate([episode], policy, config=RunConfig(sampling=SAMPLING), thoughts=2):
+        scores = one.meta["orders"]
+        assert [bool(score) for score in scores] == sorted((bool(score) for score in scores), reverse=True)
+        assert scores[0]
+        assert not scores[-1]
+        assert "What it would do here" in Inspector([one]).static()
+
+
+def test_an_exported_adapter_is_compared_on_as_much_as_the_model_holds() -> None:
+    assert len(_logits(tiny_gpt2(20, positions=8), [[1] * 30, [2] * 5])) == 8 + 5
 
 
 def test_an_iteration_without_a_single_step_changes_nothing_and_goes_on(tmp_path: Path) -> None:

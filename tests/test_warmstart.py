@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import tiny_llama
+from tiny_models import tiny_gpt2, tiny_llama
 
 from actre import cli, warmstart
 from actre.config import ModelConfig, PromptConfig, RunConfig
@@ -238,6 +238,20 @@ def test_a_loss_that_is_no_number_ends_the_warm_start(config, rows, probes, tmp_
     wild = replace(WARM, learning_rate=1e30)
     with pytest.raises(ActreError, match="--learning-rate"):
         warm_up(config, wild, rows, probes, tmp_path, progress=False)
+
+
+def test_rows_that_a_model_with_learned_positions_cannot_hold_are_refused_with_the_option(
+    config, rows, probes, tokenizer, tmp_path
+):
+    longest = max(len(row.ids) for row in rows)
+    tiny_gpt2(len(tokenizer), positions=longest - 1).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    short = replace(config, model=ModelConfig(name=str(tmp_path / "base"), lora_rank=4))
+    with pytest.raises(ActreError, match=rf"{longest} tokens is more than the {longest - 1} .*--longest {longest - 1}"):
+        warm_up(short, WARM, rows, probes, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()  # the same command with another --longest finds nothing in its way
+    kept = [row for row in rows if len(row.ids) < longest]
+    assert warm_up(short, WARM, kept, probes, tmp_path / "out", progress=False)["check"]["passed"]
 
 
 def test_fewer_rows_than_a_batch_are_refused(config, rows, probes, tmp_path):

@@ -21,6 +21,7 @@ from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
 from actre.model_names import folder_of, is_local, is_on_hub, looked_for
 from actre.paths import variable
+from actre.policies.context import held_by
 from actre.types import ActreError
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -77,6 +78,17 @@ def load_tokenizer(name: str) -> Any:
     try:
         with _no_bars(name):
             return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ActreError(_not_loaded(name, error)) from error
+
+
+def context_of(name: str) -> int | None:
+    """Most tokens a model holds at once, by its settings alone; None: no limit. Raises ActreError as `load`."""
+    source = find(name)
+    from transformers import AutoConfig
+
+    try:
+        return held_by(AutoConfig.from_pretrained(source))
     except (OSError, ValueError) as error:
         raise ActreError(_not_loaded(name, error)) from error
 

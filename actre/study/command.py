@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    """Seeds as they are listed, 3,4,5. Raises ArgumentTypeError for what is no seed."""
+    """Seeds as they are listed, 3,4,5. Raises ActreError for what is no seed."""
     return tuple(map(of(Seed), text.split(",")))
 
 

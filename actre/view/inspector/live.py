@@ -201,7 +201,8 @@ def annotate(
 ) -> list[Trajectory]:
     """The trajectories with every step's distributions in both orders and its tokens' texts in `meta`.
 
-    They then show, and can be written to JSONL, without the policy. progress: told after each episode, with 1.
+    They then show, and can be written to JSONL, without the policy. A step at the end of a policy's context, which
+    holds no more than its own reply, has none. progress: told after each episode, with 1.
     """
     if not trajectories:
         return []
@@ -209,7 +210,8 @@ def annotate(
     asker = Live([], {"policy": policy}, config, thoughts=thoughts, seed=seed).asker("policy")
     done = []
     for trajectory in trajectories:
-        scored = [data.clean(asker.score([state_at(trajectory, i)])[0]) for i in range(len(trajectory.steps))]
+        states = [state_at(trajectory, i) for i in range(len(trajectory.steps))]
+        scored = [data.clean(asker.score([one])[0]) if asker.holds(one) else None for one in states]
         tokens = [token_texts(policy, step) for step in trajectory.steps]
         with_scores = data.with_records(trajectory, data.SCORES, scored)
         done.append(data.with_records(with_scores, data.TOKENS, tokens))

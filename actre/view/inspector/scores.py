@@ -72,6 +72,23 @@ class Asker:
             for a, b, c in zip(exact, after, drawn, strict=True)
         ]
 
+    def holds(self, state: State) -> bool:
+        """Whether the policy can hold what scoring this state asks: its prompts with the longest thought and action."""
+        held = self.policy.max_context
+        if held is None:
+            return True
+        act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
+        actions = listed(state.observation.admissible)
+        first, then = (
+            max((len(ids) for ids in renderer.candidates(actions, after_thought=after)), default=0)
+            for renderer, after in ((act, False), (think, True))
+        )
+        thought = max(self.max_thought_tokens if self.thoughts else 0, len(self._thought_ids(think, state) or ()))
+        return (
+            max(len(self._prompt(act, ACTION, state)) + first, len(self._prompt(think, THINK, state)) + thought + then)
+            <= held
+        )
+
     def _prompt(self, renderer: Renderer, opening: str, state: State) -> tuple[int, ...]:
         return renderer.prompt(retell(self.policy, renderer, state), state.observation, opening=opening)
 
