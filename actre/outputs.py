@@ -128,7 +128,7 @@ def growing(
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     if visible(folder) and not own(folder):
-        raise refusal(path, f"holds {described(folder)}, which is not {what}", option)
+        raise refusal(path, f"is not empty and holds {described(folder)}, which is not {what}", option)
     return folder
 
 

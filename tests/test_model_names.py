@@ -88,7 +88,7 @@ def test_a_run_that_was_begun_by_a_relative_name_goes_on_by_the_absolute_one(hom
     save_config(relative, home / "config.json")
     runlog.RunLog(home, model_names.settle(relative), resume=True)
     other = replace(relative, model=ModelConfig(name="owner/model"))
-    with pytest.raises(ActreError, match="model[.]name"):
+    with pytest.raises(ActreError, match=r"model\.name"):
         runlog.RunLog(home, model_names.settle(other), resume=True)
 
 
