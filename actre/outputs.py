@@ -61,7 +61,7 @@ def place(path: str | Path, option: str = "--out") -> Path:
     found = Path(path).resolve()
     for inner in (found, *found.parents):
         holder = inner.parent
-        if inner.name in _INNER and (_is_run(holder) or _is_warm_start(holder)):
+        if inner.name in _INNER and (holds_settings(holder) or _is_warm_start(holder)):
             raise refusal(path, f"lies in {inner}, into which the run in {holder} alone writes", option)
         if inner != found and ((inner / NOTE).is_file() or _is_model(inner) or _is_adapter(inner)):
             raise refusal(path, f"lies in {inner}, which holds {described(inner)}", option)
@@ -69,7 +69,7 @@ def place(path: str | Path, option: str = "--out") -> Path:
 
 
 def refusal(path: str | Path, why: str, option: str = "--out", *, removable: bool = False) -> ActreError:
-    """The error that says why nothing is written to a path, and what to do. removable: to remove it is one way out."""
+    """The error that says why nothing is written to a path, and what to do. removable: what is there was made here."""
     alternative = f", or remove it yourself: rm -r {path}" if removable else ""
     return ActreError(f"{path} {why}; nothing was written: name another place ({option}){alternative}")
 
@@ -83,7 +83,7 @@ def described(folder: Path) -> str:
         return "a checkpoint" if (folder / "state.json").is_file() else "an adapter"
     if _is_model(folder):
         return "a model"
-    if _is_run(folder):
+    if holds_settings(folder):
         return "a run"
     if _is_warm_start(folder):
         return "a warm start"
@@ -98,7 +98,7 @@ def visible(folder: Path) -> set[str]:
 
 def holds_settings(folder: Path) -> bool:
     """Whether a folder's config.json is the kit's: that of a run, an evaluation, a diagnosis, or a quickstart."""
-    return _is_run(folder)
+    return "config" in _json(folder / "config.json")
 
 
 def is_trained(folder: Path) -> bool:
@@ -128,7 +128,7 @@ def growing(
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     if visible(folder) and not own(folder):
-        raise refusal(path, f"holds {described(folder)}, which is not {what}", option)
+        raise refusal(path, f"is not empty and holds {described(folder)}, which is not {what}", option)
     return folder
 
 
@@ -169,7 +169,7 @@ def must_be_replaceable(path: str | Path, made: Made) -> Path:
         why = f"holds {', '.join(changed[:_NAMED])}, changed or put there since `{made.command}` made it"
         if not changed:
             return folder
-    raise refusal(path, f"{why}, and would be replaced as a whole", made.option, removable=True)
+    raise refusal(path, f"{why}, and would be replaced as a whole", made.option, removable=bool(note))
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def must_be_own(path: str | Path, own: Callable[[bytes], bool], option: str = "-
     if file.is_dir():
         raise refusal(path, "is a folder, and a file is to stand there", option)
     if file.exists() and file.stat().st_size and not own(file.read_bytes()):
-        raise refusal(path, "is a file that this command has not made of the same", option, removable=True)
+        raise refusal(path, "is a file that this command has not made of the same", option)
     return file
 
 
@@ -304,10 +304,6 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _is_run(folder: Path) -> bool:
-    return "config" in _json(folder / "config.json")
 
 
 def _is_warm_start(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from actre import outputs
 from actre.model_names import settle, shown
 from actre.paths import place
 from actre.presets import preset
@@ -52,6 +53,7 @@ def _run(args: argparse.Namespace) -> int:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.dtype:
         config = replace(config, model=replace(config.model, dtype=args.dtype))
+    outputs.growing(args.out, lambda folder: (folder / "settings.json").exists(), what="a warm start")
     config = settle(config)
     given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
     from actre.compliance import Compliance, table

@@ -185,7 +185,8 @@ def find(name: str) -> str:
     if is_on_hub(name):
         return name  # owner/model: for the hub to say whether it exists
     if "/" in name or path.is_absolute():
-        raise ActreError(f"no model {name!r}: {looked_for(name)}")
+        here = f"there are: {', '.join(known())}"
+        raise ActreError(f"no model {name!r}; {here}. If a folder was meant: {looked_for(name)}")
     near = difflib.get_close_matches(name, known(), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known())}."
     raise ActreError(f"no model {name!r}; {hint} A hub name (owner/model) or a folder works too")

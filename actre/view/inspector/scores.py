@@ -79,15 +79,11 @@ class Asker:
             return True
         act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
         actions = listed(state.observation.admissible)
-        first, then = (
-            max((len(ids) for ids in renderer.candidates(actions, after_thought=after)), default=0)
-            for renderer, after in ((act, False), (think, True))
-        )
-        thought = max(self.max_thought_tokens if self.thoughts else 0, len(self._thought_ids(think, state) or ()))
-        return (
-            max(len(self._prompt(act, ACTION, state)) + first, len(self._prompt(think, THINK, state)) + thought + then)
-            <= held
-        )
+        action = max(map(len, act.candidates(actions)), default=0)
+        tagged = max(map(len, think.candidates(actions, after_thought=True)), default=0)
+        given = 0 if state.thought is None else len(self._thought(think, state).ids) + action
+        drawn = len(self._prompt(think, THINK, state)) + self.max_thought_tokens + tagged if self.thoughts else 0
+        return max(len(self._prompt(act, ACTION, state)) + action, given, drawn) <= held
 
     def _prompt(self, renderer: Renderer, opening: str, state: State) -> tuple[int, ...]:
         return renderer.prompt(retell(self.policy, renderer, state), state.observation, opening=opening)
