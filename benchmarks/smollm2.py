@@ -238,6 +238,7 @@ def _found(found: list[Diagnosis]) -> list[str]:
             "often wrong there can look narrower for it; *among the listed actions* each distribution is renormalised "
             "over them. Where the two disagree, the leftover is what they disagree about."
         )
+    lines += _checked(found)
     for one in found:
         name = "One prompt for both orders" if one.settings.wording == "shared" else "Each order in its own words"
         lines.append(f"- {name}, free choice: **{one.verdict}**. {one.words}")
@@ -255,6 +256,21 @@ def _found(found: list[Diagnosis]) -> list[str]:
         said = "; ".join(f'"{state.thoughts[0]}"' for state in main.states[:4])
         notes = f"{forced}. Thoughts as they come, the first of each of the first states: {said}."
     return [*lines, "", *_wrapped(notes)]
+
+
+def _checked(found: list[Diagnosis]) -> list[str]:
+    """Whether the exact probabilities are those of whole replies; what to think of a record that did not ask."""
+    if not all(one.self_check for one in found):
+        return _wrapped(
+            "**Not to be relied on**: measured before diagnoses checked themselves, by a scorer that took tags and "
+            "actions apart. This model writes `><` as one token, so probabilities of actions, and with them what lies "
+            "outside the list, are partly those of a spelling it does not use. To be measured again."
+        )
+    lines = []
+    for one in found:
+        said = "; ".join(f"{check.words}{'' if check.agrees else ' (DISAGREES)'}" for check in one.self_check)
+        lines += _wrapped(f"Self-check, {one.settings.wording} prompt: {said}.")
+    return lines
 
 
 def _table(columns: list[tuple[str, Diagnosis]]) -> list[str]:

@@ -273,3 +273,51 @@ def test_a_diagnosis_notices_each_broken_link_and_withholds_its_verdict(
 def test_without_whole_replies_nothing_is_checked() -> None:
     found = found_on(small_tokenizer("byte-level"), check_replies=0)
     assert (found.self_check, found.states[0].checks) == ((), None)
+
+
+# --- a model that learned whole conversations ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("between", ["", "\n"])
+@pytest.mark.parametrize("kind", ["byte-level", "never", "legacy"])
+def test_a_model_trained_on_whole_conversations_plays_listed_actions_as_often_as_is_computed(
+    kind: str, between: str
+) -> None:
+    import torch
+    from tiny_models import tiny_llama
+
+    from actre.policies.hf import HFPolicy
+
+    torch.set_num_threads(1)
+    tokenizer = small_tokenizer(kind)
+    model = tiny_llama(len(tokenizer), hidden=64)
+    policy = HFPolicy(model, tokenizer, reuse=False)
+    weights = {"go to shelf 1": 0.5, "take mug 1 from shelf 2": 0.3, "dance": 0.2}
+    said = replies(between, "", weights, ("need mug", "so"))
+    state = probes(HOUSE)[0].state
+    rows = []
+    for order in ("think_first", "act_first"):
+        renderer = policy.renderer(CONFIG.prompt, order)
+        opening = renderer.opening
+        for text in (text for text in said if text.startswith(opening)):
+            rows.append((whole(tokenizer, [renderer._opening_text(state), text]), said[text]))
+    longest = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (longest - len(row))] for row, _ in rows])
+    labels = torch.tensor([[*row, *[-100] * (longest - len(row))] for row, _ in rows])
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    chances = torch.tensor([weight for _, weight in rows])
+    model.train()
+    for _ in range(250):
+        batch = torch.multinomial(chances, 16, replacement=True, generator=generator)
+        model(input_ids=ids[batch], labels=labels[batch]).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+    found = diagnose(policy, probes(HOUSE), CONFIG, thoughts=8, seed=0, check_replies=64)
+    listed = [one for one in found.self_check if one.what == "listed" and one.order != "no_think"]
+    assert [one.agrees for one in found.self_check if one.order != "no_think"] == [True] * 4
+    for one in listed:
+        assert one.played > 0.6
+        assert one.played == pytest.approx(one.exact, abs=0.05)
