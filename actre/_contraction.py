@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-Verdict = Literal["narrowed", "widened", "equivalent", "inconclusive"]
+Verdict = Literal["narrowed", "widened", "equivalent", "inconclusive", "withheld"]
+"""withheld: the measurement failed its own check, so that nothing is said (never given by `contraction_of`)."""
 
 MARGIN_NATS = 0.1
 """Differences within this, interval included, are called equivalent."""

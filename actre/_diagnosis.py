@@ -8,11 +8,13 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from actre._breakdown import PARTS, Part, parts
+from actre._self_check import Agreement, StateCheck, agreements
+from actre.config import PromptConfig
 from actre.entropy import (
     Contraction,
     CountMethod,
@@ -22,7 +24,7 @@ from actre.entropy import (
     contraction,
     normalised,
 )
-from actre.types import ActreError
+from actre.types import ORDERS, ActreError, Order
 
 SCHEMA_VERSION = 1
 PSEUDO_THOUGHTS = 0.1
@@ -43,6 +45,9 @@ class Settings:
     describes each order in its own words. force_action_tag: <action> is written for the policy after its
     thought (and the thought closed for it, if it did not); for models that do not write tags themselves.
     states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
+    check_replies: whole replies a state and order, against which the exact probabilities are held; 0 in records made
+    before that, in which a thought ended at its closing tag and actions were scored in one spelling.
+    date: what a chat template that writes today's was told.
     """
 
     model: str
@@ -60,6 +65,8 @@ class Settings:
     count_method: CountMethod
     pseudo_thoughts: float = PSEUDO_THOUGHTS
     adapter: str | None = None
+    check_replies: int = 0
+    date: str = PromptConfig.date
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,14 @@ class StateDiagnosis:
 
     act_first_p, think_first_p: (A+1,) the exact distribution, and the mean of the K exact ones. lower, upper,
     conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order.
-    unfinished: thoughts that never closed. token_*: mean -log p a token, another quantity than action
+    unfinished: replies that never came to an action (that never closed the thought, where the action's tag is forced).
+    token_*: mean -log p a token, another quantity than action
     entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
     kl_*: None if infinite. no_think_p, no_think: exact, after a prompt that asks for no thought, so in other words than
     the two orders' shared prompt; None in records made before it was measured. listed: the same among the listed
     actions only; None likewise, or where fewer than 2 thoughts allow it. query_*: entropy of what is searched for,
-    given that it searches (see _queries.py); None where the state lists no open action.
+    given that it searches (see _queries.py); None where the state lists no open action. checks: what whole replies
+    say of the exact probabilities in each order; None where none were sampled.
     """
 
     index: int
@@ -122,6 +131,7 @@ class StateDiagnosis:
     listed: Listed | None = None
     query_act_first: float | None = None
     query_think_first: float | None = None
+    checks: dict[Order, StateCheck] | None = None
 
     @property
     def decomposition(self) -> Decomposition:
@@ -146,6 +156,8 @@ class Diagnosis:
     summary: dict[str, Interval]
     contraction: Contraction
     listed: Contraction | None = None
+    self_check: tuple[Agreement, ...] = ()
+    """In each order, how often whole replies hold a listed action and the likeliest one, and how often they should."""
 
     @property
     def complete(self) -> bool:
@@ -171,6 +183,7 @@ class Diagnosis:
             **_contraction_json(self.contraction),
             "listed": None if self.listed is None else _contraction_json(self.listed),
             "summary": {name: _interval_json(value) for name, value in self.summary.items()},
+            "self_check": [one.to_json() for one in self.self_check],
             "parts": {by: [_part_json(part) for part in parts(self.states, by, self.settings.seed)] for by in PARTS},
             "states": [asdict(state) for state in self.states],
         }
@@ -198,6 +211,7 @@ def entropy_record(diagnosis: Diagnosis) -> dict[str, Any]:
         **{name: _interval_json(value) for name, value in diagnosis.summary.items()},
         "verdict": diagnosis.verdict,
         "words": diagnosis.words,
+        **({"self_check": [one.to_json() for one in diagnosis.self_check]} if diagnosis.self_check else {}),
     }
 
 
@@ -262,7 +276,26 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
         equal_n=([s.equal_n_act_first for s in states], [s.equal_n_think_first for s in states]),
         seed=settings.seed,
     )
-    return Diagnosis(settings, tuple(states), summary, compared, _listed(settings, states))
+    checked = tuple(one for order in ORDERS for one in agreements(order, _checks(states, order)))
+    among_listed = _listed(settings, states)
+    if wrong := [one for one in checked if not one.agrees]:
+        compared = _withheld(compared, wrong)
+        among_listed = None if among_listed is None else _withheld(among_listed, wrong)
+    return Diagnosis(settings, tuple(states), summary, compared, among_listed, checked)
+
+
+def _checks(states: Sequence[StateDiagnosis], order: Order) -> list[StateCheck]:
+    return [state.checks[order] for state in states if state.checks and order in state.checks]
+
+
+def _withheld(compared: Contraction, wrong: Sequence[Agreement]) -> Contraction:
+    """The comparison without its verdict: the exact probabilities are not those of what the policy writes."""
+    why = "; ".join(one.words for one in wrong)
+    words = (
+        f"No verdict: the exact probabilities are not those of what this policy writes ({why}). What is scored is "
+        "spelled, tagged or sampled otherwise than its replies; look at some of them (actre evaluate, actre report)."
+    )
+    return replace(compared, verdict="withheld", words=words, thoughts_needed=None, games_needed=None)
 
 
 def _listed(settings: Settings, states: Sequence[StateDiagnosis]) -> Contraction | None:
@@ -290,6 +323,8 @@ def state_from_json(record: dict[str, Any]) -> StateDiagnosis:
     given: dict[str, Any] = {name: tuple(record[name]) for name in tuples if record.get(name) is not None}
     if record.get("listed") is not None:
         given["listed"] = Listed(**record["listed"])
+    if record.get("checks") is not None:
+        given["checks"] = {order: StateCheck.from_json(one) for order, one in record["checks"].items()}
     return StateDiagnosis(**{**record, **given})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actre._diagnosis import SCHEMA_VERSION, Settings, StateDiagnosis, state_from_json
+from actre.model_names import settled
 from actre.types import ActreError, drop_torn_line, read_jsonl
 
 
@@ -31,6 +32,9 @@ class DiagnosisLog:
             return {}
         header, *lines = read_jsonl(self.path)
         theirs, ours = header.get("settings") or {}, asdict(self.settings)
+        # one that was begun by a relative name of its model goes on by the absolute one
+        theirs["model"] = settled(str(theirs.get("model")))
+        ours["model"] = settled(ours["model"])
         # a setting that older files lack had its default's meaning then
         differ = [name for name in ours if theirs.get(name, getattr(Settings, name, None)) != ours[name]]
         if differ or header.get("schema") != SCHEMA_VERSION:

@@ -21,13 +21,15 @@ class Asked(NamedTuple):
     """A state with an open action: ids up to and with its verb, act-first, and after each thought that is drawn.
 
     weights: (K,) the probability of the open action after each thought; thoughts are drawn in proportion, so that the
-    fillings are those of a policy that thinks and then takes the open action.
+    fillings are those of a policy that thinks and then takes the open action. begun: (K,) what a thought's last token
+    already holds of the filling.
     """
 
     act_prefix: tuple[int, ...]
     act_p: float
     think_prefixes: tuple[tuple[int, ...], ...]
     weights: np.ndarray
+    begun: tuple[str, ...]
 
 
 class QueryEntropy(NamedTuple):
@@ -53,17 +55,20 @@ def query_entropies(
     """One for each state; `samples` fillings are drawn in each order, all states' in one batch."""
     rng = np.random.default_rng(seed)
     prefixes: list[tuple[int, ...]] = []
+    begun: list[str] = []
     spans: list[tuple[range, range]] = []
     for one in asked:
         act: list[tuple[int, ...]] = []
         think: list[tuple[int, ...]] = []
+        drawn: Sequence[int] = []
         if one is not None and one.act_p > 0:
             act = [one.act_prefix] * samples
         if one is not None and one.weights.sum() > 0:
-            drawn = rng.choice(len(one.weights), size=samples, p=one.weights / one.weights.sum())
+            drawn = rng.choice(len(one.weights), size=samples, p=one.weights / one.weights.sum()).tolist()
             think = [one.think_prefixes[t] for t in drawn]
         start = len(prefixes)
         prefixes += act + think
+        begun += [""] * len(act) + ([one.begun[t] for t in drawn] if one is not None else [])
         middle = start + len(act)
         spans.append((range(start, middle), range(middle, len(prefixes))))
     if not prefixes:
@@ -71,7 +76,8 @@ def query_entropies(
     replies = policy.generate(
         prefixes, max_new_tokens=max_new_tokens, temperature=temperature, stop=END_ACTION, seed=seed
     )
-    texts = [reply.text.partition(END_ACTION)[0].strip().lower() for reply in replies]
+    whole = [before + reply.text for before, reply in zip(begun, replies, strict=True)]
+    texts = [text.partition(END_ACTION)[0].strip().lower() for text in whole]
     return [QueryEntropy(*(_entropy([texts[i] for i in span], method) for span in pair)) for pair in spans]
 
 

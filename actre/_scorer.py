@@ -10,14 +10,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actre._action_texts import action_logps, after_reply, forced, thought_stop
 from actre._diagnosis import Listed, Settings, StateDiagnosis, or_none
 from actre._queries import Asked, QueryEntropy, query_entropies
+from actre._self_check import StateCheck, blanks_in, listed_index, state_check
 from actre.config import derive_seed
 from actre.entropy import all_other, entropy, entropy_from_counts, js, kl, marginal_entropy, with_other
-from actre.orders import ACTION, END_THINK, Renderer, open_verb
+from actre.orders import (
+    END_ACTION,
+    END_THINK,
+    NO_BLANKS,
+    Blanks,
+    Opened,
+    Renderer,
+    open_verb,
+    thought_text,
+    tokens_up_to,
+)
 from actre.policies import Policy
 from actre.probes import Probe
-from actre.types import Reply
+from actre.types import Order, Reply
+
+_BLANKS = 4
+"""Tokens that white space around an action may take."""
 
 
 class _Thoughts(NamedTuple):
@@ -31,6 +46,16 @@ class _Thoughts(NamedTuple):
     tokens: float
 
 
+class _Played(NamedTuple):
+    """Whole replies of one order: for each state and reply the index of its action in the list, None for none.
+
+    blanks: the ways in which white space stands around actions in them.
+    """
+
+    indices: tuple[tuple[int | None, ...], ...]
+    blanks: tuple[Blanks, ...]
+
+
 @dataclass(frozen=True)
 class Scorer:
     """The measurement itself: a batch of states in, a StateDiagnosis each out."""
@@ -41,75 +66,163 @@ class Scorer:
     none: Renderer
     settings: Settings
 
-    def exact(self, renderer: Renderer, probes: Sequence[Probe]) -> list[np.ndarray]:
+    def exact(
+        self, renderer: Renderer, probes: Sequence[Probe], blanks: Sequence[Blanks] = (NO_BLANKS,)
+    ) -> list[np.ndarray]:
         """(A+1,) log-probabilities a state where the action comes first: act-first's or no-think's renderer."""
-        prefixes = [renderer.probe_prompt(p.observations, p.actions) for p in probes]
-        candidates = [renderer.candidates(_listed(p), after_thought=False) for p in probes]
-        scored = self.policy.action_logprobs(prefixes, candidates, temperature=self.settings.temperature)
-        return [with_other(logps) for logps in scored]
+        places = [Opened(renderer.probe_prompt(p.observations, p.actions), "") for p in probes]
+        return [with_other(logps) for logps in self._logps(renderer, places, probes, blanks)]
 
     def longest(self, probe: Probe) -> int:
         """Tokens of the longest sequence that this state may ask of the policy: prompt, thought, tags and action."""
-        listed, forced = _listed(probe), self.settings.force_action_tag
-        thought, opened = self.settings.max_thought_tokens, [action for action in listed if open_verb(action)]
-        needed = []
-        for renderer, before in ((self.none, 0), (self.act, 0), (self.think, thought)):
-            after_thought = renderer is self.think and not forced
-            tags = len(renderer.encode(END_THINK + ACTION)) if renderer is self.think and forced else 0
-            said = [len(ids) for ids in renderer.candidates(listed, after_thought=after_thought)]
-            said += [len(renderer.filling(action, after_thought=after_thought)) + thought for action in opened]
-            prompt = len(renderer.probe_prompt(probe.observations, probe.actions))
-            needed.append(prompt + before + tags + max(said, default=0))
-        return max(needed)
+        listed, thought = _listed(probe), self.settings.max_thought_tokens
+        prompt = max(
+            len(renderer.probe_prompt(probe.observations, probe.actions))
+            for renderer in (self.none, self.act, self.think)
+        )
+        closing = len(self.think.continued(END_THINK)) if self.settings.force_action_tag else 0
+        action = max(map(len, self.think.candidates(listed, after_thought=True)), default=0)
+        # what fills an open action may be as long as a thought
+        filling = thought if any(map(open_verb, listed)) else 0
+        return prompt + thought + closing + action + _BLANKS + filling
 
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
         """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
+        played = [self._play(renderer, probes, indices[0]) for renderer in (self.none, self.act, self.think)]
         # no-think first: what act-first leaves in the policy's cache is most of think-first's prompts
-        none, act = self.exact(self.none, probes), self.exact(self.act, probes)
+        none, act = (
+            self.exact(renderer, probes, one.blanks)
+            for renderer, one in zip((self.none, self.act), played, strict=False)
+        )
         prompts = [self.think.probe_prompt(p.observations, p.actions) for p in probes]
         k = self.settings.thoughts
         replies = self.policy.generate(
             [prompt for prompt in prompts for _ in range(k)],
             max_new_tokens=self.settings.max_thought_tokens,
             temperature=self.settings.temperature,
-            stop=END_THINK,
+            stop=self._thought_stop,
             seed=derive_seed(self.settings.seed, "diagnose", "thoughts", indices[0]),
         )
-        after = self._after_thoughts(probes, prompts, replies)
-        queries = self._queries(indices[0], probes, prompts, replies, act, after)
+        places = [self._place(prompts[r // k], reply) for r, reply in enumerate(replies)]
+        after = self._after_thoughts(probes, places, played[2].blanks)
+        queries = self._queries(indices[0], probes, places, act, after)
+        states = []
+        for i, (index, probe) in enumerate(zip(indices, probes, strict=True)):
+            exact = (np.exp(none[i]), np.exp(act[i]), after[i].p)
+            checks = {
+                renderer.order: state_check(one.indices[i], p, one.blanks, sampled=renderer is self.think)
+                for renderer, one, p in zip((self.none, self.act, self.think), played, exact, strict=True)
+            }
+            own = slice(i * k, (i + 1) * k)
+            made = self._state(index, probe, act[i], none[i], replies[own], after[i], queries[i], checks)
+            states.append(made)
+        return states
+
+    @property
+    def _thought_stop(self) -> str:
+        return thought_stop(force_action_tag=self.settings.force_action_tag)
+
+    def _place(self, prompt: Sequence[int], reply: Reply) -> Opened | None:
+        """Where the action begins after a prompt and a thought; None where it never does."""
+        place = after_reply(self.think, reply, force_action_tag=self.settings.force_action_tag)
+        return None if place is None else Opened((*prompt, *place.ids), place.written)
+
+    def _logps(
+        self, renderer: Renderer, places: Sequence[Opened], probes: Sequence[Probe], blanks: Sequence[Blanks]
+    ) -> list[np.ndarray]:
+        return action_logps(
+            self.policy,
+            renderer,
+            places,
+            [_listed(probe) for probe in probes],
+            temperature=self.settings.temperature,
+            blanks=blanks,
+        )
+
+    def _play(self, renderer: Renderer, probes: Sequence[Probe], first: int) -> _Played:
+        """Whole replies at the same prompts, read as in a rollout."""
+        n = self.settings.check_replies
+        if not n:
+            return _Played(((),) * len(probes), (NO_BLANKS,))
+        prompts = [renderer.probe_prompt(p.observations, p.actions) for p in probes for _ in range(n)]
+        texts = self._whole_texts(
+            renderer, prompts, probes, derive_seed(self.settings.seed, "diagnose", "check", renderer.order, first)
+        )
+        indices = []
+        for r, text in enumerate(texts):
+            state = probes[r // n].state
+            parsed = renderer.parse(text.partition(renderer.opening)[2], state)
+            admissible = parsed.action is not None and "inadmissible" not in parsed.flags
+            indices.append(listed_index(_listed(probes[r // n]), str(parsed.action)) if admissible else None)
+        blanks = blanks_in(texts)
+        return _Played(tuple(tuple(indices[i * n : (i + 1) * n]) for i in range(len(probes))), blanks)
+
+    def _whole_texts(
+        self, renderer: Renderer, prompts: Sequence[Sequence[int]], probes: Sequence[Probe], seed: int
+    ) -> list[str]:
+        """Sampled replies with their forced tag, one a prompt; a thought may be as long as those that are scored."""
+        temperature = self.settings.temperature
+        tagged, bare = (
+            _BLANKS + max(len(ids) for p in probes for ids in renderer.candidates(_listed(p), after_thought=after))
+            for after in (True, False)
+        )
+        room = self.settings.max_thought_tokens + tagged
+        if renderer is not self.think or not self.settings.force_action_tag:
+            replies = self.policy.generate(
+                prompts, max_new_tokens=room, temperature=temperature, stop=renderer.stop, seed=seed
+            )
+            # behind the tag, for tokenizers whose decoding drops a text's first blank
+            return [
+                self.policy.decode((*prompt[len(prompt) - renderer.opening_tokens :], *reply.token_ids))
+                for prompt, reply in zip(prompts, replies, strict=True)
+            ]
+        thoughts = self.policy.generate(
+            prompts,
+            max_new_tokens=self.settings.max_thought_tokens,
+            temperature=temperature,
+            stop=END_THINK,
+            seed=seed,
+        )
+        opened = [forced(renderer, reply).ids for reply in thoughts]
+        acted = self.policy.generate(
+            [(*prompt, *ids) for prompt, ids in zip(prompts, opened, strict=True)],
+            max_new_tokens=bare,
+            temperature=temperature,
+            stop=END_ACTION,
+            seed=derive_seed(seed, "action"),
+        )
         return [
-            self._state(index, probe, act[i], none[i], replies[i * k : (i + 1) * k], after[i], queries[i])
-            for i, (index, probe) in enumerate(zip(indices, probes, strict=True))
+            renderer.opening + self.policy.decode((*ids, *reply.token_ids))
+            for ids, reply in zip(opened, acted, strict=True)
         ]
 
     def _queries(
         self,
         first: int,
         probes: Sequence[Probe],
-        prompts: Sequence[Sequence[int]],
-        replies: Sequence[Reply],
+        places: Sequence[Opened | None],
         act: Sequence[np.ndarray],
         after: Sequence[_Thoughts],
     ) -> list[QueryEntropy]:
         """What is written for the open action, where a state has one."""
-        k, forced = self.settings.thoughts, self.settings.force_action_tag
+        k = self.settings.thoughts
         asked: list[Asked | None] = []
         for i, probe in enumerate(probes):
             listed = _listed(probe)
-            opened = next((action for action in listed if open_verb(action)), None)
-            if opened is None:
+            action = next((action for action in listed if open_verb(action)), None)
+            if action is None:
                 asked.append(None)
                 continue
-            at = listed.index(opened)
-            act_first = self.act.probe_prompt(probe.observations, probe.actions)
-            verb = self.think.filling(opened, after_thought=not forced)
-            thought = [(*prompts[i], *self._thought_ids(reply), *verb) for reply in replies[i * k : (i + 1) * k]]
+            at = listed.index(action)
+            prompt = self.act.probe_prompt(probe.observations, probe.actions)
+            thoughts = [self._filled(action, place) for place in places[i * k : (i + 1) * k]]
             asked.append(
                 Asked(
-                    (*act_first, *self.act.filling(opened, after_thought=False)),
+                    (*prompt, *(self.act.filling(action) or [])),
                     float(np.exp(act[i][at])),
-                    tuple(thought),
+                    tuple(place.ids for place in thoughts),
                     after[i].p[:, at],
+                    tuple(place.written for place in thoughts),
                 )
             )
         return query_entropies(
@@ -122,32 +235,32 @@ class Scorer:
             seed=derive_seed(self.settings.seed, "diagnose", "queries", first),
         )
 
+    def _filled(self, action: str, place: Opened | None) -> Opened:
+        """Where the filling of an open action begins after a thought, and what is written of it already.
+
+        Without ids where it cannot come; its probability is 0 there, so that it is never drawn.
+        """
+        filling = None if place is None else self.think.filling(action, place.written)
+        if place is None or filling is None:
+            return Opened((), "")
+        return Opened((*place.ids, *filling), place.written.lstrip()[len(open_verb(action) or action) :])
+
     def _after_thoughts(
-        self, probes: Sequence[Probe], prompts: Sequence[Sequence[int]], replies: Sequence[Reply]
+        self, probes: Sequence[Probe], places: Sequence[Opened | None], blanks: Sequence[Blanks]
     ) -> list[_Thoughts]:
         """The exact action distribution after each thought, all states' thoughts scored together."""
-        k, forced = self.settings.thoughts, self.settings.force_action_tag
-        rows = [r for r, reply in enumerate(replies) if forced or _closed(reply)]
-        listed = [self.think.candidates(_listed(p), after_thought=not forced) for p in probes]
-        scored = self.policy.action_logprobs(
-            [(*prompts[r // k], *self._thought_ids(replies[r])) for r in rows],
-            [listed[r // k] for r in rows],
-            temperature=self.settings.temperature,
-        )
-        logps = dict(zip(rows, scored, strict=True))
+        k = self.settings.thoughts
+        known = [(r, place) for r, place in enumerate(places) if place is not None]
+        scored = self._logps(self.think, [place for _, place in known], [probes[r // k] for r, _ in known], blanks)
+        logps = {r: one for (r, _), one in zip(known, scored, strict=True)}
         return [
-            self._gather(len(listed[i]), [logps.get(r) for r in range(i * k, (i + 1) * k)], listed[i])
-            for i in range(len(probes))
+            self._gather(
+                len(_listed(probe)),
+                [logps.get(r) for r in range(i * k, (i + 1) * k)],
+                self.think.candidates(_listed(probe), after_thought=True),
+            )
+            for i, probe in enumerate(probes)
         ]
-
-    def _thought_ids(self, reply: Reply) -> tuple[int, ...]:
-        if not self.settings.force_action_tag:
-            return reply.token_ids
-        ids = reply.token_ids
-        if not _closed(reply):
-            # an end-of-turn token, if that is what ended it, must not stand before the tag that closes it
-            ids = (*(ids if reply.truncated else ids[:-1]), *self.think.encode(END_THINK))
-        return (*ids, *self.think.encode(ACTION))
 
     @staticmethod
     def _gather(actions: int, logps: Sequence[np.ndarray | None], candidates: Sequence[Sequence[int]]) -> _Thoughts:
@@ -169,13 +282,15 @@ class Scorer:
         replies: Sequence[Reply],
         after: _Thoughts,
         queries: QueryEntropy,
+        checks: dict[Order, StateCheck],
     ) -> StateDiagnosis:
         act_p, think_p = np.exp(act_logps), after.p.mean(axis=0)
         d = marginal_entropy(after.p, pseudo_thoughts=self.settings.pseudo_thoughts)
         rng = np.random.default_rng(derive_seed(self.settings.seed, "diagnose", "equal_n", index))
         act_counts = rng.multinomial(len(replies), act_p / act_p.sum())
         think_counts = sum(rng.multinomial(1, row / row.sum()) for row in after.p)
-        lengths = np.array([len(c) for c in self.act.candidates(_listed(probe), after_thought=False)])
+        lengths = np.array([len(c) for c in self.act.candidates(_listed(probe))])
+        thoughts = [r.logps[: tokens_up_to(END_THINK, r.token_ids, self.policy.decode)] for r in replies]
         return StateDiagnosis(
             index=index,
             game=probe.game,
@@ -193,20 +308,24 @@ class Scorer:
             information=d.information,
             equal_n_act_first=entropy_from_counts(act_counts, self.settings.count_method),
             equal_n_think_first=entropy_from_counts(think_counts, self.settings.count_method),
-            unfinished=sum(not _closed(reply) for reply in replies),
+            unfinished=sum(self._unfinished(reply) for reply in replies),
             js=js(act_p, think_p),
             kl_act_think=or_none(kl(act_p, think_p)),
             kl_think_act=or_none(kl(think_p, act_p)),
-            token_thought=_ratio(-sum(map(sum, (r.logps for r in replies))), sum(len(r.logps) for r in replies)),
+            token_thought=_ratio(-sum(map(sum, thoughts)), sum(map(len, thoughts))),
             token_action_act_first=_ratio(_surprisal(act_logps[:-1]), float(act_p[:-1] @ lengths)),
             token_action_think_first=_ratio(after.surprisal_nats, after.tokens),
-            thoughts=tuple(reply.text.partition(END_THINK)[0].strip() for reply in replies),
+            thoughts=tuple(thought_text(reply.text) for reply in replies),
             no_think_p=tuple(np.exp(none_logps).tolist()),
             no_think=entropy(np.exp(none_logps)),
             listed=self._among_listed(index, act_logps[:-1], after.listed),
             query_act_first=queries.act_first,
             query_think_first=queries.think_first,
+            checks=checks if self.settings.check_replies else None,
         )
+
+    def _unfinished(self, reply: Reply) -> bool:
+        return self._thought_stop not in reply.text
 
     def _among_listed(self, index: int, act_logps: np.ndarray, after: np.ndarray) -> Listed | None:
         """The same comparison for a choice constrained to the list; None where it cannot be made."""
@@ -243,10 +362,6 @@ def _surprisal(logps: np.ndarray) -> float:
 def _listed(probe: Probe) -> tuple[str, ...]:
     """The admissible actions, each once: an action listed twice is still one outcome."""
     return tuple(dict.fromkeys(probe.state.admissible))
-
-
-def _closed(reply: Reply) -> bool:
-    return END_THINK in reply.text
 
 
 def _ratio(total: float, count: float) -> float | None:

@@ -7,9 +7,12 @@ runs.
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
+from actre.paths import place
 from actre.values import Seed, Several, of
 
 
@@ -20,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--repetitions", type=of(Several), default=500, help="a row of the tables (default: 500)")
     parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/calibration.json"), help="a .json file")
+    parser.add_argument("--out", type=place, default=Path("runs/calibration.json"), help="a .json file")
     parser.set_defaults(run=_calibrate)
 
 
@@ -38,6 +41,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "settings": calibration.settings(),
     }
+    outputs.must_be_own(args.out, partial(_is_alike, header))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     part = args.out.with_name(args.out.name + ".part")
     done = _started(part, header)
@@ -52,7 +56,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     for cell in done:
         tables[cell["part"]] += cell["rows"]
     record = {**header, "cpu_s": round(sum(cell["cpu_s"] for cell in done)), "versions": versions(), **tables}
-    args.out.write_text(_written(record), encoding="utf-8")
+    outputs.put(args.out, _written(record).encode(), partial(_is_alike, header))
     part.unlink()
     print(described(record))
     print(f"written: {args.out}")
@@ -66,13 +70,28 @@ def _started(part: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
     """
     from actre.types import ActreError
 
-    text = part.read_text(encoding="utf-8") if part.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # a line without its end is what an interruption left
-    first, *lines = [json.loads(line) for line in whole.splitlines()] or [header]
-    part.write_text(whole or json.dumps(header) + "\n", encoding="utf-8")
-    if first != header:
-        raise ActreError(f"{part} holds a calibration with other settings: give another --out, or remove it")
+    text = part.read_bytes() if part.exists() else b""
+    whole = text[: text.rfind(b"\n") + 1]  # a line without its end is what an interruption left
+    try:
+        first, *lines = [json.loads(line) for line in whole.splitlines()] or [header]
+    except ValueError:
+        first, lines = None, []
+    begun = json.dumps(header).encode()
+    if first != header or not (whole or begun.startswith(text)):
+        raise ActreError(
+            f"{part} holds a calibration with other settings, or something else: give another --out, or remove it"
+        )
+    part.write_bytes(whole or begun + b"\n")
     return lines
+
+
+def _is_alike(header: dict[str, Any], old: bytes) -> bool:
+    """Whether a file's content is a calibration of the same settings, however it was made."""
+    try:
+        there = json.loads(old)
+    except ValueError:
+        return False
+    return isinstance(there, dict) and all(there.get(name) == header[name] for name in header)
 
 
 def _written(record: dict[str, Any]) -> str:

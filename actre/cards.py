@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from actre.config import RunConfig, StageConfig
 from actre.evaluate import When, load_evaluation, summarise
+from actre.model_names import shown
 from actre.types import read_jsonl
 
 _LAST = 10
@@ -82,4 +83,6 @@ def _results(folder: Path, config: RunConfig) -> str:
 
 
 def _settings(config: RunConfig) -> str:
-    return f"## Settings\n\n```json\n{json.dumps(asdict(config), indent=1)}\n```"
+    settings = asdict(config)
+    settings["model"]["name"] = shown(config.model.name)
+    return f"## Settings\n\n```json\n{json.dumps(settings, indent=1)}\n```"

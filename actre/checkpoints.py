@@ -28,8 +28,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from actre.adapters import replacing
 from actre.config import RunConfig, config_from_dict, differences
+from actre.outputs import clear_unfinished, replacing
 from actre.types import ActreError
 
 _STATE = "state.json"
@@ -135,8 +135,10 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
             raise _damaged(folder, f"{name} is missing")
         if _digest(path.read_bytes()) != digest:
             raise _damaged(folder, f"{name} is not what was written ({path.stat().st_size:,} bytes)")
-    then = dataclasses.asdict(config_from_dict(state["config"]))  # a setting that did not exist then has its default
-    changed = differences(then, dataclasses.asdict(config))
+    then = config_from_dict(state["config"])  # a setting that did not exist then has its default
+    # a model may be moved; that its weights are those it had then, their fingerprint shows
+    then = dataclasses.replace(then, model=dataclasses.replace(then.model, name=config.model.name))
+    changed = differences(dataclasses.asdict(then), dataclasses.asdict(config))
     if changed:
         raise ActreError(
             f"{folder} belongs to a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
@@ -152,12 +154,6 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
     streams = Streams(state["random"], {k: v for k, v in tensors.items() if k.startswith("random.")})
     optimizer = {k: v for k, v in tensors.items() if not k.startswith("random.")}
     return Checkpoint(folder, progress, adapter, optimizer, streams)
-
-
-def clear_unfinished(target: Path) -> None:
-    """Remove what a process that was killed left half written on the way to `target`."""
-    for path in target.parent.glob(f".{target.name}-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 # --- what is in the tensors ---

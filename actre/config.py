@@ -10,11 +10,14 @@ import json
 import os
 import platform
 import subprocess
+import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from actre.paths import variable
 from actre.types import ActreError, Order
 from actre.values import (
     Count,
@@ -101,6 +104,16 @@ class PromptConfig(Ranged):
     """Whether earlier thoughts stay in a growing history."""
     list_admissible: bool = False
     """Whether the prompt lists the admissible actions."""
+    date: str = "2026-01-01"
+    """The day, or day and time (2026-01-01T09:30), that a chat template which writes today's is told: the same on every
+    day, so that a run that goes on, and a measurement made later, have the same prompts. Others never see it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            datetime.fromisoformat(self.date)
+        except (TypeError, ValueError) as error:
+            raise ActreError(f"PromptConfig.date is {self.date!r}: it has to be a day, as in 2026-01-01") from error
 
 
 @dataclass(frozen=True)
@@ -262,7 +275,7 @@ def data_folder() -> Path:
 
     Raises ActreError where neither is a folder.
     """
-    folder = Path(os.environ.get("ACTRE_DATA") or Path(__file__).resolve().parents[1] / "data")
+    folder = variable("ACTRE_DATA") or Path(__file__).resolve().parents[1] / "data"
     if not folder.is_dir():
         raise ActreError(
             f"{folder} is no folder, so the shipped games and policies are missing: "
@@ -306,8 +319,12 @@ def versions() -> dict[str, str]:
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:
-    """Write the settings with the versions beside them; the old file stays until the new one is whole."""
-    text = json.dumps({"config": dataclasses.asdict(config), "versions": versions()}, indent=1) + "\n"
+    """Write the settings with the versions beside them; the old file stays until the new one is whole.
+
+    An id, drawn anew, tells the run from every other one, wherever its folder is moved.
+    """
+    whole = {"config": dataclasses.asdict(config), "versions": versions(), "id": uuid.uuid4().hex}
+    text = json.dumps(whole, indent=1) + "\n"
     part = Path(f"{path}.part")
     part.write_text(text)
     os.replace(part, path)

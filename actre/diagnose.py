@@ -32,8 +32,10 @@ from actre._diagnosis import (
 )
 from actre._diagnosis_log import DiagnosisLog
 from actre._scorer import Scorer
+from actre._self_check import REPLIES
 from actre.config import RunConfig, derive_seed
 from actre.entropy import CountMethod
+from actre.orders import NO_BLANKS
 from actre.policies import Policy
 from actre.policies.context import SHORTER, must_hold
 from actre.probes import Probe, digest, probes_for
@@ -78,6 +80,7 @@ def diagnose(
     force_action_tag: bool = False,
     count_method: CountMethod = "miller_madow",
     adapter: str | None = None,
+    check_replies: int = REPLIES,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Diagnosis:
@@ -87,7 +90,9 @@ def diagnose(
     states are appended; a second call with the same settings and weights goes on from it, and its result equals an
     uninterrupted one's. progress: told how many states have been finished since it was last told. stop: asked before
     each batch of states; once it says so, the diagnosis of the states finished so far is returned (its `complete` is
-    False). adapter: the name under which the settings record what was put on the model.
+    False). adapter: the name under which the settings record what was put on the model. check_replies: whole replies
+    a state and order that the exact probabilities are held against; where they disagree the verdict is "withheld"; 0:
+    no check.
     Differs: a thought may use all of `max_reply_tokens`, where an acting policy's also holds the action.
     Raises ActreError for K < 2, probes of fewer than 2 games, states that with the longest thought and action are more
     than the policy holds, an `out` of other settings or weights, and a stop before states of 2 games are finished.
@@ -113,6 +118,8 @@ def diagnose(
         force_action_tag=force_action_tag,
         count_method=count_method,
         adapter=adapter,
+        check_replies=check_replies,
+        date=prompt.date,
     )
     act, think, none = (policy.renderer(prompt, order) for order in _ORDERS)
     scorer = Scorer(policy, act, think, none, settings)
@@ -170,7 +177,8 @@ def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[S
     asked = sorted(finished, key=lambda state: -state.act_first)[:_CHECKED]
     for renderer, name in ((scorer.act, "act_first_p"), (scorer.none, "no_think_p")):
         known = [state for state in asked if getattr(state, name) is not None]
-        again = scorer.exact(renderer, [probes[state.index] for state in known]) if known else []
+        blanks = {one for state in known if state.checks for one in state.checks[renderer.order].blanks} | {NO_BLANKS}
+        again = scorer.exact(renderer, [probes[state.index] for state in known], sorted(blanks)) if known else []
         for state, logps in zip(known, again, strict=True):
             if np.abs(np.exp(logps) - np.array(getattr(state, name))).max() > 1e-2:
                 raise ActreError(

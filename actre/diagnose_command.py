@@ -7,15 +7,19 @@ import argparse
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from actre import outputs
 from actre.budget import Budget
-from actre.config import ENV_NAMES, RunConfig, derive_seed, differences, load_config, save_config
+from actre.config import ENV_NAMES, RunConfig, derive_seed, load_config
+from actre.measure_into import keep_settings, must_take
+from actre.model_names import settle
+from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
-from actre.values import Nats, Positive, Seed, Several, of
+from actre.values import Nats, Natural, Positive, Seed, Several, of
 
 if TYPE_CHECKING:
     from actre.diagnose import Diagnosis, Part
@@ -32,6 +36,8 @@ _CAREFUL = (
 _FORCE = "for a model that writes no tags of its own there is --force-action-tag"
 _PILOT_STATES = 12
 _PILOT_THOUGHTS = 8
+_STARTED = ("pilot.jsonl", "diagnosis.jsonl", "diagnosis_instructed.jsonl")
+"""What an interrupted diagnosis may leave before its settings."""
 
 _ROWS = (
     ("act_first", "H(action), act-first, exact"),
@@ -57,7 +63,7 @@ _SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
     ("other_think_first", "probability outside the listed actions, think-first"),
     ("other_no_think", "probability outside the listed actions, no-think"),
-    ("unfinished", "thoughts that never close"),
+    ("unfinished", "thoughts that never come to an action"),
 )
 
 
@@ -67,7 +73,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "diagnose", help="measure a policy's action entropy, act-first and think-first, at the same states"
     )
     add_policy_arguments(parser)
-    parser.add_argument("--probes", type=Path, help="states made by `actre probes` (default: the shipped ones)")
+    parser.add_argument("--probes", type=place, help="states made by `actre probes` (default: the shipped ones)")
     parser.add_argument("--states", type=of(Several), help="use the first so many states (default: the preset's)")
     parser.add_argument(
         "--thoughts",
@@ -87,9 +93,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--force-action-tag", action="store_true", help="write <action> after the thought, for models that do not"
     )
     parser.add_argument(
+        "--check-replies",
+        type=of(Natural),
+        default=4,
+        metavar="N",
+        help="whole replies a state and order that the exact probabilities are held against (default: 4; 0: none)",
+    )
+    parser.add_argument(
         "--budget", type=of(Positive), metavar="MINUTES", help="stop after so long; the same command then goes on"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/diagnosis"))
+    parser.add_argument("--out", type=place, default=Path("runs/diagnosis"))
     parser.set_defaults(run=_diagnose)
 
 
@@ -110,7 +123,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "
         "hub name takes tiny's rooms, prompt and reply length unless --preset names another",
     )
-    parser.add_argument("--adapter", type=Path, help="a folder with a trained adapter for that model")
+    parser.add_argument("--adapter", type=place, help="a folder with a trained adapter for that model")
     parser.add_argument("--seed", type=of(Seed), default=0)
 
 
@@ -122,37 +135,12 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
     """
     if args.adapter is not None and (args.preset, args.env, args.model) == (None, None, None):
         for folder in args.adapter.resolve().parents[:2]:  # RUN/adapter or RUN/checkpoints/iter-N
-            if _is_run(folder):
+            if outputs.is_trained(folder):
                 config = load_config(folder / "config.json")
-                return replace(config, seed=args.seed, model=replace(config.model, loader="plain"))
+                return settle(replace(config, seed=args.seed, model=replace(config.model, loader="plain")))
     own = next((name for name, config in PRESETS.items() if config.model.name == args.model), "tiny")
     config = replace(preset(args.preset or own, args.env or "alfworld"), seed=args.seed)
-    return replace(config, model=replace(config.model, name=args.model or config.model.name))
-
-
-def keep_settings(config: RunConfig, out: Path) -> None:
-    """Write the settings into the folder `out`; those that are there stay, and must be alike.
-
-    Raises ActreError where they have another model, environment, prompt or sampling.
-    """
-    path = out / "config.json"
-    if not path.exists():
-        save_config(config, path)
-        return
-    of_run, asked = (
-        {"model": settings.model.name, **{part: asdict(settings)[part] for part in ("env", "prompt", "sampling")}}
-        for settings in (load_config(path), config)
-    )
-    if others := differences(of_run, asked):
-        raise ActreError(
-            f"{out} holds something made with other settings ({'; '.join(others[:3])}), and nothing is overwritten: "
-            "choose another --out"
-        )
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether something was trained in this folder."""
-    return (folder / "config.json").is_file() and (folder / "metrics.jsonl").is_file()
+    return settle(replace(config, model=replace(config.model, name=args.model or config.model.name)))
 
 
 class _Job(NamedTuple):
@@ -179,6 +167,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         states = args.states or config.probe.states
         config = replace(config, probe=replace(config.probe, states=states))
         probes = probes_for(config)
+    must_take(args.out, config, args.adapter, _STARTED)
     args.out.mkdir(parents=True, exist_ok=True)
     job = _Job(args, load_policy(config, args.adapter), probes, config, budget)
     wordings, found = list(dict.fromkeys(args.wording)), []
@@ -224,6 +213,7 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
             out=log,
             wording=wording,
             force_action_tag=job.args.force_action_tag,
+            check_replies=job.args.check_replies,
             adapter=_adapter_name(job.args),
             progress=finished,
             stop=job.budget,
@@ -268,6 +258,7 @@ def _chosen(job: _Job) -> int:
         out=args.out / "pilot.jsonl",
         wording=args.wording[0],
         force_action_tag=args.force_action_tag,
+        check_replies=args.check_replies,
         adapter=_adapter_name(args),
         stop=job.budget,
     )
@@ -300,6 +291,9 @@ def described(found: "Diagnosis") -> str:
     ]
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _ROWS if name in found.summary]
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _SHARES if name in found.summary]
+    if found.self_check:
+        lines.append("self-check: whole replies beside their exact probability")
+        lines += [f"  {'' if one.agrees else 'DISAGREES  '}{one.words}" for one in found.self_check]
     lines.append("act-first minus think-first, between the two ends (parts are exploratory)")
     for by in PARTS:
         lines += [_part_line(part) for part in parts(found.states, by, s.seed)]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,9 @@ from typing import Literal
 from actre import official
 from actre.config import data_folder, load_config
 from actre.estimate import estimate, outcome
+from actre.gamefiles import walk
 from actre.limits import cores, described, described_outcome, here, memory_gb, on
+from actre.paths import place
 from actre.presets import PRESETS, preset
 from actre.types import ActreError
 from actre.values import Positive, of
@@ -249,10 +252,10 @@ def _data() -> Iterator[Check]:
     except ActreError as error:
         yield Check("data", "data/", "missing", str(error), "git checkout -- data, or point ACTRE_DATA at it")
         return
-    for name, pattern in (("games", "alfworld/**/*.jsonl*"), ("tiny policy", "tiny/**/model.safetensors")):
-        files = sum(1 for _ in folder.glob(pattern))
+    for name, part, pattern in (("games", "alfworld", "*.jsonl*"), ("tiny policy", "tiny", "model.safetensors")):
+        files = sum(1 for path in walk(folder / part) if fnmatch(path.name, pattern))
         status: Status = "ok" if files else "missing"
-        found = f"{files} file{'s' * (files != 1)} in {folder / pattern.split('/')[0]}"
+        found = f"{files} file{'s' * (files != 1)} in {folder / part}"
         yield Check("data", name, status, found, "" if files else "git checkout -- data")
     for name, data in (("official games", official.games()), ("official shop", official.shop())):
         optional: Status = "other" if data.asked or data.there == "part" else "absent"
@@ -292,7 +295,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
     )
     parser.add_argument("--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: as on a GPU with so much")
-    parser.add_argument("--run", type=Path, dest="folder", metavar="RUN", help="instead: how good a run's estimate was")
+    parser.add_argument(
+        "--run", type=place, dest="folder", metavar="RUN", help="instead: how good a run's estimate was"
+    )
     parser.set_defaults(run=_run)
 
 

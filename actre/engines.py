@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from actre import ranks
-from actre.adapters import replacing
 from actre.config import RunConfig
 from actre.engine_check import BOUND_HALF_NATS, BOUND_NATS
+from actre.outputs import replacing
 from actre.policies import Policy
 from actre.policies.context import held_by
 from actre.sharded.step import gathered_adapter

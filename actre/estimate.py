@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actre.config import RunConfig, data_folder
+from actre.model_names import folder_of
 from actre.types import ActreError
 
 GB = 1e9
@@ -139,7 +140,7 @@ def shape_of(name: str) -> Shape:
     if name in SHAPES:
         return SHAPES[name]
     tiny = name == "tiny" or name.startswith("tiny/")
-    folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral") if tiny else Path(name).expanduser()
+    folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral") if tiny else folder_of(name)
     try:
         raw = json.loads((folder / "config.json").read_text())
         heads = raw["num_attention_heads"]

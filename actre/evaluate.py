@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from actre.config import EnvConfig, RunConfig, derive_seed
+from actre import notplayed
+from actre.config import EnvConfig, EnvName, RunConfig, derive_seed
 from actre.entropy import Interval, bootstrap, percentiles
 from actre.envs.worlds import list_games, make_env, scripted
 from actre.policies import Policy
@@ -46,7 +47,7 @@ class EpisodeResult:
 
 
 class Played(NamedTuple):
-    """A panel's results and its whole episodes, in the panel's order."""
+    """A panel's results and its episodes, in the panel's order; of a game that could not be played only the latter."""
 
     results: list[EpisodeResult]
     trajectories: list[Trajectory]
@@ -112,8 +113,9 @@ def play(
     """Play every game of a panel exactly once at `config.sampling.eval_temperature`.
 
     envs: as `rollout.make_envs` makes them; progress: told how many episodes have ended since it was last told.
+    A game in which the environment fails counts in no result, for it is not lost; a warning names it, with the reason.
     Raises ActreError where the panel is empty or names a game twice, where even the first prompt is too long, and where
-    the environment fails in one.
+    no game can be played.
     """
     from actre.rollout import must_start, rollout
 
@@ -133,15 +135,10 @@ def play(
         seed=derive_seed(seed, "evaluate", panel, order),
         progress=progress,
     )
-    failed = [one for one in played if "env_error" in one.meta]
-    if failed:  # a game that was not played is not lost
-        raise ActreError(
-            f"{len(failed)} of the {len(games)} games of {panel} could not be played, so there is no success rate: "
-            f"{failed[0].game}: {failed[0].meta['env_error']}"
-        )
-    results = [episode_result(trajectory, panel) for trajectory in played]
-    if len(results) != len(games):
-        raise ActreError(f"{len(results)} episodes came back from the {len(games)} games of {panel}")
+    if len(played) != len(games):
+        raise ActreError(f"{len(played)} episodes came back from the {len(games)} games of {panel}")
+    notplayed.tell({t.game: t.meta["env_error"] for t in played if "env_error" in t.meta}, len(games), panel)
+    results = [episode_result(trajectory, panel) for trajectory in played if "env_error" not in trajectory.meta]
     _each_once([result.game for result in results], panel)
     return Played(results, played)
 
@@ -157,26 +154,35 @@ def play_baseline(
     """Have a player without a model play every game of a panel once; each game is played alike whatever else is.
 
     Random choices hang on the seed and the game's place in the panel, not on where its files lie.
-    progress: told 1 for each episode that has ended.
+    A game that cannot be played, or that the expert has no plan for, is left out; a warning names it, with the reason.
+    progress: told 1 for each episode that has ended. Raises ActreError where that is all of them.
     """
     games = panel_games(config, panel)
     _each_once(games, panel)
     env = make_env(panel_env(config, panel))
-    results = []
+    results, failed = [], {}
     for place, game in enumerate(games):
-        text, info = env.reset(options={"game": game})
-        seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
-        source: Literal["expert", "random"] = "expert" if baseline == "rule" else "random"
-        act = scripted(config.env.name, source, seen, derive_seed(seed, "baseline", baseline, place))
-        steps, total, over = 0, 0.0, False
-        while not over:
-            text, reward, terminated, truncated, info = env.step(act(seen))
-            seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
-            steps, total, over = steps + 1, total + float(reward), terminated or truncated
-        results.append(EpisodeResult(panel, baseline, game, info["task_type"], bool(info["won"]), steps, total))
+        try:
+            stream = derive_seed(seed, "baseline", baseline, place)
+            results.append(_baseline_episode(baseline, panel, env, game, config.env.name, stream))
+        except (ActreError, OSError) as error:
+            failed[game] = str(error)
         if progress is not None:
             progress(1)
+    notplayed.tell(failed, len(games), f"{panel} ({baseline})")
     return results
+
+
+def _baseline_episode(baseline: Baseline, panel: str, env: Any, game: str, name: EnvName, seed: int) -> EpisodeResult:
+    text, info = env.reset(options={"game": game})
+    seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
+    act = scripted(name, "expert" if baseline == "rule" else "random", seen, seed, game)
+    steps, total, over = 0, 0.0, False
+    while not over:
+        text, reward, terminated, truncated, info = env.step(act(seen))
+        seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
+        steps, total, over = steps + 1, total + float(reward), terminated or truncated
+    return EpisodeResult(panel, baseline, game, info["task_type"], bool(info["won"]), steps, total)
 
 
 def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actre.config import RunConfig
-from actre.diagnose_command import add_policy_arguments, keep_settings, policy_config
-from actre.types import ORDERS, ActreError, read_trajectories, write_jsonl, write_trajectories
+from actre.diagnose_command import add_policy_arguments, policy_config
+from actre.measure_into import keep_settings, must_be_the_runs, must_take
+from actre.paths import place
+from actre.types import ORDERS, ActreError, read_jsonl, read_trajectories, write_jsonl, write_trajectories
 from actre.values import Count, of
 
 if TYPE_CHECKING:
@@ -31,13 +33,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
     evaluate.add_argument("--limit", type=of(Count), help="only the first so many games of each panel")
     evaluate.add_argument("--when", choices=("before", "after"), default="after", help="of the training")
-    evaluate.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    evaluate.add_argument("--out", type=place, default=Path("runs/evaluation"))
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
+    from actre.envs.worlds import left_out
     from actre.evaluate import load_policy, panel_env, panel_games, play, save_evaluation, summarise
     from actre.rollout import make_envs
 
@@ -47,12 +50,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}
+    for panel in args.panels:
+        if note := left_out(config.env.name, panel_env(config, panel).train):
+            print(f"{panel}: {note}")
+    must_take(args.out, config, args.adapter)
     if args.baselines:
         return _baselines(args, config, sum(map(len, games.values())))
+    must_be_the_runs(args.out, args.adapter, args.when)
+    _must_be_the_same_games(args, games)
+    weights = _weights(args)
     policy = load_policy(config, args.adapter)
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
-    weights = _weights(args)
     path = args.out / "trajectories" / f"eval_{args.when}.jsonl.gz"
     kept = list(read_trajectories(path)) if path.exists() else []
     results = []
@@ -71,6 +80,26 @@ def _evaluate(args: argparse.Namespace) -> int:
     print(described(summarise(results)))
     print(f"written: {args.out / 'evaluation.jsonl'}")
     return 0
+
+
+def _must_be_the_same_games(args: argparse.Namespace, games: dict[str, list[str]]) -> None:
+    """Raises ActreError where an evaluation that is there would be replaced by one of other games, fewer say."""
+    from actre.evaluate import load_evaluation
+
+    path = args.out / "evaluation.jsonl"
+    played = load_evaluation(path, args.when) if path.exists() else []
+    for panel, order in ((panel, order) for panel in args.panels for order in args.orders):
+        there = [one.game for one in played if (one.panel, one.order) == (panel, order)]
+        if there and _names(there) != _names(games[panel]):
+            raise ActreError(
+                f"{args.out} holds an evaluation of {len(there)} games of {panel} ({order}, {args.when} training), "
+                f"which are not the {len(games[panel])} of this one, and nothing is overwritten: choose another --out"
+            )
+
+
+def _names(games: list[str]) -> list[tuple[str, ...]]:
+    """Games without where they lie, which may change."""
+    return sorted(Path(game).parts[-3:] for game in games)
 
 
 def _weights(args: argparse.Namespace) -> dict[str, str | None]:
@@ -106,7 +135,10 @@ def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
     # beside the policy's evaluation, not in it: what reads that knows orders only
-    write_jsonl(args.out / "baselines.jsonl", map(asdict, results))
+    path, fresh = args.out / "baselines.jsonl", [asdict(result) for result in results]
+    played = {(one["panel"], one["order"]) for one in fresh}
+    kept = list(read_jsonl(path)) if path.exists() else []
+    write_jsonl(path, [*(one for one in kept if (one["panel"], one["order"]) not in played), *fresh])
     print(described(summarise(results)))
     print(f"written: {args.out / 'baselines.jsonl'}")
     return 0

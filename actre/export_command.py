@@ -8,6 +8,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre.outputs import Made, must_be_replaceable, run_id
+from actre.paths import place
 from actre.types import ActreError
 
 if TYPE_CHECKING:
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `export` to the command line."""
-    parser = subparsers.add_parser("export", help="export a run's adapter with a card, check it by reloading, push it")
-    parser.add_argument("folder", type=Path, help="a run folder (config.json and adapter/)")
-    parser.add_argument("--out", type=Path, help="where to (FOLDER/export)")
-    parser.add_argument("--merge", type=Path, metavar="TO", help="also save base and adapter as one model, there")
+    parser = subparsers.add_parser(
+        "export",
+        help="export a run's adapter with a card, check it by reloading, push it",
+        description="Exports a run's adapter with a card and checks it by reloading. A folder that is there already is "
+        "replaced only by the same export of the same run, as a whole, and only if nothing in it was changed since.",
+    )
+    parser.add_argument("folder", type=place, help="a run folder (config.json and adapter/)")
+    parser.add_argument("--out", type=place, help="where to (FOLDER/export)")
+    parser.add_argument("--merge", type=place, metavar="TO", help="also save base and adapter as one model, there")
     parser.add_argument(
         "--push", metavar="OWNER/NAME", help="put it on the hub, the merged model where --merge is given"
     )
@@ -31,20 +38,21 @@ def _export(args: argparse.Namespace) -> int:
     from actre import adapters, hub
     from actre.cards import run_card
     from actre.config import load_config
+    from actre.model_names import is_local, settle_model
 
     config = load_config(args.folder / "config.json")
-    for target in (args.out or args.folder / "export", args.merge):
-        _must_be_free(target)
-    base = dataclasses.replace(config.model, loader="plain")
+    out, exported, merged = _targets(args)
+    base = settle_model(dataclasses.replace(config.model, loader="plain"))
     model, tokenizer = adapters.load(args.folder / "adapter", base)
     card = run_card(args.folder, config)
-    out = adapters.export(model, args.out or args.folder / "export", base, card=card)
+    adapters.export(model, out, base, card=card, made=exported)
     print(f"exported to {out}")
+    if is_local(base.name):
+        print(f"its base model is the local folder {base.name}: who gets the adapter needs that model, too")
     checked = adapters.check(out, model, tokenizer, base=base)
     code = _report(checked)
     if args.merge:
-        merged = adapters.merge(out, args.merge, base, card=adapters.merged_card(base, card))
-        print(f"merged into {merged}, and checked")
+        print(f"merged into {adapters.merge(out, args.merge, base, card=card, made=merged)}, and checked")
     if args.push:
         if not checked.passed:
             raise ActreError(f"{args.push} was not touched: what was exported did not pass the check")
@@ -52,13 +60,20 @@ def _export(args: argparse.Namespace) -> int:
     return code
 
 
-def _must_be_free(folder: Path | None) -> None:
-    """Raises ActreError for a folder that holds anything but an earlier export: it would be replaced as a whole."""
-    if folder is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    card = folder / "README.md"
-    if not card.is_file() or "trained with ActRe Lab" not in card.read_text(encoding="utf-8"):
-        raise ActreError(f"{folder} holds what was not exported here, and would be replaced as a whole: name another")
+def _targets(args: argparse.Namespace) -> tuple[Path, Made, Made]:
+    """Where the adapter goes, and what makes it and the merged model, which only the same of the same run replaces.
+
+    Raises ActreError for a place that is not free for them, before anything is loaded.
+    """
+    run = run_id(args.folder)
+    out = args.out or args.folder / "export"
+    exported, merged = Made("actre export", run), Made("actre export --merge", run, "--merge")
+    place = must_be_replaceable(out, exported)
+    if args.merge:
+        other = must_be_replaceable(args.merge, merged)
+        if other == place or other in place.parents or place in other.parents:
+            raise ActreError(f"{out} and {args.merge} lie in each other: the adapter and the model need a folder each")
+    return out, exported, merged
 
 
 def _report(check: "Check") -> int:

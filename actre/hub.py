@@ -7,6 +7,7 @@ for the hub's HTTP interface (tests/test_hub.py), not against the hub itself.
 import re
 from pathlib import Path
 
+from actre.outputs import NOTE
 from actre.types import ActreError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -33,7 +34,9 @@ def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export of ActRe Lab")
+        done = api.upload_folder(
+            repo_id=repository, folder_path=folder, commit_message="Export of ActRe Lab", ignore_patterns=[NOTE]
+        )
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         mend = f": {_LOG_IN} to {repository.partition('/')[0]}" if status in (401, 403) else ""

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from actre._self_check import REPLIES
 from actre.config import RunConfig
 from actre.diagnose import diagnose
 from actre.policies import Policy
 from actre.probes import Probe
-from actre.types import Order
+from actre.types import ActreError, Order
 
 LOWEST, HIGHEST = 0.3, 3.0
 """No temperature outside is tried: below, hardly anything is sampled but the likeliest; above, replies fall apart."""
@@ -22,6 +23,9 @@ TRIES = 6
 temperature."""
 CLOSE_NATS = 0.03
 """A temperature is good enough where the two entropies differ by no more."""
+
+GROSS = 0.1
+"""A self-check that is off by more than this ends the run; smaller disagreements come up by chance in a long one."""
 
 
 class Matched(NamedTuple):
@@ -42,17 +46,31 @@ def matched_temperature(
 
     Both are marginal action entropies, mean over the probe states: act-first's exact, think-first's the middle of its
     bracket from `config.probe.thoughts` thoughts, sampled and scored at the temperature that is tried (with the same
-    seed for all). start: the last match, tried first.
+    seed for all). start: the last match, tried first. Raises ActreError where the exact probabilities are far from
+    what is sampled.
     """
 
     wording = config.prompt.wording  # the prompts that are sampled from
 
-    def measured(temperature: float) -> dict[str, float]:
+    def measured(temperature: float, check_replies: int = 0) -> dict[str, float]:
         there = replace(config, sampling=replace(config.sampling, temperature=temperature))
-        found = diagnose(policy, probes, there, thoughts=config.probe.thoughts, seed=seed, wording=wording).summary
-        return {name: interval.value for name, interval in found.items()}
+        found = diagnose(
+            policy,
+            probes,
+            there,
+            thoughts=config.probe.thoughts,
+            seed=seed,
+            wording=wording,
+            check_replies=check_replies,
+        )
+        if wrong := [one.words for one in found.self_check if not one.agrees and one.gap > GROSS]:
+            raise ActreError(
+                f"no temperature can be matched: exact probabilities are not those of what is sampled "
+                f"({'; '.join(wrong)}). `actre diagnose` shows more; choose an arm without matched temperatures"
+            )
+        return {name: interval.value for name, interval in found.summary.items()}
 
-    at_run = measured(config.sampling.temperature)
+    at_run = measured(config.sampling.temperature, REPLIES)
     known = {config.sampling.temperature: action_entropy(at_run, order)}
     return search(lambda t: action_entropy(measured(t), order), at_run["act_first"], known=known, start=start)
 

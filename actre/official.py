@@ -1,11 +1,17 @@
-"""Whether the benchmarks' official data are here: which files, where, how many; for `actre doctor`. Reads no game.
+"""Whether the benchmarks' official data are here: which files, where, how many; for `actre doctor`. Counts games as
+they are played (see actre.gamefiles) and reads none.
 
 Nothing of theirs is shipped; both are optional. Loads no heavy library.
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+
+from actre.gamefiles import find_games, reasons
+from actre.paths import variable
+from actre.types import ActreError
 
 ALFWORLD_SPLITS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
 """Split -> solvable games of the six task types in it, as published; a download cut short holds fewer."""
@@ -15,12 +21,9 @@ GET_GAMES = "alfworld-download (2 GB, optional)"
 GET_SHOP = "docs/webshop.md says where the files are; then export WEBSHOP_DATA=FOLDER (optional)"
 
 
-def is_listed(path: Path) -> bool:
-    """Whether an ALFWorld game file's place says one of the six task types: movable receptacles and slices are
-    outside them, as in alfworld itself. Reads no file.
-    """
-    task = path.parent.parent.name
-    return not any(mark in task for mark in ("movable", "Sliced"))
+def alfworld_root() -> Path:
+    """Where the official games' splits lie: `$ALFWORLD_DATA/json_2.1.1`, else where alfworld-download puts them."""
+    return (variable("ALFWORLD_DATA") or Path.home() / ".cache" / "alfworld") / "json_2.1.1"
 
 
 class Found(NamedTuple):
@@ -33,33 +36,36 @@ class Found(NamedTuple):
 
 
 def games() -> Found:
-    """The official ALFWorld games in $ALFWORLD_DATA, else where alfworld-download puts them.
-
-    Differs: games that are there and marked unsolvable are counted (their files are not read), and are not played.
-    """
-    named = os.environ.get("ALFWORLD_DATA")
-    root = Path(named or "~/.cache/alfworld").expanduser() / "json_2.1.1"
-    counts = {s: sum(map(is_listed, (root / s).glob("*/*/game.tw-pddl"))) for s in ALFWORLD_SPLITS}
+    """The official ALFWorld games in $ALFWORLD_DATA, else where alfworld-download puts them: those that are played."""
+    named = bool(os.environ.get("ALFWORLD_DATA"))
+    try:
+        root = alfworld_root()
+    except ActreError as error:
+        return Found("none", named, str(error), "export ALFWORLD_DATA=FOLDER, or unset it")
+    found = {s: find_games(root / s) for s in ALFWORLD_SPLITS}
+    counts = {split: len(one.games) for split, one in found.items()}
+    left_out = sum((Counter(one.left_out) for one in found.values()), Counter[str]())
     whole = {split for split, number in counts.items() if number >= ALFWORLD_SPLITS[split]}
     words = ", ".join(
         f"{split} {number:,}" if split in whole else f"{split} {number:,} of {ALFWORLD_SPLITS[split]:,}"
         for split, number in counts.items()
     )
+    words = f"{words} in {root}" + (f"; {reasons(left_out)}" if left_out else "")
     if len(whole) == len(counts):
-        return Found("all", bool(named), f"{words} in {root}", "")
-    if any(counts.values()):
-        return Found("part", bool(named), f"{words} in {root}", GET_GAMES)
-    return Found(
-        "none", bool(named), f"no games in {root}", f"{GET_GAMES}, or unset ALFWORLD_DATA" if named else GET_GAMES
-    )
+        return Found("all", named, words, "")
+    if any(counts.values()) or left_out:
+        return Found("part", named, words, GET_GAMES)
+    return Found("none", named, f"no games in {root}", f"{GET_GAMES}, or unset ALFWORLD_DATA" if named else GET_GAMES)
 
 
 def shop() -> Found:
     """The official WebShop files in $WEBSHOP_DATA."""
-    named = os.environ.get("WEBSHOP_DATA")
-    if not named:
+    try:
+        root = variable("WEBSHOP_DATA")
+    except ActreError as error:
+        return Found("none", True, str(error), "export WEBSHOP_DATA=FOLDER, or unset it")
+    if root is None:
         return Found("none", False, "WEBSHOP_DATA is not set", GET_SHOP)
-    root = Path(named).expanduser()
     have = [
         [name for name in names if any((root / f"{name}{end}").is_file() for end in ("", ".gz"))] for names in SHOPS
     ]

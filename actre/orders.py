@@ -1,17 +1,20 @@
 """The three orders: prompts, the tags to open and to stop at, candidates to score, and how a reply is read.
 
 The only file with prompt text. Knows no model: a tokenizer comes in as an `encode` function and the pieces of
-its chat template. Everything is built as token ids, piece by piece, so that a transcript is never tokenised again:
-a growing history is the previous prompt, the reply as it was sampled, and the new observation's ids.
+its chat template (chat.py). Each text is tokenised once and whole, for pieces tokenised apart are not what a model
+writes: most tokenizers have one token `><` for the end of a tag and the beginning of the next. What was sampled stays
+as it is: a growing history is the previous prompt, the reply's own ids, and the ids of the text that follows.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from actre.chat import ChatFormat
+from actre.chat import chat_format as chat_format  # offered here too: what it makes is what a Renderer takes
 from actre.config import PromptConfig
-from actre.types import ActreError, Flag, Observation, Order, Step
+from actre.types import Flag, Observation, Order, Reply, Spelling, Step, parse_action, parse_click
 
 THINK, END_THINK = "<think>", "</think>"
 ACTION, END_ACTION = "<action>", "</action>"
@@ -35,7 +38,7 @@ _REPLY: dict[Order, str] = {
 }
 NO_ACTION_NOTE = "No action was read."
 """What the policy sees when its reply held no action; nothing was sent to the environment."""
-_OPEN = re.compile(r"(\w+)\[<\w+>\]")
+_OPEN = re.compile(r"(?!click\[)(\w+)\[<\w+>\]")
 
 _OPENING: dict[Order, str] = {"think_first": THINK, "act_first": ACTION, "no_think": ACTION}
 _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "no_think": END_ACTION}
@@ -44,55 +47,91 @@ _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "n
 def open_verb(action: str) -> str | None:
     """The verb of an open action, which stands in a list of admissible ones for all its fillings; None for any other.
 
-    >>> open_verb("search[<query>]"), open_verb("click[buy now]")
-    ('search', None)
+    A click is never open: what it names is what a page shows, even where that looks like a place to fill.
+
+    >>> open_verb("search[<query>]"), open_verb("click[buy now]"), open_verb("click[<b>]")
+    ('search', None, None)
     """
     match = _OPEN.fullmatch(action)
     return match[1] if match else None
 
 
 def admits(admissible: Sequence[str], action: str) -> bool:
-    """Whether an action is in the list, or fills an open one of it. Clicks are found in any case, as the shop does.
+    """Whether an action is in the list, fills an open one of it, or clicks a listed text, as the shop reads actions.
+
+    So clicks are found in any case, text behind the closing bracket does not count, and a search that the shop would
+    ignore (two actions in one, a line break, a bracket that opens within the words) is not admitted.
 
     >>> admits(("search[<query>]",), "search[red socks]"), admits(("search[<query>]",), "search[]")
     (True, False)
+    >>> admits(("search[<query>]",), "search[red] click[b]"), admits(("search[<query>]",), "search[[red]]")
+    (False, False)
     >>> admits(("click[buy now]",), "click[Buy Now]"), admits(("look",), "Look")
     (True, False)
     """
     if action in admissible:
         return True
-    if action.startswith("click["):
-        return action.lower() in admissible
-    verbs = [verb for verb in map(open_verb, admissible) if verb]
-    return any(re.fullmatch(rf"{verb}\[.+\]", action, re.DOTALL) for verb in verbs)
+    verb, argument = parse_action(action)
+    if argument is not None and verb in map(open_verb, admissible):
+        return True
+    return parse_click(action, lambda what: f"click[{what}]" in admissible) is not None
 
 
-class ChatFormat(NamedTuple):
-    """A chat template cut into its pieces; a prompt is head, user text, to_assistant, reply, to_user, user text, ..."""
+class Opened(NamedTuple):
+    """Ids after which an action is written: the last of them completes the opening tag. written: what it holds beyond
+    the tag, which an action then has to begin with."""
 
-    head: str
-    to_assistant: str
-    to_user: str
+    ids: tuple[int, ...]
+    written: str
 
 
-def chat_format(tokenizer: Any) -> ChatFormat:
-    """The pieces of a tokenizer's chat template, found by rendering marks through it.
+Blanks = tuple[str, str]
+"""White space between the opening tag and an action, and between the action and the closing tag."""
+NO_BLANKS: Blanks = ("", "")
 
-    Raises ActreError if it has no template, or one that does not keep the messages in order.
+
+def opened(reply: Reply) -> Opened | None:
+    """A reply that was sampled up to its opening <action> tag; None where the tag was never written.
+
+    >>> opened(Reply((7, 8, 9), (0.0, 0.0, 0.0), "so</think> <action>go"))
+    Opened(ids=(7, 8, 9), written='go')
     """
-    if getattr(tokenizer, "chat_template", None) is None:
-        raise ActreError("the tokenizer has no chat template: choose an instruct model, or set tokenizer.chat_template")
-    marks = ("@@first@@", "@@reply@@", "@@second@@")
-    roles = ("user", "assistant", "user")
-    messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    try:
-        head, rest = text.split(marks[0])
-        _, rest = rest.split(marks[1])
-        to_user, to_assistant = rest.split(marks[2])
-    except ValueError as error:
-        raise ActreError("the chat template drops or repeats a message; it cannot carry a growing history") from error
-    return ChatFormat(head, to_assistant, to_user)
+    _, tag, written = reply.text.partition(ACTION)
+    return Opened(reply.token_ids, written) if tag else None
+
+
+def thought_text(reply_text: str) -> str:
+    """The thought of a reply that was sampled up to its action, or up to the thought's end.
+
+    >>> thought_text("need mug </think> <action>")
+    'need mug'
+    """
+    return reply_text.partition(ACTION)[0].partition(END_THINK)[0].strip()
+
+
+def tokens_up_to(text: str, ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
+    """How many of the first tokens it takes until their decoding holds a text; all of them if it never does.
+
+    >>> tokens_up_to("b", [0, 1, 2], lambda ids: "".join("abc"[i] for i in ids))
+    2
+    """
+    if text not in decode(ids):
+        return len(ids)
+    low, high = 1, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if text in decode(ids[:middle]) else (middle + 1, high)
+    return low
+
+
+def unwritten(text: str, begun: str) -> str:
+    """What is left to write of a text whose writing may have begun within its last token.
+
+    >>> unwritten("<action>", "</think><"), unwritten("<action>", "</think> ")
+    ('action>', '<action>')
+    """
+    held = next((n for n in range(len(text), 0, -1) if begun.endswith(text[:n])), 0)
+    return text[held:]
 
 
 class Parsed(NamedTuple):
@@ -179,21 +218,29 @@ class Renderer:
         """The string that ends a reply; None: the end-of-turn token alone does (free tags)."""
         return _STOP[self.order] if self.config.tags == "first" else None
 
-    def prompt(self, steps: Sequence[Step], observation: Observation) -> tuple[int, ...]:
-        """The prompt's ids for the next step of an episode, the forced opening tag included."""
+    @property
+    def opening_tokens(self) -> int:
+        """How many of a prompt's last tokens are the prefilled tag."""
+        return len(self.encode(self.chat.to_assistant + self.opening)) - len(self.encode(self.chat.to_assistant))
+
+    def prompt(self, steps: Sequence[Step], observation: Observation, *, opening: str | None = None) -> tuple[int, ...]:
+        """The prompt's ids for the next step of an episode, the forced opening tag included.
+
+        opening: another tag than the order's own, "" for none.
+        """
+        opening = self.opening if opening is None else opening
         if self.config.history == "windowed":
-            return self._first(self._windowed_text(steps, observation))
+            return self._first(self._windowed_text(steps, observation), opening)
         if not steps:
-            return self._first(self._opening_text(observation))
+            return self._first(self._opening_text(observation), opening)
         last = steps[-1]
         seen = (NO_ACTION_NOTE if last.action is None else observation.text) + self._admissible_text(observation)
         if not self.config.history_thoughts:
-            return self._without_thoughts(steps, observation)
-        between = self.encode(self.chat.to_user)
-        if self.end_id is not None and between[:1] == [self.end_id] == list(last.reply_ids[-1:]):
-            between = between[1:]
-        turn = self.encode(seen) + self.encode(self.chat.to_assistant) + self._opening_ids()
-        return (*last.prompt_ids, *last.reply_ids, *between, *turn)
+            return self._without_thoughts(steps, observation, opening)
+        turn = self.continued(self.chat.to_user + seen + self.chat.to_assistant + opening)
+        if self.end_id is not None and turn[:1] == [self.end_id] == list(last.reply_ids[-1:]):
+            turn = turn[1:]
+        return (*last.prompt_ids, *last.reply_ids, *turn)
 
     def probe_prompt(self, observations: Sequence[Observation], actions: Sequence[str]) -> tuple[int, ...]:
         """A prompt whose history is observations and actions only, the same for every order but for the opening tag.
@@ -201,34 +248,66 @@ class Renderer:
         observations: n+1 of them, actions: the n between. With a growing history each past reply is its bare action
         in its tags; thoughts never appear.
         """
+        steps = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
         if self.config.history == "windowed":
-            steps = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
-            return self._first(self._windowed_text(steps, observations[-1]))
-        bare = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
-        return self._without_thoughts(bare, observations[-1])
+            return self._first(self._windowed_text(steps, observations[-1]), self.opening)
+        return self._without_thoughts(steps, observations[-1], self.opening)
 
-    def candidates(self, actions: Sequence[str], *, after_thought: bool) -> list[list[int]]:
-        """Ids of each action with its closing tag; after a thought they begin with the opening <action> tag.
+    def continued(self, text: str) -> list[int]:
+        """The ids of a text behind other text; `encode` puts a blank before every text in some tokenizers."""
+        # what stands before it is a tag, as a rule; where its end and the text would share a token, a line break
+        for before in (">", "\n", "|"):
+            own, both = self.encode(before), self.encode(before + text)
+            if both[: len(own)] == own:
+                return both[len(own) :]
+        return self.encode(text)
 
-        An open action's are its verb's alone: with their probability a reply begins that holds one of its fillings (or,
-        rarely, the bare verb and something else). So all searches are one class.
+    def candidates(
+        self, actions: Sequence[str], *, after_thought: bool = False, blanks: Blanks = NO_BLANKS
+    ) -> list[Spelling]:
+        """Each action with its closing tag; after a thought that has ended they begin with the opening <action> tag.
+
+        An open action's is its verb and bracket alone: with their probability a reply begins that holds one of its
+        fillings. So all searches are one class. blanks: white space around the action.
         """
-        opening = self.encode(ACTION) if after_thought else []
-        return [opening + self.encode(open_verb(action) or action + END_ACTION) for action in actions]
+        opening = ACTION if after_thought else ""
+        return [Spelling(self.continued(opening + blanks[0] + _in_tags(action, blanks))) for action in actions]
 
-    def filling(self, action: str, *, after_thought: bool) -> list[int]:
-        """Ids after which a policy writes what fills an open action: "[red socks]</action>" after "search"."""
-        return self.candidates([action], after_thought=after_thought)[0]
+    def continuation(self, action: str, written: str, blanks: Blanks = NO_BLANKS) -> Spelling | None:
+        """What is left to write of an action where `written` already stands behind the opening tag.
 
-    def reply_ids(self, thought: str | None, action: str) -> list[int]:
-        """The ids of a well-formed reply in this order, after the forced opening tag: what demonstrations teach."""
-        action_ids = self.encode(action + END_ACTION)
+        Empty where all of it stands there; None where the action does not begin so. Blanks before it do not count.
+        """
+        text = _in_tags(action, blanks)
+        begun = written.lstrip()
+        if begun.startswith(text):
+            return Spelling()
+        if not text.startswith(begun):
+            return None
+        return Spelling(self.continued(("" if written else blanks[0]) + text[len(begun) :]))
+
+    def filling(self, action: str, written: str = "") -> list[int] | None:
+        """Ids after which a policy writes what fills an open action: "[red socks]</action>" after "search".
+
+        None where what is `written` behind the opening tag is no beginning of it.
+        """
+        verb = open_verb(action) or action
+        begun = written.lstrip()
+        if begun.startswith(verb):
+            return []
+        return self.continued(verb[len(begun) :]) if verb.startswith(begun) else None
+
+    def reply_ids(self, thought: str | None, action: str, *, opening: str = "") -> list[int]:
+        """The ids of a well-formed reply in this order, after the forced opening tag: what demonstrations teach.
+
+        opening: a tag before it, where the reply writes its own first one.
+        """
+        acted = action + END_ACTION
         if self.order == "no_think" or thought is None:
-            return action_ids
-        thought_ids = self.encode(thought + END_THINK)
+            return self.continued(opening + acted)
         if self.order == "think_first":
-            return thought_ids + self.encode(ACTION) + action_ids
-        return action_ids + self.encode(THINK) + thought_ids
+            return self.continued(opening + thought + END_THINK + ACTION + acted)
+        return self.continued(opening + acted + THINK + thought + END_THINK)
 
     def parse(self, reply_text: str, observation: Observation, *, truncated: bool = False) -> Parsed:
         """Read a reply to one of these prompts; adds the flag "inadmissible" where the action is not in the list."""
@@ -237,12 +316,8 @@ class Renderer:
             return parsed._replace(flags=(*parsed.flags, "inadmissible"))
         return parsed
 
-    def _first(self, user_text: str) -> tuple[int, ...]:
-        ids = self.encode(self.chat.head) + self.encode(user_text) + self.encode(self.chat.to_assistant)
-        return (*ids, *self._opening_ids())
-
-    def _opening_ids(self) -> list[int]:
-        return self.encode(self.opening) if self.opening else []
+    def _first(self, user_text: str, opening: str) -> tuple[int, ...]:
+        return tuple(self.encode(self.chat.head + user_text + self.chat.to_assistant + opening))
 
     def _instruction(self) -> str:
         # no_think has no thought to ask for, so it cannot share the wording of the other two
@@ -273,16 +348,21 @@ class Renderer:
         listed = [action for action in observation.admissible if action != "help"]
         return "\nYou can: " + "; ".join(listed)
 
-    def _without_thoughts(self, steps: Sequence[Step], observation: Observation) -> tuple[int, ...]:
+    def _without_thoughts(self, steps: Sequence[Step], observation: Observation, opening: str) -> tuple[int, ...]:
         """A growing history in which each past reply is its action in its tags."""
         seen = [step.observation for step in steps] + [observation]
-        ids = self.encode(self.chat.head) + self.encode(self._opening_text(seen[0]))
+        text = self._opening_text(seen[0])
         for step, after in zip(steps, seen[1:], strict=True):
             said = ACTION + step.action + END_ACTION if step.action else ""
-            text = (after.text if step.action else NO_ACTION_NOTE) + self._admissible_text(after)
-            ids += self.encode(self.chat.to_assistant) + (self.encode(said) if said else [])
-            ids += self.encode(self.chat.to_user) + self.encode(text)
-        return (*ids, *self.encode(self.chat.to_assistant), *self._opening_ids())
+            answer = (after.text if step.action else NO_ACTION_NOTE) + self._admissible_text(after)
+            text += self.chat.to_assistant + said + self.chat.to_user + answer
+        return self._first(text, opening)
+
+
+def _in_tags(action: str, blanks: Blanks) -> str:
+    """An action up to the end of its closing tag; of an open one what all its fillings begin with."""
+    verb = open_verb(action)
+    return f"{verb}[" if verb else action + blanks[1] + END_ACTION
 
 
 def _bare_step(observation: Observation, action: str) -> Step:

@@ -6,7 +6,7 @@ began; every policy is asked what it would do next, whoever played so far. The p
 games, sources, positions, seed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from actre import notplayed, outputs
 from actre.config import EnvConfig, EnvName, RunConfig, data_folder, derive_seed
 from actre.envs.worlds import list_games, make_env, scripted
-from actre.types import ActreError, Observation, Trajectory, read_jsonl, write_jsonl
+from actre.types import ActreError, Observation, Trajectory, jsonl_bytes, read_jsonl
 
 Source = Literal["expert", "random", "policy"]
 Position = Literal["early", "late"]
@@ -64,8 +65,9 @@ def make_probes(
 
     env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv; name: its kind, by which the
     sources "expert" and "random" play (see `worlds.scripted`). "policy" plays by `play`, asked once for all its games.
-    The same arguments give the same probes.
-    Raises ActreError for no games, n below 1, no or unknown sources, and "policy" without `play`.
+    The same arguments give the same probes. A game that cannot be played, or that the expert has no plan for, is
+    replaced by another where one is left; a warning names it, with the reason.
+    Raises ActreError for no games that can be played, n below 1, no or unknown sources, and "policy" without `play`.
     """
     if not games or n < 1:
         raise ActreError(f"{n} probes from {len(games)} games: both must be at least 1")
@@ -75,22 +77,41 @@ def make_probes(
         )
     order = np.random.default_rng(derive_seed(seed, "probes", "games")).permutation(len(games))
     drawn = [games[order[i % len(games)]] for i in range(n)]
+    spare = [games[i] for i in order[n:]]
     theirs = [i for i in range(n) if sources[i % len(sources)] == "policy"]
     played = dict(zip(theirs, play([drawn[i] for i in theirs]), strict=True)) if play is not None and theirs else {}
-    probes = []
-    for i, game in enumerate(drawn):
+
+    def probe(i: int, game: str) -> Probe:
         # each source has early and late states alike
         position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
         stream = derive_seed(seed, "probes", game, i)
         rng = np.random.default_rng(stream)
         if i in played:
-            probes.append(_from_trajectory(played[i], position, rng))
-            continue
+            return _from_trajectory(played[i], position, rng)
         source = sources[i % len(sources)]
         observations, actions, task_type = _episode(env, game, source, stream, max_steps, name)
         at = _cut(len(actions), position, rng)
-        seen, done = tuple(observations[: at + 1]), tuple(actions[:at])
-        probes.append(Probe(game, task_type, seen, done, source, position))
+        return Probe(game, task_type, tuple(observations[: at + 1]), tuple(actions[:at]), source, position)
+
+    return _with_spares(drawn, spare, played, probe)
+
+
+def _with_spares(
+    drawn: Sequence[str], spare: list[str], played: Mapping[int, Trajectory], probe: Callable[[int, str], Probe]
+) -> list[Probe]:
+    """A probe of each game drawn; of a spare one where that cannot be had, unless a policy has `played` there."""
+    probes: list[Probe] = []
+    failed: dict[str, str] = {}
+    for i, game in enumerate(drawn):
+        one: str | None = game
+        while one is not None:
+            try:
+                probes.append(probe(i, one))
+                break
+            except ActreError as error:
+                failed[one] = str(error)
+                one = spare.pop(0) if spare and i not in played else None
+    notplayed.tell(failed, len(failed) + len(probes), "the panel")
     return probes
 
 
@@ -126,8 +147,11 @@ def replay(env: Any, probe: Probe) -> dict[str, Any]:
 
 
 def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
-    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes."""
-    write_jsonl(path, (asdict(probe) for probe in probes))
+    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes.
+
+    Raises ActreError where a file with anything else is there: what was measured on other probes names them.
+    """
+    outputs.put(path, jsonl_bytes(path, (asdict(probe) for probe in probes)))
 
 
 def load_probes(path: str | Path) -> list[Probe]:
@@ -219,7 +243,7 @@ def _episode(
     text, info = env.reset(options={"game": game})
     task_type = info.get("task_type", "")
     seen = [Observation(text, info["task"], tuple(info["admissible_commands"]))]
-    act = scripted(name, "expert" if source == "expert" else "random", seen[0], seed)
+    act = scripted(name, "expert" if source == "expert" else "random", seen[0], seed, game)
     done: list[str] = []
     over = False
     while not over and len(done) < max_steps:

@@ -5,11 +5,12 @@ Knows how to ask and how to show; probes.py does the work and is imported when t
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre import outputs
 from actre.config import derive_seed
 from actre.diagnose_command import add_policy_arguments, policy_config
+from actre.paths import place
 from actre.presets import preset
 from actre.values import Count, of
 
@@ -33,13 +34,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         choices=_SOURCES,
         help="who plays up to the states, in turn (default: expert random); policy: the one that --model names",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl or .jsonl.gz file")
+    parser.add_argument("--out", type=place, required=True, help="a .jsonl or .jsonl.gz file")
     parser.set_defaults(run=_probes)
 
 
 def _probes(args: argparse.Namespace) -> int:
     from actre.probes import digest, panel_probes, save_probes
 
+    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is played
     env = policy_config(args).env.name
     panel = args.panel or preset("tiny", env).env.unseen
     play = _policy_play(args, panel) if "policy" in args.sources else None

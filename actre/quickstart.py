@@ -28,8 +28,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from actre import outputs
 from actre.config import ENV_NAMES, RunConfig, StageConfig, derive_seed, load_config, save_config
 from actre.onerun import Evaluations, base_policy, evaluate_into, trained_policy
+from actre.paths import place
 from actre.presets import preset
 from actre.processes import Running, failure, start, stop
 from actre.types import ActreError
@@ -129,6 +131,7 @@ def quickstart(config: RunConfig, out: Path, *, at_once: int, say: Any = lambda 
 def _prepare(config: RunConfig, out: Path) -> None:
     """Make the folder, or make sure that it holds a quickstart with the same settings."""
     path = out / "config.json"
+    outputs.growing(out, _is_quickstart, what="a quickstart")
     if path.exists():
         if load_config(path) != config:
             raise ActreError(
@@ -136,10 +139,15 @@ def _prepare(config: RunConfig, out: Path) -> None:
                 f"or remove it: rm -r {out}"
             )
         return
-    if out.exists() and any(out.iterdir()):
-        raise ActreError(f"{out} is not empty and holds no quickstart; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, path)
+
+
+def _is_quickstart(folder: Path) -> bool:
+    """Whether a folder is a quickstart's, or has its settings and nothing else yet; that of one run is none."""
+    names = outputs.visible(folder)
+    began = "logs" in names or names == {"config.json"}
+    return began and outputs.holds_settings(folder) and not outputs.is_trained(folder)
 
 
 def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say: Any) -> None:
@@ -208,7 +216,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
     parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
     parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", type=Path, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
+    parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
     parser.add_argument("--env-steps", type=of(Large), help="environment steps of each arm (default: the preset's)")
     parser.add_argument("--iterations", type=of(Count), help="at most this many iterations an arm")
     parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="processes at once")

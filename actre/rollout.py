@@ -57,6 +57,7 @@ def rollout(
     seed: int,
     group_size: int = 1,
     progress: Callable[[int], None] | None = None,
+    must_start: bool = True,
 ) -> list[Trajectory]:
     """Play each game `group_size` times. Returns the games in order, a group's members together.
 
@@ -64,7 +65,8 @@ def rollout(
     with the number of episodes that ended since. The same seed, policy, games and number of environments give the
     same trajectories. An environment that raises ActreError or OSError ends its episode with the flag "env_error" and
     the text in meta["env_error"]; where that is the reset, the episode has no step. One whose prompt grew too long ends
-    before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts.
+    before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts, unless must_start is
+    False.
     """
     if not envs:
         raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
@@ -79,7 +81,7 @@ def rollout(
         _advance(play, wave, derive_seed(seed, "wave", first), progress)
         done += [episode.trajectory(renderer) for episode in wave]
     failed = [t.meta["env_error"] for t in done if not t.steps and "env_error" in t.meta]
-    if done and len(failed) == len(done):  # no bad game but a bad installation or a bad path
+    if must_start and done and len(failed) == len(done):  # no bad game but a bad installation or a bad path
         raise ActreError(f"none of the {len(done)} episodes could be started: {failed[0]}")
     return done
 

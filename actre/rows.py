@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from actre.config import OptimConfig
-from actre.orders import END_ACTION
+from actre.orders import END_ACTION, tokens_up_to
 from actre.types import Flag, Order, Trajectory
 
 FORMAT_FLAGS: frozenset[Flag] = frozenset(("no_action", "wrong_order", "no_thought", "extra_text", "truncated"))
@@ -90,13 +90,9 @@ def trajectory_rows(trajectory: Trajectory, episode: int, *, masked_thoughts: De
 
 def _trained_tokens(reply_ids: Sequence[int], order: Order, decode: Decode | None) -> int:
     """How many of a reply's first tokens carry gradient: all, or up to the action's closing tag."""
-    if decode is None or order != "act_first" or END_ACTION not in decode(reply_ids):
+    if decode is None or order != "act_first":
         return len(reply_ids)
-    low, high = 1, len(reply_ids)  # the shortest prefix that holds the closing tag
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if END_ACTION in decode(reply_ids[:middle]) else (middle + 1, high)
-    return low
+    return tokens_up_to(END_ACTION, reply_ids, decode)
 
 
 def episode_return(trajectory: Trajectory, optim: OptimConfig) -> float:

@@ -16,10 +16,20 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from actre import outputs
 from actre.config import RunConfig, differences, load_config, save_config
+from actre.model_names import settle
 from actre.rows import FORMAT_FLAGS, episode_return
+from actre.settings import unlike
 from actre.stages import Plan
 from actre.types import FLAGS, ActreError, Trajectory, drop_torn_line, read_jsonl, write_jsonl, write_trajectories
+
+MEASURED = {
+    *("config.json", "timing.jsonl", "pilot.jsonl", "report.html", "plots"),
+    *("diagnosis.json", "diagnosis.jsonl", "diagnosis_instructed.json", "diagnosis_instructed.jsonl"),
+    *("evaluation.jsonl", "evaluated.json", "baselines.jsonl", "trajectories"),
+}
+"""What evaluations and diagnoses leave in a folder."""
 
 
 class RunLog:
@@ -44,22 +54,25 @@ class RunLog:
             return
         if not writes:
             return
-        self._must_be_free()
+        self._must_be_free(config)
         out.mkdir(parents=True, exist_ok=True)
         with self.held():  # another process may have begun there and recorded nothing yet
-            self._must_be_free()
+            self._must_be_free(config)
             save_config(config, out / "config.json")
 
-    def _must_be_free(self) -> None:
+    def _must_be_free(self, config: RunConfig) -> None:
         for found in (self.metrics_path, self.entropy_path, self.adapter, self.checkpoints):
             if found.exists():
                 raise ActreError(
                     f"{self.out} already holds a training run ({found.name} is there) and nothing is overwritten: go "
                     f"on with it (--resume {self.out}), choose another --out, or remove it yourself: rm -r {self.out}"
                 )
+        outputs.growing(self.out, lambda folder: _may_begin(folder, config), what="what a run may begin in")
 
     def _must_hold(self, config: RunConfig) -> None:
-        changed = differences(asdict(load_config(self.out / "config.json")), asdict(config))
+        # a run begun by a relative name of its model goes on by the absolute one
+        then, now = (asdict(settle(settings)) for settings in (load_config(self.out / "config.json"), config))
+        changed = differences(then, now)
         if changed:
             raise ActreError(
                 f"{self.out} holds a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
@@ -143,6 +156,31 @@ class RunLog:
         if self._writes:
             with path.open("a", encoding="utf-8") as file:  # closed, and so flushed, line by line
                 file.write(json.dumps(record) + "\n")
+
+
+_STARTED = {"config.json", "config.json.part", "engine"}
+"""What a run that ended before its first iteration may have left."""
+
+
+def _may_begin(folder: Path, config: RunConfig) -> bool:
+    """Whether a run may begin in a folder that is not empty: another try of one that never came to an iteration, or the
+    untrained policy was measured there, with the same model, environment, prompt and sampling.
+    """
+    names = outputs.visible(folder)
+    if "config.json" not in names or not outputs.holds_settings(folder):
+        return False
+    then = load_config(folder / "config.json")
+    if {name.partition("-")[0] for name in names} <= _STARTED:  # an engine has a folder a process
+        return (folder / ".lock").exists() or then == config
+    return names <= MEASURED | _STARTED and not unlike(then, config) and _of_untrained(folder)
+
+
+def _of_untrained(folder: Path) -> bool:
+    """Whether the measurements in a folder are of an untrained policy."""
+    played = read_jsonl(folder / "evaluation.jsonl") if (folder / "evaluation.jsonl").exists() else ()
+    logs = [next(read_jsonl(path), {}) for path in folder.glob("diagnosis*.jsonl")]
+    adapters = [log.get("settings", {}).get("adapter") for log in logs]
+    return all(line.get("when") == "before" for line in played) and adapters == [None] * len(adapters)
 
 
 def _size(path: Path) -> int:

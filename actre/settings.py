@@ -10,7 +10,8 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from actre.config import RunConfig, StageConfig
+from actre.config import RunConfig, StageConfig, differences
+from actre.model_names import settled
 from actre.types import ORDERS, ActreError
 from actre.values import Count, of, shortened
 
@@ -93,3 +94,15 @@ def _read(kind: Any, name: str, text: str) -> Any:
     if kind is str:
         return text
     raise ActreError(f"{name} cannot be set like this (stages: --stages)")
+
+
+def unlike(one: RunConfig, other: RunConfig) -> list[str]:
+    """What differs of the model, environment, prompt and sampling of two settings: what an evaluation depends on."""
+    first, second = (
+        {
+            "model": settled(settings.model.name),
+            **{part: dataclasses.asdict(getattr(settings, part)) for part in ("env", "prompt", "sampling")},
+        }
+        for settings in (one, other)
+    )
+    return differences(first, second)

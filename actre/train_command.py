@@ -12,6 +12,8 @@ from actre.arms import ARMS, arm, name_of
 from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config
 from actre.estimate import must_fit, shape_of
 from actre.limits import here
+from actre.model_names import settle
+from actre.paths import place
 from actre.presets import preset
 from actre.types import ActreError
 from actre.values import Large, Seed, of
@@ -23,7 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
     train.add_argument(
         "--config",
-        type=Path,
+        type=place,
         metavar="FILE",
         help="another run's config.json, whose settings are taken for the preset's",
     )
@@ -32,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
     )
     train.add_argument("--seed", type=of(Seed), help="default: 0, or that of --config")
-    train.add_argument("--out", type=Path, default=Path("runs/train"), help="the run folder (default: %(default)s)")
+    train.add_argument("--out", type=place, default=Path("runs/train"), help="the run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
         type=stages,
@@ -62,7 +64,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
     train.add_argument(
         "--resume",
-        type=Path,
+        type=place,
         metavar="RUN",
         help="go on with an interrupted run from its last checkpoint, with the settings it began with",
     )
@@ -116,7 +118,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
     if args.games:
         config = replace(config, env=replace(config.env, train=args.games))
     asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
-    return replace(config, model=replace(config.model, **asked))
+    return settle(replace(config, model=replace(config.model, **asked)))
 
 
 def _must_fit(config: RunConfig) -> None:
@@ -137,6 +139,7 @@ def _run(args: argparse.Namespace) -> int:
     if not args.even_so:
         _must_fit(config)
     from actre.diagnose import training_measure
+    from actre.envs.worlds import left_out
     from actre.trainer import train
     from actre.view import report
 
@@ -149,6 +152,8 @@ def _run(args: argparse.Namespace) -> int:
     if not ranks.is_first():  # of several processes one speaks
         return 0
     print(f"arm: {name_of(config) or 'none that has a name'}")
+    if note := left_out(config.env.name, config.env.train):
+        print(f"{config.env.train}: {note}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
     print(f"report: {report.write(out)}")

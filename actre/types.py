@@ -1,4 +1,4 @@
-"""The glossary: the records that flow through the kit, and their JSONL form.
+"""The glossary: the records that flow through the kit, their JSONL form, and how a written action is read.
 
 Knows no policy, no environment and no training library; a trajectory written on a GPU machine is read back
 here with the standard library alone.
@@ -23,8 +23,9 @@ import errno
 import gzip
 import json
 import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -51,8 +52,44 @@ Cut = Literal["prompt", "context"]
 the longest reply it was more than the policy can hold (`Policy.max_context`)."""
 
 
+_BRACKETED = re.compile(r"(.+)\[(.+)\]")
+
+
 class ActreError(Exception):
     """An error a user can mend: its text says what, why, and the command that helps."""
+
+
+def parse_action(action: str) -> tuple[str, str | None]:
+    """The verb and the argument of an action written verb[argument]; the whole text and None for any other.
+
+    The rule of princeton-nlp/WebShop@64fa2a5: the last opening bracket that something and a closing one follow on the
+    same line begins the argument, the last closing one ends it, and what stands behind that does not count.
+
+    >>> parse_action("search[Red shoes]"), parse_action("search[a] click[b]"), parse_action("think")
+    (('search', 'Red shoes'), ('search[a] click', 'b'), ('think', None))
+    """
+    match = _BRACKETED.match(action)
+    return (match[1], match[2]) if match else (action, None)
+
+
+def parse_click(action: str, offered: Callable[[str], bool], *, whole: bool = True) -> str | None:
+    """Which of the offered texts an action clicks, lower-cased; None if it clicks none.
+
+    whole: all between "click[" and a closing bracket at the end will do as well, so that a text with brackets or line
+    breaks in it, which mislead `parse_action`, can be clicked.
+
+    >>> parse_click("click[Us [10]]", {"us [10]"}.__contains__)
+    'us [10]'
+    >>> parse_click("click[us [10]]", {"us [10]"}.__contains__, whole=False) is None
+    True
+    """
+    verb, argument = parse_action(action)
+    if verb == "click" and argument is not None and offered(argument.lower()):
+        return argument.lower()
+    if whole and action.startswith("click[") and action.endswith("]"):
+        argument = action.removeprefix("click[").removesuffix("]").lower()
+        return argument if argument and offered(argument) else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -62,6 +99,14 @@ class Observation:
     text: str
     task: str
     admissible: tuple[str, ...]
+
+
+class Spelling(tuple[int, ...]):
+    """Token ids that stand for their text: the last one for every token whose text begins with its own.
+
+    A policy scores plain ids as these very tokens, and a spelling as "this text is written, whatever follows": in most
+    tokenizers the `>` that closes a tag may also be written as the beginning of `><` or of `>` with a line break.
+    """
 
 
 @dataclass(frozen=True)
@@ -196,10 +241,15 @@ def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
-    # ASCII on disk: a lone surrogate in model text has no UTF-8 form. mtime=0: the same records give the same bytes
-    part.write_bytes(gzip.compress(lines, mtime=0) if path.suffix == ".gz" else lines)
+    part.write_bytes(jsonl_bytes(path, records))
     os.replace(part, path)
+
+
+def jsonl_bytes(path: str | Path, records: Iterable[dict[str, Any]]) -> bytes:
+    """What `write_jsonl` writes into a file of that name; the same records give the same bytes."""
+    # ASCII on disk: a lone surrogate in model text has no UTF-8 form
+    lines = "".join(json.dumps(record) + "\n" for record in records).encode()
+    return gzip.compress(lines, mtime=0) if Path(path).suffix == ".gz" else lines
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -30,9 +30,10 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from actre import adapters, compliance
+from actre import adapters, compliance, outputs
 from actre.compliance import Compliance
-from actre.config import RunConfig, derive_seed, differences, versions
+from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
+from actre.model_names import settle, settled
 from actre.policies.context import must_hold
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, context_of, load
@@ -93,7 +94,7 @@ def warm_up(
     checkpoint is damaged, where there are fewer rows than a batch, where the model cannot hold a row, or where the loss
     is no number.
     """
-    out = Path(out)
+    out, config = Path(out), settle(config)
     if len(rows) < warm.batch:
         raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
     held = context_of(config.model.name)
@@ -144,8 +145,11 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         raise ActreError(f"{out} holds a finished warm start and nothing is overwritten: choose another --out")
     if path.exists():
         try:
-            changed = differences(json.loads(path.read_text()), settings)
-        except ValueError as error:
+            begun = json.loads(path.read_text())
+            begun["run"] = asdict(config_from_dict(begun["run"]))  # what was no setting then has its default
+            begun["run"]["model"]["name"] = settled(begun["run"]["model"]["name"])
+            changed = differences(begun, settings)
+        except (ValueError, KeyError, TypeError) as error:
             raise ActreError(f"{path} is damaged ({error}): begin anew with another --out") from error
         if changed:
             raise ActreError(
@@ -153,6 +157,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
                 "it, another one needs another --out"
             )
         return
+    outputs.growing(out, lambda folder: False, what="a warm start")
     out.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(settings) + "\n")

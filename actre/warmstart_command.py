@@ -7,6 +7,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from actre.model_names import settle, shown
+from actre.paths import place
 from actre.presets import preset
 from actre.values import Count, Rate, Seed, of
 
@@ -27,7 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: the preset's")
     parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
+    parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
     parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
     parser.add_argument("--batch", type=of(Count), help="rows a step (default: 8)")
     parser.add_argument("--micro-batch", type=of(Count), help="rows in one pass (default: 2)")
@@ -50,6 +52,7 @@ def _run(args: argparse.Namespace) -> int:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.dtype:
         config = replace(config, model=replace(config.model, dtype=args.dtype))
+    config = settle(config)
     given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
     from actre.compliance import Compliance, table
     from actre.policies.models import load_tokenizer, smollm2_source
@@ -73,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
         "games": demos.games,
         "expert_won": f"{demos.won} of {len(demos.episodes)}",
         "too_long": chosen.too_long,
-        "weights": smollm2_source() if config.model.name == "smollm2" else config.model.name,
+        "weights": smollm2_source() if config.model.name == "smollm2" else shown(config.model.name),
         "states": f"the first {len(probes)} shipped states of {config.env.unseen}",
     }
     print(f"{len(chosen.rows)} rows from {len(demos.episodes)} episodes, {demos.won} won; {chosen.too_long} too long")

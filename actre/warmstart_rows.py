@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from actre.chat import chat_format
 from actre.config import EnvConfig, PromptConfig, derive_seed
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.rows import trajectory_rows
 from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
 
@@ -65,9 +66,12 @@ def prompts_of(tokenizer: Any) -> Prompts:
     def cached(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.encode(text, add_special_tokens=False))
 
-    chat = chat_format(tokenizer)
     return lambda prompt, order: Renderer(
-        lambda text: list(cached(text)), chat, prompt, order, end_id=tokenizer.eos_token_id
+        lambda text: list(cached(text)),
+        chat_format(tokenizer, prompt.date),
+        prompt,
+        order,
+        end_id=tokenizer.eos_token_id,
     )
 
 
@@ -158,7 +162,7 @@ def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -
         steps.append(Step(said.observation, prompt, reply, logps, "", said.thought, said.action, (), 0.0))
     last = episode[-1].observation
     played = Trajectory("expert", "", "", renderer.order, 0, tuple(steps), last, won=True, truncated=False)
-    opening = len(renderer.encode(renderer.opening))
+    opening = renderer.opening_tokens
     return [
         WarmRow(row.ids, _with_openings(row.mask, opening), renderer.order, wording)
         for row in trajectory_rows(played, 0)

@@ -8,6 +8,8 @@ import pytest
 from environments import Colab, like_colab
 from hypothesis import settings
 
+from actre.paths import variable
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before anything loads torch: spinning thread pools slow each other down; one thread makes runs repeatable.
@@ -18,6 +20,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("ACTRE_SHARED", str(ROOT.parent / "shared"))
+# With ~ and $VARIABLE filled in, for all that ask for them.
+os.environ.update({name: str(path) for name in ("ACTRE_SHARED", "ACTRE_VLLM_PYTHON") if (path := variable(name))})
 
 # Some tests press Ctrl-C, which a shell's background job does not hear.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

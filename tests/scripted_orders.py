@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from actre.orders import ACTION, END_ACTION, END_THINK, THINK, ChatFormat, Renderer
+from actre.chat import ChatFormat
+from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
 from actre.probes import Probe
 from actre.types import Observation, Reply
 
@@ -58,21 +59,48 @@ class ScriptedOrders:
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        assert stop == END_THINK
-        self.calls += 1
-        if self.calls > self.fail_after:
-            raise KeyboardInterrupt
         self.temperatures.add(temperature)
         rng = np.random.default_rng(seed)
+        texts = [self.decode(prompt) for prompt in prompts]
+        if stop in (END_THINK, ACTION) and all(text.endswith(THINK) for text in texts):  # thoughts alone are asked for
+            self.calls += 1
+            if self.calls > self.fail_after:
+                raise KeyboardInterrupt
+            self.prompts += texts
         names = list(self.thoughts)
         drawn = rng.choice(len(names), size=len(prompts), p=list(self.thoughts.values()))
-        self.prompts += [self.decode(prompt) for prompt in prompts]
-        return [self._reply(names[i]) for i in drawn]
+        return [self._reply(text, names[i], stop, rng) for text, i in zip(texts, drawn, strict=True)]
 
-    def _reply(self, name: str) -> Reply:
-        text = {"...": "...", "end": "end\0"}.get(name, name + END_THINK)
-        logps = (math.log(self.thoughts[name]), *(0.0,) * (len(text) - 1))
-        return Reply(tuple(self.encode(text)), logps, text.rstrip("\0"), truncated=name == "...")
+    def _reply(self, prompt: str, thought: str, stop: str | None, rng: np.random.Generator) -> Reply:
+        begun = prompt.rpartition("\nA:")[2]
+        if begun.startswith(THINK) and begun.endswith(ACTION):
+            return self._said(self._acted(self.after[begun.removeprefix(THINK).partition(END_THINK)[0]], rng))
+        if begun.endswith(ACTION):
+            text = self._acted(self._first(prompt), rng)
+            return self._said(text + (f"{THINK}hm{END_THINK}" if stop == END_THINK else ""))
+        if thought in ("...", "end"):
+            return self._said(thought + ("\0" if thought == "end" else ""), thought)
+        text = thought + END_THINK
+        if stop == END_THINK:
+            return self._said(text, thought)
+        if self.tagless:
+            return self._said(text + "\0", thought)
+        text += ACTION
+        return self._said(text if stop == ACTION else text + self._acted(self.after[thought], rng), thought)
+
+    def _acted(self, p: Sequence[float], rng: np.random.Generator) -> str:
+        return rng.choice([*self.actions, "dance"], p=[*p, max(0.0, 1 - sum(p))]) + END_ACTION
+
+    def _said(self, text: str, thought: str | None = None) -> Reply:
+        first = 0.0 if thought is None else math.log(self.thoughts[thought])
+        logps = (first, *(0.0,) * (len(text) - 1))
+        return Reply(tuple(self.encode(text)), logps, text.rstrip("\0"), truncated=text == "...")
+
+    def _first(self, prompt: str) -> Sequence[float]:
+        """What it does where the action comes first."""
+        if "nothing else" in prompt:
+            return self.act_first if self.no_think is None else self.no_think
+        return self.act_first
 
     def action_logprobs(
         self,
@@ -96,11 +124,9 @@ class ScriptedOrders:
                 return -math.inf
         else:
             assert prefix.endswith(ACTION), prefix
-            if "nothing else" in prefix:
-                p = self.act_first if self.no_think is None else self.no_think
-            else:
+            p = self._first(prefix)
+            if "nothing else" not in prefix:
                 self.prompts.append(prefix)
-                p = self.act_first
         action = written.rpartition(ACTION)[2].removesuffix(END_ACTION)
         value = p[self.actions.index(action)]
         return math.log(value) if value else -math.inf

@@ -7,8 +7,9 @@ import pytest
 
 from actre import orders
 from actre.arms import ARMS, arm, name_of
+from actre.chat import ChatFormat
 from actre.config import PromptConfig, RunConfig, StageConfig, config_from_dict
-from actre.orders import ChatFormat, Renderer
+from actre.orders import Renderer
 from actre.presets import PRESETS, preset
 from actre.rows import trajectory_rows
 from actre.stages import plan

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actre import evaluate as ev
+from actre.chat import ChatFormat
 from actre.config import EnvConfig, EvalConfig, RunConfig
-from actre.orders import ChatFormat, Renderer
+from actre.orders import Renderer
 from actre.types import ActreError, Reply
 
 
@@ -285,12 +286,18 @@ def test_results_come_back_from_their_file_and_replace_their_like(tmp_path: Path
         ev.load_evaluation(path)
 
 
-def test_a_game_that_could_not_be_played_is_not_counted_as_lost(panel: list[str]) -> None:
+def test_a_game_that_could_not_be_played_is_named_and_counts_in_no_result(panel: list[str]) -> None:
     class Broken(Room):
         def reset(self, **settings: Any) -> Any:
             if settings["options"]["game"] == panel[3]:
                 raise ActreError("the file is damaged")
             return super().reset(**settings)
 
-    with pytest.raises(ActreError, match=rf"1 of the 7 games of unseen.*{panel[3]}: .*the file is damaged"):
-        ev.play(CharPolicy("left"), [Broken(), Broken()], "unseen", order="no_think", config=CONFIG, seed=0)
+    def played(env: type[Room]) -> ev.Played:
+        return ev.play(CharPolicy("left"), [env(), env()], "unseen", order="no_think", config=CONFIG, seed=0)
+
+    with pytest.warns(UserWarning, match=rf"1 of the 7 games of unseen left out:\s+{panel[3]}: .*the file is damaged"):
+        found = played(Broken)
+    assert found.results == [result for result in played(Room).results if result.game != panel[3]]
+    assert [t.game for t in found.trajectories if "env_error" in t.meta] == [panel[3]]
+    assert ev.summarise(found.results)[0].games == 6

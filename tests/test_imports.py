@@ -18,7 +18,24 @@ LAYERS = tuple(
     frozenset(f"actre.{name}".removesuffix(".") for name in names)
     for names in (
         ("",),  # the empty house: `import actre`
-        ("types", "values", "config", "presets", "official", "settings", "ranks", "estimate", "limits", "budget"),
+        (
+            "types",
+            "values",
+            "config",
+            "chat",
+            "presets",
+            "official",
+            "paths",
+            "gamefiles",
+            "notplayed",
+            "outputs",
+            "model_names",
+            "settings",
+            "ranks",
+            "estimate",
+            "limits",
+            "budget",
+        ),
         ("envs", "policies", "orders"),
         (
             "rollout",
@@ -52,9 +69,13 @@ LAYERS = tuple(
             "_breakdown",
             "_scorer",
             "_queries",
+            "_action_texts",
+            "_self_check",
             "naive",
             "evaluate",
             "adapters",
+            "adapter_files",
+            "adapter_cards",
             "view",
         ),
         ("quickstart", "study", "onerun", "processes"),
@@ -66,6 +87,7 @@ LAYERS = tuple(
             "calibrate_command",
             "evaluate_command",
             "export_command",
+            "measure_into",
         ),
         ("cli", "__main__", "lessons"),
     )

@@ -200,6 +200,40 @@ def test_a_run_in_which_every_episode_fails_ends_with_the_reason(tmp_path: Path)
         run(trainer)
 
 
+def test_bad_games_are_named_once_and_others_are_played_in_their_place(tmp_path: Path) -> None:
+    """Also where an iteration draws none but bad games; all of it is the same after an interruption."""
+
+    def broken(trainer: StagedTrainer) -> StagedTrainer:
+        play, good = trainer._play, set(trainer._games[:1])
+
+        def played(wanted: Plan) -> list[Trajectory]:
+            lost = {"meta": {"env_error": "cut short"}, "steps": (), "won": False}
+            return [one if one.game in good else replace(one, **lost) for one in play(wanted)]
+
+        trainer._play = played
+        return trainer
+
+    config = toy.config(groups=1)
+    with pytest.warns(UserWarning, match="cut short") as warned:
+        run(broken(toy.trainer(tmp_path / "whole", config)))
+    said = [str(one.message) for one in warned if "cut short" in str(one.message)]
+    assert len(said) == len(set(said))
+    assert sum(m["env_errors"] for m in metrics(tmp_path / "whole")) > 0
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="cut short"):
+        run(toy.stop_at(broken(toy.trainer(tmp_path / "run", config)), 2))
+    run(broken(toy.trainer(tmp_path / "run", config, resume=True)))
+    for name in ("success", "loss", "env_errors", "env_steps"):
+        assert [m[name] for m in metrics(tmp_path / "run")] == [m[name] for m in metrics(tmp_path / "whole")], name
+
+
+def test_a_run_without_a_game_that_can_be_played_ends_with_the_reason(tmp_path: Path) -> None:
+    trainer = toy.trainer(tmp_path, toy.config())
+    play = trainer._play
+    trainer._play = lambda wanted: [replace(t, steps=(), meta={"env_error": "no display"}) for t in play(wanted)]
+    with pytest.raises(ActreError, match=r"failed in all .* episodes of iteration 1: no display"), pytest.warns():
+        run(trainer)
+
+
 # --- trackers ---
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actre.chat import ChatFormat
 from actre.config import PromptConfig
 from actre.orders import (
     ACTION,
@@ -11,12 +12,10 @@ from actre.orders import (
     END_THINK,
     NO_ACTION_NOTE,
     THINK,
-    ChatFormat,
     Renderer,
-    chat_format,
     parse,
 )
-from actre.types import ORDERS, ActreError, Observation, Order, Step
+from actre.types import ORDERS, Observation, Order, Step
 
 PLAIN = st.text(st.characters(blacklist_characters="<>", blacklist_categories=("Cs",)), min_size=1).filter(str.strip)
 PIECES = st.lists(
@@ -165,21 +164,3 @@ def test_candidates_after_a_thought_begin_with_the_opening_tag() -> None:
     r = renderer("think_first")
     assert [text(c) for c in r.candidates(["go"], after_thought=True)] == ["<action>go</action>"]
     assert [text(c) for c in r.candidates(["go"], after_thought=False)] == ["go</action>"]
-
-
-class FakeTokenizer:
-    """Renders messages as `role:content;`, the assistant's last turn opened."""
-
-    chat_template = "yes"
-
-    def apply_chat_template(self, messages: list[dict[str, str]], tokenize: bool, add_generation_prompt: bool) -> str:
-        return "".join(f"{m['role']}:{m['content']};" for m in messages) + "assistant:"
-
-
-def test_a_chat_template_is_cut_into_its_pieces() -> None:
-    assert chat_format(FakeTokenizer()) == ChatFormat("user:", ";assistant:", ";user:")
-
-
-def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
-    with pytest.raises(ActreError, match="no chat template"):
-        chat_format(object())

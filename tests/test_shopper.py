@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actre.chat import chat_format
 from actre.config import PromptConfig, data_folder
 from actre.envs.demo import Demo
 from actre.envs.webshop.demos import demonstrations, fresh_shop, shipped_names
 from actre.envs.webshop.env import WebshopEnv
 from actre.envs.webshop.panels import shop_catalogue
 from actre.envs.webshop.shopper import Habits, Shopper, Wish
-from actre.orders import Renderer, chat_format, parse
+from actre.orders import Renderer, parse
 from actre.policies.models import find, load
 from actre.policies.tiny import unknown_words
 from actre.presets import preset

@@ -1,7 +1,7 @@
 """The warm start: what is learned is the reply alone, the orders stand alike, and an interrupted one goes on."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,20 @@ def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, pr
     assert all(torch.equal(one[name], other[name]) for name in one)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
+
+
+def test_a_warm_start_begun_before_a_setting_came_goes_on(config, tmp_path):
+    settings = {"warm": asdict(WARM), "run": asdict(config), "rows": {}}
+    warmstart._begin(tmp_path, settings)
+    older = json.loads((tmp_path / "settings.json").read_text())
+    del older["run"]["prompt"]["date"]
+    (tmp_path / "settings.json").write_text(json.dumps(older))
+    warmstart._begin(tmp_path, settings)
+    with pytest.raises(ActreError, match=r"other settings \(run\.seed: 0 became 1\)"):
+        warmstart._begin(tmp_path, {**settings, "run": asdict(replace(config, seed=1))})
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ActreError, match="damaged"):
+        warmstart._begin(tmp_path, settings)
 
 
 def test_a_warm_start_interrupted_after_its_training_is_not_trained_further(

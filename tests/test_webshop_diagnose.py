@@ -40,7 +40,7 @@ class ScriptedShopper(ScriptedOrders):
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        if stop != END_ACTION:
+        if not all(self.decode(prompt).endswith("<action>search") for prompt in prompts):
             return super().generate(
                 prompts, max_new_tokens=max_new_tokens, temperature=temperature, stop=stop, seed=seed
             )
@@ -48,15 +48,14 @@ class ScriptedShopper(ScriptedOrders):
         rng = np.random.default_rng(seed)
         texts = []
         for prompt in map(self.decode, prompts):
-            assert prompt.endswith("<action>search"), prompt
             thought = prompt.rpartition("\nA:")[2].removeprefix("<think>").partition("</think>")[0]
             wish = thought if thought in self.wishes else self.wishes[rng.integers(len(self.wishes))]
             texts.append(f"[{wish}]{END_ACTION}")
         return [Reply(tuple(self.encode(text)), (0.0,) * len(text), text) for text in texts]
 
     def _logp(self, prefix: str, continuation: str) -> float:
-        verb = continuation.endswith("search")
-        return super()._logp(prefix, continuation.removesuffix("search") + SEARCH if verb else continuation)
+        opened = continuation.endswith("search[")
+        return super()._logp(prefix, continuation.removesuffix("search[") + SEARCH if opened else continuation)
 
 
 def probes(listed: tuple[str, ...] = LISTED) -> list[Probe]:
@@ -74,9 +73,9 @@ def shopper(think_search: float = 0.5) -> ScriptedShopper:
 def test_an_open_action_admits_its_fillings_and_nothing_else() -> None:
     assert open_verb(SEARCH) == "search"
     assert [open_verb(action) for action in ("go to shelf 1", "click[<r> x]", "search[]", "search[red]")] == [None] * 4
-    for action in ("search[red socks]", "search[a[b]", "search[ a ]", SEARCH):
+    for action in ("search[red socks]", "search[ a ]", "search[x] now", "search[a]b]", SEARCH):
         assert admits(LISTED, action)
-    for action in ("search[]", "search", "search red", "Search[x]", "go[x]", "search[x] now", "click[buy now]"):
+    for action in ("search[]", "search", "search red", "Search[x]", "go[x]", "search[a[b]", "click[buy now]"):
         assert not admits(LISTED, action)
     assert not admits(("click[buy now]",), "search[x]")
     assert admits(LISTED, "click[Back to Search]")
@@ -90,12 +89,12 @@ def test_replies_with_a_filled_search_are_admissible() -> None:
     assert renderer.parse("click[buy now]</action>", seen).flags == ("inadmissible",)
 
 
-def test_an_open_actions_candidate_is_its_verb_alone() -> None:
+def test_an_open_actions_candidate_is_what_all_its_fillings_begin_with() -> None:
     policy = shopper()
     for after_thought, opening in ((False, ""), (True, "<action>")):
         found = policy.renderer(PromptConfig(), "think_first").candidates(LISTED, after_thought=after_thought)
         assert [policy.decode(ids) for ids in found] == [
-            f"{opening}search",
+            f"{opening}search[",
             f"{opening}click[back to search]</action>",
         ]
 

@@ -1,7 +1,6 @@
 """WebShop's environment: the contract, pages worked out by hand, random shoppers, and broken catalogues."""
 
 import gc
-import json
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 from env_contract import EnvContract
 from hypothesis import given
 from hypothesis import strategies as st
+from shops import SHIRT, SOAP, write
 
 import actre.envs  # noqa: F401 (registers the names)
 from actre.envs.webshop import Catalogue, WebshopEnv, read_catalogue
@@ -21,58 +21,6 @@ from actre.envs.webshop.goals import Goals
 from actre.envs.webshop.pages import Shop, State
 from actre.envs.webshop.reward import attainable, score
 from actre.types import ActreError
-
-SHIRT = {
-    "asin": "B000000001",
-    "name": "Blue Shirt",
-    "full_description": "A soft shirt.",
-    "small_description": ["100% cotton", " "],
-    "pricing": "$9.99$19.50",
-    "images": ["shirt.jpg"],
-    "product_category": "Clothing › Men › Shirts",
-    "customization_options": {
-        "Color": [{"value": " Navy Blue "}, {"value": "red/white"}],
-        "Size": [{"value": "Large"}, {"value": "us [10]"}],
-        "Fit": None,
-    },
-    "category": "fashion",
-    "query": " Men's Shirts ",
-}
-SOAP = {
-    **SHIRT,
-    "asin": "B000000002",
-    "name": "Rose Soap",
-    "small_description": "gentle soap",
-    "pricing": "",
-    "customization_options": "",
-    "category": "beauty",
-    "query": "soaps",
-    "product_category": "Beauty › Bath › Soaps",
-}
-INSTRUCTIONS = {
-    "B000000001": {
-        "attributes": ["soft cotton"],
-        "instruction": "Find me soft cotton shirts",
-        "instruction_attributes": ["soft cotton"],
-    },
-    "B000000002": {
-        "attributes": [],
-        "instruction": "Find me gentle soap",
-        "instruction_attributes": ["gentle"],
-    },
-}
-HUMAN = {
-    "B000000001": [{"instruction": "a soft shirt.", "instruction_attributes": ["soft"], "instruction_options": ["red"]}]
-}
-NOUNS = {"B000000001": ["shirt"], "B000000002": ["rose", "soap"]}
-
-
-def write(folder: Path, **files: Any) -> Path:
-    """A folder of official files: those above, but for the ones given."""
-    held = {"items_shuffle": [SHIRT, SOAP], "items_ins_v2": INSTRUCTIONS, "items_human_ins": HUMAN, "nouns": NOUNS}
-    for name, content in (held | files).items():
-        (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    return folder
 
 
 @pytest.fixture

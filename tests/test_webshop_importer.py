@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actre.config import data_folder
-from actre.envs.webshop import generate, importer
+from actre.envs.webshop import files, generate, importer
 from actre.envs.webshop.catalogue import read_catalogue
 from actre.envs.webshop.importer import check, find_files, import_shop, open_catalogue, stream
 from actre.envs.webshop.store import StoredCatalogue, StoredProducts
@@ -42,7 +42,7 @@ def rewrite(folder: Path, value: Any, name: str = generate.PRODUCTS) -> None:
 def test_a_streamed_list_is_the_list_whatever_the_chunks(
     text: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importer, "_CHUNK", chunk)
+    monkeypatch.setattr(files, "_CHUNK", chunk)
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(text.encode()))
     assert list(stream(tmp_path / "x.json")) == list(stream(tmp_path / "x.json.gz")) == json.loads(text)

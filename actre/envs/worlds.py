@@ -10,6 +10,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
+from actre import notplayed
 from actre.config import EnvConfig, EnvName, derive_seed
 from actre.types import ActreError, Observation
 
@@ -43,8 +44,38 @@ def make_env(env: EnvConfig) -> gymnasium.Env[str, str]:
     return AlfworldEnv(max_steps=env.max_steps)
 
 
-def scripted(name: EnvName, source: Literal["expert", "random"], first: Observation, seed: int) -> Scripted:
+def readable(name: EnvName, source: str) -> list[str]:
+    """The games of a panel without those whose file cannot be read; a warning names these, each with the reason.
+
+    Raises ActreError as `list_games`, and where no game can be read.
+    """
+    games = list_games(name, source)
+    if name != "alfworld":
+        return games
+    from actre.envs.alfworld.games import unreadable
+
+    failed = unreadable(games)
+    notplayed.tell(failed, len(games), source)
+    return [game for game in games if game not in failed]
+
+
+def left_out(name: EnvName, source: str) -> str:
+    """What is left out of a panel's games and why, as "12 games, 3 left out: ..."; "" where nothing is."""
+    if name != "alfworld":
+        return ""
+    from actre.envs.alfworld.games import listing
+
+    found = listing(source)
+    return str(found) if found.left_out else ""
+
+
+def scripted(
+    name: EnvName, source: Literal["expert", "random"], first: Observation, seed: int, game: str | None = None
+) -> Scripted:
     """A player without a model, for one episode that begins with `first`.
+
+    game: what was reset to; ALFWorld's expert then goes by what the game's own data ask for, else by the sentence.
+    Raises ActreError for a game that the expert has no plan for.
 
     expert: ALFWorld's searching expert with its default habits; in a shop the rule (baselines.py). random: any
     admissible action but help; in a shop any click, and the instruction where only a search is possible.
@@ -56,9 +87,10 @@ def scripted(name: EnvName, source: Literal["expert", "random"], first: Observat
         return lambda seen: shopper(seen.text, {"admissible_commands": list(seen.admissible), "task": seen.task})
     if source == "expert":
         from actre.envs.alfworld.expert import Expert, Habits
+        from actre.envs.alfworld.games import read_game
 
         expert: Any = Expert(Habits(), seed)
-        expert.reset(first.text, first.task)
+        expert.reset(first.text, first.task if game is None else read_game(game).plan())
         return lambda seen: str(expert.act(seen.text).action)
     return _any_action(seed)
 

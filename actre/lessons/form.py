@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
+
 REPOSITORY = ""
 """Where the kit is published, as https://github.com/OWNER/NAME; empty until it is. After a change:
 `actre notebooks --form` writes it into every notebook."""
@@ -126,7 +128,8 @@ def read(path: Path) -> dict[str, Any]:
 def write(path: Path, notebook: dict[str, Any]) -> None:
     """Write it the way Jupyter does: words as lists of lines, so that a change is a few lines of the file."""
     lined = {**notebook, "cells": [_in_lines(cell) for cell in notebook["cells"]]}
-    path.write_text(json.dumps(lined, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(lined, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    outputs.put(path, text.encode(), lambda old: True)  # as a whole, so that a full disk leaves the old one
 
 
 def _in_lines(cell: dict[str, Any]) -> dict[str, Any]:

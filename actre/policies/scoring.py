@@ -1,9 +1,10 @@
 """Exact log-probabilities of candidates, all those of a prefix in one pass: a token tree under its own mask.
 
-Knows tries of token ids and a `CachedModel` whose rows hold the prefixes.
+Knows tries of token ids and a `CachedModel` whose rows hold the prefixes. A candidate that stands for its text
+(`types.Spelling`) may end in any token that begins with the text of its last one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from actre.policies.cached import BLOCK_TOKENS, CachedModel, Prefilled, chunks
 from actre.policies.rowcache import additive
 from actre.policies.trie import Trie, build_trie
-from actre.types import ActreError
+from actre.types import ActreError, Spelling
 
 _LOGITS = 1 << 27  # numbers in one tensor of logits (0.5 GB in float32)
 
@@ -35,23 +36,34 @@ def score(
         logits = _tree_logits(model, start, lengths, [tries[i] for i in chosen], prefilled.logits[start:stop])
         logps = torch.log_softmax(logits.float() / temperature, dim=-1)
         for row, i in enumerate(chosen):
-            result[i] = _sum_scores(logps[row], tries[i].scores)
+            result[i] = _sum_scores(logps[row], tries[i])
     return result
 
 
-def make_tries(candidates: Sequence[Sequence[Sequence[int]]]) -> list[Trie]:
-    """One trie a list of candidates; equal lists share theirs. Raises ActreError for an empty candidate."""
-    made: dict[tuple[tuple[int, ...], ...], Trie] = {}
+def make_tries(
+    candidates: Sequence[Sequence[Sequence[int]]], beginning_like: Callable[[int], tuple[int, ...]]
+) -> list[Trie]:
+    """One trie a list of candidates; equal lists share theirs. Raises ActreError for an empty candidate.
+
+    beginning_like: the tokens whose text begins with a token's (`TokenTexts.beginning_like`).
+    """
+    made: dict[tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], Trie] = {}
     tries = []
     for listed in candidates:
-        key = tuple(map(tuple, listed))
+        key = tuple((tuple(ids), last_tokens(ids, beginning_like)) for ids in listed)
         if key not in made:
             try:
-                made[key] = build_trie(key)
+                made[key] = build_trie([ids for ids, _ in key], [ends for _, ends in key])
             except ValueError as error:
                 raise ActreError(f"{error}; an action without text cannot be scored") from error
         tries.append(made[key])
     return tries
+
+
+def last_tokens(candidate: Sequence[int], beginning_like: Callable[[int], tuple[int, ...]]) -> tuple[int, ...]:
+    """The tokens any of which may be a candidate's last, where there are several; else none."""
+    ends = beginning_like(candidate[-1]) if isinstance(candidate, Spelling) and candidate else ()
+    return ends if len(ends) > 1 else ()
 
 
 def _tree_logits(
@@ -110,11 +122,15 @@ def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
     return above
 
 
-def _sum_scores(logps: torch.Tensor, scores: tuple[tuple[tuple[int, int], ...], ...]) -> np.ndarray:
-    """(A,) sums over each candidate's (node, token) pairs in logps (1 + nodes, V)."""
-    if not scores:
+def _sum_scores(logps: torch.Tensor, trie: Trie) -> np.ndarray:
+    """(A,) sums over each candidate's (node, token) pairs in logps (1 + nodes, V); over its ends for its last token."""
+    if not trie.scores:
         return np.empty(0)
-    pairs = torch.tensor([pair for listed in scores for pair in listed], device=logps.device)
+    pairs = torch.tensor([pair for listed in trie.scores for pair in listed], device=logps.device)
     values = logps[pairs[:, 0] + 1, pairs[:, 1]].double().cpu().numpy()
-    starts = np.cumsum([0, *(len(listed) for listed in scores[:-1])])
-    return np.add.reduceat(values, starts)
+    after = np.cumsum([len(listed) for listed in trie.scores])
+    for ends in set(trie.ends) - {()}:
+        last = [after[a] - 1 for a, own in enumerate(trie.ends) if own == ends]
+        nodes, tokens = pairs[last, 0] + 1, torch.tensor(ends, device=logps.device)
+        values[last] = torch.logsumexp(logps[nodes][:, tokens].double(), dim=-1).cpu().numpy()
+    return np.add.reduceat(values, after - [len(listed) for listed in trie.scores])

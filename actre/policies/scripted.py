@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from actre.chat import ChatFormat
 from actre.config import PromptConfig
-from actre.orders import ACTION, END_ACTION, END_THINK, THINK, ChatFormat, Renderer
+from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
 from actre.policies.context import SHORTER, must_hold, with_candidates
 from actre.types import ActreError, Order, Reply
 
@@ -181,6 +182,8 @@ class ScriptedPolicy:
         said.append((_closed(thought, END_THINK), q))
         if stop == END_THINK:  # a thought alone is asked for
             return said
+        if stop == ACTION:
+            return [*said, (ACTION, 1.0)]
         action, p = _draw(_heated(table.actions.get(thought or "", {}), temperature), draw)
         return [*said, (ACTION, 1.0), (_closed(action, END_ACTION), p)]
 

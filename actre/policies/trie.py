@@ -12,16 +12,18 @@ class Trie(NamedTuple):
 
     tokens[m], parents[m] (-1: the prefix itself) and depths[m] (0 right after the prefix) describe node m.
     scores[a] lists, for candidate a, the pairs (node whose output predicts it, token), one pair a token.
+    ends[a]: the tokens any of which may be candidate a's last, where there are several; else empty.
     """
 
     tokens: tuple[int, ...]
     parents: tuple[int, ...]
     depths: tuple[int, ...]
     scores: tuple[tuple[tuple[int, int], ...], ...]
+    ends: tuple[tuple[int, ...], ...]
 
 
-def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
-    """The trie of these candidates. Raises ValueError for an empty candidate.
+def build_trie(candidates: Sequence[Sequence[int]], ends: Sequence[tuple[int, ...]] = ()) -> Trie:
+    """The trie of these candidates; ends: as in `Trie`, none if empty. Raises ValueError for an empty candidate.
 
     >>> trie = build_trie([[5, 6, 7], [5, 6, 8], [9]])
     >>> trie.tokens, trie.parents, trie.depths
@@ -45,4 +47,5 @@ def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
                 depths.append(depth)
             at = nodes[(at, token)]
         scores.append(tuple(pairs))
-    return Trie(tuple(token for _, token in nodes), tuple(parent for parent, _ in nodes), tuple(depths), tuple(scores))
+    tokens, parents = tuple(token for _, token in nodes), tuple(parent for parent, _ in nodes)
+    return Trie(tokens, parents, tuple(depths), tuple(scores), tuple(ends) or ((),) * len(scores))

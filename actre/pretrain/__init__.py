@@ -5,8 +5,10 @@ environment stands in house.py and shop.py.
 """
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from actre.paths import place
 from actre.values import Count, Large, Processes, Seed, of
 
 
@@ -22,12 +24,14 @@ def add_parser(subparsers: Any) -> None:
         "--kind", choices=["neutral", "narrow", "shopper"], default="neutral", help="which policy (default: neutral)"
     )
     parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", help="folder of the policy (default: runs/tiny-KIND)")
+    parser.add_argument("--out", type=place, help="folder of the policy (default: runs/tiny-KIND)")
     parser.add_argument("--tokens", type=of(Large), help="training tokens (default: the recipe's)")
     parser.add_argument("--threads", type=of(Processes), default=1, help="results are the same for the same number")
     parser.add_argument("--games", type=of(Count), help="fresh games to play (default: the recipe's)")
-    parser.add_argument("--work", default="runs/pretrain", help="demonstrations, log and checkpoint (%(default)s)")
-    parser.add_argument("--check", metavar="FOLDER", help="only measure the start of the policy in FOLDER")
+    parser.add_argument(
+        "--work", type=place, default=Path("runs/pretrain"), help="demonstrations, log and checkpoint (%(default)s)"
+    )
+    parser.add_argument("--check", type=place, metavar="FOLDER", help="only measure the start of the policy in FOLDER")
     parser.add_argument("--episodes", type=of(Count), default=420, help="episodes of the check, an order (%(default)s)")
     parser.set_defaults(run=_run)
 

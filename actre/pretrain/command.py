@@ -6,6 +6,9 @@ Knows the order of the work; each part stands in its own file.
 import argparse
 import dataclasses
 import json
+import os
+import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +18,7 @@ from typing import Any
 
 import torch
 
+from actre import outputs
 from actre.config import derive_seed, versions
 from actre.envs.demo import Demo
 from actre.limits import processor
@@ -28,6 +32,15 @@ from actre.pretrain.world import World
 from actre.types import ActreError, Order
 
 REBUILDS = "## Rebuilds"
+_MADE, _CARD = "made.json", "README.md"
+_FILES = {
+    *("config.json", "generation_config.json", "model.safetensors", "chat_template.jinja"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", _MADE, "start.json", _CARD),
+}
+"""What a policy's folder holds."""
+_PARTS = "|".join(sorted({re.escape(part.name) for recipe in RECIPES.values() for part in recipe.parts}))
+_WORK = re.compile(rf"(demos|games|start-games|shop)\b.*|({_PARTS})\.(pt|part)|log\.jsonl")
+"""What stands in the folder that pretraining works with."""
 _ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points")
 _KINDS = {
     "neutral": _ALIKE,
@@ -68,11 +81,11 @@ class Made:
 def run(args: argparse.Namespace) -> int:
     """The command. Prints what was made and its start; 1 if a condition is missed."""
     torch.set_num_threads(args.threads)
-    work = Path(args.work)
+    work = args.work
     if args.check:
-        folder = Path(args.check)
+        folder = args.check
     else:
-        folder = Path(args.out or f"runs/tiny-{args.kind}")
+        folder = args.out or Path(f"runs/tiny-{args.kind}")
         recipe = replace(RECIPES[args.kind], seed=args.seed)
         if args.games is not None:
             recipe = replace(recipe, games=args.games)
@@ -84,9 +97,11 @@ def run(args: argparse.Namespace) -> int:
         tokens = sum(part.tokens for part in made.parts)
         minutes = sum(part.cpu_minutes for part in made.parts)
         print(f"{folder}: {made.parameters:,} parameters, {tokens:,} tokens, {minutes:.0f} CPU-minutes")
-    if not (folder / "made.json").exists():
+    if not (folder / _MADE).exists():
         raise ActreError(f"{folder} has no made.json, which says how it was made; actre pretrain-tiny writes it")
-    of = json.loads((folder / "made.json").read_text())["recipe"]
+    if (card := folder / _CARD).exists() and not card.read_text().startswith("# The "):
+        raise outputs.refusal(card, "is not the card that this command writes", "--check FOLDER")
+    of = json.loads((folder / _MADE).read_text())["recipe"]
     world = _world(of)
     games = world.start_games(-(-args.episodes // start.FRESH_GROUP), work, seed=of["seed"], games=of["games"])
     record = start.check(folder, games, world.config, seed=args.seed, alike=_kind(of) != "narrow")
@@ -113,7 +128,13 @@ def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> li
 
 
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
-    """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`."""
+    """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`.
+
+    Raises ActreError where `folder` holds anything but a policy that was made by this recipe, whose list of rebuilds
+    is kept.
+    """
+    _must_be_replaceable(folder, recipe)
+    outputs.growing(work, _is_work, "--work", what="what pretraining works with")
     work.mkdir(parents=True, exist_ok=True)
     demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]
@@ -141,12 +162,35 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
         done.append(PartMade(part.name, len(played), won, len(made), trainer.tokens, minutes))
     with torch.no_grad():
         model.model.norm.weight.mul_(recipe.sharpen)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     result = Made(recipe, threads, tuple(done), sum(p.numel() for p in model.parameters()), len(tokenizer))
     about = {**dataclasses.asdict(result), "versions": versions(), "processor": processor()}
-    (folder / "made.json").write_text(json.dumps(about, indent=1) + "\n")
+    with outputs.replacing(folder) as new:
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / _MADE).write_text(json.dumps(about, indent=1) + "\n")
+        if (folder / _CARD).exists():  # its list of rebuilds
+            shutil.copy(folder / _CARD, new / _CARD)
+        _must_be_replaceable(folder, recipe)
     return result
+
+
+def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
+    """Raises ActreError for a folder that holds anything but a policy made by this recipe."""
+    place = outputs.must_be_whole(folder)
+    if not place.is_dir() or not (names := set(os.listdir(place))):
+        return
+    try:
+        made = json.loads((place / _MADE).read_bytes())["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        made = None
+    if made != json.loads(json.dumps(dataclasses.asdict(recipe))) or names - _FILES:
+        why = f"holds {outputs.described(place)}, which was not made by this recipe alone, and would be replaced"
+        raise outputs.refusal(folder, why, removable=True)
+
+
+def _is_work(folder: Path) -> bool:
+    """Whether a folder holds what pretraining leaves there, and nothing else."""
+    return all(_WORK.fullmatch(name) for name in outputs.visible(folder))
 
 
 def part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo], tuple[Order, ...]]]:
@@ -200,10 +244,10 @@ def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
 
 def write_card(folder: Path, record: dict[str, Any]) -> None:
     """Write README.md: how the policy was made and how it starts. The list of rebuilds in an old card is kept."""
-    card = folder / "README.md"
+    card = folder / _CARD
     old = card.read_text() if card.exists() else ""
     log = old[old.index(REBUILDS) :] if REBUILDS in old else f"{REBUILDS}\n\nNone yet.\n"
-    made = json.loads((folder / "made.json").read_text())
+    made = json.loads((folder / _MADE).read_text())
     recipe = made["recipe"]
     missed = "".join(f"- {line}\n" for line in record["missed"])
     missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from actre.chat import chat_format
 from actre.config import PromptConfig
 from actre.envs.demo import Demo, DemoStep
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.types import ORDERS, Observation, Order, Step, read_jsonl, write_jsonl
 
 if TYPE_CHECKING:

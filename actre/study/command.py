@@ -9,9 +9,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actre import outputs
+from actre.paths import place
 from actre.types import ActreError
 from actre.values import Processes, Seed, of
 
@@ -27,15 +30,15 @@ def add_parser(subparsers: Any) -> None:
         description="Makes a study's runs side by side, each in a process of its own; what is finished is not run "
         "again, and an interrupted run goes on from its checkpoint. Shipped studies: data/studies.",
     )
-    study.add_argument("files", nargs="+", type=Path, metavar="FILE", help="e.g. data/studies/tiny.toml")
-    study.add_argument("--out", type=Path, default=Path("runs/study"), help="run folders (default: %(default)s/NAME)")
-    study.add_argument("--results", type=Path, help="folder of the finished runs' lines (default: that of --out)")
+    study.add_argument("files", nargs="+", type=place, metavar="FILE", help="e.g. data/studies/tiny.toml")
+    study.add_argument("--out", type=place, default=Path("runs/study"), help="run folders (default: %(default)s/NAME)")
+    study.add_argument("--results", type=place, help="folder of the finished runs' lines (default: that of --out)")
     study.add_argument("--jobs", type=of(Processes), help="processes at once (default: one a GPU, else one a core)")
     study.add_argument("--only", metavar="TEXT", help="only runs with this in their name, e.g. neutral/actre-grpo")
     study.add_argument("--seeds", type=_seeds, metavar="N,...", help="only runs with these seeds")
     study.add_argument("--plan", action="store_true", help="show what is finished and what is not, and run nothing")
     study.add_argument("--again", metavar="RUN", help="make one finished run again and compare its numbers")
-    study.add_argument("--write", type=Path, metavar="PAGE.md", help="write the page of results, and run nothing")
+    study.add_argument("--write", type=place, metavar="PAGE.md", help="write the page of results, and run nothing")
     study.set_defaults(run=_run)
 
 
@@ -131,15 +134,16 @@ def _command_line(args: argparse.Namespace) -> str:
 def _again(args: argparse.Namespace, studies: Sequence[Any], results: Path) -> int:
     from actre.config import differences
     from actre.study.record import finished, load_records, numbers
-    from actre.study.runner import Workplace, make_alone
+    from actre.study.runner import Workplace, began, make_alone
 
     for path, study in zip(args.files, studies, strict=True):
         done = finished(study, results)
         if args.again not in done:
             continue
         out = args.out / f"{study.name}-again"
-        shutil.rmtree(out / args.again, ignore_errors=True)
         run = next(run for run in study.runs if run.key == args.again)
+        folder = outputs.growing(out / args.again, partial(began, run), what="a run that was made again")
+        shutil.rmtree(folder, ignore_errors=True)
         record = make_alone(run, Workplace(path, out, results, _command_line(args), ({},)))
         changed = differences(numbers(done[args.again]), numbers(load_records(record)[0]))
         for line in changed:

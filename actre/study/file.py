@@ -34,6 +34,7 @@ from typing import Any, TypeVar, get_args
 
 from actre.arms import ARMS, arm
 from actre.config import RunConfig, StageConfig
+from actre.paths import place
 from actre.presets import preset
 from actre.settings import changed
 from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
@@ -78,7 +79,7 @@ def _study(raw: dict[str, Any], folder: Path) -> Study:
         _given(raw, "about", where, ""),
         tuple(_list(raw, "shares", where, str, ())),
         parts,
-        folder / protocol if protocol else None,
+        folder / place(protocol) if protocol else None,
     )
     _no_double([part.name for part in parts], "parts", "give one of them another name")
     _no_double([run.key for run in study.runs], "runs", "give one of them a variant")

@@ -107,13 +107,13 @@ def load_records(path: Path) -> list[Record]:
 
 def save_record(path: Path, line: Record) -> None:
     """Put a line into a file, in place of one of the same run; lines stand sorted by key. Whole or not at all, and one
-    program at a time: the folder is locked meanwhile.
+    program at a time: the folder is locked meanwhile. A line of other settings or weights stays, whatever its key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        kept = [other for other in load_records(path) if other["key"] != line["key"]]
+        kept = [other for other in load_records(path) if _same_run(other) != _same_run(line)]
         write_jsonl(path, sorted([*kept, line], key=lambda one: str(one["key"])))
     finally:
         os.close(folder)  # which lets go of the lock
@@ -125,15 +125,17 @@ def finished(study: Study, folder: Path) -> dict[str, Record]:
     A line counts where arm and settings are the same (`Run.digest`) and so, where the file fixes them, are the
     untrained weights; one left from other settings or weights does not.
     """
-    own = {_digest(line): line for line in load_records(results_file(folder, study.name))}
-    shared = {_digest(line): line for name in study.shares for line in load_records(results_file(folder, name))}
-    known = {**shared, **own}
-    return {
-        run.key: known[run.digest]
-        for part in study.parts
-        for run in part.runs
-        if run.digest in known and part.fingerprint in (None, known[run.digest]["model"])
-    }
+    lines = [line for name in (*study.shares, study.name) for line in load_records(results_file(folder, name))]
+    found: dict[str, Record] = {}
+    for part in study.parts:
+        # the study's own, and of several the last, take the others' place
+        known = {_digest(line): line for line in lines if part.fingerprint in (None, line["model"])}
+        found |= {run.key: known[run.digest] for run in part.runs if run.digest in known}
+    return found
+
+
+def _same_run(line: Record) -> tuple[str, str | None, str | None]:
+    return line["key"], _digest(line) if "config" in line else None, line.get("model")
 
 
 def _digest(line: Record) -> str:

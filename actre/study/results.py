@@ -6,8 +6,10 @@ It is made by a command and never edited; a test compares it with the records.
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from actre import outputs
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import Found, find
@@ -17,11 +19,14 @@ from actre.study.tables import Table, tables
 from actre.study.words import in_short, sentences
 from actre.types import ActreError
 
+_MADE_BY = re.compile(r"^Made by `actre study (.*)` from the runs' records; do not edit\.", re.MULTILINE)
 TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
 
 
 def write(path: Path, files: Sequence[Path], results: Path) -> Path:
-    """Write the page; returns its path. Raises ActreError where no run of these studies is finished."""
+    """Write the page; returns its path. Raises ActreError where no run of these studies is finished, and
+    where anything but an earlier page of the same studies would be replaced.
+    """
     studies = [load_study(file) for file in files]
     records = [finished(study, results) for study in studies]
     if not any(records):
@@ -31,10 +36,15 @@ def write(path: Path, files: Sequence[Path], results: Path) -> Path:
         )
     command = " ".join(["actre study", *map(str, files), f"--results {results}", f"--write {path}"])
     text = page(studies, records, command, path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    outputs.put(path, text.encode(), partial(_is_page_of, files), "--write")
     return path
+
+
+def _is_page_of(files: Sequence[Path], old: bytes) -> bool:
+    """Whether a file's content is the page of the same studies, by the command it names."""
+    command = _MADE_BY.search(old.decode(errors="replace"))
+    words = command[1].split(" --")[0].split() if command else []
+    return [Path(word).name for word in words] == [file.name for file in files]
 
 
 def page(studies: Sequence[Study], records: Sequence[dict[str, Record]], command: str, path: Path) -> str:

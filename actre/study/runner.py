@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from actre import outputs
 from actre.processes import Running, failure, start, stop
 from actre.study.job import RECORD
 from actre.study.plan import Run, Study
@@ -21,6 +23,8 @@ from actre.types import ActreError
 
 PRIMARY = ("unseen", "think_first")
 """The panel and order of the primary endpoint."""
+PID = "running.pid"
+"""Names the program that works in a study's folder."""
 _POLL_S = 0.5
 
 
@@ -75,6 +79,7 @@ def make_runs(
     made: list[str] = []
     failed: list[ActreError] = []
     shown: object = None
+    _must_be_free(study, waiting, place)
     with _alone(place.out):
         try:
             while waiting or running:
@@ -101,6 +106,27 @@ def make_runs(
         finally:
             stop(job for _, job in running.values())
     return Outcome(tuple(made), tuple(failed))
+
+
+def _must_be_free(study: Study, runs: Sequence[Run], place: Workplace) -> None:
+    """Raises ActreError where the study's folder, or that of a run, holds anything else."""
+    parts = {part.name for part in study.parts}
+
+    def begun(folder: Path) -> bool:
+        names = outputs.visible(folder)
+        return bool(names & {PID, "study.html"}) or names <= parts
+
+    outputs.growing(place.out, begun, what=f"the study {study.name}")
+    for run in runs:
+        outputs.growing(place.folder(run), partial(began, run), what=f"the run {run.key}")
+
+
+def began(run: Run, folder: Path) -> bool:
+    """Whether what a folder holds is this kind of run's; whether it is of its settings, a run that goes on sees."""
+    names = outputs.visible(folder)
+    if run.trained and "config.json" in names:
+        return outputs.holds_settings(folder)
+    return names <= {RECORD, f"{RECORD}.part", "evaluation.jsonl", "trajectories"}
 
 
 def make_alone(run: Run, place: Workplace) -> Path:
@@ -217,7 +243,7 @@ def _progress(run: Run, place: Workplace) -> Progress:
 def _alone(out: Path) -> Iterator[None]:
     """Hold the folder: two programs that make the same run at once would write over each other."""
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "running.pid"
+    path = out / PID
     holder = int(path.read_text() or 0) if path.exists() else 0
     if holder and holder != os.getpid() and _alive(holder):
         raise ActreError(f"{out} is being worked in by process {holder}: wait for it, or choose another --out")

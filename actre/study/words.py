@@ -166,11 +166,14 @@ def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> 
     start = start_of(part, lines)
     if start is None or UNTRAINED not in part.conditions:
         return []
-    narrowed, widened, neither = (start.verdicts[name] for name in ("narrowed", "widened", "inconclusive"))
+    narrowed, widened = start.verdicts["narrowed"], start.verdicts["widened"]
     seeds = start.verdicts.total()
+    withheld = start.verdicts["withheld"]
+    neither = start.verdicts["inconclusive"] + withheld
+    failed = f" ({withheld} of them failed their own check)" if withheld else ""
     measured = (
         f"before training the instrument finds that thinking narrows what the policy tries in {narrowed}, widens it "
-        f"in {widened} and cannot tell in {neither} of {seeds} seeds' measurements ({start.states} states, "
+        f"in {widened} and cannot tell in {neither} of {seeds} seeds' measurements{failed} ({start.states} states, "
         f"K = {start.thoughts} thoughts: a coarse look)"
     )
     gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)

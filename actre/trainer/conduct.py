@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from actre import adapters, checkpoints, ranks
+from actre import adapters, checkpoints, outputs, ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import engine_for
-from actre.envs.worlds import list_games
+from actre.envs.worlds import readable
 from actre.matching import Matched, matched_temperature
+from actre.model_names import settle
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.probes import probes_for
@@ -72,10 +73,11 @@ def train(
     Raises ActreError if `out` already holds a training run, or with resume none that can go on. On any way out, what
     was done so far is saved.
     """
+    config = settle(config)  # the run is to be found from every working folder
     trackers.must_be_installed(config.report_to)
     ranks.claim_device()
     log = RunLog(Path(out), config, resume=resume, writes=ranks.is_first())
-    games = list_games(config.env.name, config.env.train)
+    games = readable(config.env.name, config.env.train)
     if model is None or tokenizer is None:
         base, tokenizer = load(config.model)
         model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
@@ -124,7 +126,7 @@ def resume_from_last(trainer: StagedTrainer) -> None:
     log = trainer.run_log
 
     def newest() -> Path | None:
-        checkpoints.clear_unfinished(log.adapter)
+        outputs.clear_unfinished(log.adapter)
         return checkpoints.latest(log.checkpoints)
 
     with log.held():

@@ -3,6 +3,7 @@
 Knows engine and environments; not what is done with the episodes.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from actre import ranks
 from actre.config import RunConfig, derive_seed
 from actre.engines import Engine
 from actre.fitting import EpisodesAtOnce
+from actre.notplayed import named
 from actre.policies import Policy
 from actre.rollout import make_envs, must_start, rollout
 from actre.sharded.whole import TornError, Whole
@@ -43,6 +45,7 @@ def player(config: RunConfig, engine: Engine) -> Play:
             max_steps=config.env.max_steps,
             seed=wanted.seed,
             group_size=config.optim.group_size,
+            must_start=False,  # a share of the games may be bad ones alone; the trainer sees to it
         )
         engine.rest()
         return played
@@ -81,3 +84,12 @@ def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
     if errors:
         raise errors[0]
     return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]
+
+
+def tell_of_failed(played: Sequence[Trajectory], known: frozenset[str]) -> frozenset[str]:
+    """Warn of the games that could not be played, each once, with its reason; returns them with those known before."""
+    failed = {one.game: str(one.meta["env_error"]) for one in played if "env_error" in one.meta}
+    for game, reason in failed.items():
+        if game not in known:
+            warnings.warn(f"an episode failed and teaches nothing: {named(game, reason)}", stacklevel=2)
+    return known | failed.keys()

@@ -28,7 +28,7 @@ from actre.rows import trajectory_rows
 from actre.runlog import RunLog, rollout_metrics
 from actre.stages import Plan, as_run, ends_early, learning_rate_factor, plan, span_of
 from actre.trainer import teaching, trackers
-from actre.trainer.playing import Play, play_shared
+from actre.trainer.playing import Play, play_shared, tell_of_failed
 from actre.trainer.settling import Course, Keeper, put_schedule
 from actre.trainer.update import SlicedTrainer
 from actre.types import ActreError, Order, Trajectory
@@ -70,6 +70,7 @@ class StagedTrainer(SlicedTrainer):
         self._play, self._games, self._measure, self._match = play, games, measure, match
         self._plan = plan(config, games, 1)
         self._line: dict[str, Any] = {}
+        self._told: frozenset[str] = frozenset()
         self._started = 0.0
         super().__init__(config, model, tokenizer, log.out, must_agree=must_agree)
         self._bar = tqdm(
@@ -90,7 +91,7 @@ class StagedTrainer(SlicedTrainer):
         self.policy_model.eval()
         with torch.no_grad():
             self._match_temperature()
-            played = play_shared(self._play, self._plan, self.weights)
+            played = self._played()
         self.policy_model.train()
         self._line = self._rollout_line(played, time.perf_counter() - self._started)
         self.run_log.trajectories(self._plan, played, self.config.seed)
@@ -101,6 +102,21 @@ class StagedTrainer(SlicedTrainer):
                 f"{played[0].meta['env_error']}"
             )
         return self._batch(whole)
+
+    def _played(self) -> list[Trajectory]:
+        """The plan's episodes; while none can be started, other games are drawn in place of those."""
+        played = play_shared(self._play, self._plan, self.weights)
+        tried: set[str] = set()
+        while played and not any(one.steps for one in played):
+            tried |= {*self._plan.games}
+            left = [game for game in self._games if game not in tried]
+            if not left:
+                break
+            self._plan = self._plan._replace(games=plan(self._as_run(), left, self.iteration_now).games)
+            played += play_shared(self._play, self._plan, self.weights)
+        if ranks.is_first():
+            self._told = tell_of_failed(played, self._told)
+        return played
 
     def _as_run(self) -> RunConfig:
         """The settings with the stages as long as they have been or will be."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from actre.config import RunConfig
 from actre.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_record, parts
 from actre.entropy import Interval
+from actre.model_names import shown
 from actre.view import charts, diagnosis_charts, sections, words
 from actre.view.blocks import figure, folded, numbers, table, tile
 from actre.view.comparison import flat
@@ -58,7 +59,7 @@ def page(found: Sequence[Diagnosis], folder: Path, config: RunConfig | None, ver
     ]
     s = main.settings
     adapter = [] if s.adapter is None else [f"adapter {s.adapter}"]
-    kicker = " · ".join(["ActRe Lab", "diagnosis", f"model {s.model}", *adapter, f"seed {s.seed}"])
+    kicker = " · ".join(["ActRe Lab", "diagnosis", f"model {shown(s.model)}", *adapter, f"seed {s.seed}"])
     heading = "Does thinking first narrow what this policy would do?"
     return document(f"{folder.resolve().name}: diagnosis", kicker, heading, _summary(found), sections_)
 

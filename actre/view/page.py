@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actre.diagnose import Diagnosis
+from actre.model_names import shown
 from actre.view import sections, words
 from actre.view.blocks import span, tile
 from actre.view.episodes import compared
@@ -86,7 +87,7 @@ def _kicker(runs: Sequence[RunRecord]) -> str:
     facts = ["ActRe Lab", named]
     if config is not None:
         seeds = sorted({run.seed for run in runs if run.seed is not None})
-        models = dict.fromkeys(run.config.model.name for run in runs if run.config is not None)
+        models = dict.fromkeys(shown(run.config.model.name) for run in runs if run.config is not None)
         said = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         facts += [f"model {', '.join(models)}", config.env.name, said]
     return " · ".join(facts)

@@ -46,6 +46,8 @@ class EntropyPoint:
     words: str
     others: dict[str, Interval]
     """What else was measured, by its name in `actre.diagnose.Diagnosis.summary`."""
+    self_check: tuple[dict[str, Any], ...] = ()
+    """`actre._self_check.Agreement`s as JSON: frequencies sampled and computed; older records have none."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ())
         information=_band(row.get("information")),
         verdict=str(row.get("verdict", "")),
         words=str(row.get("words", "")),
+        self_check=tuple(row.get("self_check", ())),
         others={k: _band(v) for k, v in row.items() if k not in known and isinstance(v, dict)},
     )
 

@@ -4,14 +4,19 @@ are `page`'s (a run, or several) and `diagnosis_page`'s (a diagnosis alone).
 
 import argparse
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from actre import outputs
+from actre.paths import place
 from actre.types import ActreError
 
 NAME = "report.html"
 PLOTS = "plots"
 """Where a diagnosis's figures lie as SVG files."""
 _FIGURE_WIDTH = 736.0
+_MADE_BY = b"Made by ActRe Lab."
+"""Stands at the foot of every page."""
 
 
 def write(*folders: str | Path, out: Path | None = None) -> Path:
@@ -19,7 +24,8 @@ def write(*folders: str | Path, out: Path | None = None) -> Path:
 
     A folder is one run, or holds runs in its subfolders (as a quickstart's does). One folder alone may hold a diagnosis
     and no run; its figures are then written too. A missing piece is named in the page. Raises ActreError for a folder
-    that is none of these, a damaged file, and a folder that cannot be written to.
+    that is none of these, a damaged file, a folder that cannot be written to, and where anything but an earlier report
+    of the same would be replaced.
     """
     from actre.view.page import page
     from actre.view.records import holds_runs, read_all, read_diagnoses, read_diagnosis
@@ -28,7 +34,7 @@ def write(*folders: str | Path, out: Path | None = None) -> Path:
     if len(places) == 1 and not holds_runs(places[0]) and read_diagnoses(places[0]):
         return _write_diagnosis(places[0], out)
     diagnoses = {place.resolve().name: found for place in places if (found := read_diagnosis(place)) is not None}
-    return _put(out or _beside(places), page(read_all(places), places, diagnoses))
+    return _put_page(out or _beside(places), page(read_all(places), places, diagnoses), places)
 
 
 def _beside(folders: list[Path]) -> Path:
@@ -46,17 +52,34 @@ def _write_diagnosis(folder: Path, out: Path | None) -> Path:
     diagnoses = read_diagnoses(folder)
     for found in diagnoses:
         for name, chart in figures(found, _FIGURE_WIDTH).items():
-            _put(folder / PLOTS / f"{name}_{found.settings.wording}.svg", svg_file(chart))
-    return _put(out or folder / NAME, page(diagnoses, folder, *read_settings(folder)))
+            _put(folder / PLOTS / f"{name}_{found.settings.wording}.svg", svg_file(chart), _is_figure)
+    return _put_page(out or folder / NAME, page(diagnoses, folder, *read_settings(folder)), [folder])
 
 
-def _put(path: Path, text: str) -> Path:
-    """Write a file as a whole or not at all."""
-    part = path.with_name(path.name + ".part")
+def _put_page(path: Path, text: str, folders: Sequence[Path]) -> Path:
+    """Write a page; one that is there is replaced where it is of the same folders, or lies in its own."""
+    of = f"<!-- report of {' '.join(map(_identity, folders))} -->\n"
+    within = len(folders) == 1 and path == folders[0] / NAME
+
+    def own(old: bytes) -> bool:
+        return old.endswith(of.encode()) or (within and _MADE_BY in old)
+
+    return _put(path, text + of, own)
+
+
+def _identity(folder: Path) -> str:
+    """What tells a run's folder from others; of one without settings, where it is."""
+    return outputs.run_id(folder) if (folder / "config.json").is_file() else str(folder.resolve())
+
+
+def _is_figure(old: bytes) -> bool:
+    return old.startswith(b"<svg xmlns=") and b"<style>" in old
+
+
+def _put(path: Path, text: str, own: Callable[[bytes], bool]) -> Path:
+    """Write a file as a whole or not at all; own: whether the content that is there may be replaced."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        outputs.put(path, text.encode("utf-8"), own)
     except PermissionError as error:
         raise ActreError(
             f"{path} cannot be written ({error.strerror}): copy the folder to one of yours, or say where: --out FILE"
@@ -72,10 +95,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Reads run folders, folders of runs (runs/quickstart) or a diagnosis; writes one HTML file.",
     )
     parser.add_argument(
-        "folders", type=Path, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
+        "folders", type=place, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: report.html in the folder (or above several)"
+        "--out", type=place, metavar="FILE", help="default: report.html in the folder (or above several)"
     )
     parser.add_argument(
         "--score",

@@ -96,11 +96,30 @@ def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
     ]
     if start.words:
         parts.append(tag("p", f"In numbers: {start.words}", class_="soft"))
+    if start.self_check:
+        parts.append(_self_check(start))
     if diagnosis is not None:
         by_state = charts.both(lambda width: charts.entropy_by_state(diagnosis.states, width))
         told = "Each probe state: act-first (dot) and think-first's bracket (bar), the most open states on top."
         parts += [tag("h3", "State by state"), figure(by_state, told)]
     return join([*parts, numbers(["quantity, in nats unless it is a share", "mean", "95 % interval"], rows)])
+
+
+def _self_check(start: EntropyPoint) -> Html:
+    """How often whole replies hold a listed action and the likeliest one, beside the exact probabilities."""
+    names = {"listed": "a listed action", "top": "the likeliest action"}
+    rows = [
+        [
+            str(one["order"]).replace("_", "-"),
+            names[one["what"]],
+            f"{100 * one['played']:.0f} % of {one['replies']}",
+            f"{100 * one['exact']:.0f} %",
+            "yes" if one["agrees"] else "NO",
+        ]
+        for one in start.self_check
+    ]
+    said = "The measurement checks itself: replies sampled whole, beside the probability that was computed."
+    return join([tag("p", said), table(["order", "the reply holds", "sampled", "computed", "agrees"], rows)])
 
 
 def entropy_course(runs: Sequence[RunRecord]) -> Html:

@@ -87,6 +87,8 @@ def verdict_words(point: EntropyPoint) -> str:
         "equivalent": f"The two orders hold the same choice within {MARGIN_NATS:g} nats.",
         "inconclusive": f"Which order holds more choice stays open: {thoughts} the bracket and intervals "
         "leave both directions possible. That is not the same as no difference.",
+        "withheld": "No verdict is given: the measurement failed its own check, so its entropies are not those of what "
+        "the policy writes.",
     }.get(point.verdict, "No verdict was recorded.")
 
 

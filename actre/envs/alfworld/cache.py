@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from actre.paths import variable
 from actre.types import ActreError
 
 LIMIT_BYTES = 256 * 2**20
@@ -27,9 +28,9 @@ _writes = 0
 
 def folder() -> Path:
     """Where translations are kept."""
-    if root := os.environ.get("ACTRE_CACHE"):
-        return Path(root) / "alfworld"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actre" / "alfworld"
+    if root := variable("ACTRE_CACHE"):
+        return root / "alfworld"
+    return (variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "actre" / "alfworld"
 
 
 def key(*texts: str) -> str:

@@ -8,10 +8,13 @@ import argparse
 import random
 import sys
 from collections import Counter
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre import outputs
+from actre.notplayed import named
+from actre.paths import place
 from actre.types import ActreError
 from actre.values import Count, Seed, of
 
@@ -31,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make.add_argument("--split", choices=("train", "seen", "unseen"), default="train", help="whose floor plans to use")
     make.add_argument("--n", type=of(Count), default=60, help="how many games (60)")
     make.add_argument("--seed", type=of(Seed), default=0, help="another seed, other games (0)")
-    make.add_argument("--out", type=Path, help="the panel file, or with --shipped the folder")
+    make.add_argument("--out", type=place, help="the panel file, or with --shipped the folder")
     make.add_argument("--shipped", action="store_true", help="the six shipped panels (replaces them)")
     make.set_defaults(run=_generate)
     show = verbs.add_parser("list", help="the panels that are here, or the games of one")
@@ -39,6 +42,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("--tasks", action="store_true", help="each game's task beside its path")
     show.set_defaults(run=_list)
     check = verbs.add_parser("check", help="have the expert solve games; exit code 1 if one is left unsolved")
+    check.description = (
+        "Has the scripted expert solve each game. A game that cannot be played and one that the expert has no plan for "
+        "are named and counted with the reason; what is left out of a folder, as alfworld leaves it out, is counted. "
+        "Exit code 1 if a game is left unsolved or cannot be played, or if none was checked."
+    )
     check.add_argument("source", help=_SOURCE)
     check.add_argument("--max-steps", type=of(Count), help="steps an attempt may take (50; 100 above 12 receptacles)")
     check.add_argument("--attempts", type=of(Count), default=3, help="seeds to try for each game (3)")
@@ -52,7 +60,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from actre.envs.alfworld import demos, games, panels
+    from actre.envs.alfworld import demos, games, generate, panels
 
     if args.shipped:
         folder = args.out or games.data_folder()
@@ -62,7 +70,11 @@ def _generate(args: argparse.Namespace) -> int:
             print(".", end="" if ok else f" {room.id} is not solved, dropped\n", flush=True)
             return ok
 
-        refused = panels.make_shipped(folder, solved)
+        if args.out is None:  # the shipped panels are what is to be replaced
+            refused = panels.make_shipped(folder, solved)
+        else:
+            with outputs.filling(folder, generate.SIZES) as made:
+                refused = panels.make_shipped(made, solved)
         print()
         for name, ids in refused.items():
             print(f"{folder}/{name}.jsonl.gz: written, {len(ids)} drawn games dropped {ids or ''}")
@@ -71,6 +83,7 @@ def _generate(args: argparse.Namespace) -> int:
         raise ActreError("where to? `actre games generate --n 60 --out my-games.jsonl.gz`")
     if not args.out.name.endswith((".jsonl", ".jsonl.gz")):
         raise ActreError(f"--out {args.out}: a panel's name ends in .jsonl or .jsonl.gz")
+    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is drawn
     paths = panels.write_panel(args.out, panels.generate(args.size, args.split, args.n, args.seed))
     print(f"{args.out}: {len(paths)} {args.size} games on {args.split} floor plans")
     print(f"next: actre games check {args.out}")
@@ -82,44 +95,95 @@ def _list(args: argparse.Namespace) -> int:
 
     if args.source is None:
         for name in games.SHIPPED + games.OFFICIAL:
-            try:
-                print(f"{name:24} {len(games.list_games(name)):5} games")
-            except ActreError:
-                how = "alfworld-download" if name in games.OFFICIAL else "actre games generate --shipped"
-                print(f"{name:24}    not here: {how}")
+            print(f"{name:24} {_counted(name)}")
         return 0
-    for path in games.list_games(args.source):
-        task = ""
-        if args.tasks:
-            task = games.read_game(path).grammar.partition("Your task is to: ")[2].partition('"')[0]
-        print(f"{path}  {task}".rstrip())
+    found = games.listing(args.source)
+    failed = {} if args.tasks else games.unreadable(found.games)
+    for path in found.games:
+        try:
+            task = games.read_game(path).task if args.tasks else ""
+        except ActreError as error:
+            failed[path] = str(error)
+        if path not in failed:
+            print(f"{path}  {task}".rstrip())
+    sys.stdout.flush()
+    # beside the list, which is for other programs too
+    for path, reason in failed.items():
+        print(f"cannot be played: {named(path, reason)}", file=sys.stderr)
+    if failed or found.left_out:
+        print(f"{found}{f'; {len(failed)} of them cannot be played' if failed else ''}", file=sys.stderr)
     return 0
+
+
+def _counted(name: str) -> str:
+    """How many games a panel has, or what brings it here."""
+    from actre.envs.alfworld import games
+
+    try:
+        found = games.listing(name)
+    except games.NotHereError:
+        return f"   not here: {'alfworld-download' if name in games.OFFICIAL else 'actre games generate --shipped'}"
+    except ActreError as error:
+        return f"   none to play: {error}"
+    return f"{len(found.games):5} {str(found).partition(' ')[2]}"
+
+
+@dataclass
+class _Tally:
+    """What came of a check. lost, skipped, failed: game -> why."""
+
+    solved: Counter[str] = field(default_factory=Counter)
+    total: Counter[str] = field(default_factory=Counter)
+    steps: list[int] = field(default_factory=list)
+    converted: int = 0
+    lost: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, game: str, tries: "list[Demo]", converted: bool) -> None:
+        last = tries[-1]
+        self.total[last.task_type] += 1
+        self.solved[last.task_type] += last.won
+        self.steps.append(len(last.steps))
+        self.converted += converted
+        if not last.won:
+            self.lost[game] = last.task
+
+    def __str__(self) -> str:
+        lines = [f"{kind:32} {self.solved[kind]:4} of {self.total[kind]}" for kind in sorted(self.total)]
+        mean = f", mean steps {sum(self.steps) / len(self.steps):.1f}" if self.steps else ""
+        lines.append(f"{'all':32} {self.solved.total():4} of {self.total.total()}{mean}")
+        if self.converted:
+            lines.append(f"{self.converted} of them are in format 2.1.1 and were converted as they were read")
+        if self.skipped:
+            lines.append(f"{len(self.skipped)} skipped, for the scripted expert has no plan: they can be played")
+        if self.failed:
+            lines.append(f"{len(self.failed)} cannot be played")
+        return "\n".join(lines)
 
 
 def _check(args: argparse.Namespace) -> int:
     from actre.envs.alfworld import demos, games
+    from actre.envs.alfworld.tasks import NoPlanError
 
-    solved: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    lost: list[str] = []
-    steps: list[int] = []
-    converted = 0
-    for path in islice(games.list_games(args.source), args.limit):
-        tries: list[Demo] = list(demos.attempts(path, args.attempts, args.max_steps))
-        won = tries[-1].won
-        total[tries[-1].task_type] += 1
-        converted += games.read_game(path).converted
-        solved[tries[-1].task_type] += won
-        steps.append(len(tries[-1].steps))
-        if not won:
-            lost.append(path)
-            print(f"not solved in {len(tries)} attempts: {path} ({tries[-1].task})")
-    for task_type in sorted(total):
-        print(f"{task_type:32} {solved[task_type]:4} of {total[task_type]}")
-    print(f"{'all':32} {solved.total():4} of {total.total()}, mean steps {sum(steps) / len(steps):.1f}")
-    if converted:
-        print(f"{converted} of them are in format 2.1.1 and were converted as they were read")
-    return 1 if lost else 0
+    found = games.listing(args.source)
+    tally = _Tally()
+    for path in islice(found.games, args.limit):
+        try:
+            tries = list(demos.attempts(path, args.attempts, args.max_steps))
+            tally.add(path, tries, games.read_game(path).converted)
+        except NoPlanError as error:
+            tally.skipped[path] = str(error)
+            print(f"skipped: {named(path, error)}")
+        except ActreError as error:
+            tally.failed[path] = str(error)
+            print(f"cannot be played: {named(path, error)}")
+        if path in tally.lost:
+            print(f"not solved in {len(tries)} attempts: {path} ({tally.lost[path]})")
+    print(tally)
+    if found.left_out:
+        print(found)
+    return 0 if tally.steps and not tally.lost and not tally.failed else 1
 
 
 def _play(args: argparse.Namespace) -> int:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def play(env: "AlfworldEnv", expert: Expert, game: str, max_steps: int = 50) -> Demo:
-    """One episode of `expert` in one game, cut after `max_steps`."""
+    """One episode of `expert` in one game, cut after `max_steps`. Raises NoPlanError where it has no plan."""
     obs, info = env.reset(options={"game": game})
     first, task, task_type = obs, info["task"], info["task_type"]
     name = game.partition("#")[2] or game
-    expert.reset(obs, task)
+    expert.reset(obs, read_game(game).plan())
     steps: list[DemoStep] = []
     listed: list[bool] = []
     over = False

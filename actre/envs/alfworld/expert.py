@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actre.envs.alfworld.places import usual
-from actre.envs.alfworld.tasks import Task, parse_task
+from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
 from actre.envs.demo import Decision
-from actre.types import ActreError
 
 Search = Literal["listed", "random", "likely"]
 _THING = re.compile(r"\ban? (\w+ \d+)")
 _CONTENT = re.compile(r"(?:On the (\w+ \d+)|The (\w+ \d+) is open\. In it), you see ([^.]*)\.")
 _CLOSED = re.compile(r"The (\w+ \d+) is closed\.")
 _MACHINE = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
-_DONE = {"clean": "clean", "heat": "hot", "cool": "cool"}
 
 
 @dataclass(frozen=True)
@@ -126,12 +124,20 @@ class Expert:
         self._rng = random.Random(f"actre expert {seed}")
 
     def reset(self, obs: str, task: str) -> None:
-        """Begin a game. Raises ActreError where the task sentence is none of the six types."""
-        parsed = parse_task(task)
-        if parsed is None:
-            raise ActreError(f"the expert does not know the task {task!r}; it plays the six ALFWorld task types")
-        self._task: Task = parsed
+        """Begin a game. task: its sentence, or `Game.plan`, which says the same where a person put it in other words.
+
+        Raises NoPlanError where the sentence is none of the six types' templates, and where nothing is seen to go to.
+        """
+        goal = parse_task(task)
+        if goal is None:
+            raise NoPlanError(
+                f"the scripted expert does not know the task {task!r} and has no plan for it; it reads the sentences "
+                "of the six ALFWorld task types"
+            )
+        self._task: Task = goal
         self._memory = Memory(obs)
+        if not self._memory.receptacles:
+            raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees nowhere to go to")
         self._order = list(self._memory.receptacles)
         if self.habits.search != "listed":
             self._rng.shuffle(self._order)
@@ -213,7 +219,7 @@ class Expert:
             return self._search(self._task.thing)
         if not self._memory.near(goal):
             verb = self._task.verb
-            state = f"{held} is {_DONE[verb]}" if verb and held in self._memory.changed else f"i hold {held}"
+            state = f"{held} is {DONE[verb]}" if verb and held in self._memory.changed else f"i hold {held}"
             return Decision(f"{state} . bring it to {goal}", f"go to {goal}")
         if goal in self._memory.closed:
             return _open(goal)

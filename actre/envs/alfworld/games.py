@@ -9,30 +9,35 @@ import json
 import os
 import re
 import warnings
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from actre import paths
 from actre.envs.alfworld import wheel
 from actre.envs.alfworld.rooms import Room, problem
-from actre.envs.alfworld.tasks import parse_task
-from actre.official import is_listed
+from actre.envs.alfworld.tasks import NoPlanError, Task, goal_of, parse_task, sentence_of, task_type_of
+from actre.gamefiles import GAME, described, find_games, task_data, task_folders
+from actre.official import alfworld_root
 from actre.types import ActreError, read_jsonl
 
 SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
 OFFICIAL = tuple(f"official/{split}" for split in ("train", "valid_seen", "valid_unseen"))
-_FILE = "game.tw-pddl"
 _OLD = "put {o} in/on {r}"
 """A command as only format 2.1.1 words it; today it is `move {o} to {r}`."""
+_SENTENCE = re.compile(r'Your task is to: ((?:[^"\\]|\\.)*)')
 
 
 @dataclass(frozen=True)
 class Game:
     """One game as the engine needs it.
 
-    id: a short name for records. path: what `read_game` was given. task_type: see tasks.TASK_TYPES. converted: the
-    file is in the older format 2.1.1, whose objects and task are played by today's rules and words.
+    id: a short name for records. path: what `read_game` was given. task_type: one of tasks.TASK_TYPES, another that the
+    game's data name, or tasks.OTHER. goal: what the scripted expert is to reach; None: it has no plan for this game,
+    which can be played all the same. converted: the file is in the older format 2.1.1, whose objects and task are
+    played by today's rules and words.
     """
 
     id: str
@@ -42,12 +47,43 @@ class Game:
     grammar: str
     pddl_problem: str
     converted: bool = False
+    goal: Task | None = None
+
+    @property
+    def task(self) -> str:
+        """The sentence that says what is asked for, without full stop; "" where there is none."""
+        found = _SENTENCE.search(self.grammar)
+        return found[1].strip().rstrip(".") if found else ""
+
+    def plan(self) -> str:
+        """The goal as a sentence that the scripted expert reads. Raises NoPlanError where it has no plan."""
+        if self.goal is None:
+            raise NoPlanError(
+                f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): neither its sentence, "
+                "in alfworld's templates, nor traj_data.json says what to bring where, or the expert cannot do it "
+                "(slices, movable receptacles). A policy can play it"
+            )
+        return sentence_of(self.goal)
+
+
+class NotHereError(ActreError):
+    """A panel that has a name and has not been brought here."""
+
+
+class Listing(NamedTuple):
+    """The games that a source names, and how many are left out for which reason."""
+
+    games: list[str]
+    left_out: dict[str, int]
+
+    def __str__(self) -> str:
+        return described(len(self.games), self.left_out)
 
 
 def data_folder() -> Path:
     """Where shipped panels lie: `$ACTRE_DATA/alfworld`, or data/alfworld of the checkout."""
-    root = os.environ.get("ACTRE_DATA")
-    return (Path(root) if root else Path(__file__).resolve().parents[3] / "data") / "alfworld"
+    root = paths.variable("ACTRE_DATA") or Path(__file__).resolve().parents[3] / "data"
+    return root / "alfworld"
 
 
 def shipped_panel(name: str) -> Path:
@@ -56,7 +92,7 @@ def shipped_panel(name: str) -> Path:
         raise ActreError(f"no panel is called {name!r}{_hint(name)}; there are {', '.join(SHIPPED + OFFICIAL)}")
     path = data_folder() / f"{name}.jsonl.gz"
     if not path.exists():
-        raise ActreError(
+        raise NotHereError(
             f"the shipped panel {name} is not at {path}: set ACTRE_DATA to the checkout's data folder, "
             f"or make the panels: actre games generate --shipped"
         )
@@ -69,26 +105,33 @@ def _hint(name: str) -> str:
 
 
 def list_games(source: str | Path) -> list[str]:
-    """The paths that `read_game` takes, in a fixed order.
+    """The paths that `read_game` takes, in a fixed order: the games of `listing`."""
+    return listing(source).games
 
-    source: a panel file; a folder, searched for game.tw-pddl files; a game; the name of a shipped panel
-    ("small/train"), or "official/train", "official/valid_seen", "official/valid_unseen" (found in
-    `$ALFWORLD_DATA/json_2.1.1`). Raises ActreError where there is no such thing, or nothing in it.
+
+def listing(source: str | Path) -> Listing:
+    """The games of a source, and what is left out of it.
+
+    source: a panel file; a folder, searched for game.tw-pddl files (see actre.gamefiles); a game, which is never left
+    out; the name of a shipped panel ("small/train"), or "official/train", "official/valid_seen",
+    "official/valid_unseen" (found in `$ALFWORLD_DATA/json_2.1.1`). Raises ActreError where there is no such thing, or
+    nothing to play in it.
     """
     name = str(source)
     if name in SHIPPED:
         # by the panel's name, not its place: records then say the same on every machine
-        return [f"{name}#{game}" for game in _panel(shipped_panel(name))]
+        return Listing([f"{name}#{game}" for game in _panel(shipped_panel(name))], {})
     if name in OFFICIAL:
         return _in_folder(_official(name.partition("/")[2]))
+    name = paths.expand(name)
     path = Path(name)
     if path.is_dir():
         return _in_folder(path)
     if path.is_file() and _is_panel(path):
-        return [f"{name}#{game}" for game in _panel(path)]
+        return Listing([f"{name}#{game}" for game in _panel(path)], {})
     if path.is_file() or "#" in name:
         read_game(name)
-        return [name]
+        return Listing([name], {})
     if len(path.parts) == 2 and not path.parent.exists():
         shipped_panel(name)  # no such file and two words: a panel's name, misspelt
     raise ActreError(
@@ -97,29 +140,25 @@ def list_games(source: str | Path) -> list[str]:
 
 
 def _official(split: str) -> Path:
-    root = os.environ.get("ALFWORLD_DATA") or os.path.expanduser("~/.cache/alfworld")
-    folder = Path(root) / "json_2.1.1" / split
+    folder = alfworld_root() / split
     if not folder.is_dir():
-        raise ActreError(
+        raise NotHereError(
             f"the official games are not at {folder}: fetch them with `alfworld-download`, "
             "or set ALFWORLD_DATA to the folder that holds json_2.1.1"
         )
     return folder
 
 
-def _in_folder(folder: Path) -> list[str]:
-    # games marked unsolvable are left out, as in alfworld itself; it leaves out unmarked ones, too, which here may be
-    # one's own
-    found = sorted(p for p in folder.rglob(_FILE) if is_listed(p) and not _unsolvable(p, p.stat().st_mtime_ns))
-    if not found:
-        raise ActreError(f"{folder} holds no {_FILE}: give a folder of games, a panel file, or a panel's name")
-    return [str(p) for p in found]
-
-
-@cache
-def _unsolvable(path: Path, stamp: int) -> bool:
-    """Whether a game is marked as such; `stamp` makes a changed file a new one."""
-    return re.search(rb'"solvable": *false', path.read_bytes()) is not None
+def _in_folder(folder: Path) -> Listing:
+    found = find_games(folder)
+    if found.games:
+        return Listing([str(path) for path in found.games], found.left_out)
+    if found.left_out:
+        raise ActreError(
+            f"{folder} holds no game to play: {described(0, found.left_out)}. A game that is named by its own path is "
+            "played all the same"
+        )
+    raise ActreError(f"{folder} holds no {GAME}: give a folder of games, a panel file, or a panel's name")
 
 
 def _is_panel(path: Path) -> bool:
@@ -136,20 +175,46 @@ def read_game(path: str | Path) -> Game:
     name = str(path)
     panel, mark, game = name.partition("#")
     if mark and (panel in SHIPPED or _is_panel(Path(panel))):
-        return _from_panel(name, shipped_panel(panel) if panel in SHIPPED else Path(panel), game)
-    file = Path(name)
+        return _from_panel(name, shipped_panel(panel) if panel in SHIPPED else _there(panel), game)
+    file = _there(name)
     if _is_panel(file):
         raise ActreError(
             f"{name} is a panel of many games: name one as {name}#ID; `actre games list {name}` shows them"
         )
-    file = file / _FILE if file.is_dir() else file
+    return _from_file(name, *_read(file))
+
+
+def _there(name: str) -> Path:
+    """The path as it is written if something lies there, as what was found by walking does; else what it stands for."""
+    return Path(name) if os.path.lexists(name) else paths.place(name)
+
+
+def _read(file: Path) -> tuple[Path, Any]:
+    """A game's file, which may be named by its folder, and the JSON in it. Raises ActreError where it cannot be had."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        file = file / GAME if file.is_dir() else file
+        if file.exists() and not file.is_file():
+            raise ActreError(f"{file} is no file: `actre games list FOLDER` shows the games in a folder")
+        return file, json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ActreError(f"{file} does not exist: `actre games list FOLDER` shows the games in a folder") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        lost = "is a link to what does not exist" if file.is_symlink() else "does not exist"
+        raise ActreError(f"{file} {lost}: `actre games list FOLDER` shows the games in a folder") from None
+    except OSError as error:
+        raise ActreError(f"{file} cannot be read ({error.strerror}): make it readable, or fetch it again") from error
+    except (ValueError, RecursionError) as error:  # json's own, no UTF-8, or what Python refuses to build
         raise ActreError(f"{file} is damaged, not JSON ({error}): fetch or generate it again") from error
-    return _from_file(name, file, raw)
+
+
+def unreadable(games: Iterable[str]) -> dict[str, str]:
+    """The game files among these that cannot be read, with the reason; not the games of a panel, which is one file."""
+    found = {}
+    for name in games:
+        if not _is_panel(Path(name.partition("#")[0])) and name.partition("#")[0] not in SHIPPED:
+            try:
+                read_game(name)
+            except ActreError as error:
+                found[name] = str(error)
+    return found
 
 
 def _from_file(name: str, file: Path, raw: Any) -> Game:
@@ -157,22 +222,19 @@ def _from_file(name: str, file: Path, raw: Any) -> Game:
     if not isinstance(raw, dict) or not all(isinstance(raw.get(k), str) for k in fields):
         raise ActreError(f"{file} is no ALFWorld game: it needs the texts {', '.join(fields)}")
     domain, grammar, pddl = (raw[k] for k in fields)
-    sentence = grammar.partition("Your task is to: ")[2].partition('"')[0]
-    task = parse_task(sentence)
-    if task is None:
-        raise ActreError(f"{file}: the task {sentence!r} is none of the six ALFWorld task types")
-    parts = file.resolve().parent.parts
-    short = "/".join(parts[-2:])
+    short = "/".join(file.resolve().parent.parts[-2:])
+    game = Game(short, name, "", domain, grammar, pddl)
+    data, parsed = task_data(file), parse_task(game.task)
+    task_type = task_type_of(data, task_folders(file), parsed)
+    game = replace(game, task_type=task_type, goal=goal_of(task_type, data, parsed))
     if _OLD not in grammar:
-        return Game(short, name, task.task_type, domain, grammar, pddl)
+        return game
     warnings.warn(
         "games in the older format 2.1.1 are converted as they are read: their rooms and tasks by today's rules and "
         "words. Figures on them are not those of the old games; `alfworld-download` fetches today's",
         stacklevel=2,
     )
-    return Game(
-        short, name, task.task_type, wheel.domain(), wheel.grammar(sentence.strip().rstrip(".")), pddl, converted=True
-    )
+    return replace(game, pddl_domain=wheel.domain(), grammar=wheel.grammar(game.task), converted=True)
 
 
 @lru_cache(maxsize=16)
@@ -195,7 +257,7 @@ def _panel(path: Path) -> dict[str, dict[str, Any]]:
 
 def read_rooms(path: str | Path) -> list[Room]:
     """The rooms of a panel file or a shipped panel, in its order; each is checked against its digest."""
-    file = shipped_panel(str(path)) if str(path) in SHIPPED else Path(path)
+    file = shipped_panel(str(path)) if str(path) in SHIPPED else _there(str(path))
     return [Room.from_json(record) for record in _panel(file).values()]
 
 
@@ -210,4 +272,5 @@ def _from_panel(name: str, file: Path, game: str) -> Game:
 
 def game_of(room: Room, path: str = "") -> Game:
     """The game that a room stands for."""
-    return Game(room.id, path, room.task_type, wheel.domain(), wheel.grammar(room.task), problem(room))
+    goal = parse_task(room.task)
+    return Game(room.id, path, room.task_type, wheel.domain(), wheel.grammar(room.task), problem(room), goal=goal)

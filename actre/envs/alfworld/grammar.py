@@ -10,7 +10,6 @@ The form:
     grammar  {"actions": {name: [template nodes, feedback nodes]}, "rules": {symbol: [[query or null, nodes]...]}}
 """
 
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -82,7 +81,7 @@ def _parse(text: str, supertypes: tuple[tuple[str, tuple[str, ...]], ...]) -> Gr
             symbol: [[_query(rule.condition, types), _nodes(rule.rhs, types)] for rule in found]
             for symbol, found in logic.grammar._rules.items()
         }
-    except (ParseException, json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+    except (ParseException, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise ActreError(
             f"its text grammar cannot be read ({type(error).__name__}: {reason}): it is no ALFWorld game, or damaged; "

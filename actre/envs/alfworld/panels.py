@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
+from actre import outputs
 from actre.envs.alfworld.games import SHIPPED, data_folder, read_rooms
 from actre.envs.alfworld.generate import SIZES, SPLITS, Size, Split, rooms
 from actre.envs.alfworld.rooms import Room, content_key
-from actre.types import write_jsonl
+from actre.types import jsonl_bytes, write_jsonl
 
 COUNTS: dict[Split, int] = {"train": 240, "seen": 60, "unseen": 120}
 SHIPPED_SEED = "v1"
@@ -33,10 +34,14 @@ def generate(
     return list(islice(rooms(size, split, seed, avoid), n))
 
 
-def write_panel(path: str | Path, games: Iterable[Room]) -> list[str]:
-    """Write a panel; returns the paths that `games.read_game` takes. The same rooms give the same bytes."""
+def write_panel(path: str | Path, games: Iterable[Room], own: Callable[[bytes], bool] | None = None) -> list[str]:
+    """Write a panel; returns the paths that `games.read_game` takes. The same rooms give the same bytes.
+
+    own: whether the content of a file that is there may be replaced; None: only the same games'. Raises ActreError
+    where it may not: runs name their games by the panel they were in.
+    """
     games = list(games)
-    write_jsonl(path, (room.to_json() for room in games))
+    outputs.put(path, jsonl_bytes(path, (room.to_json() for room in games)), own)
     return [f"{path}#{room.id}" for room in games]
 
 
@@ -69,5 +74,5 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
             known |= {content_key(room) for room in chosen}
             if split == "train":
                 train_plans = {room.plan for room in chosen}
-            write_panel(Path(folder) / f"{size}/{split}.jsonl.gz", chosen)
+            write_jsonl(Path(folder) / f"{size}/{split}.jsonl.gz", [room.to_json() for room in chosen])
     return refused

@@ -1,10 +1,15 @@
-"""What a task sentence asks for: task type, object, receptacle, lamp.
+"""What a task asks for: task type, object, receptacle, lamp; from ALFRED's data on it, or from its sentence.
 
-Knows the sentence forms of alfworld's goal library; knows no game and no engine.
+Knows the fields of traj_data.json and the sentence forms of alfworld's goal library; knows no game and no engine. A
+person's sentence says the same in any words, so the data come first, and no sentence is guessed at.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from actre.gamefiles import MOVABLE_TYPE
+from actre.types import ActreError
 
 TASK_TYPES = (
     "pick_and_place_simple",
@@ -15,9 +20,16 @@ TASK_TYPES = (
     "pick_two_obj_and_place",
 )
 
+OTHER = "other"
+"""The type of a task that neither the game's data nor its folder nor its sentence tells."""
+
+
+class NoPlanError(ActreError):
+    """The scripted expert does not know what a game asks for, or cannot do it; a policy may."""
+
 
 class Task(NamedTuple):
-    """A parsed sentence. verb: "clean", "heat" or "cool" where the object must change first, else None.
+    """What is to be done. verb: "clean", "heat" or "cool" where the object must change first, else None.
 
     receptacle is None for look_at_obj_in_light, lamp is None for all others.
     """
@@ -31,6 +43,7 @@ class Task(NamedTuple):
 
 
 _VERBS = {"clean": "clean", "hot": "heat", "heat": "heat", "cool": "cool"}
+DONE = {"clean": "clean", "heat": "hot", "cool": "cool"}
 _FORMS = (
     re.compile(r"put (?P<count>two) (?P<thing>\w+) (?:in|on) (?P<receptacle>\w+)"),
     re.compile(r"find (?P<count>two) (?P<thing>\w+) and put them (?:in|on) (?P<receptacle>\w+)"),
@@ -63,3 +76,59 @@ def parse_task(sentence: str) -> Task | None:
                 kind = "pick_two_obj_and_place" if count == 2 else "pick_and_place_simple"
             return Task(kind, got["thing"], got.get("receptacle"), got.get("lamp"), count, verb)
     return None
+
+
+def sentence_of(task: Task) -> str:
+    """A task in the words that `parse_task` reads.
+
+    >>> sentence_of(Task("pick_heat_then_place_in_recep", "egg", "garbagecan", None, 1, "heat"))
+    'put a hot egg in garbagecan'
+    """
+    if task.lamp:
+        return f"look at {task.thing} under the {task.lamp}"
+    which = "two" if task.number == 2 else f"a {DONE[task.verb]}" if task.verb else "a"
+    return f"put {which} {task.thing} in {task.receptacle}"
+
+
+def task_type_of(data: Mapping[str, Any], folders: Iterable[str], parsed: Task | None) -> str:
+    """A game's task type: from its traj_data.json, else an official folder's name, else its sentence, else `OTHER`.
+
+    >>> task_type_of({}, ["pick_and_place_simple-Mug-None-Shelf-1"], None)
+    'pick_and_place_simple'
+    """
+    said = data.get("task_type")
+    if isinstance(said, str) and re.fullmatch(r"\w+", said):
+        return said
+    for name in folders:
+        if (head := name.partition("-")[0]) in (*TASK_TYPES, MOVABLE_TYPE):
+            return head
+    return OTHER if parsed is None else parsed.task_type
+
+
+def goal_of(task_type: str, data: Mapping[str, Any], parsed: Task | None) -> Task | None:
+    """What the scripted expert is to reach: what traj_data.json says, else the sentence if it is of the game's type.
+
+    None where neither says it, and for what the expert cannot do: slices, movable receptacles, types of one's own.
+
+    >>> params = {"object_target": "Mug", "parent_target": "Shelf", "toggle_target": "", "object_sliced": False}
+    >>> goal_of("pick_heat_then_place_in_recep", {"pddl_params": params}, None)[1:]
+    ('mug', 'shelf', None, 1, 'heat')
+    """
+    params = data.get("pddl_params")
+    params = params if isinstance(params, dict) else {}
+    if task_type not in TASK_TYPES or params.get("object_sliced") or params.get("mrecep_target"):
+        return None
+    thing, receptacle, lamp = (_class(params, name) for name in ("object_target", "parent_target", "toggle_target"))
+    if task_type == "look_at_obj_in_light":
+        if thing and lamp:
+            return Task(task_type, thing, None, lamp, 1, None)
+    elif thing and receptacle:
+        number = 2 if task_type == "pick_two_obj_and_place" else 1
+        return Task(task_type, thing, receptacle, None, number, _VERBS.get(task_type.split("_")[1]))
+    return parsed if parsed is not None and parsed.task_type == task_type else None
+
+
+def _class(params: Mapping[str, Any], name: str) -> str | None:
+    """A class as the engine's text has it; None where there is none."""
+    value = params.get(name)
+    return value.lower() if isinstance(value, str) and re.fullmatch(r"\w+", value) else None

@@ -1,16 +1,13 @@
 """The official WebShop files as an immutable catalogue of products.
 
-Knows the files' format and the original's loading rules (princeton-nlp/WebShop@64fa2a5, load_products); not what is
-sold for which goal (goals.py), how it is found (search.py) or shown (pages.py). A catalogue may be shared by any number
-of environments: nothing in it changes but caches of bounded size.
+Knows what the files' entries mean and the original's loading rules (princeton-nlp/WebShop@64fa2a5, load_products); not
+how a file is found and read (files.py), what is sold for which goal (goals.py), how it is found (search.py) or shown
+(pages.py). A catalogue may be shared by any number of environments: nothing in it changes but caches of bounded size.
 """
 
-import gzip
 import hashlib
-import json
 import re
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,15 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actre.envs.webshop.files import find_files, kind, read_json, stream
 from actre.envs.webshop.search import Index
 from actre.types import ActreError
 
 DUMMY_ATTRIBUTE = "DUMMY_ATTR"
 DEFAULT_PRICE = 100.0
-_PRODUCTS = ("items_shuffle_1000.json", "items_shuffle.json")
-_INSTRUCTIONS = {"items_shuffle_1000.json": "items_ins_v2_1000.json", "items_shuffle.json": "items_ins_v2.json"}
-_HUMAN = "items_human_ins.json"
-_NOUNS = "nouns.json"
 _NEVER_PRICE = re.compile(r"[^\d.]")
 
 
@@ -87,9 +81,7 @@ class Catalogue:
         self.nouns: Mapping[str, Sequence[str]] = nouns or {}
         self.by_asin = {product.asin: product for product in self.products}
         if not self.products:
-            raise ActreError(
-                f"{source}: holds no product: give a file of the official format, or `actre webshop generate`"
-            )
+            raise _no_product(source)
         if len(self.by_asin) < len(self.products):
             raise ActreError(f"{source}: two products have the same asin: give each its own")
         if index is not None:
@@ -109,7 +101,7 @@ class Catalogue:
     @cached_property
     def key(self) -> str:
         """Tells catalogues of different products apart; 12 hexadecimal digits."""
-        return hashlib.sha256("\n".join(self.by_asin).encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(self.by_asin).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def nouns_of(self, asin: str) -> Sequence[str]:
         """The nouns of a product's name. ActreError where the noun table lacks it."""
@@ -128,20 +120,10 @@ def read_catalogue(folder: str | Path, *, full: bool = False, strict: bool = Tru
     full: take items_shuffle.json where the 1,000-product file lies beside it. Files may end in .gz. A file nouns.json
     ({asin: [noun, ...]}) in the folder is the noun table. strict: as for `load_catalogue`.
     """
-    folder = Path(folder)
-    found = [path for name in _PRODUCTS if (path := _there(folder / name))]
-    if not found:
-        raise ActreError(f"{folder}: holds neither {' nor '.join(_PRODUCTS)} (.gz or not): is it the right folder?")
-    products = found[-1] if full else found[0]
-    instructions = folder / _INSTRUCTIONS[products.name.removesuffix(".gz")]
-    nouns = _there(folder / _NOUNS)
-    return load_catalogue(
-        products,
-        _there(instructions) or instructions,
-        human=_there(folder / _HUMAN),
-        nouns=None if nouns is None else read_nouns(nouns),
-        strict=strict,
-    )
+    files = find_files(folder, full=full)
+    reader = ProductReader(files.products, files.instructions, human=files.human, strict=strict)
+    nouns = read_nouns(files.nouns) if files.nouns else None
+    return Catalogue(reader.read(stream(files.products)), nouns, source=str(files.products))
 
 
 def load_catalogue(
@@ -158,11 +140,8 @@ def load_catalogue(
     original does.
     Errors are ActreErrors that name file, entry and field.
     """
-    entries = read_json(products)
-    if not isinstance(entries, list):
-        raise ActreError(f"{products}: holds {_kind(entries)}, not a list of products: is it the products file?")
     reader = ProductReader(products, instructions, human=human, strict=strict)
-    return Catalogue(reader.read(entries), nouns, source=str(products))
+    return Catalogue(reader.read(stream(products)), nouns, source=str(products))
 
 
 class ProductReader:
@@ -175,26 +154,38 @@ class ProductReader:
         self, products: str | Path, instructions: str | Path, *, human: str | Path | None = None, strict: bool = True
     ) -> None:
         self._file, self._strict, self.skipped = str(products), strict, 0
+        self._seen: set[str] = set()
         self._instructions = _by_asin(instructions, _instruction)
         self._human = {} if human is None else _by_asin(human, _human_instructions)
 
     def read(self, entries: Iterable[Any]) -> Iterator[Product]:
-        """The products of a file's entries, in order."""
-        seen: set[str] = set()
-        for number, entry in enumerate(entries):
-            fields = _Fields(self._file, f"entry {number}", entry)
-            asin = fields.text("asin")
-            fields = _Fields(self._file, f"entry {number} ({asin})", entry)
-            why = (
-                "is no asin" if asin == "nan" or len(asin) > 10 else "repeats an earlier entry" if asin in seen else ""
-            )
-            if why and self._strict:
-                raise fields.error("asin", f"{asin!r} {why} (the original skips such entries: strict=False does, too)")
-            if why:
-                self.skipped += 1
-                continue
-            seen.add(asin)
-            yield self._product(asin, fields)
+        """The products of a file's entries, in order. Raises ActreError at a wrong entry, and if none is a product."""
+        products = (self.product(number, entry) for number, entry in enumerate(entries))
+        found = False
+        for product in products:
+            if product is not None:
+                found = True
+                yield product
+        if not found:
+            raise self.no_product()
+
+    def product(self, number: int, entry: Any) -> Product | None:
+        """The product of the file's next entry; None for one that is passed over."""
+        asin = _Fields(self._file, f"entry {number}", entry).text("asin")
+        fields = _Fields(self._file, f"entry {number} ({asin})", entry)
+        repeats = "repeats an earlier entry" if asin in self._seen else ""
+        why = "is no asin" if asin == "nan" or len(asin) > 10 else repeats
+        if why and self._strict:
+            raise fields.error("asin", f"{asin!r} {why} (the original skips such entries: strict=False does, too)")
+        if why:
+            self.skipped += 1
+            return None
+        self._seen.add(asin)
+        return self._product(asin, fields)
+
+    def no_product(self) -> ActreError:
+        """The error of a file without a product."""
+        return _no_product(self._file)
 
     def _product(self, asin: str, fields: "_Fields") -> Product:
         pricing = _pricing(fields)
@@ -224,27 +215,12 @@ def read_nouns(path: str | Path) -> dict[str, tuple[str, ...]]:
     return _by_asin(path, lambda file, asin, entry: _Fields(file, asin, {"nouns": entry}).texts("nouns"))
 
 
-def read_json(path: str | Path) -> Any:
-    """What a JSON file (.gz or not) holds. ActreError where it cannot be read."""
-    try:
-        raw = Path(path).read_bytes()
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    except FileNotFoundError:
-        raise ActreError(
-            f"{path}: no such file: give the folder of the official files, or `actre webshop generate`"
-        ) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ActreError(f"{path}: cannot be read ({error}): fetch it again") from error
-    except ValueError as error:
-        raise ActreError(f"{path}: is not JSON ({error}): fetch it again") from error
-
-
 class _Fields:
     """The fields of one entry of a file, each checked as it is taken."""
 
     def __init__(self, file: str | Path, where: str, entry: Any) -> None:
         if not isinstance(entry, dict):
-            raise ActreError(f"{file}: {where}: is {_kind(entry)}, not an object of fields")
+            raise ActreError(f"{file}: {where}: is {kind(entry)}, not an object of fields")
         self.file, self.where, self.entry = file, where, entry
 
     def error(self, field: str, why: str) -> ActreError:
@@ -258,7 +234,7 @@ class _Fields:
     def text(self, field: str) -> str:
         value = self.get(field)
         if not isinstance(value, str):
-            raise self.error(field, f"is {_kind(value)}, not a string")
+            raise self.error(field, f"is {kind(value)}, not a string")
         return value
 
     def texts(self, field: str, or_one: bool = False) -> tuple[str, ...]:
@@ -266,10 +242,10 @@ class _Fields:
         if or_one and isinstance(value, str):
             return (value,)
         if not isinstance(value, list):
-            raise self.error(field, f"is {_kind(value)}, not a list of strings")
+            raise self.error(field, f"is {kind(value)}, not a list of strings")
         for number, item in enumerate(value):
             if not isinstance(item, str):
-                raise self.error(field, f"value {number} is {_kind(item)}, not a string")
+                raise self.error(field, f"value {number} is {kind(item)}, not a string")
         return tuple(value)
 
 
@@ -292,14 +268,14 @@ def _options(fields: _Fields) -> dict[str, tuple[str, ...]]:
     if not given:
         return {}
     if not isinstance(given, dict):
-        raise fields.error("customization_options", f"is {_kind(given)}, not an object")
+        raise fields.error("customization_options", f"is {kind(given)}, not an object")
     options = {}
     for name, contents in given.items():
         if contents is None:
             continue
         where = f"customization_options: {name}"
         if not isinstance(contents, list):
-            raise fields.error(where, f"is {_kind(contents)}, not a list of values")
+            raise fields.error(where, f"is {kind(contents)}, not a list of values")
         values = []
         for number, content in enumerate(contents):
             if not isinstance(content, dict) or not isinstance(content.get("value"), str):
@@ -328,7 +304,7 @@ def _instruction(file: str, asin: str, entry: Any) -> _Instruction:
 
 def _human_instructions(file: str, asin: str, entry: Any) -> tuple[HumanInstruction, ...]:
     if not isinstance(entry, list):
-        raise ActreError(f"{file}: {asin}: is {_kind(entry)}, not a list of instructions")
+        raise ActreError(f"{file}: {asin}: is {kind(entry)}, not a list of instructions")
     found = []
     for number, item in enumerate(entry):
         fields = _Fields(file, f"{asin}, instruction {number}", item)
@@ -341,14 +317,10 @@ def _by_asin(path: str | Path, read: Any) -> dict[str, Any]:
     table = read_json(path)
     if not isinstance(table, dict):
         raise ActreError(
-            f"{path}: holds {_kind(table)}, not an object with an entry for each asin: is it the right file?"
+            f"{path}: holds {kind(table)}, not an object with an entry for each asin: is it the right file?"
         )
     return {asin: read(str(path), asin, entry) for asin, entry in table.items()}
 
 
-def _there(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.exists()), None)
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
+def _no_product(source: str) -> ActreError:
+    return ActreError(f"{source}: holds no product: give a file of the official format, or `actre webshop generate`")

@@ -7,9 +7,10 @@ are imported when a command runs.
 import argparse
 import random
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actre import outputs
+from actre.paths import place
 from actre.types import ActreError
 from actre.values import Count, Natural, Seed, of
 
@@ -26,16 +27,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make = verbs.add_parser("generate", help="draw a shop in the official file format, or the shipped one anew")
     make.add_argument("--n", type=of(Count), default=300, help="how many products (300)")
     make.add_argument("--seed", type=of(Seed), default=0, help="another seed, another shop (0)")
-    make.add_argument("--out", type=Path, help="the folder to write")
+    make.add_argument("--out", type=place, help="the folder to write")
     make.add_argument("--shipped", action="store_true", help="the shipped shop (replaces it)")
     make.set_defaults(run=_generate)
     take = verbs.add_parser("import", help="check and index the official files once, and keep that beside them")
-    take.add_argument("folder", type=Path, help="where items_shuffle*.json and items_ins_v2*.json lie (.gz or not)")
+    take.add_argument("folder", type=place, help="where items_shuffle*.json and items_ins_v2*.json lie (.gz or not)")
     take.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
     take.add_argument("--no-nouns", action="store_true", help="do not tag names (purchases then cannot be judged)")
     take.set_defaults(run=_import)
     check = verbs.add_parser("check", help="say what is wrong with which entry; exit code 1 if anything is")
-    check.add_argument("folder", type=Path, nargs="?", help="a folder of official files; the shipped shop if none")
+    check.add_argument("folder", type=place, nargs="?", help="a folder of official files; the shipped shop if none")
     check.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
     check.add_argument("--most", type=of(Natural), default=20, help="problems to show (20)")
     check.set_defaults(run=_check)
@@ -54,16 +55,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _generate(args: argparse.Namespace) -> int:
     from actre.config import data_folder
     from actre.envs.webshop import generate
+    from actre.envs.webshop.importer import CACHE
 
-    if args.shipped:
-        out = args.out or data_folder() / "webshop"
-        paths = generate.write(out)
-    elif args.out is None:
+    if args.out is None and not args.shipped:
         raise ActreError("where to? `actre webshop generate --n 300 --out my-shop`")
+    out = args.out or data_folder() / "webshop"
+    if args.out is None:  # the shipped shop is what is to be replaced
+        generate.write(out)
     else:
-        out = args.out
-        paths = generate.write(out, args.n, str(args.seed))
-    for path in paths:
+        with outputs.filling(out, (*generate.FILES, CACHE)) as made:
+            generate.write(made) if args.shipped else generate.write(made, args.n, str(args.seed))
+    for path in (out / name for name in generate.FILES):
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"next: actre webshop check {out}")
     return 0
@@ -98,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
     with tqdm(total=files.products.stat().st_size, unit="B", unit_scale=True, desc=files.products.name) as bar:
         report = importer.check(folder, full=args.full, most=args.most, progress=bar.update)
     for problem in report.problems:
-        print(problem.words)
+        _print(problem.words)
     _show(report)
     if report.problems:
         print(
@@ -141,7 +143,7 @@ def _play(args: argparse.Namespace) -> int:
     game = random.Random(args.seed).choice(panels.list_goals(args.source))
     env = PanelEnv(args.source, args.max_steps, args.mode)
     obs, info = env.reset(options={"game": game})
-    print(obs)
+    _print(obs)
     print("\n(`?` lists what can be clicked here; search[words] searches; Ctrl-D leaves)")
     for step in range(1, args.max_steps + 1):
         action = _ask(f"{step:2} > ", info["admissible_commands"])
@@ -149,7 +151,7 @@ def _play(args: argparse.Namespace) -> int:
             print("left the shop")
             return 0
         obs, reward, terminated, truncated, info = env.step(action)
-        print(obs)
+        _print(obs)
         if terminated:
             print(f"bought in {step} steps: {reward:.2f} of 1")
             return 0
@@ -157,6 +159,12 @@ def _play(args: argparse.Namespace) -> int:
             break
     print(f"nothing bought in {args.max_steps} steps")
     return 0
+
+
+def _print(text: str) -> None:
+    """Print a shop's text; what the terminal cannot show (a lone surrogate, say) is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _ask(prompt: str, admissible: list[str]) -> str | None:
@@ -168,6 +176,6 @@ def _ask(prompt: str, admissible: list[str]) -> str | None:
             print(file=sys.stdout)
             return None
         if line == "?":
-            print("\n".join(f"   {action}" for action in admissible))
+            _print("\n".join(f"   {action}" for action in admissible))
         elif line:
             return line

@@ -112,7 +112,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
     def goals(self) -> Sequence[int]:
         """The numbers of the goals that reset draws from."""
         if self._pool is None:
-            self._pool = list(attainable(self._goals))
+            self._pool = list(attainable(self._goals, as_original=self._shop.as_original))
         return self._pool
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:

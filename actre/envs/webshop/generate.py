@@ -24,6 +24,7 @@ SHIPPED_PRODUCTS = 320
 SHIPPED_SEED = "v1"
 PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS = "items_shuffle", "items_ins_v2", "items_human_ins", "nouns"
 """Names of a shop's four files, without ending; the first three are the official ones."""
+FILES = tuple(f"{name}.json.gz" for name in (PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS))
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _IS = (
@@ -99,7 +100,7 @@ def write(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.json.gz" for name in (PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS)]
+    paths = [folder / name for name in FILES]
     parts = [path.with_name(path.name + ".part") for path in paths]
     with ExitStack() as stack:
         raws = [stack.enter_context(part.open("wb")) for part in parts]

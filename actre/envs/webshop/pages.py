@@ -6,23 +6,30 @@ text that BeautifulSoup finds in them); not goals, rewards or episodes (env.py).
 
 import json
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from actre.envs.webshop.catalogue import Catalogue, Product
-from actre.types import ActreError
+from actre.envs.webshop.clicks import (
+    BACK,
+    BUY,
+    NEXT,
+    PREVIOUS,
+    SUB_PAGES,
+    SUB_PAGES_AS_ORIGINAL,
+    choices,
+    commands,
+    item_clickables,
+    item_commands,
+)
+from actre.types import ActreError, parse_action, parse_click
 
 Mode = Literal["text", "text_rich", "url"]
 MODES: tuple[Mode, ...] = ("text", "text_rich", "url")
 BASE_URL = "http://127.0.0.1:3000"
 HITS = 50
 PER_PAGE = 10
-BUY, BACK, NEXT, PREVIOUS = "buy now", "back to search", "next >", "< prev"
-_SUB_PAGES = {"description": "Description", "features": "Features", "reviews": "Reviews"}
-_SUB_PAGES_AS_ORIGINAL = {**_SUB_PAGES, "attributes": "Attributes"}
-_ACTION = re.compile(r"(.+)\[(.+)\]")
 _SEPARATOR = " [SEP] "
 _BLANKS = " \n\t\f\r"
 _PAGE_NAMES: dict[str, "Page"] = {
@@ -57,16 +64,6 @@ class Node(NamedTuple):
     text: str
 
 
-def parse_action(action: str) -> tuple[str, str | None]:
-    """An action's name and argument; None where it has none.
-
-    >>> parse_action("search[Red shoes]"), parse_action("think")
-    (('search', 'Red shoes'), ('think', None))
-    """
-    match = _ACTION.match(action)
-    return (match[1], match[2]) if match else (action, None)
-
-
 class Shop:
     """The pages of one catalogue.
 
@@ -78,30 +75,24 @@ class Shop:
 
     def __init__(self, catalogue: Catalogue, *, as_original: bool = False) -> None:
         self.catalogue, self.as_original = catalogue, as_original
-        self._sub_pages = _SUB_PAGES_AS_ORIGINAL if as_original else _SUB_PAGES
+        self._sub_pages = SUB_PAGES_AS_ORIGINAL if as_original else SUB_PAGES
 
     def target(self, state: State, action: str) -> tuple[str, str] | None:
         """What an action does here: ("search", query), ("click", what), or None: nothing."""
-        name, argument = parse_action(action)
-        if argument is not None and name == "search":
+        verb, argument = parse_action(action)
+        if verb == "search" and argument is not None:
             return "search", argument.lower()
-        if argument is not None and name == "click" and self._leads_on(state, what := argument.lower()):
-            return "click", what
-        if not self.as_original and action.startswith("click[") and action.endswith("]"):
-            what = action[6:-1].lower()  # whole, where brackets in it mislead the pattern
-            if self._leads_on(state, what):
-                return "click", what
-        return None
+        what = parse_click(action, lambda text: self._leads_on(state, text), whole=not self.as_original)
+        return None if what is None else ("click", what)
 
     def clickables(self, state: State) -> list[str]:
         """The texts that the page offers for a click, lower case, in the original's order."""
         if state.page == "search":
             return ["search"]
         if state.page == "results":
-            shown = [product.asin.lower() for product in self._listed(state)]
-            return [BACK, PREVIOUS, NEXT, *shown] if state.number > 1 else [BACK, NEXT, *shown]
+            return [*_results_buttons(state), *[product.asin.lower() for product in self._listed(state)]]
         if state.page == "item":
-            return list(_item_clickables(self._product(state)))
+            return list(item_clickables(self._product(state)))
         return [BACK, PREVIOUS] if state.page == "sub" else []
 
     def commands(self, state: State) -> list[str]:
@@ -113,8 +104,8 @@ class Shop:
         if state.page == "search":
             return ["search[<query>]"]
         if state.page == "item":
-            return list(_item_commands(self._product(state), self.as_original))
-        return [f"click[{what}]" for what in self.clickables(state)]
+            return list(item_commands(self._product(state), self.as_original))
+        return commands(self.clickables(state), self.as_original)
 
     def search(self, state: State, query: str, rng: random.Random, number: int = 1) -> State:
         """The page of results number `number` for a query; chosen options are forgotten."""
@@ -125,6 +116,9 @@ class Shop:
 
     def click(self, state: State, what: str, rng: random.Random) -> State:
         """Where a click on one of the clickables leads; `Buy Now` leads to the page "done", without its reward."""
+        if state.page == "results" and what not in _results_buttons(state):
+            asin = next(product.asin for product in self._listed(state) if product.asin.lower() == what)
+            return state._replace(page="item", asin=asin, seen=state.seen | {asin})
         page = self._page_by_address(state) if self.as_original else state.page
         if what == BUY:
             return state._replace(page="done")
@@ -138,11 +132,8 @@ class Shop:
             return state._replace(page="item", sub="")
         if what in self._sub_pages:
             return state._replace(page="sub", sub=self._sub_pages[what])
-        if state.page == "results":
-            asin = next(product.asin for product in self._listed(state) if product.asin.lower() == what)
-            return state._replace(page="item", asin=asin, seen=state.seen | {asin})
         chosen = dict(state.options)
-        name = _choices(self._product(state)).get(what)
+        name = choices(self._product(state)).get(what)
         if name is not None:
             chosen[name] = what
         return state._replace(page="item", sub="", options=tuple(chosen.items()))
@@ -165,7 +156,7 @@ class Shop:
         if what == "search" and (self.as_original or state.page == "search"):
             return False
         if state.page == "item":
-            return what in _item_clickables(self._product(state))
+            return what in item_clickables(self._product(state))
         return what in self.clickables(state)
 
     def _prefixed(self, query: str, rng: random.Random) -> tuple[int, ...] | None:
@@ -266,6 +257,10 @@ def _head_text(instruction: str) -> str:
     return _joined(_visible([("text", "Instruction:"), ("text", instruction), ("button", "Back to Search")]))
 
 
+def _results_buttons(state: State) -> tuple[str, ...]:
+    return (BACK, PREVIOUS, NEXT) if state.number > 1 else (BACK, NEXT)
+
+
 def _results_head(state: State) -> list[Node]:
     title = Node("text", f"Page {state.number} (Total results: {len(state.found)})")
     following = Node("button", "Next >")
@@ -287,35 +282,13 @@ def _item_nodes(product: Product) -> list[Node]:
         found.append(("text", name))
         found += [("label", value) for value in values]
     found += [("text", product.name), ("text", f"Price: {product.price_tag}"), ("text", "Rating: N.A.")]
-    found += [("button", text) for text in (*_SUB_PAGES.values(), "Buy Now")]
+    found += [("button", text) for text in (*SUB_PAGES.values(), "Buy Now")]
     return _visible(found)
 
 
 @lru_cache(maxsize=2048)
 def _item_text(product: Product) -> str:
     return _joined(_item_nodes(product))
-
-
-@lru_cache(maxsize=2048)
-def _choices(product: Product) -> Mapping[str, str]:
-    """By value, the name of the option it belongs to: the last one where several have it, as for the original."""
-    return {value: name for name, values in product.options.items() for value in values}
-
-
-@lru_cache(maxsize=2048)
-def _item_clickables(product: Product) -> dict[str, None]:
-    return dict.fromkeys([BACK, PREVIOUS, *_SUB_PAGES, BUY, *_choices(product)])
-
-
-@lru_cache(maxsize=2048)
-def _item_commands(product: Product, as_original: bool) -> tuple[str, ...]:
-    if as_original:
-        return tuple(
-            f"click[{what}]"
-            for what in _item_clickables(product)
-            if parse_action(f"click[{what}]") == ("click", what) and what != "search"
-        )
-    return tuple(f"click[{what}]" for what in _item_clickables(product) if what)
 
 
 def _sub_nodes(product: Product, sub: str) -> list[Node]:

@@ -14,7 +14,6 @@ goal's product is in train as well (`overlap`).
 
 import difflib
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from actre.envs.webshop.catalogue import Catalogue
 from actre.envs.webshop.goals import Goal, Goals, Kind, goals_of
 from actre.envs.webshop.importer import open_catalogue
 from actre.envs.webshop.reward import attainable, ceiling
+from actre.paths import place, variable
 from actre.types import ActreError
 
 Part = Literal["train", "seen", "unseen", "paper-train", "paper-dev", "paper-test"]
@@ -102,11 +102,11 @@ def shop_folder(shop: str) -> Path:
     if shop == "shop":
         return data_folder() / "webshop"
     if shop != "official":
-        return Path(shop)
-    root = os.environ.get("WEBSHOP_DATA")
-    if not root:
+        return place(shop)
+    root = variable("WEBSHOP_DATA")
+    if root is None:
         raise ActreError("set WEBSHOP_DATA to the folder of the official files (docs/webshop.md says where they are)")
-    return Path(root)
+    return root
 
 
 def shop_catalogue(shop: str) -> Catalogue:

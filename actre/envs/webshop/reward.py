@@ -1,7 +1,8 @@
 """What a purchase is worth: the original's reward with all its parts, and how much of it a goal allows.
 
-Knows a product, a goal, a price and chosen options; no pages, no episodes. Nouns come from the catalogue's table, fuzzy
-scores from thefuzz (its cleaning and rounding decide cases that bare rapidfuzz decides otherwise).
+Knows a product, a goal, a price and options, and asks clicks.py which of them can be chosen; no pages, no episodes.
+Nouns come from the catalogue's table, fuzzy scores from thefuzz (its cleaning and rounding decide cases that bare
+rapidfuzz decides otherwise).
 
 reward = r_type * (matched attributes + matched options + r_price) / (attributes + options + 1)
 
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from thefuzz import fuzz
 
 from actre.envs.webshop.catalogue import Product
+from actre.envs.webshop.clicks import can_be_opened, choosable
 from actre.envs.webshop.goals import Goal, Goals
 
 MATCH = 85  # a fuzzy score above it is a match
@@ -102,15 +104,20 @@ def normalize_color(text: str) -> str:
     return next((color for color in COLORS if color in text), text)
 
 
-def ceiling(goals: Goals, goal: Goal) -> float:
-    """The highest reward that the goal's own product can bring, whatever options are chosen."""
+def ceiling(goals: Goals, goal: Goal, *, as_original: bool = False) -> float:
+    """The highest reward that the goal's own product can bring, whatever is clicked; 0.0 where no click opens it.
+
+    as_original: in a shop with the original's exploits and crashes, where less can be clicked (pages.Shop).
+    """
     catalogue = goals.catalogue
     product, nouns = catalogue.by_asin[goal.asin], catalogue.nouns_of(goal.asin)
+    if not can_be_opened(product, as_original=as_original):
+        return 0.0
     bought = score(product, goal, goals.prices[goal.asin], {}, nouns, nouns)
     wanted = [_goal_text(option) for option in goal.options]
     # Per way to choose so far, which of the goal's options (bits) are matched.
     reached = {0}
-    for values in product.options.values():
+    for values in choosable(product, as_original=as_original).values():
         covers = {sum(_close(normalize_color(v), text) << bit for bit, text in enumerate(wanted)) for v in values}
         reached |= {a | b for a in reached for b in covers}
     matched = max(mask.bit_count() for mask in reached)
@@ -118,10 +125,15 @@ def ceiling(goals: Goals, goal: Goal) -> float:
     return (bought.num_attr_matches + matched + bought.r_price) / parts * bought.r_type
 
 
-@lru_cache(maxsize=4)
-def attainable(goals: Goals) -> tuple[int, ...]:
+def attainable(goals: Goals, *, as_original: bool = False) -> tuple[int, ...]:
     """The numbers of the goals whose own product can bring 1.0; found once for a list of goals."""
-    return tuple(number for number, goal in enumerate(goals.goals) if ceiling(goals, goal) == 1.0)
+    return _attainable(goals, as_original)
+
+
+@lru_cache(maxsize=4)
+def _attainable(goals: Goals, as_original: bool) -> tuple[int, ...]:
+    found = enumerate(goals.goals)
+    return tuple(number for number, goal in found if ceiling(goals, goal, as_original=as_original) == 1.0)
 
 
 def _matched_attributes(product: Product, wanted: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ class StoreWriter:
         # the offsets are what makes a store whole: an interrupted one must not pass for it
         (self.folder / _OFFSETS).unlink(missing_ok=True)
         self._bodies = (self.folder / _BODIES).open("wb")
-        self._asins = (self.folder / _ASINS).open("w", encoding="utf-8")
+        self._asins = (self.folder / _ASINS).open("w", encoding="ascii")
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -50,7 +50,7 @@ class StoreWriter:
         record = [getattr(product, name) for name in _FIELDS]
         line = json.dumps([record, nouns], ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
         self._bodies.write(line)
-        self._asins.write(product.asin + "\n")
+        self._asins.write(json.dumps(product.asin)[1:-1] + "\n")
         self._offsets.append(self._offsets[-1] + len(line))
 
 
@@ -61,7 +61,9 @@ class StoredProducts(Sequence[Product]):
         self.folder = Path(folder)
         try:
             self._offsets = np.load(self.folder / _OFFSETS)
-            self.asins = (self.folder / _ASINS).read_text(encoding="utf-8").split("\n")[:-1]
+            lines = (self.folder / _ASINS).read_text(encoding="utf-8").split("\n")[:-1]
+            # each line is a JSON string without its quotes: an asin may hold a line break
+            self.asins: list[str] = json.loads('["' + '","'.join(lines) + '"]') if lines else []
             self._bodies = np.memmap(self.folder / _BODIES, np.uint8, "r")
         except (OSError, ValueError) as error:
             raise ActreError(

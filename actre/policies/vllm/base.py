@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actre.chat import chat_format
 from actre.config import PromptConfig, derive_seed
-from actre.orders import Renderer, chat_format
+from actre.orders import Renderer
 from actre.policies.context import SHORTER, held_by, must_hold
 from actre.policies.hf import end_ids
+from actre.policies.scoring import last_tokens
+from actre.policies.texts import TokenTexts
 from actre.policies.vllm import engine
 from actre.types import ActreError, Order, Reply
 
@@ -54,6 +57,7 @@ class VLLMBase(ABC):
         self.tokenizer = AutoTokenizer.from_pretrained(source)
         config, settings = engine.model_settings(name, source)
         self._end_ids = end_ids(settings, self.tokenizer)
+        self._texts = TokenTexts(self.tokenizer)
         self.max_model_tokens = max_model_tokens or held_by(config)
         # prompts are made of a few pieces, repeated at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
@@ -78,7 +82,7 @@ class VLLMBase(ABC):
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
         """Prompts for this policy's tokenizer and chat template."""
         end_id = self.tokenizer.eos_token_id
-        return Renderer(self.encode, chat_format(self.tokenizer), prompt, order, end_id=end_id)
+        return Renderer(self.encode, chat_format(self.tokenizer, prompt.date), prompt, order, end_id=end_id)
 
     def generate(
         self,
@@ -118,8 +122,9 @@ class VLLMBase(ABC):
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
-        Equal to one plain forward pass a candidate up to rounding. Raises ActreError for an empty or too long prefix,
-        an empty candidate, or a temperature that is not positive or not among vLLM's.
+        Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
+        begin with its text. Raises ActreError for an empty or too long prefix, an empty candidate, or a temperature
+        that is not positive or not among vLLM's.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
@@ -129,11 +134,17 @@ class VLLMBase(ABC):
             raise ActreError("a candidate holds no token; an action without text cannot be scored")
         whole = _whole(prefixes, candidates)
         self._check([*prefixes, *whole], 1, temperature)
+        ends = {tuple(ids): last_tokens(ids, self._texts.beginning_like) for listed in candidates for ids in listed}
         logps = self._prompt_logps(whole) if temperature == 1 else {}
-        for beginning, told in self._next_logps(_missing(whole, logps), temperature).items():
+        asked = _missing(whole, logps)
+        for prefix, listed in zip(prefixes, candidates, strict=True):
+            for ids in map(tuple, listed):
+                if ends[ids]:
+                    asked.setdefault((*prefix, *ids[:-1]), set()).update(ends[ids])
+        for beginning, told in self._next_logps(asked, temperature).items():
             logps.setdefault(beginning, {}).update(told)
         return [
-            np.array([_total(logps, prefix, ids) for ids in listed], dtype=np.float64)
+            np.array([_total(logps, prefix, ids, ends[tuple(ids)]) for ids in listed], dtype=np.float64)
             for prefix, listed in zip(prefixes, candidates, strict=True)
         ]
 
@@ -211,5 +222,10 @@ def _missing(whole: Mapping[Ids, int], told: Told) -> dict[Ids, set[int]]:
     return missing
 
 
-def _total(told: Told, prefix: Sequence[int], candidate: Sequence[int]) -> float:
-    return sum(told[(*prefix, *candidate[:i])][token] for i, token in enumerate(candidate))
+def _total(told: Told, prefix: Sequence[int], candidate: Sequence[int], ends: Sequence[int]) -> float:
+    """The log-probability of a candidate, of whose last token any of `ends` may stand in the place."""
+    parts = [told[(*prefix, *candidate[:i])][token] for i, token in enumerate(candidate)]
+    if ends:
+        last = told[(*prefix, *candidate[:-1])]
+        parts[-1] = float(np.logaddexp.reduce([last[token] for token in ends]))
+    return sum(parts)

@@ -16,13 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actre._action_texts import action_logps
 from actre._diagnosis import PSEUDO_THOUGHTS
 from actre.config import PromptConfig, derive_seed
 from actre.entropy import all_other, entropy, js, marginal_entropy, with_other
-from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
+from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Opened, Renderer, opened, thought_text, tokens_up_to
 from actre.policies import Policy
 from actre.types import Observation, Order, Step, Trajectory
 from actre.view.inspector.data import listed
+
+_MARGIN = 4
+"""Tokens by which an action may come out longer than alone, where it begins inside a token."""
 
 
 class Edit(NamedTuple):
@@ -60,11 +64,11 @@ class Asker:
     def score(self, states: Sequence[State]) -> list[dict[str, Any]]:
         """One record a state, ready for JSON; see `record` for its fields."""
         act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
-        acting = [self._prompt(act, ACTION, state) for state in states]
+        acting = [Opened(self._prompt(act, ACTION, state), "") for state in states]
         thinking = [self._prompt(think, THINK, state) for state in states]
         actions = [listed(state.observation.admissible) for state in states]
-        exact = self._logps(acting, [act.candidates(one, after_thought=False) for one in actions])
-        after = self._after(think, thinking, actions, [self._thought_ids(think, state) for state in states])
+        exact = self._logps(act, acting, actions)
+        after = self._after(think, states, actions)
         drawn = self._drawn(think, thinking, actions)
         return [
             record(np.exp(with_other(a)), None if b is None else np.exp(with_other(b)), c)
@@ -78,48 +82,38 @@ class Asker:
             return True
         act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
         actions = listed(state.observation.admissible)
-        first, then = (
-            max((len(ids) for ids in renderer.candidates(actions, after_thought=after)), default=0)
-            for renderer, after in ((act, False), (think, True))
-        )
-        thought = max(self.max_thought_tokens if self.thoughts else 0, len(self._thought_ids(think, state) or ()))
-        return (
-            max(len(self._prompt(act, ACTION, state)) + first, len(self._prompt(think, THINK, state)) + thought + then)
-            <= held
-        )
+        thought = self.max_thought_tokens if self.thoughts else 0
+        given = 0 if state.thought is None else len(self._thought(think, state).ids)
+        longest = max(len(self._prompt(act, ACTION, state)), len(self._prompt(think, THINK, state)) + thought, given)
+        action = max(map(len, think.candidates(actions, after_thought=True)), default=0)
+        return longest + action + _MARGIN <= held
 
     def _prompt(self, renderer: Renderer, opening: str, state: State) -> tuple[int, ...]:
-        told = retell(self.policy, renderer, state)
-        return reopened(renderer, renderer.prompt(told, state.observation), opening)
+        return renderer.prompt(retell(self.policy, renderer, state), state.observation, opening=opening)
 
     def _logps(
-        self, prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]]
+        self, renderer: Renderer, places: Sequence[Opened], actions: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
-        return self.policy.action_logprobs(prefixes, candidates, temperature=self.temperature)
+        return action_logps(self.policy, renderer, places, actions, temperature=self.temperature)
 
     def _after(
-        self,
-        think: Renderer,
-        prompts: Sequence[tuple[int, ...]],
-        actions: Sequence[tuple[str, ...]],
-        thoughts: Sequence[tuple[int, ...] | None],
+        self, think: Renderer, states: Sequence[State], actions: Sequence[tuple[str, ...]]
     ) -> list[np.ndarray | None]:
-        given = [i for i, ids in enumerate(thoughts) if ids is not None]
-        prefixes = [(*prompts[i], *(thoughts[i] or ())) for i in given]
-        scored = self._logps(prefixes, [think.candidates(actions[i], after_thought=True) for i in given])
-        found = dict(zip(given, scored, strict=True))
-        return [found.get(i) for i in range(len(prompts))]
+        """The distribution after each state's thought; None where there is none."""
+        places = {i: self._thought(think, state) for i, state in enumerate(states) if state.thought is not None}
+        scored = self._logps(think, list(places.values()), [actions[i] for i in places])
+        found = dict(zip(places, scored, strict=True))
+        return [found.get(i) for i in range(len(states))]
 
-    def _thought_ids(self, think: Renderer, state: State) -> tuple[int, ...] | None:
-        """The thought's ids with its closing tag; those that were sampled where they are this policy's."""
-        if state.thought is None:
-            return None
+    def _thought(self, think: Renderer, state: State) -> Opened:
+        """Where the action begins after the state's thought: the ids that were sampled where they are this policy's."""
         step = state.written
-        if step is not None and step.reply_ids and _is_decoded(self.policy, step):
-            for end in range(1, len(step.reply_ids) + 1):
-                if END_THINK in self.policy.decode(step.reply_ids[:end]):
-                    return step.reply_ids[:end] if think.opening else step.reply_ids[len(think.encode(THINK)) : end]
-        return tuple(think.encode(state.thought + END_THINK))
+        if step is not None and ACTION in step.reply_text and _is_decoded(self.policy, step):
+            ids = step.reply_ids[: tokens_up_to(ACTION, step.reply_ids, self.policy.decode)]
+            written = self.policy.decode(ids).partition(ACTION)[2]
+            return Opened((*self._prompt(think, think.opening, state), *ids), written)
+        ids = tuple(think.continued(f"{state.thought}{END_THINK}{ACTION}"))
+        return Opened((*self._prompt(think, THINK, state), *ids), "")
 
     def _drawn(
         self, think: Renderer, prompts: Sequence[tuple[int, ...]], actions: Sequence[tuple[str, ...]]
@@ -131,19 +125,17 @@ class Asker:
             [prompt for prompt in prompts for _ in range(k)],
             max_new_tokens=self.max_thought_tokens,
             temperature=self.temperature,
-            stop=END_THINK,
+            stop=ACTION,
             seed=derive_seed(self.seed, "inspector", "thoughts"),
         )
-        closed = [r for r, reply in enumerate(replies) if END_THINK in reply.text]
-        scored = self._logps(
-            [(*prompts[r // k], *replies[r].token_ids) for r in closed],
-            [think.candidates(actions[r // k], after_thought=True) for r in closed],
-        )
-        found = {r: np.exp(with_other(logps)) for r, logps in zip(closed, scored, strict=True)}
+        begun = {r: place for r, reply in enumerate(replies) if (place := opened(reply)) is not None}
+        places = [Opened((*prompts[r // k], *place.ids), place.written) for r, place in begun.items()]
+        scored = self._logps(think, places, [actions[r // k] for r in begun])
+        found = {r: np.exp(with_other(logps)) for r, logps in zip(begun, scored, strict=True)}
         return [
             Drawn(
                 np.stack([found.get(r, all_other(len(actions[i]))) for r in range(i * k, (i + 1) * k)]),
-                tuple(replies[r].text.partition(END_THINK)[0].strip() for r in range(i * k, (i + 1) * k)),
+                tuple(thought_text(replies[r].text) for r in range(i * k, (i + 1) * k)),
             )
             for i in range(len(prompts))
         ]
@@ -212,28 +204,22 @@ def retell(policy: Policy, renderer: Renderer, state: State) -> list[Step]:
             continue
         bare, thought = edit.thought == "", edit.thought if edit.thought is not None else step.thought
         opening = ACTION if bare and writing.opening else writing.opening
-        prompt = reopened(renderer, renderer.prompt(told, step.observation), opening)
+        prompt = renderer.prompt(told, step.observation, opening=opening)
         ids = _reply_ids(policy, writing, step, edit)
         told.append(replace(step, prompt_ids=prompt, reply_ids=ids, thought=thought or None))
     return told
-
-
-def reopened(renderer: Renderer, prompt: Sequence[int], opening: str) -> tuple[int, ...]:
-    """A prompt with another opening tag than its order's."""
-    own = len(renderer.encode(renderer.opening)) if renderer.opening else 0
-    return (*prompt[: len(prompt) - own], *(renderer.encode(opening) if opening else ()))
 
 
 def _reply_ids(policy: Policy, writing: Renderer, step: Step, edit: Edit) -> tuple[int, ...]:
     if edit.thought is None or step.action is None:
         if step.reply_ids and _is_decoded(policy, step):
             return step.reply_ids
-        return tuple(writing.encode(step.reply_text))
+        return tuple(writing.continued(step.reply_text))
     free = not writing.opening  # then the reply writes its own first tag
     if not edit.thought:
-        return tuple(writing.encode((ACTION if free else "") + step.action + END_ACTION))
-    first = writing.encode(ACTION if writing.order == "act_first" else THINK) if free else []
-    return (*first, *writing.reply_ids(edit.thought, step.action))
+        return tuple(writing.continued((ACTION if free else "") + step.action + END_ACTION))
+    first = (ACTION if writing.order == "act_first" else THINK) if free else ""
+    return tuple(writing.reply_ids(edit.thought, step.action, opening=first))
 
 
 def _is_decoded(policy: Policy, step: Step) -> bool:
