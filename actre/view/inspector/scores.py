@@ -25,6 +25,9 @@ from actre.policies import Policy
 from actre.types import Observation, Order, Step, Trajectory
 from actre.view.inspector.data import listed
 
+_MARGIN = 4
+"""Tokens by which an action may come out longer than alone, where it begins inside a token."""
+
 
 class Edit(NamedTuple):
     """What an earlier step is to have been: left out, or with another thought ("" for none)."""
@@ -79,11 +82,11 @@ class Asker:
             return True
         act, think = (self.policy.renderer(self.prompt, order) for order in ("act_first", "think_first"))
         actions = listed(state.observation.admissible)
-        action = max(map(len, act.candidates(actions)), default=0)
-        tagged = max(map(len, think.candidates(actions, after_thought=True)), default=0)
-        given = 0 if state.thought is None else len(self._thought(think, state).ids) + action
-        drawn = len(self._prompt(think, THINK, state)) + self.max_thought_tokens + tagged if self.thoughts else 0
-        return max(len(self._prompt(act, ACTION, state)) + action, given, drawn) <= held
+        thought = self.max_thought_tokens if self.thoughts else 0
+        given = 0 if state.thought is None else len(self._thought(think, state).ids)
+        longest = max(len(self._prompt(act, ACTION, state)), len(self._prompt(think, THINK, state)) + thought, given)
+        action = max(map(len, think.candidates(actions, after_thought=True)), default=0)
+        return longest + action + _MARGIN <= held
 
     def _prompt(self, renderer: Renderer, opening: str, state: State) -> tuple[int, ...]:
         return renderer.prompt(retell(self.policy, renderer, state), state.observation, opening=opening)
