@@ -68,10 +68,9 @@ def place(path: str | Path, option: str = "--out") -> Path:
     return found
 
 
-def refusal(path: str | Path, why: str, option: str = "--out", *, removable: bool = False) -> ActreError:
-    """The error that says why nothing is written to a path, and what to do. removable: what is there was made here."""
-    alternative = f", or remove it yourself: rm -r {path}" if removable else ""
-    return ActreError(f"{path} {why}; nothing was written: name another place ({option}){alternative}")
+def refusal(path: str | Path, why: str, option: str = "--out") -> ActreError:
+    """The error that says why nothing is written to a path, and what to do."""
+    return ActreError(f"{path} {why}; nothing was written: name another place ({option}), or move what is there")
 
 
 def described(folder: Path) -> str:
@@ -169,7 +168,7 @@ def must_be_replaceable(path: str | Path, made: Made) -> Path:
         why = f"holds {', '.join(changed[:_NAMED])}, changed or put there since `{made.command}` made it"
         if not changed:
             return folder
-    raise refusal(path, f"{why}, and would be replaced as a whole", made.option, removable=bool(note))
+    raise refusal(path, f"{why}, and would be replaced as a whole", made.option)
 
 
 @contextmanager

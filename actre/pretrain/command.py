@@ -185,7 +185,7 @@ def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
         made = None
     if made != json.loads(json.dumps(dataclasses.asdict(recipe))) or names - _FILES:
         why = f"holds {outputs.described(place)}, which was not made by this recipe alone, and would be replaced"
-        raise outputs.refusal(folder, why, removable=made is not None)
+        raise outputs.refusal(folder, why)
 
 
 def _is_work(folder: Path) -> bool:
