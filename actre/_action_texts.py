@@ -54,14 +54,14 @@ def action_logps(
     """
     spelled = _Spelled(renderer, blanks)
     ways = [[spelled.ways(action, place.written) for action in own] for place, own in zip(places, actions, strict=True)]
-    asked = [list(dict.fromkeys(way for of_action in own for way in of_action if way)) for own in ways]
+    asked = [list({tuple(way): way for of_action in own for way in of_action if way}.values()) for own in ways]
     rows = [i for i, candidates in enumerate(asked) if candidates]
     scored = policy.action_logprobs([places[i].ids for i in rows], [asked[i] for i in rows], temperature=temperature)
-    known: list[dict[Spelling, float]] = [{} for _ in places]
+    known: list[dict[tuple[int, ...], float]] = [{(): 0.0} for _ in places]  # what is written already is certain
     for i, logps in zip(rows, scored, strict=True):
-        known[i] = dict(zip(asked[i], logps.tolist(), strict=True))
+        known[i].update(zip(map(tuple, asked[i]), logps.tolist(), strict=True))
     return [
-        np.array([_added([found[way] if way else 0.0 for way in of_action]) for of_action in own], dtype=np.float64)
+        np.array([_added([found[tuple(way)] for way in of_action]) for of_action in own], dtype=np.float64)
         for own, found in zip(ways, known, strict=True)
     ]
 
@@ -72,14 +72,14 @@ class _Spelled:
     def __init__(self, renderer: Renderer, blanks: Sequence[Blanks]) -> None:
         self._renderer = renderer
         self._blanks = blanks
-        self._known: dict[tuple[str, str], tuple[Spelling, ...]] = {}
+        self._known: dict[tuple[str, str], list[Spelling]] = {}
 
-    def ways(self, action: str, written: str) -> tuple[Spelling, ...]:
+    def ways(self, action: str, written: str) -> list[Spelling]:
         """Different ids only: tokenizers that drop white space write all ways alike."""
         key = (action, written)
         if key not in self._known:
             each = [self._renderer.continuation(action, written, blanks) for blanks in self._blanks]
-            self._known[key] = tuple(dict.fromkeys(way for way in each if way is not None))
+            self._known[key] = list({tuple(way): way for way in each if way is not None}.values())
         return self._known[key]
 
 

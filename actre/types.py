@@ -101,7 +101,7 @@ class Observation:
     admissible: tuple[str, ...]
 
 
-class Spelling(tuple[int, ...]):
+class Spelling(list[int]):
     """Token ids that stand for their text: the last one for every token whose text begins with its own.
 
     A policy scores plain ids as these very tokens, and a spelling as "this text is written, whatever follows": in most

@@ -27,6 +27,7 @@ class TablePolicy:
     tokenizer: Any
     replies: Mapping[str, float]
     texts: TokenTexts = field(init=False)
+    max_context: int | None = None
 
     def __post_init__(self) -> None:
         self.texts = _TEXTS.setdefault(id(self.tokenizer), TokenTexts(self.tokenizer))
