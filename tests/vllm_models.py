@@ -8,7 +8,7 @@ import torch
 from fake_env import CorridorEnv
 from tiny_models import char_tokenizer, tiny_llama
 
-from actre.config import ModelConfig, RunConfig, StageConfig
+from actre.config import ModelConfig, RunConfig, StageConfig, save_config
 from actre.engines import Engine, engine_for
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
@@ -73,6 +73,8 @@ def train(
     """Train in the corridor with random advantages, so that the adapter changes; the metrics' lines."""
     model, tokenizer = load(config.model)
     model = add_lora(model, config.model, 0)
+    if not resume:
+        save_config(config, folder / "config.json")  # as a run does before its engine makes a folder there
     engine = engine_for(config, HFPolicy(model, tokenizer), model, folder, server)
     change(engine)
 
