@@ -28,6 +28,7 @@ class TablePolicy:
     replies: Mapping[str, float]
     texts: TokenTexts = field(init=False)
     max_context: int | None = None
+    known: dict[tuple[tuple[int, ...], float], dict[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.texts = _TEXTS.setdefault(id(self.tokenizer), TokenTexts(self.tokenizer))
@@ -103,6 +104,11 @@ class TablePolicy:
         return tuple(prefix[at + size :])
 
     def _next(self, begun: tuple[int, ...], temperature: float) -> dict[int, float]:
+        if (begun, temperature) not in self.known:
+            self.known[begun, temperature] = self._after(begun, temperature)
+        return self.known[begun, temperature]
+
+    def _after(self, begun: tuple[int, ...], temperature: float) -> dict[int, float]:
         weights: dict[int, float] = {}
         for ids, weight in self.written:
             if len(ids) > len(begun) and ids[: len(begun)] == begun:

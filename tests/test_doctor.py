@@ -102,7 +102,7 @@ def test_official_data_are_optional_counted_and_shown_where_they_are_wrong_or_in
 
 
 def test_the_shops_files_are_those_that_the_import_reads() -> None:
-    from actre.envs.webshop.importer import _NAMES
+    from actre.envs.webshop.files import _NAMES
     from actre.official import SHOPS
 
     assert SHOPS == _NAMES

@@ -217,7 +217,7 @@ def test_check_skips_and_counts_what_the_expert_has_no_plan_for(
     assert "1 skipped" in said
     assert "2 of 2" in said
     assert cli.main(["games", "check", str(mixed / "c")]) == 1, "nothing was checked"
-    assert cli.main(["games", "check", str(mixed), "--limit", "0"]) == 1
+    assert cli.main(["games", "check", str(mixed), "--limit", "0"]) == 2
 
 
 def test_the_rule_baseline_leaves_out_what_it_cannot_play_and_the_random_one_plays_it(mixed: Path) -> None:

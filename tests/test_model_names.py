@@ -76,7 +76,7 @@ def test_training_from_python_keeps_the_absolute_path_too(
 ) -> None:
     from actre.trainer import conduct
 
-    monkeypatch.setattr(conduct, "list_games", _interrupted)
+    monkeypatch.setattr(conduct, "readable", _interrupted)
     config = preset("tiny")
     with pytest.raises(KeyboardInterrupt):
         conduct.train(replace(config, model=replace(config.model, name=name)), home / "run")

@@ -115,12 +115,12 @@ def test_an_order_is_matched_to_act_first_at_the_runs_temperature(
     asked = []
 
     def measured(
-        _: object, __: object, config: RunConfig, *, thoughts: int, seed: int, wording: str
+        _: object, __: object, config: RunConfig, *, thoughts: int, seed: int, wording: str, check_replies: int
     ) -> SimpleNamespace:
         t = config.sampling.temperature
         asked.append((t, thoughts, seed, wording))
         values = {"act_first": t, "think_first_lower": t / 2 - 0.2, "think_first_upper": t / 2 + 0.2, "no_think": t / 2}
-        return SimpleNamespace(summary={name: Interval(v, v, v) for name, v in values.items()})
+        return SimpleNamespace(summary={name: Interval(v, v, v) for name, v in values.items()}, self_check=())
 
     monkeypatch.setattr(matching, "diagnose", measured)
     config = replace(toy.config(), probe=ProbeConfig(thoughts=5), prompt=PromptConfig(wording="instructed"))

@@ -69,7 +69,7 @@ FOLDER_COMMANDS: dict[str, list[str]] = {
     "train": ["train", "--stages", "think_first:1", "--no-entropy", "--out"],
     "evaluate": ["evaluate", *OTHER, "--limit", "1", "--panels", "unseen", "--out"],
     "evaluate --baselines": ["evaluate", "--baselines", "rule", "--limit", "1", "--panels", "seen", "--out"],
-    "diagnose": ["diagnose", *OTHER, "--states", "1", "--thoughts", "2", "--out"],
+    "diagnose": ["diagnose", *OTHER, "--states", "2", "--thoughts", "2", "--out"],
     "quickstart": ["quickstart", "--out"],
     "warmstart": ["warmstart", "--preset", "tiny", "--out"],
     "export": ["export", "a", "--out"],

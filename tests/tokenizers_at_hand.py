@@ -23,13 +23,13 @@ _TEMPLATE = (
     "{% else %}<|reply|>{{ m.content }}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|reply|>{% endif %}"
 )
 _LLAMA2 = (
-    "{{ '<s>' }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
+    "{{ '<s>' }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]\n' }}"
     "{% else %}{{ m.content + '</s>' }}{% endif %}{% endfor %}"
 )
 
 
 def real_tokenizer(name: str, shared: Path, folder: Path) -> Any:
-    """A tokenizer of the shared data, unpacked into `folder`; Llama-2's with its models' template, which it lacks."""
+    """A tokenizer of the shared data, unpacked into `folder`; Llama-2's with one of its kind, for it has none."""
     there = folder / name
     there.mkdir(exist_ok=True)
     for packed in (shared / "tokenizers" / name).glob("*.xz"):
