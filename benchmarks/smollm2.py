@@ -270,6 +270,10 @@ def _checked(found: list[Diagnosis]) -> list[str]:
     for one in found:
         said = "; ".join(f"{check.words}{'' if check.agrees else ' (DISAGREES)'}" for check in one.self_check)
         lines += _wrapped(f"Self-check, {one.settings.wording} prompt: {said}.")
+    if all(check.agrees for one in found for check in one.self_check):
+        lines += _wrapped(
+            "So what lies outside the list is what this model writes, and not another spelling of listed actions."
+        )
     return lines
 
 
