@@ -509,6 +509,14 @@ def test_a_tiny_policy_is_replaced_by_one_of_the_same_recipe_alone(tmp_path: Pat
         command._must_be_replaceable(tmp_path, recipe)
 
 
+def test_a_check_of_a_policy_leaves_a_card_that_somebody_wrote(tmp_path: Path) -> None:
+    (tmp_path / "made.json").write_text("{}")
+    (tmp_path / "README.md").write_text("my own words")
+    before = snapshot(tmp_path)
+    assert cli.main(["pretrain-tiny", "--check", str(tmp_path)]) == 2
+    assert snapshot(tmp_path) == before
+
+
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_a_file_with_other_content_is_never_replaced_unasked(
     tmp_path_factory: pytest.TempPathFactory, old: bytes, new: bytes
