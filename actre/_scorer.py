@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actre._action_texts import action_logps, after_reply, forced, thought_stop
+from actre._action_texts import action_logps, after_reply, thought_stop
 from actre._diagnosis import Listed, Settings, StateDiagnosis, or_none
 from actre._queries import Asked, QueryEntropy, query_entropies
-from actre._self_check import StateCheck, blanks_in, listed_index, state_check
+from actre._self_check import StateCheck, state_check
+from actre._whole_replies import BLANK_TOKENS, Played, play_whole
 from actre.config import derive_seed
 from actre.entropy import all_other, entropy, entropy_from_counts, js, kl, marginal_entropy, with_other
 from actre.orders import (
-    END_ACTION,
     END_THINK,
     NO_BLANKS,
     Blanks,
     Opened,
     Renderer,
+    listed,
     open_verb,
     thought_text,
     tokens_up_to,
@@ -30,9 +31,6 @@ from actre.orders import (
 from actre.policies import Policy
 from actre.probes import Probe
 from actre.types import Order, Reply
-
-_BLANKS = 4
-"""Tokens that white space around an action may take."""
 
 
 class _Thoughts(NamedTuple):
@@ -44,16 +42,6 @@ class _Thoughts(NamedTuple):
     listed: np.ndarray
     surprisal_nats: float
     tokens: float
-
-
-class _Played(NamedTuple):
-    """Whole replies of one order: for each state and reply the index of its action in the list, None for none.
-
-    blanks: the ways in which white space stands around actions in them.
-    """
-
-    indices: tuple[tuple[int | None, ...], ...]
-    blanks: tuple[Blanks, ...]
 
 
 @dataclass(frozen=True)
@@ -75,16 +63,16 @@ class Scorer:
 
     def longest(self, probe: Probe) -> int:
         """Tokens of the longest sequence that this state may ask of the policy: prompt, thought, tags and action."""
-        listed, thought = _listed(probe), self.settings.max_thought_tokens
+        actions, thought = listed(probe.state.admissible), self.settings.max_thought_tokens
         prompt = max(
             len(renderer.probe_prompt(probe.observations, probe.actions))
             for renderer in (self.none, self.act, self.think)
         )
         closing = len(self.think.continued(END_THINK)) if self.settings.force_action_tag else 0
-        action = max(map(len, self.think.candidates(listed, after_thought=True)), default=0)
+        action = max(map(len, self.think.candidates(actions, after_thought=True)), default=0)
         # what fills an open action may be as long as a thought
-        filling = thought if any(map(open_verb, listed)) else 0
-        return prompt + thought + closing + action + _BLANKS + filling
+        filling = thought if any(map(open_verb, actions)) else 0
+        return prompt + thought + closing + action + BLANK_TOKENS + filling
 
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
         """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
@@ -134,67 +122,15 @@ class Scorer:
             self.policy,
             renderer,
             places,
-            [_listed(probe) for probe in probes],
+            [listed(probe.state.admissible) for probe in probes],
             temperature=self.settings.temperature,
             blanks=blanks,
         )
 
-    def _play(self, renderer: Renderer, probes: Sequence[Probe], first: int) -> _Played:
-        """Whole replies at the same prompts, read as in a rollout."""
-        n = self.settings.check_replies
-        if not n:
-            return _Played(((),) * len(probes), (NO_BLANKS,))
-        prompts = [renderer.probe_prompt(p.observations, p.actions) for p in probes for _ in range(n)]
-        texts = self._whole_texts(
-            renderer, prompts, probes, derive_seed(self.settings.seed, "diagnose", "check", renderer.order, first)
-        )
-        indices = []
-        for r, text in enumerate(texts):
-            state = probes[r // n].state
-            parsed = renderer.parse(text.partition(renderer.opening)[2], state)
-            admissible = parsed.action is not None and "inadmissible" not in parsed.flags
-            indices.append(listed_index(_listed(probes[r // n]), str(parsed.action)) if admissible else None)
-        blanks = blanks_in(texts)
-        return _Played(tuple(tuple(indices[i * n : (i + 1) * n]) for i in range(len(probes))), blanks)
-
-    def _whole_texts(
-        self, renderer: Renderer, prompts: Sequence[Sequence[int]], probes: Sequence[Probe], seed: int
-    ) -> list[str]:
-        """Sampled replies with their forced tag, one a prompt; a thought may be as long as those that are scored."""
-        temperature = self.settings.temperature
-        tagged, bare = (
-            _BLANKS + max(len(ids) for p in probes for ids in renderer.candidates(_listed(p), after_thought=after))
-            for after in (True, False)
-        )
-        room = self.settings.max_thought_tokens + tagged
-        if renderer is not self.think or not self.settings.force_action_tag:
-            replies = self.policy.generate(
-                prompts, max_new_tokens=room, temperature=temperature, stop=renderer.stop, seed=seed
-            )
-            # behind the tag, for tokenizers whose decoding drops a text's first blank
-            return [
-                self.policy.decode((*prompt[len(prompt) - renderer.opening_tokens :], *reply.token_ids))
-                for prompt, reply in zip(prompts, replies, strict=True)
-            ]
-        thoughts = self.policy.generate(
-            prompts,
-            max_new_tokens=self.settings.max_thought_tokens,
-            temperature=temperature,
-            stop=END_THINK,
-            seed=seed,
-        )
-        opened = [forced(renderer, reply).ids for reply in thoughts]
-        acted = self.policy.generate(
-            [(*prompt, *ids) for prompt, ids in zip(prompts, opened, strict=True)],
-            max_new_tokens=bare,
-            temperature=temperature,
-            stop=END_ACTION,
-            seed=derive_seed(seed, "action"),
-        )
-        return [
-            renderer.opening + self.policy.decode((*ids, *reply.token_ids))
-            for ids, reply in zip(opened, acted, strict=True)
-        ]
+    def _play(self, renderer: Renderer, probes: Sequence[Probe], first: int) -> Played:
+        forced = renderer is self.think and self.settings.force_action_tag
+        seed = derive_seed(self.settings.seed, "diagnose", "check", renderer.order, first)
+        return play_whole(self.policy, renderer, probes, self.settings, force_action_tag=forced, seed=seed)
 
     def _queries(
         self,
@@ -208,12 +144,12 @@ class Scorer:
         k = self.settings.thoughts
         asked: list[Asked | None] = []
         for i, probe in enumerate(probes):
-            listed = _listed(probe)
-            action = next((action for action in listed if open_verb(action)), None)
+            actions = listed(probe.state.admissible)
+            action = next((action for action in actions if open_verb(action)), None)
             if action is None:
                 asked.append(None)
                 continue
-            at = listed.index(action)
+            at = actions.index(action)
             prompt = self.act.probe_prompt(probe.observations, probe.actions)
             thoughts = [self._filled(action, place) for place in places[i * k : (i + 1) * k]]
             asked.append(
@@ -255,9 +191,9 @@ class Scorer:
         logps = {r: one for (r, _), one in zip(known, scored, strict=True)}
         return [
             self._gather(
-                len(_listed(probe)),
+                len(listed(probe.state.admissible)),
                 [logps.get(r) for r in range(i * k, (i + 1) * k)],
-                self.think.candidates(_listed(probe), after_thought=True),
+                self.think.candidates(listed(probe.state.admissible), after_thought=True),
             )
             for i, probe in enumerate(probes)
         ]
@@ -268,10 +204,8 @@ class Scorer:
         rows = [all_other(actions) if one is None else np.exp(with_other(one)) for one in logps]
         known = [one for one in logps if one is not None]
         surprisal = sum(_surprisal(one) for one in known)
-        listed = [_renormalised(one) for one in known if np.isfinite(one).any()]
-        return _Thoughts(
-            np.stack(rows), np.array(listed), surprisal, sum(float(np.exp(one) @ lengths) for one in known)
-        )
+        among = [_renormalised(one) for one in known if np.isfinite(one).any()]
+        return _Thoughts(np.stack(rows), np.array(among), surprisal, sum(float(np.exp(one) @ lengths) for one in known))
 
     def _state(
         self,
@@ -289,7 +223,7 @@ class Scorer:
         rng = np.random.default_rng(derive_seed(self.settings.seed, "diagnose", "equal_n", index))
         act_counts = rng.multinomial(len(replies), act_p / act_p.sum())
         think_counts = sum(rng.multinomial(1, row / row.sum()) for row in after.p)
-        lengths = np.array([len(c) for c in self.act.candidates(_listed(probe))])
+        lengths = np.array([len(c) for c in self.act.candidates(listed(probe.state.admissible))])
         thoughts = [r.logps[: tokens_up_to(END_THINK, r.token_ids, self.policy.decode)] for r in replies]
         return StateDiagnosis(
             index=index,
@@ -298,7 +232,7 @@ class Scorer:
             source=probe.source,
             position=probe.position,
             step=len(probe.actions),
-            actions=_listed(probe),
+            actions=listed(probe.state.admissible),
             act_first_p=tuple(act_p.tolist()),
             think_first_p=tuple(think_p.tolist()),
             act_first=entropy(act_p),
@@ -357,11 +291,6 @@ def _surprisal(logps: np.ndarray) -> float:
     """sum p * -log p over listed actions, in nats; an impossible one adds nothing."""
     possible = logps[np.isfinite(logps)]
     return float(-np.exp(possible) @ possible)
-
-
-def _listed(probe: Probe) -> tuple[str, ...]:
-    """The admissible actions, each once: an action listed twice is still one outcome."""
-    return tuple(dict.fromkeys(probe.state.admissible))
 
 
 def _ratio(total: float, count: float) -> float | None:

@@ -4,21 +4,26 @@ Knows huggingface_hub; no model. What is in the folder was written, and checked,
 for the hub's HTTP interface (tests/test_hub.py), not against the hub itself.
 """
 
+import json
 import re
 from pathlib import Path
 
+from actre.model_names import is_local, shown
 from actre.outputs import NOTE
 from actre.types import ActreError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_NAMING = {"adapter_config.json": "base_model_name_or_path", "actre.json": "base", "config.json": "_name_or_path"}
+"""Which entry of which file names the base model, with its path on this machine where it is a local folder."""
 _LOG_IN = "`hf auth login` with a token that may write"
 
 
 def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
     """Upload the folder's files to OWNER/NAME, which is made if it is not there; returns the address of the commit.
 
-    private: for a repository that is made now. Raises ActreError for a bad name, an empty folder, without a token,
-    where the hub refuses, and where it cannot be reached; nothing was uploaded then.
+    A base model in a local folder is named there without its path. private: for a repository that is made now.
+    Raises ActreError for a bad name, an empty folder, without a token, where the hub refuses, and where it cannot be
+    reached; nothing was uploaded then.
     """
     folder = Path(folder)
     if not _NAME.fullmatch(repository):
@@ -26,7 +31,7 @@ def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
     if not any(folder.glob("*.safetensors")):
         raise ActreError(f"{folder} holds no weights to push: `actre export` writes such a folder")
     import httpx
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     if get_token() is None:
@@ -34,9 +39,9 @@ def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
-        done = api.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Export of ActRe Lab", ignore_patterns=[NOTE]
-        )
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != NOTE]
+        added = [CommitOperationAdd(file.relative_to(folder).as_posix(), _for_others(file)) for file in files]
+        done = api.create_commit(repository, added, commit_message="Export of ActRe Lab")
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         mend = f": {_LOG_IN} to {repository.partition('/')[0]}" if status in (401, 403) else ""
@@ -47,6 +52,18 @@ def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
             "tries again"
         ) from error
     return str(done.commit_url)
+
+
+def _for_others(file: Path) -> Path | bytes:
+    """What is uploaded of a file: the file, or its text with a local base model's own name in place of its path."""
+    key = _NAMING.get(file.name)
+    if key is None:
+        return file
+    settings = json.loads(file.read_text())
+    name = settings.get(key)
+    if not isinstance(name, str) or not name or not is_local(name):
+        return file
+    return (json.dumps({**settings, key: shown(name)}, indent=2) + "\n").encode()
 
 
 def _first_line(error: Exception) -> str:

@@ -77,6 +77,11 @@ def admits(admissible: Sequence[str], action: str) -> bool:
     return parse_click(action, lambda what: f"click[{what}]" in admissible) is not None
 
 
+def listed(admissible: Sequence[str]) -> tuple[str, ...]:
+    """The admissible actions, each once: an action listed twice is still one outcome."""
+    return tuple(dict.fromkeys(admissible))
+
+
 class Opened(NamedTuple):
     """Ids after which an action is written: the last of them completes the opening tag. written: what it holds beyond
     the tag, which an action then has to begin with."""
@@ -262,16 +267,14 @@ class Renderer:
                 return both[len(own) :]
         return self.encode(text)
 
-    def candidates(
-        self, actions: Sequence[str], *, after_thought: bool = False, blanks: Blanks = NO_BLANKS
-    ) -> list[Spelling]:
+    def candidates(self, actions: Sequence[str], *, after_thought: bool = False) -> list[Spelling]:
         """Each action with its closing tag; after a thought that has ended they begin with the opening <action> tag.
 
         An open action's is its verb and bracket alone: with their probability a reply begins that holds one of its
-        fillings. So all searches are one class. blanks: white space around the action.
+        fillings. So all searches are one class.
         """
         opening = ACTION if after_thought else ""
-        return [Spelling(self.continued(opening + blanks[0] + _in_tags(action, blanks))) for action in actions]
+        return [Spelling(self.continued(opening + _in_tags(action, NO_BLANKS))) for action in actions]
 
     def continuation(self, action: str, written: str, blanks: Blanks = NO_BLANKS) -> Spelling | None:
         """What is left to write of an action where `written` already stands behind the opening tag.

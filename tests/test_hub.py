@@ -78,6 +78,21 @@ def test_every_file_arrives_as_it_is_in_a_private_repository(standing, folder):
     assert (made["name"], made["organization"], made["visibility"]) == ("it", "me", "private")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("/home/somebody/my-model", "my-model"), ("owner/model", "owner/model"), ("tiny", "tiny")]
+)
+def test_a_local_base_model_is_uploaded_by_its_name_without_its_path(standing, folder, name, shown):
+    about = {"base": name, "fingerprint": "f"}
+    (folder / "actre.json").write_text(json.dumps(about))
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name, "r": 4}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    hub.push(folder, "me/it")
+    assert json.loads(standing.files["actre.json"]) == {"base": shown, "fingerprint": "f"}
+    assert json.loads(standing.files["adapter_config.json"]) == {"base_model_name_or_path": shown, "r": 4}
+    assert json.loads(standing.files["config.json"]) == {"model_type": "llama"}
+    assert json.loads((folder / "actre.json").read_text()) == about, "here it keeps its path, by which it is found"
+
+
 def test_a_public_repository_is_made_only_where_that_is_asked_for(standing, folder):
     hub.push(folder, "me/it", private=False)
     assert json.loads(standing.asked[0].content)["visibility"] == "public"

@@ -71,6 +71,7 @@ LAYERS = tuple(
             "_queries",
             "_action_texts",
             "_self_check",
+            "_whole_replies",
             "naive",
             "evaluate",
             "adapters",

@@ -224,7 +224,7 @@ def broken(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif link == "what a token holds beyond the tag is forgotten":
         monkeypatch.setattr(scorer, "after_reply", lambda _, reply, **__: texts.Opened(reply.token_ids, ""))
     elif link == "white space around actions is not looked for":
-        monkeypatch.setattr(scorer, "blanks_in", lambda _: (("", ""),))
+        monkeypatch.setattr("actre._whole_replies.blanks_in", lambda _: (("", ""),))
     elif link == "scores are those of temperature 1":
         monkeypatch.setattr(TablePolicy, "action_logprobs", lambda self, p, c, **_: real(self, p, c))
     elif link == "scores stand in another order":

@@ -10,7 +10,7 @@ import traitlets
 
 from actre.config import RunConfig
 from actre.envs.worlds import list_games
-from actre.orders import open_verb
+from actre.orders import listed, open_verb
 from actre.presets import preset
 from actre.types import ActreError, Trajectory
 from actre.view.html import visible
@@ -93,7 +93,7 @@ class Play(AnsweringWidget):
 
     def _state(self) -> dict[str, Any]:
         game = self._game
-        actions = data.listed(game.seen.admissible)
+        actions = listed(game.seen.admissible)
         return {
             "episode": data.episode(0, data.Entry("", game.trajectory)),
             "game": game.games.index(game.game),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from actre.orders import listed
 from actre.types import ActreError, Step, Trajectory
 from actre.view.html import visible
 from actre.view.names import cut_words, flag_words, order_name, task_name
@@ -82,11 +83,6 @@ def with_records(trajectory: Trajectory, key: str, values: Sequence[Any]) -> Tra
     if len(values) != len(trajectory.steps):
         raise ActreError(f"{len(values)} records for {len(trajectory.steps)} steps: there must be one for each")
     return replace(trajectory, meta={**trajectory.meta, key: list(values)})
-
-
-def listed(admissible: Sequence[str]) -> tuple[str, ...]:
-    """The admissible actions, each once: an action listed twice is still one outcome."""
-    return tuple(dict.fromkeys(admissible))
 
 
 def surprise(trajectory: Trajectory) -> float | None:

@@ -20,10 +20,20 @@ from actre._action_texts import action_logps
 from actre._diagnosis import PSEUDO_THOUGHTS
 from actre.config import PromptConfig, derive_seed
 from actre.entropy import all_other, entropy, js, marginal_entropy, with_other
-from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Opened, Renderer, opened, thought_text, tokens_up_to
+from actre.orders import (
+    ACTION,
+    END_ACTION,
+    END_THINK,
+    THINK,
+    Opened,
+    Renderer,
+    listed,
+    opened,
+    thought_text,
+    tokens_up_to,
+)
 from actre.policies import Policy
 from actre.types import Observation, Order, Step, Trajectory
-from actre.view.inspector.data import listed
 
 _MARGIN = 4
 """Tokens by which an action may come out longer than alone, where it begins inside a token."""
