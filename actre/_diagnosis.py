@@ -47,7 +47,7 @@ class Settings:
     states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
     check_replies: whole replies a state and order, against which the exact probabilities are held; 0 in records made
     before that, in which a thought ended at its closing tag and actions were scored in one spelling.
-    date: what a chat template that writes today's was told.
+    date: the date given to chat templates that write today's.
     """
 
     model: str

@@ -41,7 +41,7 @@ class ChatFormat(NamedTuple):
 
 
 def chat_format(tokenizer: Any, date: str = PromptConfig.date) -> ChatFormat:
-    """The pieces of a tokenizer's chat template. date: the day and time it is told, in ISO format.
+    """The pieces of a tokenizer's chat template. date: the day and time given to it, in ISO format.
 
     Raises ActreError, naming the model and the reason, for a tokenizer without a template, and for a template that
     fails, drops or changes a message, or writes text around the messages that is not the same at every turn or is more

@@ -105,7 +105,7 @@ class PromptConfig(Ranged):
     list_admissible: bool = False
     """Whether the prompt lists the admissible actions."""
     date: str = "2026-01-01"
-    """The day, or day and time (2026-01-01T09:30), that a chat template which writes today's is told: the same on every
+    """The day, or day and time (2026-01-01T09:30), given to chat templates that write today's: the same on every
     day, so that a run that goes on, and a measurement made later, have the same prompts. Others never see it."""
 
     def __post_init__(self) -> None:

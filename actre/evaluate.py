@@ -155,7 +155,7 @@ def play_baseline(
 
     Random choices hang on the seed and the game's place in the panel, not on where its files lie.
     A game that cannot be played, or that the expert has no plan for, is left out; a warning names it, with the reason.
-    progress: told 1 for each episode that has ended. Raises ActreError where that is all of them.
+    progress: called with 1 for each episode that has ended. Raises ActreError where that is all of them.
     """
     games = panel_games(config, panel)
     _each_once(games, panel)

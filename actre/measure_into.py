@@ -1,6 +1,6 @@
 """The folder into which evaluations and diagnoses go: one of their own, or that of the run whose policy was measured.
 
-Knows which folders are refused, so that a folder tells of one policy; measures nothing.
+Knows which folders are refused, so that a folder holds the results of one policy; measures nothing.
 """
 
 from collections.abc import Collection

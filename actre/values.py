@@ -107,7 +107,7 @@ class Ranged:
         own: Any = type(self)
         for name, range_ in _ranges(own).items():
             value = getattr(self, name)
-            # what is no number is told elsewhere, where a file is read
+            # non-numeric values are checked where a file is read
             if isinstance(value, numbers.Real) and not range_.holds(value):
                 raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: {range_.words}")
 

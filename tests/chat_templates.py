@@ -167,7 +167,7 @@ def with_template(template: object, name: str = "owner/model") -> PreTrainedToke
 
 
 def turn_clock_to(monkeypatch: pytest.MonkeyPatch, *now: int) -> None:
-    """Have templates that ask for the time be told this one (year, month, day and so on)."""
+    """Give this time to templates that ask for it (year, month, day and so on)."""
 
     class Clock(datetime.datetime):
         @classmethod

@@ -25,7 +25,7 @@ _NAMES = (("items_shuffle_1000.json", "items_ins_v2_1000.json"), ("items_shuffle
 _HUMAN, _NOUNS = "items_human_ins.json", "nouns.json"
 
 Progress = Callable[[int], None]
-"""Told how many bytes of the products file have been read since it was last told."""
+"""Called with the number of bytes of the products file read since the last call."""
 
 
 @dataclass(frozen=True)

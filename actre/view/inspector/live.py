@@ -202,7 +202,7 @@ def annotate(
     """The trajectories with every step's distributions in both orders and its tokens' texts in `meta`.
 
     They then show, and can be written to JSONL, without the policy. A step at the end of a policy's context, which
-    holds no more than its own reply, has none. progress: told after each episode, with 1.
+    holds no more than its own reply, has none. progress: called with 1 after each episode.
     """
     if not trajectories:
         return []
