@@ -1,4 +1,4 @@
-"""Scores of many candidates at once are those of one plain forward pass a candidate, in float32 within 1e-4 nats."""
+"""Scores of many candidates at once are those of one plain forward pass a candidate, but for float32's rounding."""
 
 import os
 from collections.abc import Sequence
@@ -16,22 +16,34 @@ from actre.policies.hf import HFPolicy
 from actre.policies.models import load, smollm2_folder
 from actre.presets import preset
 from actre.probes import Probe, shipped_probes
+from actre.types import Spelling
 
-TOLERANCE_NATS = 1e-4
+TOLERANCE_NATS, ROUNDING = 1e-4, 2e-6
+"""How far a score may lie from the textbook's: so many nats, and so much of its own size (float32 holds 7 digits)."""
+
 UNICODE = ("öffne die Tür", "去 架子 1", "go to café 2", "go to café 1", "naïve 🙂", "🙂", "go to shelf 1", "go", "x")
 TINY = data_folder() / "tiny" / "neutral" / "config.json"
 needs_tiny = pytest.mark.skipif(not TINY.exists(), reason=f"{TINY} is missing: actre pretrain-tiny makes it")
 
 
-def plain(model: Any, prefix: Sequence[int], candidates: Sequence[Sequence[int]], temperature: float) -> np.ndarray:
+def plain(policy: HFPolicy, prefix: Sequence[int], candidates: Sequence[Sequence[int]], temperature: float) -> Any:
     """(A,) the textbook: one forward pass of one row a candidate, without cache, mask or batch."""
     scores = []
     for candidate in candidates:
         with torch.inference_mode():
-            logits = model(torch.tensor([[*prefix, *candidate]])).logits[0].float() / temperature
+            logits = policy.model(torch.tensor([[*prefix, *candidate]])).logits[0].float() / temperature
         logps = torch.log_softmax(logits, dim=-1)
-        scores.append(sum(logps[len(prefix) + i - 1, token].item() for i, token in enumerate(candidate)))
+        *inside, last = candidate
+        score = sum(logps[len(prefix) + i - 1, token].item() for i, token in enumerate(inside))
+        ends = begin_alike(policy.tokenizer, last) if isinstance(candidate, Spelling) else [last]
+        scores.append(score + logps[len(prefix) + len(inside) - 1, ends].logsumexp(dim=-1).item())
     return np.array(scores)
+
+
+def begin_alike(tokenizer: Any, token: int) -> list[int]:
+    """The tokens whose text begins with this one's, each decoded alone (as byte-level tokenizers can)."""
+    text = tokenizer.decode([token])
+    return [other for other in range(len(tokenizer)) if tokenizer.decode([other]).startswith(text)]
 
 
 def check(policy: HFPolicy, prefixes: Any, candidates: Any, temperature: float = 1.0) -> None:
@@ -39,7 +51,8 @@ def check(policy: HFPolicy, prefixes: Any, candidates: Any, temperature: float =
     assert policy.model.dtype == torch.float32
     scored = policy.action_logprobs(prefixes, candidates, temperature=temperature)
     for prefix, listed, scores in zip(prefixes, candidates, scored, strict=True):
-        assert np.abs(scores - plain(policy.model, prefix, listed, temperature)).max() < TOLERANCE_NATS
+        textbook = plain(policy, prefix, listed, temperature)
+        assert np.abs(scores - textbook).max() < TOLERANCE_NATS + ROUNDING * np.abs(textbook).max()
 
 
 @pytest.fixture(scope="module")
