@@ -36,7 +36,7 @@ sys.path[:] = [
 from stock_alfworld import Answer, StockEngine  # noqa: E402
 
 from actre.envs.alfworld import AlfworldEnv, engine, list_games, read_game  # noqa: E402
-from actre.limits import processor  # noqa: E402
+from actre.runtime.limits import processor  # noqa: E402
 
 RARE = ("take", "move", "open", "close", "use", "heat", "clean", "cool", "slice")
 DEFAULT = ["small/train", "small/unseen", "full/train", "full/unseen"]

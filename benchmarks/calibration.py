@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from actre._contraction import CLOSING
-from actre.thoughts import WIDTH_NATS, Pilot, calibration_file, load_calibration, load_curves, thoughts_for
+from actre.entropy.thoughts import WIDTH_NATS, Pilot, calibration_file, load_calibration, load_curves, thoughts_for
+from actre.entropy.verdict import CLOSING
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "calibration.md"
 OPEN = 0.8
@@ -218,7 +218,7 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         "`actre diagnose` first runs a pilot of 8 thoughts on 12 states (with a seed of its own; these thoughts are "
         "never used again). From its bracket's width the tables above give K: of the diffuse and decisive states with "
         "the nearest numbers of actions, the two whose brackets lie next to the pilot's at K = 8; of these the one "
-        f"that closes more slowly decides (`actre.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} nats "
+        f"that closes more slowly decides (`entropy.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} nats "
         'unless `--width` says otherwise, half of what "equivalent" allows; `--most` caps K. By a pilot\'s width, K '
         "without a cap:"
     )

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from actre.config import data_folder, derive_seed
-from actre.diagnose import FILES, Diagnosis, load_diagnosis, save_diagnosis
-from actre.entropy import Interval, bootstrap, entropy_from_counts
+from actre.entropy import entropy_from_counts
+from actre.entropy.diagnose import FILES, Diagnosis, load_diagnosis, save_diagnosis
+from actre.stats import Interval, bootstrap
 from actre.types import ActreError
 
 KINDS = ("narrow", "neutral")

@@ -62,9 +62,9 @@ class Timed:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Train; means over the iterations but the first and the last, whose update has no end that is seen."""
     from actre.config import StageConfig, versions
-    from actre.limits import processor
-    from actre.presets import preset
-    from actre.trainer import conduct
+    from actre.config.presets import preset
+    from actre.runtime.limits import processor
+    from actre.training import run as conduct
     from actre.types import read_jsonl
 
     config = preset("tiny")

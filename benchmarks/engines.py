@@ -28,12 +28,12 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from actre.config import ModelConfig, PromptConfig, data_folder  # noqa: E402
-from actre.limits import processor  # noqa: E402
+from actre.config.presets import PRESETS  # noqa: E402
+from actre.entropy.probes import load_probes  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import add_lora, load  # noqa: E402
 from actre.policies.vllm import VLLMPolicy  # noqa: E402
-from actre.presets import PRESETS  # noqa: E402
-from actre.probes import load_probes  # noqa: E402
+from actre.runtime.limits import processor  # noqa: E402
 from actre.types import Reply  # noqa: E402
 
 Ids = tuple[int, ...]

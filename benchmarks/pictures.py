@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from actre.config import data_folder
-from actre.diagnose import load_diagnosis
-from actre.presets import preset
+from actre.config.presets import preset
+from actre.entropy.diagnose import load_diagnosis
 from actre.view import calibration_plots, plots, still
 from actre.view.records import RunRecord, read_runs
 
@@ -28,7 +28,7 @@ EPISODES, ANNOTATED = 12, 4
 
 def figures() -> dict[str, str]:
     """File name -> SVG text, of committed data alone."""
-    from actre.naive import looks_at
+    from actre.entropy.naive import looks_at
 
     results = data_folder() / "results"
     narrow, neutral = (
@@ -56,8 +56,9 @@ def runs(collected: Path) -> list[RunRecord]:
 
 def inspector(path: Path) -> None:
     """A photograph of the inspector on a few games, with the policy at hand."""
-    from actre.evaluate import load_policy, play
+    from actre.adapters import load_policy
     from actre.rollout import make_envs
+    from actre.rollout.evaluate import play
     from actre.view import Inspector
     from actre.view.inspector import annotate
 

@@ -14,11 +14,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from actre.arms import ARMS, arm
 from actre.config import RunConfig, data_folder, differences, load_config
-from actre.estimate import estimate, gpu
-from actre.evaluate import load_evaluation, wilson
-from actre.presets import preset
+from actre.config.arms import ARMS, arm
+from actre.config.presets import preset
+from actre.rollout.evaluate import load_evaluation
+from actre.runtime.estimate import estimate, gpu
+from actre.stats import wilson
 from actre.types import ActreError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "published.md"
@@ -173,7 +174,7 @@ def _protocol() -> list[str]:
 
 def _costs() -> list[str]:
     rows = [
-        "Arithmetic of `actre.estimate`, which no GPU has confirmed; half or twice as much would be no surprise.",
+        "Arithmetic of `actre/runtime/estimate.py`, which no GPU has confirmed; half or twice as much is possible.",
         "`actre doctor --preset NAME` does it for the machine at hand.",
         "",
         f"| preset | GPU | memory, GB | fits | hours for {ITERATIONS} iterations |",

@@ -17,8 +17,9 @@ import shutil
 from pathlib import Path
 
 from actre.config import ENV_NAMES, EnvName, data_folder, load_config
-from actre.evaluate import EpisodeResult, load_evaluation, paired_difference, summarise, wilson
-from actre.limits import processor
+from actre.rollout.evaluate import EpisodeResult, load_evaluation, paired_difference, summarise
+from actre.runtime.limits import processor
+from actre.stats import wilson
 from actre.types import ORDERS, ActreError, Order, read_jsonl, write_jsonl
 
 ARMS = ("think_first", "actre")
@@ -59,7 +60,7 @@ def collect(runs: list[Path]) -> None:
 
 _SPREAD = {
     False: (
-        "a bootstrap over games and seeds (docs of `actre.evaluate.paired_difference`). Few seeds tell their own",
+        "a bootstrap over games and seeds (`actre.rollout.evaluate.paired_difference`). Few seeds tell their own",
         "spread only roughly.",
     ),
     True: ("a bootstrap over games alone: one seed was run, so nothing here says how another would come out.",),

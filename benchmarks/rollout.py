@@ -29,10 +29,10 @@ import torch  # noqa: E402
 
 from actre.config import EnvConfig, ModelConfig, PromptConfig, SamplingConfig, versions  # noqa: E402
 from actre.envs.alfworld import list_games  # noqa: E402
-from actre.limits import processor  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import Loaded, add_lora, load  # noqa: E402
 from actre.rollout import make_envs, rollout  # noqa: E402
+from actre.runtime.limits import processor  # noqa: E402
 from actre.types import Observation, Order, Trajectory  # noqa: E402
 
 GROUP = 8

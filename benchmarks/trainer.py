@@ -25,13 +25,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
-from actre.advantages import grpo
 from actre.config import OptimConfig, ProbeConfig, RunConfig, StageConfig, versions
-from actre.limits import processor
-from actre.presets import preset
-from actre.rows import trajectory_rows
-from actre.runlog import RunLog
-from actre.trainer import StagedTrainer, run
+from actre.config.presets import preset
+from actre.runtime.limits import processor
+from actre.training import StagedTrainer
+from actre.training.advantages import grpo
+from actre.training.rows import trajectory_rows
+from actre.training.run import run
+from actre.training.runlog import RunLog
 from actre.types import Observation, Step, Trajectory, read_trajectories
 
 LEARNING_RATE = 1e-3

@@ -16,9 +16,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from actre.compliance import Compliance, free_share, table
 from actre.config import data_folder
-from actre.limits import processor
+from actre.organisms.compliance import Compliance, free_share, table
+from actre.runtime.limits import processor
 from actre.types import ActreError, read_jsonl
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "warmstart.md"

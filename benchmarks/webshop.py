@@ -65,7 +65,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
-    from actre.limits import processor
+    from actre.runtime.limits import processor
 
     record: dict[str, Any] = {
         "command": " ".join(["python benchmarks/webshop.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),

@@ -8,7 +8,7 @@ from tiny_models import char_tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
-from actre.chat import ChatFormat
+from actre.orders.chat import ChatFormat
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

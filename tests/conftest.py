@@ -8,7 +8,7 @@ import pytest
 from environments import Colab, like_colab
 from hypothesis import settings
 
-from actre.paths import variable
+from actre.config.paths import variable
 
 ROOT = Path(__file__).resolve().parents[1]
 

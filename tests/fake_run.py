@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from actre.config import RunConfig, StageConfig, save_config
-from actre.diagnose import Diagnosis, Settings, StateDiagnosis, save_diagnosis, summarised
+from actre.config.presets import PRESETS
 from actre.entropy import entropy, js, marginal_entropy
-from actre.presets import PRESETS
+from actre.entropy.diagnose import Diagnosis, Settings, StateDiagnosis, save_diagnosis, summarised
 from actre.types import FLAGS, Observation, Order, Step, Trajectory, write_jsonl, write_trajectories
 
 TASKS = (

@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 import toy_training as toy
 
-from actre import ranks
 from actre.config import CheckpointConfig, RunConfig
-from actre.stages import Plan
-from actre.trainer import StagedTrainer
+from actre.runtime import ranks
+from actre.training import StagedTrainer
+from actre.training.stages import Plan
 from actre.types import Trajectory
 
 GAMES = ("one", "two", "one", "two", "two")

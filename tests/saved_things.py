@@ -10,8 +10,8 @@ from tiny_models import char_tokenizer, tiny_llama
 
 from actre import adapters
 from actre.config import ModelConfig, RunConfig, save_config
+from actre.config.presets import preset
 from actre.policies.models import add_lora
-from actre.presets import preset
 from actre.types import write_jsonl
 
 

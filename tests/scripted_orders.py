@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from actre.chat import ChatFormat
+from actre.entropy.probes import Probe
 from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
-from actre.probes import Probe
+from actre.orders.chat import ChatFormat
 from actre.types import Observation, Reply
 
 

@@ -171,7 +171,7 @@ def test_export_of_a_run_folder_writes_a_card_with_its_settings(base, tmp_path, 
 
     from actre.cli import main
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
 
     _trained(base).save_pretrained(str(tmp_path / "run" / "adapter"))
     save_config(replace(preset("tiny"), model=base), tmp_path / "run" / "config.json")
@@ -213,7 +213,7 @@ def _run(base: ModelConfig, folder: Path, *, change: bool = True) -> Path:
     from dataclasses import replace
 
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
 
     _trained(base, change=change).save_pretrained(str(folder / "adapter"))
     save_config(replace(preset("tiny"), model=base), folder / "config.json")
@@ -222,7 +222,7 @@ def _run(base: ModelConfig, folder: Path, *, change: bool = True) -> Path:
 
 def test_a_card_has_results_with_intervals_or_says_that_there_are_none(base, tmp_path, capsys):
     from actre.cli import main
-    from actre.evaluate import EpisodeResult, save_evaluation
+    from actre.rollout.evaluate import EpisodeResult, save_evaluation
 
     run = _run(base, tmp_path / "run")
     card = run / "export" / "README.md"
@@ -241,7 +241,7 @@ def test_a_card_has_results_with_intervals_or_says_that_there_are_none(base, tmp
 
 
 def test_what_did_not_pass_the_check_is_not_pushed(base, tmp_path, capsys, monkeypatch):
-    from actre import hub
+    from actre.adapters import hub
     from actre.cli import main
 
     pushed: list[tuple[object, ...]] = []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from actre.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
+from actre.training.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
 
 
 def test_hand_computed_group():

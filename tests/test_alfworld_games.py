@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from actre.cli import build_parser
-from actre.envs.alfworld import commands, games, panels, wheel
+from actre.cli import games as commands
+from actre.envs.alfworld import games, panels, wheel
 from actre.envs.alfworld.generate import SIZES, SPLITS, plans, possible_goals, rooms, solvable_by_construction
 from actre.envs.alfworld.rooms import Room, content_key, problem, spots
 from actre.envs.alfworld.tasks import TASK_TYPES, parse_task

@@ -5,14 +5,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from actre import orders
-from actre.arms import ARMS, arm, name_of
-from actre.chat import ChatFormat
 from actre.config import PromptConfig, RunConfig, StageConfig, config_from_dict
+from actre.config.arms import ARMS, arm, name_of
+from actre.config.presets import PRESETS, preset
 from actre.orders import Renderer
-from actre.presets import PRESETS, preset
-from actre.rows import trajectory_rows
-from actre.stages import plan
+from actre.orders import prompts as orders
+from actre.orders.chat import ChatFormat
+from actre.training.rows import trajectory_rows
+from actre.training.stages import plan
 from actre.types import ActreError, Observation, Step, Trajectory
 
 CHAT = ChatFormat("[", "]", "|")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from actre import calibration, cli
-from actre.thoughts import load_calibration, load_curves
+from actre import cli
+from actre.entropy import calibration
+from actre.entropy.thoughts import load_calibration, load_curves
 
 
 def command(out: Path, repetitions: int = 3) -> list[str]:

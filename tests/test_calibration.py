@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actre import _known_truth as truth
-from actre import calibration, diagnose
-from actre import entropy as e
+from actre.entropy import calibration, diagnose
+from actre.entropy import estimators as e
+from actre.entropy import known_truth as truth
 
 RNG = np.random.default_rng(0)
 COUNTS = ("plugin", "miller_madow", "chao_shen")

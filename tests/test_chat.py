@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tiny_models import tiny_llama
 from transformers import AutoTokenizer
 
-from actre.chat import ChatFormat, chat_format
 from actre.config import PromptConfig
+from actre.orders.chat import ChatFormat, chat_format
 from actre.policies.hf import HFPolicy
 from actre.types import ORDERS, ActreError, Observation, Order, Step
 

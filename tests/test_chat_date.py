@@ -11,7 +11,7 @@ from fake_env import CorridorEnv
 from scripted_orders import probes
 from tiny_models import tiny_llama
 
-from actre.chat import chat_format
+from actre.cli.diagnose import keep_settings
 from actre.config import (
     ModelConfig,
     PromptConfig,
@@ -21,14 +21,14 @@ from actre.config import (
     load_config,
     save_config,
 )
-from actre.diagnose import diagnose
-from actre.diagnose_command import keep_settings
+from actre.config.overrides import changed
+from actre.entropy.diagnose import diagnose
+from actre.entropy.probes import Probe
+from actre.orders.chat import chat_format
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora
-from actre.probes import Probe
 from actre.rollout import rollout
-from actre.settings import changed
-from actre.trainer import train
+from actre.training import train
 from actre.types import ORDERS, ActreError, Observation, read_trajectories
 
 NOVEMBER, DECEMBER = (2026, 11, 30, 23, 59), (2026, 12, 1, 0, 1)

@@ -21,12 +21,13 @@ import pytest
 import torch
 import toy_training as toy
 
-from actre import checkpoints
 from actre.config import CheckpointConfig, RunConfig, StageConfig, load_config
-from actre.presets import preset
-from actre.runlog import RunLog
-from actre.stages import Plan
-from actre.trainer import StagedTrainer, conduct, run, train
+from actre.config.presets import preset
+from actre.training import StagedTrainer, checkpoints, train
+from actre.training import run as conduct
+from actre.training.run import run
+from actre.training.runlog import RunLog
+from actre.training.stages import Plan
 from actre.types import ActreError, read_jsonl
 
 TIMES = {"seconds", "rollout_s", "update_s", "measure_s", "tokens_per_s", "peak_memory_gb"}

@@ -21,7 +21,7 @@ def raise_in_doctor(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> No
     def add_parser(subparsers: Any) -> None:
         subparsers.add_parser("doctor").set_defaults(run=run)
 
-    monkeypatch.setattr("actre.doctor.add_parser", add_parser)
+    monkeypatch.setattr("actre.cli.doctor.add_parser", add_parser)
 
 
 def test_an_error_of_ours_is_one_message_on_stderr_and_exit_code_2(

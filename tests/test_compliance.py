@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 from tiny_models import char_tokenizer
 
-from actre.compliance import Condition, free_share, measure, table
 from actre.config import PromptConfig, SamplingConfig
-from actre.probes import Probe
+from actre.entropy.probes import Probe
+from actre.organisms.compliance import Condition, free_share, measure, table
+from actre.organisms.warmstart_rows import prompts_of
 from actre.types import Observation, Reply
-from actre.warmstart_rows import prompts_of
 
 STATE = Observation("a room", "find it", ("go north", "look"))
 PROBES = [Probe(f"game {i}", "", (STATE,), (), "expert", "early") for i in range(4)]

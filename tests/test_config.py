@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actre.config import config_from_dict, derive_seed, load_config, save_config
-from actre.presets import PRESETS, preset
+from actre.config.presets import PRESETS, preset
 from actre.types import ActreError
 
 

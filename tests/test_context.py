@@ -17,18 +17,18 @@ from transformers import BloomConfig, Gemma3Config, GPT2Config, LlamaConfig, OPT
 
 from actre import cli
 from actre.adapters import _logits
+from actre.cli.evaluate import described
 from actre.config import EnvConfig, ModelConfig, PromptConfig, RunConfig, SamplingConfig
-from actre.diagnose import diagnose
-from actre.evaluate import load_evaluation, play, save_evaluation, summarise
-from actre.evaluate_command import described
+from actre.entropy.diagnose import diagnose
+from actre.entropy.probes import Probe
 from actre.policies.context import held_by, prompt_limit
 from actre.policies.hf import HFPolicy
 from actre.policies.scripted import ScriptedPolicy, Table
 from actre.policies.vllm import ServerPolicy
-from actre.probes import Probe
 from actre.rollout import BranchPoint, branch, must_start, rollout
-from actre.runlog import rollout_metrics
-from actre.trainer import train
+from actre.rollout.evaluate import load_evaluation, play, save_evaluation, summarise
+from actre.training import train
+from actre.training.runlog import rollout_metrics
 from actre.types import ActreError, Observation, Trajectory, read_jsonl, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector, report
 from actre.view.inspector import annotate
@@ -187,8 +187,8 @@ def test_the_engines_cut_at_the_same_step(llama: Path, server: FakeServer, promp
 
 
 def test_a_vllm_engine_in_training_holds_what_settings_and_model_allow(llama: Path) -> None:
-    from actre.engines import _tokens
     from actre.policies.models import load
+    from actre.training.engines import _tokens
 
     model = load(ModelConfig(name=str(llama))).model
     for limit in (500, 687, 688, 689, 4096):
@@ -232,7 +232,7 @@ def evaluated(policy: Any, sampling: SamplingConfig, games: tuple[str, ...] = ("
     from unittest.mock import patch
 
     config = RunConfig(sampling=sampling, env=EnvConfig(max_steps=9))
-    with patch("actre.evaluate.panel_games", lambda *_: list(games)):
+    with patch("actre.rollout.evaluate.panel_games", lambda *_: list(games)):
         return play(policy, [CorridorEnv()] * len(games), "seen", order="think_first", config=config, seed=0)
 
 
@@ -260,7 +260,7 @@ def test_a_diagnosis_needs_room_for_prompt_thought_and_action(wording: Any, forc
 
 
 def settings(model: Path, **sampling: int) -> RunConfig:
-    from actre.presets import preset
+    from actre.config.presets import preset
 
     tiny = preset("tiny")
     return replace(

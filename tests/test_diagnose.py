@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scripted_orders import ScriptedOrders, probes
 
-from actre import entropy as e
+from actre.cli.diagnose import described
 from actre.config import PromptConfig, RunConfig, SamplingConfig
-from actre.diagnose import (
+from actre.entropy import estimators as e
+from actre.entropy.diagnose import (
     PARTS,
     PSEUDO_THOUGHTS,
     Diagnosis,
@@ -25,7 +26,6 @@ from actre.diagnose import (
     parts,
     save_diagnosis,
 )
-from actre.diagnose_command import described
 from actre.types import ActreError, Observation, Reply
 
 ACTIONS = ("left", "right", "up", "down")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from actre import doctor, official
-from actre.doctor import Check
+from actre.cli import doctor
+from actre.cli.doctor import Check
+from actre.runtime import official
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -103,7 +104,7 @@ def test_official_data_are_optional_counted_and_shown_where_they_are_wrong_or_in
 
 def test_the_shops_files_are_those_that_the_import_reads() -> None:
     from actre.envs.webshop.files import _NAMES
-    from actre.official import SHOPS
+    from actre.runtime.official import SHOPS
 
     assert SHOPS == _NAMES
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import toy_training as toy
 
-from actre.engine_check import BOUND_HALF_NATS, BOUND_NATS, EngineError, compare, must_agree
-from actre.stages import Plan
-from actre.trainer import run
+from actre.training.engine_check import BOUND_HALF_NATS, BOUND_NATS, EngineError, compare, must_agree
+from actre.training.run import run
+from actre.training.stages import Plan
 from actre.types import Trajectory, read_jsonl
 
 N = 400

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from tiny_models import char_tokenizer, tiny_llama
 
 from actre.config import ModelConfig, RunConfig
-from actre.engines import ModelEngine, VLLMEngine, engine_for
+from actre.config.presets import preset
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora
-from actre.presets import preset
+from actre.training.engines import ModelEngine, VLLMEngine, engine_for
 from actre.types import ActreError
 
 

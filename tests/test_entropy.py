@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actre import _contraction, evaluate
-from actre import entropy as e
+from actre.entropy import estimators as e
+from actre.entropy import verdict as _contraction
+from actre.rollout import evaluate
 
 
 @st.composite

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from tiny_models import char_tokenizer, tiny_llama
 
-from actre import limits
 from actre.cli import main
 from actre.config import save_config
-from actre.estimate import SHAPES, cpu, estimate, gpu, mend, must_fit, outcome, shape_of
-from actre.presets import PRESETS, preset
+from actre.config.presets import PRESETS, preset
+from actre.runtime import limits
+from actre.runtime.estimate import SHAPES, cpu, estimate, gpu, mend, must_fit, outcome, shape_of
 from actre.types import ActreError
 
 A100 = gpu("NVIDIA A100-SXM4-80GB", 80.0)
@@ -112,7 +112,7 @@ def test_a_preset_for_a_gpu_is_said_to_fit_it_on_a_machine_that_has_none(capsys,
 
 
 def test_train_refuses_what_cannot_fit_before_anything_is_loaded(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("actre.train_command.here", lambda: gpu("Tesla T4", 15.0))
+    monkeypatch.setattr("actre.cli.train.here", lambda: gpu("Tesla T4", 15.0))
     command = ["train", "--preset", "qwen-1.5b-80gb", "--out", str(tmp_path / "run")]
     assert main(command) == 2
     assert "optim.micro_batch_tokens=" in capsys.readouterr().err

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre import evaluate as ev
-from actre.chat import ChatFormat
 from actre.config import EnvConfig, EvalConfig, RunConfig
 from actre.orders import Renderer
+from actre.orders.chat import ChatFormat
+from actre.rollout import evaluate as ev
 from actre.types import ActreError, Reply
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 import toy_training as toy
 
-from actre.fitting import SMALLEST, EpisodesAtOnce, MicroBatches, peak_memory_gb
-from actre.presets import preset
-from actre.stages import plan
-from actre.trainer import playing, run
+from actre.config.presets import preset
+from actre.runtime.out_of_memory import SMALLEST, EpisodesAtOnce, MicroBatches, peak_memory_gb
+from actre.training import collect as playing
+from actre.training.run import run
+from actre.training.stages import plan
 from actre.types import ActreError, read_jsonl
 
 
@@ -108,7 +109,7 @@ def _trained(out: Path, tokens: int, limit: int | None) -> tuple[dict[str, torch
 
 
 def test_a_run_that_ran_out_of_memory_ends_as_one_with_smaller_slices(tmp_path, monkeypatch):
-    monkeypatch.setattr("actre.fitting.SMALLEST", 8)
+    monkeypatch.setattr("actre.runtime.out_of_memory.SMALLEST", 8)
     with pytest.warns(UserWarning, match="from now on"):
         halved, told = _trained(tmp_path / "halved", 128, limit=70)
     small, _ = _trained(tmp_path / "small", 64, limit=None)

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from game_files import OFFICIAL_NAME, write
 
-from actre import cli, doctor, gamefiles, official
+from actre import cli
+from actre.cli import doctor
 from actre.envs.alfworld import games
 from actre.envs.worlds import readable
+from actre.runtime import game_files as gamefiles
+from actre.runtime import official
 from actre.types import ActreError
 
 # --- links ---

@@ -13,7 +13,7 @@ import httpx
 import huggingface_hub
 import pytest
 
-from actre import hub
+from actre.adapters import hub
 from actre.types import ActreError
 
 

@@ -9,8 +9,10 @@ from game_files import OFFICIAL_NAME, generated, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre import cli, evaluate
+from actre import cli
 from actre.config import EnvConfig, EvalConfig
+from actre.config.presets import preset
+from actre.entropy.probes import make_probes
 from actre.envs.alfworld import AlfworldEnv, demos, games
 from actre.envs.alfworld.expert import Expert, Habits
 from actre.envs.alfworld.tasks import (
@@ -24,9 +26,8 @@ from actre.envs.alfworld.tasks import (
     task_type_of,
 )
 from actre.envs.worlds import scripted
-from actre.gamefiles import MOVABLE_TYPE
-from actre.presets import preset
-from actre.probes import make_probes
+from actre.rollout import evaluate
+from actre.runtime.game_files import MOVABLE_TYPE
 from actre.types import ActreError, Observation
 
 WORDS = (

@@ -12,98 +12,46 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# From the ground up. A module imports from layers below its own and from its own layer, never from one above.
-# The longest matching name counts, so a room's file can stand in another layer than its room.
-LAYERS = tuple(
-    frozenset(f"actre.{name}".removesuffix(".") for name in names)
-    for names in (
-        ("",),  # the empty house: `import actre`
-        (
-            "types",
-            "values",
-            "config",
-            "chat",
-            "presets",
-            "official",
-            "paths",
-            "gamefiles",
-            "notplayed",
-            "outputs",
-            "model_names",
-            "settings",
-            "ranks",
-            "estimate",
-            "limits",
-            "budget",
-        ),
-        ("envs", "policies", "orders"),
-        (
-            "rollout",
-            "probes",
-            "entropy",
-            "_contraction",
-            "advantages",
-            "rows",
-            "stages",
-            "arms",
-            "runlog",
-            "warmstart_rows",
-        ),
-        ("calibration", "_known_truth", "thoughts"),
-        (
-            "trainer",
-            "checkpoints",
-            "matching",
-            "warmstart",
-            "engines",
-            "engine_check",
-            "sharded",
-            "fitting",
-            "compliance",
-            "cards",
-            "hub",
-            "pretrain",
-            "diagnose",
-            "_diagnosis",
-            "_diagnosis_log",
-            "_breakdown",
-            "_scorer",
-            "_queries",
-            "_action_texts",
-            "_self_check",
-            "_whole_replies",
-            "naive",
-            "evaluate",
-            "adapters",
-            "adapter_files",
-            "adapter_cards",
-            "view",
-        ),
-        ("quickstart", "study", "onerun", "processes"),
-        (
-            "train_command",
-            "warmstart_command",
-            "probes_command",
-            "diagnose_command",
-            "calibrate_command",
-            "evaluate_command",
-            "export_command",
-            "measure_into",
-        ),
-        ("cli", "__main__", "lessons"),
-    )
+ORDER = (
+    "types",
+    "config",
+    "stats",
+    "runtime",
+    "orders",
+    "envs",
+    "policies",
+    "rollout",
+    "adapters",
+    "entropy",
+    "training",
+    "organisms",
+    "view",
+    "study",
+    "cli",
+    "lessons",
 )
-BESIDE = frozenset({"actre.doctor"})
-"""Stands beside the layers: takes from settings only; only the command line and the lessons take from it."""
+"""The entries of actre/, from the ground up: each imports from those before it and from itself, never from one after."""
 
-FORBIDDEN = (("actre.view", "actre.trainer"),)
-"""Edges within a layer that must not be."""
+FORBIDDEN = (
+    ("actre.view", "actre.training"),
+    ("actre.view", "actre.organisms"),
+    ("actre.envs", "actre.orders"),
+)
+"""Edges that must not be though the order allows them."""
 
-PURE = {"actre.entropy": {"numpy"}, "actre.advantages": {"numpy", "torch"}}
+DOCTOR = "actre.cli.doctor"
+"""Answers where nothing else can be loaded, so it takes from settings and the machine only."""
+
+PURE = {
+    "actre.stats": {"numpy", "scipy"},
+    "actre.entropy.estimators": {"numpy"},
+    "actre.entropy.verdict": {"numpy"},
+    "actre.training.advantages": {"numpy", "torch"},
+}
 """Numbers in, numbers out: the only libraries these may import."""
 
 HOMES = {
-    "trl": {"actre.trainer", "actre.warmstart", "actre.policies.vllm"},
+    "trl": {"actre.training", "actre.organisms.warmstart", "actre.policies.vllm"},
     "unsloth": {"actre.policies.models"},
     "vllm": {"actre.policies.vllm"},
     "alfworld": {"actre.envs.alfworld"},
@@ -161,33 +109,62 @@ def within(module: str, room: str) -> bool:
     return module == room or module.startswith(f"{room}.")
 
 
-def layer(module: str) -> int:
-    """The layer of a module. Raises LookupError for one that has none."""
-    found = [
-        (len(room), number)
-        for number, rooms in enumerate(LAYERS)
-        for room in rooms
-        if within(module, room) and (room != "actre" or module == "actre")
-    ]
-    if not found:
-        raise LookupError(f"{module} stands in no layer: add it to LAYERS in {Path(__file__).name}")
-    return max(found)[1]
+def place(module: str) -> int:
+    """Where a module's entry stands in ORDER. Raises LookupError for an entry that has no place there."""
+    name = module.split(".")[1] if "." in module else ""
+    if name in ("", "__main__"):
+        return -1 if name == "" else len(ORDER)
+    if name not in ORDER:
+        raise LookupError(f"{module} has no place: add its entry to ORDER in {Path(__file__).name}")
+    return ORDER.index(name)
 
 
 def wrong(edge: Edge) -> str | None:
     """What is wrong with an edge between our own modules; None if nothing is."""
     where = f"{edge.importer}:{edge.line} imports {edge.imported}"
-    if edge.importer in BESIDE:
-        return None if layer(edge.imported) <= 1 else f"{where}: doctor takes from settings only"
-    if edge.imported in BESIDE:
-        return (
-            None if layer(edge.importer) == len(LAYERS) - 1 else f"{where}: only cli and the lessons take from doctor"
-        )
-    if layer(edge.imported) > layer(edge.importer):
+    if edge.importer == DOCTOR and place(edge.imported) > ORDER.index("runtime"):
+        return f"{where}: doctor takes from settings and the machine only"
+    if place(edge.imported) > place(edge.importer):
         return f"{where}: upwards"
     if any(within(edge.importer, a) and within(edge.imported, b) for a, b in FORBIDDEN):
         return f"{where}: forbidden"
     return None
+
+
+def circles(edges: list[Edge]) -> list[list[str]]:
+    """Groups of modules that import one another, at the top or inside functions; packages' own files left out."""
+    after: dict[str, set[str]] = {}
+    for edge in edges:
+        if SOURCES[edge.importer].name != "__init__.py" and SOURCES.get(edge.imported, Path()).name != "__init__.py":
+            after.setdefault(edge.importer, set()).add(edge.imported)
+    reach = {name: reached(name, after) for name in after}
+    joined = {tuple(sorted(b for b in reach[a] if a in reach.get(b, ()))) for a in after if a in reach[a]}
+    return [list(one) for one in sorted(joined)]
+
+
+def reached(start: str, after: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = list(after.get(start, ()))
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            ahead += after.get(name, ())
+    return found
+
+
+def test_the_package_has_few_entries_and_each_has_its_place() -> None:
+    entries = {path.name.removesuffix(".py") for path in (ROOT / "actre").iterdir() if not path.name.startswith("__")}
+    assert entries - {"py.typed"} == set(ORDER)
+    assert len(ORDER) <= 16
+
+
+def test_no_modules_import_one_another() -> None:
+    assert circles([edge for edge in EDGES if edge.imported in SOURCES]) == []
+
+
+def test_no_file_is_long() -> None:
+    assert {name: n for name, path in SOURCES.items() if (n := len(path.read_text().splitlines())) > 400} == {}
 
 
 def test_imports_run_one_way() -> None:
@@ -195,13 +172,13 @@ def test_imports_run_one_way() -> None:
 
 
 def test_the_walk_sees_what_it_must_forbid() -> None:
-    source = "from actre.trainer import StagedTrainer\ndef f():\n    from . import html\n    import actre.cli\n"
+    source = "from actre.training import StagedTrainer\ndef f():\n    from . import html\n    import actre.cli\n"
     seen = list(edges_of("actre.view.report", source, False, {"actre.view.html"}))
-    assert [edge.imported for edge in seen] == ["actre.trainer", "actre.view.html", "actre.cli"]
+    assert [edge.imported for edge in seen] == ["actre.training", "actre.view.html", "actre.cli"]
     assert [wrong(edge) is None for edge in seen] == [False, True, False]
-    assert wrong(Edge("actre.doctor", "actre.rollout", 1)) is not None
+    assert wrong(Edge("actre.cli.doctor", "actre.rollout", 1)) is not None
     with pytest.raises(LookupError):
-        layer("actre.cellar")
+        place("actre.cellar")
 
 
 @pytest.mark.parametrize("library", HOMES)
@@ -225,8 +202,8 @@ def test_pure_modules_import_nothing_but_numbers(module: str) -> None:
 
 
 def own_and_pure(name: str) -> bool:
-    """A pure module may be split: its private parts and the glossary are its own."""
-    return name in {"actre.types"} | set(PURE) or name.startswith("actre._")
+    """Pure modules may take from one another and from the glossary."""
+    return name == "actre.types" or name in PURE
 
 
 @pytest.mark.parametrize("start", ["import actre", "import actre.cli as c; c.build_parser()"])

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import plotly.graph_objects as go
 import pytest
 
+from actre.cli.doctor import Check
 from actre.config import RunConfig
-from actre.doctor import Check
 from actre.lessons import form, install, presets
 from actre.lessons.exercise import judge
 from actre.types import ActreError

@@ -12,15 +12,18 @@ import pytest
 import torch
 from tiny_models import char_tokenizer, tiny_llama
 
-from actre import adapters, cli, diagnose_command, thoughts
-from actre import budget as budget_module
-from actre._scorer import Scorer
+from actre import adapters, cli
+from actre.adapters import load_policy
+from actre.cli import diagnose as diagnose_command
 from actre.config import ModelConfig, StageConfig, data_folder, load_config, save_config
-from actre.diagnose import FILES, diagnose, load_diagnosis, training_measure
-from actre.evaluate import load_evaluation, load_policy
+from actre.config.presets import preset
+from actre.entropy import thoughts
+from actre.entropy.diagnose import FILES, diagnose, load_diagnosis, training_measure
+from actre.entropy.probes import load_probes, shipped_probes
+from actre.entropy.scorer import Scorer
 from actre.policies.models import add_lora
-from actre.presets import preset
-from actre.probes import load_probes, shipped_probes
+from actre.rollout.evaluate import load_evaluation
+from actre.runtime import budget as budget_module
 from actre.types import ActreError, read_jsonl, read_trajectories
 
 needs_tiny = pytest.mark.skipif(
@@ -441,7 +444,7 @@ def test_one_evaluation_tells_of_one_policy(tmp_path: Path, capsys: pytest.Captu
 def test_an_evaluation_that_kept_nothing_leaves_the_folder_to_another_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actre import evaluate
+    from actre.rollout import evaluate
 
     def stops(*args: object, **settings: object) -> object:
         raise KeyboardInterrupt
@@ -457,7 +460,7 @@ def test_an_evaluation_that_kept_nothing_leaves_the_folder_to_another_policy(
 
 @needs_tiny
 def test_ctrl_c_leaves_results_and_episodes_of_the_same_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actre import evaluate
+    from actre.rollout import evaluate
 
     play, calls = evaluate.play, []
 

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from saved_things import build_model, build_run
 
-from actre import adapters, checkpoints, cli, diagnose_command, model_names, runlog, train_command
-from actre.config import ModelConfig, load_config, save_config
-from actre.model_names import is_local, is_on_hub, settled, shown
+from actre import adapters, cli
+from actre.cli import diagnose as diagnose_command
+from actre.cli import train as train_command
+from actre.config import ModelConfig, load_config, model_names, save_config
+from actre.config.model_names import is_local, is_on_hub, settled, shown
+from actre.config.presets import preset
 from actre.policies import models
-from actre.presets import preset
+from actre.training import checkpoints, runlog
 from actre.types import ActreError
 
 SPELLED = (
@@ -74,7 +77,7 @@ def test_a_name_that_is_no_folder_here_stays(home: Path, name: str) -> None:
 def test_training_from_python_keeps_the_absolute_path_too(
     home: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actre.trainer import conduct
+    from actre.training import run as conduct
 
     monkeypatch.setattr(conduct, "readable", _interrupted)
     config = preset("tiny")
@@ -132,7 +135,7 @@ def test_an_old_run_whose_model_is_not_found_says_where_it_looked_and_takes_a_pa
 def test_a_checkpoint_is_of_the_run_wherever_its_model_is_now(tmp_path: Path) -> None:
     import toy_training as toy
 
-    from actre.trainer.conduct import run
+    from actre.training.run import run
 
     config = toy.config()
     with pytest.raises(KeyboardInterrupt):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from actre import naive
-from actre._known_truth import KINDS
+from actre.entropy import naive
+from actre.entropy.known_truth import KINDS
 
 
 @pytest.mark.parametrize("k", [4, 8, 32])
@@ -25,7 +25,7 @@ def test_the_plugins_mistake_fades_with_more_thoughts_and_the_conditionals_stays
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_conditional_look_finds_what_the_thoughts_decide(kind: naive.Kind) -> None:
-    from actre._known_truth import Population
+    from actre.entropy.known_truth import Population
 
     truth = np.mean([table.information for table in Population(30, kind).tables])
     found = naive.scripted_looks(kind, k=16, games=200)

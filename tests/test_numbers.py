@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre import cli, config, settings, values
+from actre import cli
 from actre.config import RunConfig, StageConfig, config_from_dict, load_config
-from actre.presets import PRESETS, preset
+from actre.config import checks as values
+from actre.config import overrides as settings
+from actre.config import run as config
+from actre.config.presets import PRESETS, preset
+from actre.organisms.warmstart import WarmConfig
 from actre.types import ActreError
-from actre.warmstart import WarmConfig
 
 HUGE = str(10**30)
 NEVER = ("nan", "inf", "-inf", "1e400", "-1e400", HUGE, f"-{HUGE}", "9" * 5000, "x", "", "0x10", "²", "1,5")
@@ -160,7 +163,7 @@ def made(part: str) -> Any:
 def test_every_number_among_the_settings_has_a_range() -> None:
     assert len(FIELDS) > 45
     for part, name in FIELDS:
-        assert name in values._ranges(CLASSES[part]), f"{part}.{name}: annotate it with a kind of actre.values"
+        assert name in values._ranges(CLASSES[part]), f"{part}.{name}: annotate it with a kind of actre.config.checks"
         assert values._ranges(CLASSES[part])[name].holds(getattr(made(part), name) or 1)
 
 

@@ -12,12 +12,12 @@ import pytest
 import toy_training as toy
 from transformers import TrainerCallback
 
-from actre import matching
 from actre.config import CheckpointConfig, ProbeConfig, PromptConfig, RunConfig, StageConfig
-from actre.entropy import Interval
-from actre.matching import CLOSE_NATS, Matched, search
-from actre.stages import Plan, as_run, learning_rate_factor
-from actre.trainer import StagedTrainer, run, trackers
+from actre.stats import Interval
+from actre.training import StagedTrainer, matching, trackers
+from actre.training.matching import CLOSE_NATS, Matched, search
+from actre.training.run import run
+from actre.training.stages import Plan, as_run, learning_rate_factor
 from actre.types import ActreError, Order, Trajectory, read_jsonl
 
 

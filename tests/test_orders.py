@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre.chat import ChatFormat
 from actre.config import PromptConfig
 from actre.orders import (
     ACTION,
@@ -15,6 +14,7 @@ from actre.orders import (
     Renderer,
     parse,
 )
+from actre.orders.chat import ChatFormat
 from actre.types import ORDERS, Observation, Order, Step
 
 PLAIN = st.text(st.characters(blacklist_characters="<>", blacklist_categories=("Cs",)), min_size=1).filter(str.strip)

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saved_things import build_model, build_run, snapshot
 
-from actre import calibration, cli, outputs
+from actre import cli
+from actre.entropy import calibration
 from actre.envs.webshop import importer
 from actre.lessons import form
-from actre.outputs import Made
 from actre.policies import models
+from actre.runtime import outputs
+from actre.runtime.outputs import Made
 from actre.types import ActreError
 
 STUDY = """
@@ -242,8 +244,8 @@ def test_notebooks_are_saved_whole_or_stay(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_run_begins_where_the_untrained_policy_was_measured_and_nowhere_else(saved: Path) -> None:
     from actre.config import load_config, save_config
-    from actre.presets import preset
-    from actre.runlog import RunLog
+    from actre.config.presets import preset
+    from actre.training.runlog import RunLog
 
     config = preset("tiny")
     for name, line in {"before": {"when": "before"}, "after": {"when": "after"}}.items():
@@ -265,7 +267,7 @@ def test_a_run_begins_where_the_untrained_policy_was_measured_and_nowhere_else(s
 
 def test_a_quickstart_does_not_go_on_in_a_run_of_the_same_settings(saved: Path) -> None:
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
 
     save_config(preset("tiny"), saved / "b" / "config.json")
     before = snapshot(saved)
@@ -276,7 +278,7 @@ def test_a_quickstart_does_not_go_on_in_a_run_of_the_same_settings(saved: Path) 
 @pytest.mark.parametrize("command", ["evaluate", "diagnose", "train"])
 def test_nothing_is_measured_or_trained_into_a_quickstart(saved: Path, command: str) -> None:
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
 
     (saved / "q" / "logs").mkdir(parents=True)
     save_config(preset("tiny"), saved / "q" / "config.json")
@@ -496,8 +498,8 @@ def test_a_merge_in_python_replaces_what_was_merged_of_the_same_adapter_alone(sa
 def test_a_tiny_policy_is_replaced_by_one_of_the_same_recipe_alone(tmp_path: Path) -> None:
     import dataclasses
 
-    from actre.pretrain import command
-    from actre.pretrain.loop import RECIPES
+    from actre.organisms import command
+    from actre.organisms.loop import RECIPES
 
     recipe = RECIPES["neutral"]
     (tmp_path / "made.json").write_text(json.dumps({"recipe": dataclasses.asdict(recipe)}))

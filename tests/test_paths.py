@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre import cli, official, paths
-from actre.config import data_folder
+from actre import cli
+from actre.config import data_folder, paths
+from actre.config.presets import preset
 from actre.envs.alfworld import cache, games
 from actre.envs.webshop import panels as shops
-from actre.estimate import shape_of
 from actre.lessons.presets import folder
 from actre.policies import models
-from actre.presets import preset
+from actre.runtime import official
+from actre.runtime.estimate import shape_of
 from actre.study.file import load_study
 from actre.types import ActreError
 
@@ -216,8 +217,8 @@ def test_a_game_found_in_a_folder_with_such_signs_is_played_from_there(
 
 @pytest.mark.parametrize("where", ["env.train", "env.unseen"])
 def test_a_setting_is_read_so_on_a_command_line_and_in_a_study(where: str, home: Path, tmp_path: Path) -> None:
-    from actre.evaluate import panel_games
-    from actre.settings import changed
+    from actre.config.overrides import changed
+    from actre.rollout.evaluate import panel_games
 
     assert cli.main(["games", "generate", "--n", "2", "--out", "~/mine.jsonl"]) == 0
     config = changed(preset("tiny"), [f"{where}=$HOME/mine.jsonl"])

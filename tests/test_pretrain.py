@@ -13,21 +13,10 @@ from actre.config import data_folder
 from actre.envs.alfworld.expert import Habits
 from actre.envs.demo import Demo, DemoStep
 from actre.orders import parse
+from actre.organisms import command, start
+from actre.organisms.loop import Part, Recipe, Trainer, row_loss
+from actre.organisms.rows import REFUSED, Mix, Row, batches, cached_demos, pad, renderers, row, rows, with_slips
 from actre.policies.tiny import make_model, make_tokenizer, name_ids
-from actre.pretrain import command, start
-from actre.pretrain.loop import Part, Recipe, Trainer, row_loss
-from actre.pretrain.rows import (
-    REFUSED,
-    Mix,
-    Row,
-    batches,
-    cached_demos,
-    pad,
-    renderers,
-    row,
-    rows,
-    with_slips,
-)
 from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
 
 TOKENIZER = make_tokenizer()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actre import probes as pr
 from actre.config import EnvConfig, ProbeConfig, RunConfig, data_folder
-from actre.presets import preset
+from actre.config.presets import preset
+from actre.entropy import probes as pr
 from actre.types import ActreError, Observation, Step, Trajectory
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 
-from actre import onerun, quickstart
 from actre.config import RunConfig, StageConfig, data_folder, save_config
-from actre.presets import preset
+from actre.config.presets import preset
+from actre.study import onerun, quickstart
 from actre.types import ActreError
 
 needs_tiny = pytest.mark.skipif(
@@ -104,10 +104,10 @@ def test_an_interrupted_arm_goes_on_instead_of_beginning_again(
         asked.append(resume)
         raise ActreError("far enough")
 
-    monkeypatch.setattr("actre.trainer.train", train)
+    monkeypatch.setattr("actre.training.train", train)
     monkeypatch.setattr("actre.policies.models.load", lambda model: (None, None))
     monkeypatch.setattr("actre.policies.models.add_lora", lambda *_: None)
-    monkeypatch.setattr("actre.diagnose.training_measure", lambda _: None)
+    monkeypatch.setattr("actre.entropy.diagnose.training_measure", lambda _: None)
     with pytest.raises(ActreError, match="far enough"):
         quickstart._arm(config, folder, tmp_path)
     assert asked == [interrupted]

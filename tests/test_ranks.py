@@ -15,8 +15,9 @@ import toy_training as toy
 import trl
 from launched import config, forks, make, together, weights
 
-from actre.stages import Plan
-from actre.trainer import StagedTrainer, run
+from actre.training import StagedTrainer
+from actre.training.run import run
+from actre.training.stages import Plan
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,9 @@ from fake_run import build_quickstart, build_run, damage, fake_diagnosis
 
 from actre.cli import main
 from actre.config import save_config
-from actre.diagnose import Diagnosis, load_diagnosis, save_diagnosis
-from actre.entropy import Interval
-from actre.presets import preset
+from actre.config.presets import preset
+from actre.entropy.diagnose import Diagnosis, load_diagnosis, save_diagnosis
+from actre.stats import Interval
 from actre.types import ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
 from actre.view import words
 from actre.view.comparison import settings_that_differ, versions_that_differ
@@ -426,7 +426,7 @@ def test_scoring_asks_the_runs_own_policy_once_and_keeps_what_it_said(
         asked.append((policy, len(episodes)))
         return [apart(t, 0.1) for t in episodes]
 
-    monkeypatch.setattr("actre.evaluate.load_policy", lambda config, adapter=None: adapter)
+    monkeypatch.setattr("actre.adapters.load_policy", lambda config, adapter=None: adapter)
     monkeypatch.setattr("actre.view.inspector.live.annotate", annotate)
     done = score([folder])
     # two endings before and after training: the episode from before is the untrained policy's

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from actre._contraction import CLOSING
-from actre.thoughts import Pilot, load_calibration, load_curves, thoughts_for
+from actre.entropy.thoughts import Pilot, load_calibration, load_curves, thoughts_for
+from actre.entropy.verdict import CLOSING
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,8 +53,8 @@ def test_the_page_of_results_is_made_from_the_studys_records() -> None:
 
 def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
     from actre.adapters import fingerprint
-    from actre.onerun import base_policy
     from actre.study.file import load_study
+    from actre.study.onerun import base_policy
 
     parts = [part for name in STUDIES for part in load_study(ROOT / "data" / "studies" / f"{name}.toml").parts]
     known: dict[str, str] = {}
@@ -122,7 +122,7 @@ def _bracket(page: str, start: str) -> tuple[str, str]:
 
 def test_what_the_readme_says_of_the_quickstart_is_what_its_data_give() -> None:
     """ "from 28 % to about two thirds", over all seeds, unseen games, think-first; neither arm ahead."""
-    from actre.evaluate import load_evaluation, paired_difference
+    from actre.rollout.evaluate import load_evaluation, paired_difference
 
     assert "from 28 % to about two thirds of the unseen games" in (ROOT / "README.md").read_text()
     won: dict[tuple[str, str], list[float]] = {}
@@ -149,11 +149,11 @@ def test_the_page_on_what_was_published_is_made_from_its_record_and_claims_no_fi
 def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actre.arms import arm
     from actre.config import save_config
-    from actre.evaluate import EpisodeResult, save_evaluation
-    from actre.presets import preset
-    from actre.settings import changed
+    from actre.config.arms import arm
+    from actre.config.overrides import changed
+    from actre.config.presets import preset
+    from actre.rollout.evaluate import EpisodeResult, save_evaluation
     from actre.types import ActreError
 
     published = benchmark("published")
@@ -331,7 +331,7 @@ def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_run_measured_at_no_interval_has_no_cost_to_report(tmp_path: Path) -> None:
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
     from actre.types import ActreError, write_jsonl
 
     save_config(preset("tiny"), tmp_path / "config.json")
@@ -351,8 +351,8 @@ def test_the_page_on_smollm2_is_made_from_the_collected_data() -> None:
 
 
 def test_the_states_of_smollm2s_second_look_are_those_that_its_command_makes() -> None:
-    from actre.diagnose import load_diagnosis
-    from actre.probes import digest, panel_probes
+    from actre.entropy.diagnose import load_diagnosis
+    from actre.entropy.probes import digest, panel_probes
 
     settings = load_diagnosis(ROOT / "data" / "results" / "smollm2_warm_more" / "diagnosis.json.gz").settings
     page = (ROOT / "docs" / "smollm2.md").read_text()
@@ -361,7 +361,7 @@ def test_the_states_of_smollm2s_second_look_are_those_that_its_command_makes() -
 
 
 def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:
-    from actre.diagnose import FILES, load_diagnosis, save_diagnosis
+    from actre.entropy.diagnose import FILES, load_diagnosis, save_diagnosis
     from actre.types import ActreError
 
     smollm2 = benchmark("smollm2")
@@ -375,7 +375,7 @@ def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:
 
 def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from actre.config import save_config
-    from actre.presets import preset
+    from actre.config.presets import preset
     from actre.types import ActreError
 
     quickstart = benchmark("quickstart")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actre.config import OptimConfig
-from actre.rows import (
+from actre.training.rows import (
     Row,
     collate,
     episode_return,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tiny_models import byte_tokenizer, tiny_llama, tiny_qwen
 
 from actre.config import ModelConfig, PromptConfig, data_folder
+from actre.config.presets import preset
+from actre.entropy.probes import Probe, shipped_probes
 from actre.policies.hf import HFPolicy
 from actre.policies.models import load, smollm2_folder
-from actre.presets import preset
-from actre.probes import Probe, shipped_probes
 from actre.types import Spelling
 
 TOLERANCE_NATS, ROUNDING = 1e-4, 2e-6

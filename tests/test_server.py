@@ -32,14 +32,14 @@ from vllm_models import RANK, random_model, save_adapter, settings, train, with_
 
 from actre import cli
 from actre.config import ModelConfig, save_config
-from actre.engine_check import EngineError
-from actre.engines import engine_for, merged_weights
+from actre.config.presets import preset
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
 from actre.policies.vllm import ServerPolicy
 from actre.policies.vllm.client import Start
 from actre.policies.vllm.server import start_for
-from actre.presets import preset
+from actre.training.engine_check import EngineError
+from actre.training.engines import engine_for, merged_weights
 from actre.types import ActreError
 
 PYTHON = sys.executable if importlib.util.find_spec("vllm") is not None else os.environ.get("ACTRE_VLLM_PYTHON")

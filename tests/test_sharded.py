@@ -19,14 +19,15 @@ import toy_training as toy
 from accelerate import Accelerator
 from launched import FSDP, FSDP_1, SamePlayer, config, cut_as, forks, make, together, weights, zero
 
-from actre import ranks
 from actre.config import ModelConfig
 from actre.policies.hf import HFPolicy
-from actre.sharded.launch import weights_of
-from actre.sharded.step import gathered_adapter
-from actre.sharded.whole import Whole
-from actre.stages import Plan
-from actre.trainer import NotFiniteError, StagedTrainer, run, trl_settings
+from actre.runtime import ranks
+from actre.training import NotFiniteError, StagedTrainer, trl_settings
+from actre.training.run import run
+from actre.training.sharded.launch import weights_of
+from actre.training.sharded.replicated import Whole
+from actre.training.sharded.step import gathered_adapter
+from actre.training.stages import Plan
 from actre.types import ActreError, Trajectory, read_jsonl
 
 pytestmark = forks

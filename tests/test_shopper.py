@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actre.chat import chat_format
 from actre.config import PromptConfig, data_folder
+from actre.config.presets import preset
 from actre.envs.demo import Demo
 from actre.envs.webshop.demos import demonstrations, fresh_shop, shipped_names
 from actre.envs.webshop.env import WebshopEnv
 from actre.envs.webshop.panels import shop_catalogue
 from actre.envs.webshop.shopper import Habits, Shopper, Wish
 from actre.orders import Renderer, parse
+from actre.orders.chat import chat_format
+from actre.organisms import command, shop
+from actre.organisms.loop import RECIPES
+from actre.organisms.rows import Mix, renderers, row
 from actre.policies.models import find, load
 from actre.policies.tiny import unknown_words
-from actre.presets import preset
-from actre.pretrain import command, shop
-from actre.pretrain.loop import RECIPES
-from actre.pretrain.rows import Mix, renderers, row
 from actre.types import ORDERS, ActreError, Observation, Order, Step
 
 TOKENIZER = shop.tokenizer([])

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from actre.study.estimators import (
-    curve,
-    hedges_g,
-    holm,
-    improvement,
-    iqm,
-    paired_t,
-    rank_correlation,
-    stratified_bootstrap,
-)
+from actre.stats import curve, hedges_g, holm, improvement, iqm, paired_t, rank_correlation, stratified_bootstrap
 
 
 def test_the_interquartile_mean_drops_a_quarter_at_either_end_over_runs_and_tasks() -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from study_records import fake_record, fake_records
 
-from actre.entropy import Interval
+from actre.stats import Interval, PairedTest
 from actre.study import page, results, words
 from actre.study.entropy_tables import entropy_tables
-from actre.study.estimators import PairedTest
 from actre.study.file import load_study
 from actre.study.findings import Comparison, comparisons, find, summaries
 from actre.study.plan import Contrast, Part, Run, Study

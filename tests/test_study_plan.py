@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actre.config import RunConfig
-from actre.evaluate import EpisodeResult, save_evaluation
+from actre.rollout.evaluate import EpisodeResult, save_evaluation
 from actre.study.file import ESTIMATORS, load_study
 from actre.study.plan import digest_of
 from actre.study.record import record

@@ -15,13 +15,13 @@ from study_records import fake_record
 
 from actre import adapters
 from actre.cli import main
+from actre.cli.study import SHIPPED
 from actre.study import job, runner
-from actre.study.command import SHIPPED
 from actre.study.file import load_study
 from actre.study.plan import Study
 from actre.study.record import finished, load_records, numbers, results_file, save_record
 from actre.study.runner import Progress, Workplace, make_runs, table
-from actre.trainer import NotFiniteError
+from actre.training import NotFiniteError
 from actre.types import ActreError
 
 TEXT = """
@@ -271,8 +271,8 @@ def test_a_run_whose_numbers_are_none_counts_as_its_last_checkpoint(
     monkeypatch.setattr(job, "base_policy", lambda config: SimpleNamespace(model=None))
     monkeypatch.setattr(adapters, "fingerprint", lambda model: "m")
     monkeypatch.setattr(job, "trained_policy", broken)
-    monkeypatch.setattr("actre.checkpoints.latest", lambda folder: last)
-    monkeypatch.setattr("actre.evaluate.load_policy", lambda config, folder: loaded.append(folder) or "policy")
+    monkeypatch.setattr("actre.training.checkpoints.latest", lambda folder: last)
+    monkeypatch.setattr("actre.adapters.load_policy", lambda config, folder: loaded.append(folder) or "policy")
     monkeypatch.setattr(job, "evaluate_into", lambda policy, *rest: lines.append({"policy": policy}))
     monkeypatch.setattr(job, "record", lambda *rest, trouble, **more: lines.append({"trouble": trouble}) or {})
     job.make(study.runs[1], "s", tmp_path, "c")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre import thoughts
-from actre.thoughts import Curve, Pilot, thoughts_for
+from actre.entropy import thoughts
+from actre.entropy.thoughts import Curve, Pilot, thoughts_for
 from actre.types import ActreError
 
 K = (2, 4, 8, 16, 32, 64)

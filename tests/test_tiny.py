@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actre.chat import chat_format
 from actre.config import PromptConfig, data_folder
 from actre.envs.alfworld.games import read_rooms
 from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer, parse
+from actre.orders.chat import chat_format
 from actre.policies.tiny import END, MAX_POSITIONS, START, make_model, make_tokenizer, names, unknown_words
 from actre.types import ORDERS, Observation, Step
 

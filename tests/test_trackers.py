@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import toy_training as toy
 
-from actre.trainer import run, trackers
+from actre.training import trackers
+from actre.training.run import run
 from actre.types import read_jsonl
 
 Told = dict[str, dict[int, float]]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from actre import cli, train_command
+from actre import cli
+from actre.cli import train as train_command
 from actre.config import RunConfig, StageConfig, save_config
-from actre.estimate import gpu
-from actre.presets import preset
+from actre.config.presets import preset
+from actre.runtime.estimate import gpu
 from actre.types import ActreError
 
 

@@ -15,11 +15,12 @@ import toy_training as toy
 import trl
 
 from actre.config import RunConfig, StageConfig, data_folder, load_config
+from actre.config.presets import preset
 from actre.policies.hf import HFPolicy
-from actre.presets import preset
-from actre.rows import collate, sliced, trajectory_rows, trl_inputs
-from actre.stages import Plan, learning_rate_factor, plan
-from actre.trainer import StagedTrainer, TrainResult, run, train
+from actre.training import StagedTrainer, TrainResult, train
+from actre.training.rows import collate, sliced, trajectory_rows, trl_inputs
+from actre.training.run import run
+from actre.training.stages import Plan, learning_rate_factor, plan
 from actre.types import ActreError, read_jsonl, read_trajectories
 
 CPU = torch.device("cpu")

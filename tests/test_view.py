@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import pytest
 from fake_run import build_quickstart, fake_diagnosis
 
-from actre import calibration, naive
-from actre.evaluate import EpisodeResult, summarise
+from actre.entropy import calibration, naive
+from actre.rollout.evaluate import EpisodeResult, summarise
 from actre.view import plots, svg
 from actre.view.records import RunRecord, read_runs
 

@@ -27,12 +27,12 @@ from policy_contract import PolicyContract
 from vllm_models import ACTIONS, RANK, random_model, save_adapter, settings, train, with_adapter
 
 from actre.config import ModelConfig, PromptConfig, SamplingConfig, data_folder
-from actre.engine_check import EngineError
+from actre.entropy.probes import load_probes
 from actre.policies.hf import HFPolicy
 from actre.policies.models import load
 from actre.policies.vllm import VLLMPolicy
-from actre.probes import load_probes
 from actre.rollout import rollout
+from actre.training.engine_check import EngineError
 from actre.types import ActreError
 
 HERE = importlib.util.find_spec("vllm") is not None

@@ -9,15 +9,13 @@ import torch
 from safetensors.torch import load_file
 from tiny_models import tiny_gpt2, tiny_llama
 
-from actre import cli, warmstart
+from actre import cli
 from actre.config import ModelConfig, PromptConfig, RunConfig
-from actre.policies.models import load
-from actre.policies.tiny import make_tokenizer
-from actre.presets import preset
-from actre.probes import Probe, probes_for
-from actre.types import ORDERS, ActreError, Observation
-from actre.warmstart import WarmConfig, warm_up
-from actre.warmstart_rows import (
+from actre.config.presets import preset
+from actre.entropy.probes import Probe, probes_for
+from actre.organisms import warmstart
+from actre.organisms.warmstart import WarmConfig, warm_up
+from actre.organisms.warmstart_rows import (
     WORDINGS,
     Demonstrations,
     ExpertStep,
@@ -26,6 +24,9 @@ from actre.warmstart_rows import (
     prompts_of,
     warm_rows,
 )
+from actre.policies.models import load
+from actre.policies.tiny import make_tokenizer
+from actre.types import ORDERS, ActreError, Observation
 
 GROWING = PromptConfig()
 WINDOWED = PromptConfig(history="windowed", list_admissible=True)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from actre.config import EnvConfig
+from actre.config.presets import preset
 from actre.envs.webshop import panels
 from actre.envs.webshop.baselines import names, random_clicks, rule
 from actre.envs.webshop.panel_env import PanelEnv
 from actre.envs.webshop.panels import list_goals
-from actre.evaluate import BASELINES, EpisodeResult, play_baseline, wilson
-from actre.presets import preset
+from actre.rollout.evaluate import BASELINES, EpisodeResult, play_baseline
+from actre.stats import wilson
 from actre.types import ActreError
 
 SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "webshop"

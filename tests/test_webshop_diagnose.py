@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scripted_orders import ScriptedOrders
 
-from actre._diagnosis import state_from_json
 from actre.config import PromptConfig, RunConfig
-from actre.diagnose import diagnose
+from actre.config.presets import preset
+from actre.entropy.diagnose import diagnose
+from actre.entropy.probes import Probe, make_probes, panel_probes, probes_for
+from actre.entropy.states import state_from_json
 from actre.orders import END_ACTION, Renderer, admits, open_verb
-from actre.presets import preset
-from actre.probes import Probe, make_probes, panel_probes, probes_for
 from actre.types import Observation, Reply
 
 SEARCH = "search[<query>]"

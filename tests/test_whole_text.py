@@ -12,9 +12,9 @@ from table_policy import TablePolicy
 from tokenizers_at_hand import REAL, SMALL, real_tokenizer, small_tokenizer
 
 from actre.config import PromptConfig, RunConfig, SamplingConfig
-from actre.diagnose import Diagnosis, diagnose
+from actre.entropy.diagnose import Diagnosis, diagnose
+from actre.entropy.probes import Probe
 from actre.orders import NO_ACTION_NOTE, Renderer, chat_format
-from actre.probes import Probe
 from actre.types import ORDERS, Observation, Step
 
 HOUSE = ("go to shelf 1", "go to shelf 2", "take mug 1 from shelf 2", "open drawer 1", "look")
@@ -208,8 +208,8 @@ def test_where_a_sampled_token_reaches_past_the_tag_only_actions_that_begin_so_c
 
 def broken(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo one of the things that make an exact probability that of what is played."""
-    import actre._action_texts as texts
-    import actre._scorer as scorer
+    import actre.entropy.action_texts as texts
+    import actre.entropy.scorer as scorer
 
     real = TablePolicy.action_logprobs
     if link == "thoughts end at their own tag and the action's is scored apart":
@@ -224,7 +224,7 @@ def broken(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif link == "what a token holds beyond the tag is forgotten":
         monkeypatch.setattr(scorer, "after_reply", lambda _, reply, **__: texts.Opened(reply.token_ids, ""))
     elif link == "white space around actions is not looked for":
-        monkeypatch.setattr("actre._whole_replies.blanks_in", lambda _: (("", ""),))
+        monkeypatch.setattr("actre.entropy.whole_replies.blanks_in", lambda _: (("", ""),))
     elif link == "scores are those of temperature 1":
         monkeypatch.setattr(TablePolicy, "action_logprobs", lambda self, p, c, **_: real(self, p, c))
     elif link == "scores stand in another order":

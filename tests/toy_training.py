@@ -17,9 +17,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actre.config import ModelConfig, OptimConfig, ProbeConfig, RunConfig, StageConfig
-from actre.runlog import RunLog
-from actre.stages import Plan
-from actre.trainer import StagedTrainer, resume_from_last
+from actre.training import StagedTrainer, resume_from_last
+from actre.training.runlog import RunLog
+from actre.training.stages import Plan
 from actre.types import Observation, Step, Trajectory
 
 WORDS = ("<pad>", "<end>", "game", "one", "two", "you", "said", "act", "a", "b", "c", "d")

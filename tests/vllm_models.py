@@ -9,14 +9,15 @@ from fake_env import CorridorEnv
 from tiny_models import char_tokenizer, tiny_llama
 
 from actre.config import ModelConfig, RunConfig, StageConfig, save_config
-from actre.engines import Engine, engine_for
+from actre.config.presets import preset
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
-from actre.presets import preset
 from actre.rollout import rollout
-from actre.runlog import RunLog
-from actre.stages import Plan
-from actre.trainer import StagedTrainer, resume_from_last, run
+from actre.training import StagedTrainer, resume_from_last
+from actre.training.engines import Engine, engine_for
+from actre.training.run import run
+from actre.training.runlog import RunLog
+from actre.training.stages import Plan
 from actre.types import Trajectory, read_jsonl
 
 RANK = 4

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from actre import notplayed
 from actre.config import EnvConfig, EnvName, derive_seed
+from actre.envs import not_played as notplayed
 from actre.types import ActreError, Observation
 
 Scripted = Callable[[Observation], str]

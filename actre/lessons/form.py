@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from actre import outputs
+from actre.runtime import outputs
 
 REPOSITORY = ""
 """Where the kit is published, as https://github.com/OWNER/NAME; empty until it is. After a change:

@@ -1,6 +1,6 @@
 """Training in a notebook cell: a curve that grows while it runs, and a run that goes on where it was stopped.
 
-Knows the run folder's metrics and IPython's display; trains through `actre.trainer`.
+Knows the run folder's metrics and IPython's display; trains through `actre.training`.
 """
 
 import contextvars
@@ -14,7 +14,7 @@ from typing import Any
 from IPython.display import SVG, display
 
 from actre.config import RunConfig, load_config
-from actre.trainer import TrainResult, train
+from actre.training import TrainResult, train
 from actre.view import plots
 from actre.view.records import read_run
 from actre.view.still import svg
@@ -23,7 +23,7 @@ _EVERY_S = 2.0
 
 
 def train_here(config: RunConfig, run: str | Path, **more: Any) -> TrainResult:
-    """`actre.trainer.train` beside its live curve; the same call again goes on with what is in the folder.
+    """`actre.training.train` beside its live curve; the same call again goes on with what is in the folder.
 
     more: as `train` takes it. Interrupting the cell leaves a checkpoint; a run that is finished stays as it is.
     Raises ActreError where the folder holds a run with other settings.

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from actre.cli.doctor import Check, examine
 from actre.config import EnvName, RunConfig
-from actre.doctor import Check, examine
-from actre.estimate import estimate
-from actre.estimate import gpu as device
-from actre.paths import place
-from actre.presets import preset
+from actre.config.paths import place
+from actre.config.presets import preset
+from actre.runtime.estimate import estimate
+from actre.runtime.estimate import gpu as device
 
 AUTO = "auto"
 _LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-1.5b-16gb")

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actre import outputs
+from actre.config.checks import Count, of
+from actre.config.paths import place
 from actre.lessons import form
-from actre.paths import place
+from actre.runtime import outputs
 from actre.types import ActreError
-from actre.values import Count, of
 
 # Large enough that every cell does its work: about one episode in ten is won at the start, and a group in which none is
 # changes nothing, so an adapter needs some groups of some size to differ from the base.

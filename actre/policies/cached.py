@@ -18,8 +18,8 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from actre import ranks
 from actre.policies.rowcache import RowCache, causal_mask
+from actre.runtime import ranks
 from actre.types import ActreError
 
 BLOCK_TOKENS = 8192

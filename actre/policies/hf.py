@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from actre.chat import chat_format
 from actre.config import PromptConfig
 from actre.orders import Renderer
+from actre.orders.chat import chat_format
 from actre.policies.cached import CachedModel
 from actre.policies.context import SHORTER, held_by, must_hold, with_candidates
 from actre.policies.decoding import Decoding

@@ -17,11 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actre import ranks
 from actre.config import ModelConfig, data_folder, derive_seed
-from actre.model_names import folder_of, is_local, is_on_hub, looked_for
-from actre.paths import variable
+from actre.config.model_names import folder_of, is_local, is_on_hub, looked_for
+from actre.config.paths import variable
 from actre.policies.context import held_by
+from actre.runtime import ranks
 from actre.types import ActreError
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from actre.chat import ChatFormat
 from actre.config import PromptConfig
 from actre.orders import ACTION, END_ACTION, END_THINK, THINK, Renderer
+from actre.orders.chat import ChatFormat
 from actre.policies.context import SHORTER, must_hold, with_candidates
 from actre.types import ActreError, Order, Reply
 

@@ -32,11 +32,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from actre.arms import ARMS, arm
 from actre.config import RunConfig, StageConfig
-from actre.paths import place
-from actre.presets import preset
-from actre.settings import changed
+from actre.config.arms import ARMS, arm
+from actre.config.overrides import changed
+from actre.config.paths import place
+from actre.config.presets import preset
 from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
 from actre.types import ActreError
 

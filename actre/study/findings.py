@@ -9,17 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from actre.entropy import Interval
-from actre.evaluate import EpisodeResult, paired_difference
-from actre.study.estimators import (
-    PairedTest,
-    hedges_g,
-    holm,
-    improvement,
-    iqm,
-    paired_t,
-    stratified_bootstrap,
-)
+from actre.rollout.evaluate import EpisodeResult, paired_difference
+from actre.stats import Interval, PairedTest, hedges_g, holm, improvement, iqm, paired_t, stratified_bootstrap
 from actre.study.plan import UNTRAINED, Contrast, Part
 from actre.study.record import Record, results_of
 from actre.study.runner import PRIMARY

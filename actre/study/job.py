@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from actre.onerun import base_policy, evaluate_into, trained_policy
 from actre.study.file import load_study
+from actre.study.onerun import base_policy, evaluate_into, trained_policy
 from actre.study.plan import Run
 from actre.study.record import record
 from actre.types import ActreError, Order
@@ -62,9 +62,9 @@ def _trained(run: Run, folder: Path) -> tuple[Any, str | None]:
 
     Without a checkpoint the run counts as the untrained policy. Nothing is dropped or made again with another seed.
     """
-    from actre.checkpoints import latest
-    from actre.evaluate import load_policy
-    from actre.trainer import NotFiniteError
+    from actre.adapters import load_policy
+    from actre.training import NotFiniteError
+    from actre.training.checkpoints import latest
 
     try:
         return trained_policy(run.config, folder), None

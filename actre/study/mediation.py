@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actre.study.estimators import rank_correlation
+from actre.stats import rank_correlation
 from actre.study.findings import Comparison, Lines, rates, success_of
 from actre.study.plan import Part, Run
 from actre.study.record import Record, results_of

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from actre.config import config_from_dict, versions
-from actre.evaluate import EpisodeResult, load_evaluation
-from actre.limits import processor
+from actre.rollout.evaluate import EpisodeResult, load_evaluation
+from actre.runtime.limits import processor
 from actre.study.plan import UNTRAINED, Run, Study, digest_of
 from actre.types import ActreError, read_jsonl, write_jsonl
 

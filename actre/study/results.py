@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from actre import outputs
+from actre.runtime import outputs
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import Found, find

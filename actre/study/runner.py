@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from actre import outputs
-from actre.processes import Running, failure, start, stop
+from actre.runtime import outputs
+from actre.runtime.processes import Running, failure, start, stop
 from actre.study.job import RECORD
 from actre.study.plan import Run, Study
 from actre.study.record import Record, finished, load_records, results_file, results_of, save_record
@@ -234,7 +234,7 @@ def _log(place: Workplace, run: Run) -> Path:
 
 
 def _progress(run: Run, place: Workplace) -> Progress:
-    from actre.quickstart import env_steps_so_far
+    from actre.study.quickstart import env_steps_so_far
 
     return Progress(env_steps_so_far(place.folder(run)), run.config.env_steps)
 

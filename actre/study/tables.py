@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actre.entropy import Interval
-from actre.study.estimators import curve
+from actre.stats import Interval, curve
 from actre.study.findings import Comparison, Found, by_task_type, of_condition, rates
 from actre.study.plan import Part
 from actre.study.record import CURVE

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from actre.entropy import Interval
+from actre.stats import Interval
 from actre.study.findings import MATTERS, Comparison, Found, Lines, of_condition
 from actre.study.mediation import closed_share, no_gain, start_of
 from actre.study.plan import UNTRAINED, Contrast, Part

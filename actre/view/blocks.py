@@ -6,7 +6,7 @@ Knows HTML and intervals; no records and no charts.
 import math
 from collections.abc import Sequence
 
-from actre.entropy import Interval
+from actre.stats import Interval
 from actre.view.html import Html, tag
 
 

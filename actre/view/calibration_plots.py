@@ -1,7 +1,7 @@
 """Plotly figures of what the instrument can and cannot tell: the naive looks, and the calibration.
 
-Knows `actre.naive.Looks` and the calibration's record; draws with Scatter alone. Every line and mark has a shape of its
-own besides its colour, so that the figures can be read in black and white. `actre.view.plots` offers these names.
+Drawn with Scatter alone. Every line and mark has a shape of its own besides its colour, so that the figures can be read
+in black and white. `actre.view.plots` offers these names.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actre.naive import Looks
+from actre.entropy.naive import Looks
 from actre.view._layout import ARMS, GREY, ORDERS, interval, laid_out
 
 _KINDS = {"diffuse": ("circle", "dot"), "decisive": ("square", "solid"), "rare": ("diamond", "dash")}

@@ -6,8 +6,8 @@ import math
 import string
 from collections.abc import Callable, Sequence
 
-from actre.diagnose import StateDiagnosis
-from actre.entropy import Interval
+from actre.entropy.diagnose import StateDiagnosis
+from actre.stats import Interval
 from actre.view.episodes import compared
 from actre.view.html import Html, tag
 from actre.view.names import arm_css, order_name, task_name

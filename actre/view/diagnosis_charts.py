@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from actre.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, parts
+from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, parts
 from actre.view.html import Html
 from actre.view.names import task_name
 from actre.view.svg import Cell, Row, row_chart

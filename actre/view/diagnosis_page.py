@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from actre.config import RunConfig
-from actre.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_record, parts
-from actre.entropy import Interval
-from actre.model_names import shown
+from actre.config.model_names import shown
+from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_record, parts
+from actre.stats import Interval
 from actre.view import charts, diagnosis_charts, sections, words
 from actre.view.blocks import figure, folded, numbers, table, tile
 from actre.view.comparison import flat

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from actre.diagnose import Diagnosis
-from actre.model_names import shown
+from actre.config.model_names import shown
+from actre.entropy.diagnose import Diagnosis
 from actre.view import sections, words
 from actre.view.blocks import span, tile
 from actre.view.episodes import compared

@@ -9,9 +9,9 @@ from typing import Any
 import traitlets
 
 from actre.config import RunConfig
+from actre.config.presets import preset
 from actre.envs.worlds import list_games
 from actre.orders import listed, open_verb
-from actre.presets import preset
 from actre.types import ActreError, Trajectory
 from actre.view.html import visible
 from actre.view.inspector import data

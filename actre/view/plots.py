@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from actre.diagnose import Diagnosis, StateDiagnosis
-from actre.evaluate import Summary
+from actre.entropy.diagnose import Diagnosis, StateDiagnosis
+from actre.rollout.evaluate import Summary
 from actre.view._layout import ARMS, CONFIG, GREY, ORDERS, clear, interval, known, laid_out, plain
 from actre.view.calibration_plots import (
     calibration_bias,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from actre.config import RunConfig, load_config
-from actre.diagnose import FILES, Diagnosis, load_diagnosis
-from actre.entropy import Interval
-from actre.evaluate import EpisodeResult, When, load_evaluation
+from actre.entropy.diagnose import FILES, Diagnosis, load_diagnosis
+from actre.rollout.evaluate import EpisodeResult, When, load_evaluation
+from actre.stats import Interval
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 from actre.view.names import arm_name
 
@@ -45,9 +45,9 @@ class EntropyPoint:
     verdict: str
     words: str
     others: dict[str, Interval]
-    """What else was measured, by its name in `actre.diagnose.Diagnosis.summary`."""
+    """What else was measured, by its name in `actre.entropy.diagnose.Diagnosis.summary`."""
     self_check: tuple[dict[str, Any], ...] = ()
-    """`actre._self_check.Agreement`s as JSON: frequencies sampled and computed; older records have none."""
+    """`actre.entropy.self_check.Agreement`s as JSON: frequencies sampled and computed; older records have none."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from actre import outputs
-from actre.paths import place
+from actre.config.paths import place
+from actre.runtime import outputs
 from actre.types import ActreError
 
 NAME = "report.html"

@@ -33,7 +33,7 @@ def score(folders: Sequence[str | Path], say: Callable[[str], None] = lambda tex
 
 
 def _scored(run: RunRecord, episodes: Sequence[Trajectory]) -> list[Trajectory]:
-    from actre.evaluate import load_policy
+    from actre.adapters import load_policy
     from actre.view.inspector import annotate
 
     adapter = run.folder / "adapter"

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from actre.diagnose import Diagnosis, entropy_record
-from actre.presets import PRESETS, preset
+from actre.config.presets import PRESETS, preset
+from actre.entropy.diagnose import Diagnosis, entropy_record
 from actre.view import charts, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
 from actre.view.comparison import flat, settings_that_differ, versions_that_differ

@@ -6,8 +6,9 @@ Knows evaluation records; no chart and no page.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from actre.entropy import MIN_GAMES, Interval
-from actre.evaluate import EpisodeResult, When, paired_difference, wilson
+from actre.entropy import MIN_GAMES
+from actre.rollout.evaluate import EpisodeResult, When, paired_difference
+from actre.stats import Interval, wilson
 from actre.view.records import RunRecord
 
 PANELS = ("unseen", "seen")

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import get_args
 
-from actre.entropy import MARGIN_NATS, Interval
+from actre.entropy import MARGIN_NATS
+from actre.stats import Interval
 from actre.types import Cut
 from actre.view.names import cut_words
 from actre.view.records import EntropyPoint, RunRecord

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actre.config import EnvName, RunConfig, StageConfig
-from actre.presets import preset
-from actre.quickstart import ARMS, quickstart
+from actre.config.presets import preset
+from actre.study.quickstart import ARMS, quickstart
 from actre.types import read_jsonl, read_trajectories
 
 pytestmark = pytest.mark.slow

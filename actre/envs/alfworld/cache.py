@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from actre.paths import variable
+from actre.config.paths import variable
 from actre.types import ActreError
 
 LIMIT_BYTES = 256 * 2**20

@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actre import paths
+from actre.config import paths
 from actre.envs.alfworld import wheel
 from actre.envs.alfworld.rooms import Room, problem
 from actre.envs.alfworld.tasks import NoPlanError, Task, goal_of, parse_task, sentence_of, task_type_of
-from actre.gamefiles import GAME, described, find_games, task_data, task_folders
-from actre.official import alfworld_root
+from actre.runtime.game_files import GAME, described, find_games, task_data, task_folders
+from actre.runtime.official import alfworld_root
 from actre.types import ActreError, read_jsonl
 
 SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
@@ -112,8 +112,8 @@ def list_games(source: str | Path) -> list[str]:
 def listing(source: str | Path) -> Listing:
     """The games of a source, and what is left out of it.
 
-    source: a panel file; a folder, searched for game.tw-pddl files (see actre.gamefiles); a game, which is never left
-    out; the name of a shipped panel ("small/train"), or "official/train", "official/valid_seen",
+    source: a panel file; a folder, searched for game.tw-pddl files (see runtime/game_files.py); a game, which is never
+    left out; the name of a shipped panel ("small/train"), or "official/train", "official/valid_seen",
     "official/valid_unseen" (found in `$ALFWORLD_DATA/json_2.1.1`). Raises ActreError where there is no such thing, or
     nothing to play in it.
     """

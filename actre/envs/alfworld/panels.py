@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
-from actre import outputs
 from actre.envs.alfworld.games import SHIPPED, data_folder, read_rooms
 from actre.envs.alfworld.generate import SIZES, SPLITS, Size, Split, rooms
 from actre.envs.alfworld.rooms import Room, content_key
+from actre.runtime import outputs
 from actre.types import jsonl_bytes, write_jsonl
 
 COUNTS: dict[Split, int] = {"train": 240, "seen": 60, "unseen": 120}

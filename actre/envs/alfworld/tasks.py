@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from actre.gamefiles import MOVABLE_TYPE
+from actre.runtime.game_files import MOVABLE_TYPE
 from actre.types import ActreError
 
 TASK_TYPES = (

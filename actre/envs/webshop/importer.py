@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actre import outputs
 from actre.envs.webshop.catalogue import Catalogue, Product, ProductReader, read_catalogue, read_nouns
 from actre.envs.webshop.files import Progress, ShopFiles, find_files, stream
 from actre.envs.webshop.search import Index
 from actre.envs.webshop.store import StoredCatalogue, StoreWriter
+from actre.runtime import outputs
 from actre.types import ActreError
 
 IN_MEMORY = 20_000

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from actre.config import data_folder
+from actre.config.paths import place, variable
 from actre.envs.webshop.catalogue import Catalogue
 from actre.envs.webshop.goals import Goal, Goals, Kind, goals_of
 from actre.envs.webshop.importer import open_catalogue
 from actre.envs.webshop.reward import attainable, ceiling
-from actre.paths import place, variable
 from actre.types import ActreError
 
 Part = Literal["train", "seen", "unseen", "paper-train", "paper-dev", "paper-test"]

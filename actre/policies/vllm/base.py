@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from actre.chat import chat_format
 from actre.config import PromptConfig, derive_seed
 from actre.orders import Renderer
+from actre.orders.chat import chat_format
 from actre.policies.context import SHORTER, held_by, must_hold
 from actre.policies.hf import end_ids
 from actre.policies.scoring import last_tokens

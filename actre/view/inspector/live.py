@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from actre.config import RunConfig, derive_seed
+from actre.config.presets import preset
 from actre.envs.worlds import make_env
 from actre.policies import Policy
-from actre.presets import preset
 from actre.rollout import BranchPoint, branch
 from actre.types import ORDERS, ActreError, Trajectory
 from actre.view.inspector import data

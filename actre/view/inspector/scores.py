@@ -2,7 +2,7 @@
 
 Knows policies by their protocol, prompts through their renderers, and `actre.entropy`; no widget and no file. An
 episode's history is told to the policy as it was played, its thoughts included, or with edits; that is the difference
-from `actre.diagnose`, whose fixed states hold observations and actions only. Three distributions over the admissible
+from a diagnosis, whose fixed states hold observations and actions only. Three distributions over the admissible
 actions and "anything else" are measured in a state:
     act_first    exact: the action is the first thing written
     think_first  K thoughts are drawn, the exact distribution after each is averaged; its entropy is bracketed
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from actre._action_texts import action_logps
-from actre._diagnosis import PSEUDO_THOUGHTS
 from actre.config import PromptConfig, derive_seed
 from actre.entropy import all_other, entropy, js, marginal_entropy, with_other
+from actre.entropy.action_texts import action_logps
+from actre.entropy.records import PSEUDO_THOUGHTS
 from actre.orders import (
     ACTION,
     END_ACTION,

@@ -1,0 +1,162 @@
+"""An adapter's folder: its files written and read, and the fingerprint by which its base model is known again.
+
+Knows PEFT's folder (adapter_config.json, adapter_model.safetensors) and what is written beside it: README.md, the
+card, and actre.json, which names the base model and holds a fingerprint of its weights, so that an adapter is not
+put on another base by mistake. Loads no model.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actre.adapters.readme import adapter_card
+from actre.config import ModelConfig, versions
+from actre.config.model_names import is_on_hub, settled
+from actre.types import ActreError
+
+_FINGERPRINT_NUMBERS = 2048
+
+
+class Held(NamedTuple):
+    """An adapter whose model is cut over several processes: its weights by the model's own names, its base's hash."""
+
+    weights: dict[str, Any]
+    fingerprint: str
+
+
+def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: Held | None = None) -> None:
+    """Write the files of `export` into a folder that is there.
+
+    Raises ActreError for a model without adapter, OSError where the disk is full.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        raise ActreError("this model has no adapter to export: add_lora gives it one")
+    base = replace(base, name=settled(base.name))
+    with full_disk(folder), _unasked(model, base.name):
+        model.save_pretrained(str(folder), state_dict=None if held is None else held.weights)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = base.name  # not where this machine keeps what has a name
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    digest = fingerprint(model) if held is None else held.fingerprint
+    about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": digest, "versions": versions()}
+    (folder / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / "README.md").write_text(adapter_card(base, card, digest))
+
+
+@contextmanager
+def _unasked(model: Any, name: str) -> Iterator[None]:
+    """Keeps peft from asking a hub for the vocabulary of a base model that is not from one.
+
+    It asks by the name in the adapter's settings, to see whether the vocabulary has grown; the kit never changes it.
+    """
+    if is_on_hub(name):
+        yield
+        return
+    names = {key: config.base_model_name_or_path for key, config in model.peft_config.items()}
+    try:
+        for config in model.peft_config.values():
+            config.base_model_name_or_path = ""
+        yield
+    finally:
+        for key, config in model.peft_config.items():
+            config.base_model_name_or_path = names[key]
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A full disk as the OSError it is, where safetensors has an error of its own."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if "No space left" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+
+
+def must_be_base(folder: Path, model: Any, name: str) -> None:
+    """Raises ActreError if the adapter in `folder` was trained on a base model with other weights than this one."""
+    path = folder / "actre.json"
+    if not path.exists():  # an adapter that was not exported here
+        return
+    try:
+        about = json.loads(path.read_text())
+        wanted, base = about["fingerprint"], about["base"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{path} is damaged: {error!r}") from error
+    if wanted != fingerprint(model):
+        raise ActreError(
+            f"the adapter in {folder} was trained on {base!r}{' in 4 bits' if about.get('four_bit') else ''} and does "
+            f"not fit the weights of {name!r}: another model, another version of it, or in 4 bits the one and not the "
+            "other. Load the base it was trained on"
+        )
+
+
+def fingerprint(model: Any) -> str:
+    """A hash of the base model's weights, the same with and without adapters and in every floating type.
+
+    4-bit weights have another one than those they were made of: an adapter is refused where the two are mixed up.
+    Differs: of each parameter only the first 2,048 numbers enter, rounded to bfloat16.
+    """
+    import torch
+    from peft import PeftModel
+
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    digest = hashlib.sha256()
+    named = {
+        name.replace(".base_layer.", "."): parameter
+        for name, parameter in base.named_parameters()
+        if "lora_" not in name
+    }
+    for name in sorted(named):
+        numbers = named[name].detach().flatten()[:_FINGERPRINT_NUMBERS]
+        if numbers.is_floating_point():
+            numbers = numbers.to(torch.bfloat16).view(torch.int16)
+        digest.update(f"{name} {tuple(named[name].shape)}\n".encode())
+        digest.update(numbers.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights_digest(folder: str | Path) -> str:
+    """sha256 of an exported adapter's weights. Raises ActreError where there is none."""
+    return hashlib.sha256((adapter_folder(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def adapter_folder(folder: str | Path) -> Path:
+    folder = Path(folder)
+    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).exists()]
+    if missing:
+        raise ActreError(
+            f"{folder} holds no adapter ({', '.join(missing)} missing): "
+            "give the adapter/ folder of a run, or of `actre export`"
+        )
+    return folder
+
+
+def named_base(folder: Path) -> ModelConfig:
+    """The base an adapter asks for; in 4 bits where it was trained on it so."""
+    about = folder / "actre.json"
+    try:
+        four_bit = bool(json.loads(about.read_text()).get("four_bit", False)) if about.exists() else False
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ActreError(f"{about} is damaged: {error!r}") from error
+    return ModelConfig(name=_base_name(folder), four_bit=four_bit)
+
+
+def _base_name(folder: Path) -> str:
+    try:
+        name = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ActreError(f"{folder / 'adapter_config.json'} is damaged: {error!r}") from error
+    if not name:
+        raise ActreError(f"the adapter in {folder} does not say which base model it belongs to: name one")
+    return str(name)

@@ -1,0 +1,320 @@
+"""Says what is installed, what is missing, and the command that mends it.
+
+Imports nothing it asks about: versions come from the packages' metadata, files from the disk, the GPU from
+its own tool. So a broken installation can still be asked, and the answer takes well under two seconds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from actre.config import data_folder, load_config
+from actre.config.checks import Positive, of
+from actre.config.paths import place
+from actre.config.presets import PRESETS, preset
+from actre.runtime import official
+from actre.runtime.estimate import estimate, outcome
+from actre.runtime.game_files import walk
+from actre.runtime.limits import cores, described, described_outcome, here, memory_gb, on
+from actre.types import ActreError
+
+Status = Literal["ok", "other", "absent", "missing"]
+"""other: there, not as tested; absent: optional and not there; missing: the quickstart needs it."""
+
+MIN_DISK_GB = 1.0
+"""What a quickstart may write: its run folder and the cache of translated games, with room to spare."""
+MIN_MEMORY_GB = 3.0
+"""What the quickstart may take."""
+_CPU_HINT = "for PyTorch's CPU wheels see the README"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `mend` is a command or a short instruction, empty where nothing is to be done."""
+
+    group: str
+    name: str
+    status: Status
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Everything doctor looks at, in the order it is shown."""
+    pins = tested_pins()
+    return [
+        *_machine(),
+        *_build_tools(),
+        _gpu(),
+        *_packages("quickstart", _CORE, pins, needed=True, mend=_install(".")),
+        *_engine(),
+        *_packages("lab", _LAB, pins, needed=False, mend=_install(".[lab]")),
+        *_packages(
+            "gpu extra",
+            _GPU,
+            pins,
+            needed=False,
+            mend=_install(".[gpu]"),
+        ),
+        *_data(),
+    ]
+
+
+def can_run(checks: list[Check]) -> bool:
+    """Whether the quickstart can run: nothing it needs is missing."""
+    return not any(check.status == "missing" for check in checks)
+
+
+def tested_pins() -> dict[str, str]:
+    """Package -> tested version, from constraints.txt beside the package; empty outside a checkout."""
+    path = Path(__file__).resolve().parents[2] / "constraints.txt"
+    if not path.is_file():
+        return {}
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return {name: version for name, _, version in (line.partition("==") for line in lines) if version}
+
+
+_CORE = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "safetensors",
+    "numpy",
+    "gymnasium",
+    "alfworld",
+    "textworld",
+    "tqdm",
+    "plotly",
+)
+_LAB = ("jupyterlab", "ipywidgets", "anywidget", "ipykernel", "nbclient")
+_GPU = ("vllm", "unsloth", "bitsandbytes")
+
+
+def _machine() -> Iterator[Check]:
+    group = "machine"
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    yield Check(
+        group,
+        "Python",
+        "ok" if fits else "missing",
+        f"{platform.python_version()} ({sys.executable})",
+        "" if fits else "make clean-venv && make test PYTHON=/path/to/python3.12",
+    )
+    free_cores = cores()
+    threads = os.environ.get("OMP_NUM_THREADS")
+    yield Check(
+        group,
+        "cores",
+        "ok",
+        f"{free_cores} free to this process; OMP_NUM_THREADS {threads or 'not set: torch takes all'}",
+    )
+    memory = memory_gb()
+    if memory is None:
+        yield Check(group, "memory", "other", "unknown on this system", f"the quickstart takes {MIN_MEMORY_GB:.0f} GB")
+    else:
+        enough = memory >= MIN_MEMORY_GB
+        yield Check(
+            group,
+            "memory",
+            "ok" if enough else "other",
+            f"{memory:.1f} GB free",
+            "" if enough else f"the quickstart takes up to {MIN_MEMORY_GB:.0f} GB: close something first",
+        )
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    yield Check(
+        group,
+        "disk",
+        "ok" if free >= MIN_DISK_GB else "missing",
+        f"{free:.1f} GB free here",
+        "" if free >= MIN_DISK_GB else f"free at least {MIN_DISK_GB:.0f} GB, or run with --out on another disk",
+    )
+
+
+def _pip() -> str:
+    """The installing command for the very Python that runs this, as one types it in the checkout."""
+    python = Path(sys.executable)
+    return f"{python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python} -m pip install"
+
+
+def _install(what: str) -> str:
+    return f'{_pip()} -c constraints.txt -e "{what}"'
+
+
+def _build_tools() -> Iterator[Check]:
+    """They are needed to install textworld, not to run it: absent is no fault once it is there."""
+    here = all(_installed(name) for name in ("textworld", "fast_downward_textworld", "jericho"))
+    for name, commands, package in (
+        ("C++ compiler", ("c++", "g++", "clang++"), "g++"),
+        ("cmake", ("cmake",), "cmake"),
+        ("make", ("make",), "make"),
+    ):
+        path = next(filter(None, map(shutil.which, commands)), None)
+        mend = f"sudo apt-get install {package}" + ("  (only to install textworld anew)" if here else "")
+        if path:
+            yield Check("build tools", name, "ok", path)
+        else:
+            yield Check("build tools", name, "absent" if here else "missing", "not found", mend)
+
+
+def _gpu() -> Check:
+    group, name = "machine", "GPU"
+    if shutil.which("nvidia-smi") is None:
+        if sys.platform == "darwin" and platform.machine() == "arm64":
+            return Check(group, name, "absent", "Apple silicon; untested, the CPU is used")
+        return Check(group, name, "absent", "none; the tiny preset needs none")
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(group, name, "other", f"nvidia-smi does not answer: {error}", "look at the driver: nvidia-smi")
+    if answer.returncode != 0:
+        reason = (answer.stdout + answer.stderr).strip().splitlines()[:1]
+        return Check(group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "look at the driver: nvidia-smi")
+    gpus = "; ".join(_describe_gpu(line) for line in answer.stdout.strip().splitlines())
+    if _installed("torch") and "+cpu" in metadata.version("torch"):
+        mend = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
+        return Check(group, name, "other", f"{gpus}; but torch is a CPU build", mend)
+    return Check(group, name, "ok", gpus)
+
+
+def _describe_gpu(line: str) -> str:
+    """One line of nvidia-smi's CSV: name, memory in MiB, compute capability.
+
+    >>> _describe_gpu("Tesla T4, 15360, 7.5")
+    'Tesla T4, 15 GiB, no bf16 (float16 is used)'
+    """
+    name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
+    try:
+        size, bf16 = f"{int(memory) / 1024:.0f} GiB", float(capability) >= 8.0
+    except ValueError:
+        return line.strip()
+    return f"{name}, {size}, {'bf16' if bf16 else 'no bf16 (float16 is used)'}"
+
+
+def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, needed: bool, mend: str) -> Iterator[Check]:
+    for name in names:
+        if not _installed(name):
+            hint = f"{mend}  ({_CPU_HINT})" if name == "torch" else mend
+            yield Check(group, name, "missing" if needed else "absent", "not installed", hint)
+            continue
+        version, pin = metadata.version(name), pins.get(name)
+        # torch's wheels name their build behind a plus; the version before it is what was tested.
+        if pin is None or version.partition("+")[0] == pin:
+            yield Check(group, name, "ok", version)
+        else:
+            yield Check(group, name, "other", f"{version}; tested with {pin}", mend)
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _engine() -> Iterator[Check]:
+    """The files the ALFWorld engine reads or loads, which a broken build leaves out."""
+    for package, file, what in (
+        ("alfworld", "data/alfred.pddl", "domain"),
+        ("alfworld", "data/alfred.twl2", "grammar"),
+        ("fast_downward", "libdownward.so", "compiled state machine"),
+    ):
+        # A top-level name: find_spec does not import it.
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            continue  # named above as not installed
+        path = Path(spec.origin).parent / file
+        if path.is_file():
+            yield Check("engine", what, "ok", f"{package}/{file}")
+        else:
+            mend = f"{_pip()} --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
+            yield Check("engine", what, "missing", f"{path} is not there", mend)
+
+
+def _data() -> Iterator[Check]:
+    try:
+        folder = data_folder()
+    except ActreError as error:
+        yield Check("data", "data/", "missing", str(error), "git checkout -- data, or point ACTRE_DATA at it")
+        return
+    for name, part, pattern in (("games", "alfworld", "*.jsonl*"), ("tiny policy", "tiny", "model.safetensors")):
+        files = sum(1 for path in walk(folder / part) if fnmatch(path.name, pattern))
+        status: Status = "ok" if files else "missing"
+        found = f"{files} file{'s' * (files != 1)} in {folder / part}"
+        yield Check("data", name, status, found, "" if files else "git checkout -- data")
+    for name, data in (("official games", official.games()), ("official shop", official.shop())):
+        optional: Status = "other" if data.asked or data.there == "part" else "absent"
+        yield Check("data", name, "ok" if data.there == "all" else optional, data.words, data.mend)
+
+
+_MARK: dict[Status, str] = {"ok": "ok     ", "other": "look   ", "absent": "-      ", "missing": "MISSING"}
+
+
+def as_text(checks: list[Check]) -> str:
+    """The checks as lines for a terminal, each fault followed by what mends it."""
+    lines: list[str] = []
+    for group in dict.fromkeys(check.group for check in checks):
+        lines += ["", group]
+        for check in (check for check in checks if check.group == group):
+            lines.append(f"  {_MARK[check.status]} {check.name:22} {check.found}")
+            if check.mend and check.status != "absent":
+                lines.append(f"{'':33}-> {check.mend}")
+            elif check.mend:
+                lines[-1] += f"  ({check.mend})"
+    lines += [
+        "",
+        "The quickstart can run." if can_run(checks) else "The quickstart cannot run: see MISSING above.",
+    ]
+    return "\n".join(lines).lstrip("\n")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `doctor` to the command line."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what is installed, what is missing, and the command that mends it",
+        description=__doc__,
+    )
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
+    )
+    parser.add_argument("--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: as on a GPU with so much")
+    parser.add_argument(
+        "--run", type=place, dest="folder", metavar="RUN", help="instead: how good a run's estimate was"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.folder is not None:
+        config = load_config(args.folder / "config.json")
+        print(described_outcome(outcome(args.folder, config, on(here(), args.gpu_memory))))
+        return 0
+    if args.preset is not None:
+        config = preset(args.preset)
+        found = estimate(config, on(here(), args.gpu_memory))
+        print(described(config, found))
+        return 0 if found.fits else 1
+    checks = examine()
+    if args.json:
+        report = {"can_run": can_run(checks), "checks": [asdict(check) for check in checks]}
+        print(json.dumps(report, indent=1))
+    else:
+        print(as_text(checks))
+    return 0 if can_run(checks) else 1

@@ -1,0 +1,92 @@
+"""`actre warmstart`: teach a model the reply's format on expert episodes, and report compliance before and after.
+
+Knows how to ask and how to show; warmstart.py does the work and is imported when the command runs.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from actre.config.checks import Count, Rate, Seed, of
+from actre.config.model_names import settle, shown
+from actre.config.paths import place
+from actre.config.presets import preset
+from actre.runtime import outputs
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `warmstart` to the command line."""
+    parser = subparsers.add_parser(
+        "warmstart",
+        help="teach a model the reply's format on expert episodes; compliance before and after",
+        description="Supervised fine-tuning (TRL's SFTTrainer) of a LoRA adapter on expert episodes in fresh games, "
+        "the same ones in every order. Interrupted, the same command goes on. "
+        "Then: actre train --preset smollm2 --model OUT/model",
+    )
+    parser.add_argument("--preset", default="smollm2", help="settings by name (default: %(default)s)")
+    parser.add_argument("--env", default="alfworld", choices=("alfworld", "webshop"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
+    )
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: the preset's")
+    parser.add_argument("--seed", type=of(Seed), default=0)
+    parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
+    parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
+    parser.add_argument("--batch", type=of(Count), help="rows a step (default: 8)")
+    parser.add_argument("--micro-batch", type=of(Count), help="rows in one pass (default: 2)")
+    parser.add_argument("--learning-rate", type=of(Rate), help="default: 5e-4")
+    parser.add_argument("--episodes", type=of(Count), help="games the expert plays (default: 60)")
+    parser.add_argument("--per-episode", type=of(Count), help="places drawn in each (default: 3)")
+    parser.add_argument("--longest", type=of(Count), help="most tokens in a row (default: 1024)")
+    parser.add_argument("--save-every", type=of(Count), help="steps between checkpoints (default: 10)")
+    parser.add_argument("--states", type=of(Count), help="states for measuring compliance (default: 16)")
+    parser.add_argument("--no-merge", action="store_true", help="do not write the merged model")
+    parser.set_defaults(run=_run)
+
+
+_COUNTS = ("steps", "batch", "micro_batch", "episodes", "per_episode", "longest", "save_every", "states")
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = replace(preset(args.preset, args.env), seed=args.seed)
+    if args.model:
+        config = replace(config, model=replace(config.model, name=args.model))
+    if args.dtype:
+        config = replace(config, model=replace(config.model, dtype=args.dtype))
+    outputs.growing(args.out, lambda folder: (folder / "settings.json").exists(), what="a warm start")
+    config = settle(config)
+    given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
+    from actre.entropy.probes import probes_for
+    from actre.organisms.compliance import Compliance, table
+    from actre.organisms.warmstart import WarmConfig, warm_up
+    from actre.organisms.warmstart_rows import expert_episodes, prompts_of, warm_rows
+    from actre.policies.models import load_tokenizer, smollm2_source
+
+    warm = WarmConfig(**given)
+    tokenizer = load_tokenizer(config.model.name)
+    demos = expert_episodes(config.env, warm.episodes, config.seed)
+    chosen = warm_rows(
+        demos,
+        prompts_of(tokenizer),
+        config.prompt,
+        per_episode=warm.per_episode,
+        longest=warm.longest,
+        seed=config.seed,
+    )
+    probes = probes_for(replace(config, probe=replace(config.probe, states=warm.states)))
+    about = {
+        "games": demos.games,
+        "expert_won": f"{demos.won} of {len(demos.episodes)}",
+        "too_long": chosen.too_long,
+        "weights": smollm2_source() if config.model.name == "smollm2" else shown(config.model.name),
+        "states": f"the first {len(probes)} shipped states of {config.env.unseen}",
+    }
+    print(f"{len(chosen.rows)} rows from {len(demos.episodes)} episodes, {demos.won} won; {chosen.too_long} too long")
+    record = warm_up(config, warm, chosen.rows, probes, args.out, about=about, merge=not args.no_merge)
+    print(table([Compliance(**one) for one in record["before"]], [Compliance(**one) for one in record["after"]]))
+    said = record["training"]
+    print(f"{said['steps']} steps, loss {said['loss_first']:.2f} to {said['loss_last']:.2f}, {said['cpu_s']:.0f} CPU-s")
+    print(f"adapter: {args.out / 'adapter'} (reloaded: the same to {record['check']['from_trained']:.1e})")
+    if not args.no_merge:
+        print(f"train it: actre train --preset {args.preset} --model {args.out / 'model'}")
+    return 0

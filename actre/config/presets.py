@@ -1,0 +1,101 @@
+"""The presets: a run's settings by name, for either environment."""
+
+import dataclasses
+
+from actre.config.run import (
+    ENV_NAMES,
+    EnvConfig,
+    EnvName,
+    ModelConfig,
+    OptimConfig,
+    PromptConfig,
+    RunConfig,
+    SamplingConfig,
+    StageConfig,
+)
+from actre.types import ActreError
+
+_QWEN_SMALL = "Qwen/Qwen2.5-1.5B-Instruct"
+
+
+def _published(name: str, model: str, micro_batch_tokens: int = 32768) -> RunConfig:
+    """16 tasks x group 8, 150 iterations: the protocol most published results use (verl-agent's settings for ALFWorld,
+    as used with GiGPO, arXiv 2505.10978). LoRA r=64 at 3e-6 with KL off: what published LoRA runs have for its 1e-6
+    and KL 0.01.
+    """
+    return RunConfig(
+        preset=name,
+        model=ModelConfig(name=model, lora_rank=64, lora_alpha=128),
+        env=EnvConfig(train="official/train", seen="official/valid_seen", unseen="official/valid_unseen"),
+        prompt=PromptConfig(wording="instructed", history="windowed", list_admissible=True),
+        optim=OptimConfig(
+            learning_rate=3e-6,
+            groups=16,
+            group_size=8,
+            clip_high=0.2,
+            success_reward=10.0,
+            micro_batch_tokens=micro_batch_tokens,
+        ),
+        sampling=SamplingConfig(max_reply_tokens=512),
+        stages=(StageConfig("act_first", 50), StageConfig("think_first", 100)),
+    )
+
+
+PRESETS: dict[str, RunConfig] = {
+    # slices of 2048 tokens are a little faster on a CPU than of 4096, and need 0.25 GB less (benchmarks/trainer.py)
+    # No penalties: in a group that never wins, GRPO's division by the group's deviation would blow the smallest
+    # difference in slips up to a full-sized advantage, and that noise drowns the wins of the other groups.
+    "tiny": RunConfig(
+        env=EnvConfig(max_steps=20),
+        stages=(StageConfig("act_first", 10), StageConfig("think_first", 40)),
+        env_steps=24_000,
+        optim=OptimConfig(learning_rate=2e-3, normalise="episode", format_penalty=0.0, micro_batch_tokens=2048),
+    ),
+    "smollm2": RunConfig(
+        preset="smollm2",
+        model=ModelConfig(name="smollm2", lora_rank=32, lora_alpha=64),
+        env=EnvConfig(train="full/train", seen="full/seen", unseen="full/unseen"),
+        prompt=PromptConfig(history="windowed", list_admissible=True),
+        optim=OptimConfig(learning_rate=1e-4),
+        sampling=SamplingConfig(max_reply_tokens=128),
+    ),
+    "qwen-1.5b": _published("qwen-1.5b", _QWEN_SMALL),
+    # The published settings on smaller cards: the same episodes and updates in smaller slices (runtime/estimate.py).
+    "qwen-1.5b-16gb": _published("qwen-1.5b-16gb", _QWEN_SMALL, micro_batch_tokens=4096),
+    "qwen-1.5b-24gb": _published("qwen-1.5b-24gb", _QWEN_SMALL, micro_batch_tokens=8192),
+    "qwen-1.5b-80gb": _published("qwen-1.5b-80gb", _QWEN_SMALL),
+    "qwen-7b": _published("qwen-7b", "Qwen/Qwen2.5-7B-Instruct"),
+}
+
+
+def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
+    """The preset of that name, for that environment. Raises ActreError, with the names there are, for another."""
+    if name not in PRESETS:
+        raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+    if env not in ENV_NAMES:
+        raise ActreError(f"no environment {env!r}; there are: {', '.join(ENV_NAMES)}")
+    return PRESETS[name] if env == "alfworld" else _in_shop(PRESETS[name])
+
+
+def _in_shop(config: RunConfig) -> RunConfig:
+    """The same settings for WebShop: the shipped shop; the official one, split as published, for published scales."""
+    if config.env.train.startswith("official/"):
+        panels = ("official/paper-train", "official/paper-dev", "official/paper-test")
+    else:
+        panels = ("shop/train", "shop/seen", "shop/unseen")
+    shop = dataclasses.replace(
+        config, env=EnvConfig("webshop", *panels, max_steps=15), prompt=dataclasses.replace(config.prompt, world="shop")
+    )
+    if config.preset != "tiny":
+        return shop
+    # An episode has five steps, not twenty, so fewer of them make as many iterations. The panels' first 120 goals are
+    # a sample, for goals stand in a shuffled order.
+    return dataclasses.replace(
+        shop,
+        model=dataclasses.replace(config.model, name="tiny/shopper"),
+        env=dataclasses.replace(shop.env, max_steps=8),
+        stages=(StageConfig("act_first", 6), StageConfig("think_first", 24)),
+        env_steps=6_000,
+        optim=dataclasses.replace(config.optim, outcome="return"),
+        evaluation=dataclasses.replace(config.evaluation, limit=120),
+    )

@@ -1,0 +1,256 @@
+"""Fixed, seeded sets of states on which models and checkpoints are compared: observations and actions, no
+thoughts.
+
+Knows environments and the expert; a policy's episodes come in as trajectories (`play`). A probe is how an episode
+began; every policy is asked what it would do next, whoever played so far. The population is named by what made it:
+games, sources, positions, seed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from actre.config import EnvConfig, EnvName, RunConfig, data_folder, derive_seed
+from actre.envs import not_played as notplayed
+from actre.envs.worlds import list_games, make_env, scripted
+from actre.runtime import outputs
+from actre.types import ActreError, Observation, Trajectory, jsonl_bytes, read_jsonl
+
+Source = Literal["expert", "random", "policy"]
+Position = Literal["early", "late"]
+Play = Callable[[list[str]], Sequence[Trajectory]]
+"""Plays each game once with a policy; the episodes come back in the games' order."""
+
+SHIPPED = {"small/unseen": "small_unseen.jsonl.gz", "full/unseen": "full_unseen.jsonl.gz"}
+"""Panel -> the shipped set of states on its games, in data/probes."""
+_SHIPPED_SEED = 0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A state and how it was reached: n+1 observations, the last one the state's, and the n actions between.
+
+    source: who played; position: whether the state was cut from the first third of that episode or from the
+    rest.
+    """
+
+    game: str
+    task_type: str
+    observations: tuple[Observation, ...]
+    actions: tuple[str, ...]
+    source: Source
+    position: Position
+
+    @property
+    def state(self) -> Observation:
+        """What is seen now."""
+        return self.observations[-1]
+
+
+def make_probes(
+    games: Sequence[str],
+    env: Any,
+    n: int,
+    seed: int,
+    sources: Sequence[Source] = ("expert", "random"),
+    max_steps: int = 20,
+    play: Play | None = None,
+    name: EnvName = "alfworld",
+) -> list[Probe]:
+    """n states on distinct games (on as many as there are, if fewer), sources and early and late ones in
+    turn.
+
+    env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv; name: its kind, by which the
+    sources "expert" and "random" play (see `worlds.scripted`). "policy" plays by `play`, asked once for all its games.
+    The same arguments give the same probes. A game that cannot be played, or that the expert has no plan for, is
+    replaced by another where one is left; a warning names it, with the reason.
+    Raises ActreError for no games that can be played, n below 1, no or unknown sources, and "policy" without `play`.
+    """
+    if not games or n < 1:
+        raise ActreError(f"{n} probes from {len(games)} games: both must be at least 1")
+    if not sources or not set(sources) <= set(get_args(Source)) or ("policy" in sources and play is None):
+        raise ActreError(
+            f"sources {tuple(sources)}: there are expert, random and policy, the last with a policy that plays"
+        )
+    order = np.random.default_rng(derive_seed(seed, "probes", "games")).permutation(len(games))
+    drawn = [games[order[i % len(games)]] for i in range(n)]
+    spare = [games[i] for i in order[n:]]
+    theirs = [i for i in range(n) if sources[i % len(sources)] == "policy"]
+    played = dict(zip(theirs, play([drawn[i] for i in theirs]), strict=True)) if play is not None and theirs else {}
+
+    def probe(i: int, game: str) -> Probe:
+        # each source has early and late states alike
+        position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
+        stream = derive_seed(seed, "probes", game, i)
+        rng = np.random.default_rng(stream)
+        if i in played:
+            return _from_trajectory(played[i], position, rng)
+        source = sources[i % len(sources)]
+        observations, actions, task_type = _episode(env, game, source, stream, max_steps, name)
+        at = _cut(len(actions), position, rng)
+        return Probe(game, task_type, tuple(observations[: at + 1]), tuple(actions[:at]), source, position)
+
+    return _with_spares(drawn, spare, played, probe)
+
+
+def _with_spares(
+    drawn: Sequence[str], spare: list[str], played: Mapping[int, Trajectory], probe: Callable[[int, str], Probe]
+) -> list[Probe]:
+    """A probe of each game drawn; of a spare one where that cannot be had, unless a policy has `played` there."""
+    probes: list[Probe] = []
+    failed: dict[str, str] = {}
+    for i, game in enumerate(drawn):
+        one: str | None = game
+        while one is not None:
+            try:
+                probes.append(probe(i, one))
+                break
+            except ActreError as error:
+                failed[one] = str(error)
+                one = spare.pop(0) if spare and i not in played else None
+    notplayed.tell(failed, len(failed) + len(probes), "the panel")
+    return probes
+
+
+def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.Generator) -> Probe:
+    """A state of a policy's episode; the first one where it never sent an action. Raises ActreError without a step."""
+    if not trajectory.steps:
+        raise ActreError(
+            f"the policy took no step in {trajectory.game}: "
+            f"{trajectory.meta.get('env_error') or f'the first prompt is too long ({trajectory.cut})'}"
+        )
+    sent = [step for step in trajectory.steps if step.action is not None]
+    at = _cut(len(sent), position, rng)
+    seen = tuple(step.observation for step in (sent or trajectory.steps)[: at + 1])
+    done = tuple(str(step.action) for step in sent[:at])
+    return Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position)
+
+
+def replay(env: Any, probe: Probe) -> dict[str, Any]:
+    """Bring an environment to a probe's state; returns its info there.
+
+    Raises ActreError where the environment answers otherwise than it did when the probe was made.
+    """
+    text, info = env.reset(options={"game": probe.game})
+    for t, expected in enumerate(probe.observations):
+        if (text, tuple(info["admissible_commands"])) != (expected.text, expected.admissible):
+            raise ActreError(
+                f"{probe.game} is another game than the probe was made on (it differs at step {t}): "
+                "make the probes again (actre probes)"
+            )
+        if t < len(probe.actions):
+            text, _, _, _, info = env.step(probe.actions[t])
+    return info
+
+
+def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
+    """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes.
+
+    Raises ActreError where a file with anything else is there: what was measured on other probes names them.
+    """
+    outputs.put(path, jsonl_bytes(path, (asdict(probe) for probe in probes)))
+
+
+def load_probes(path: str | Path) -> list[Probe]:
+    """Read what `save_probes` wrote. Raises ActreError on a missing or damaged file."""
+    probes = []
+    try:
+        for record in read_jsonl(path):
+            raw = record["observations"]
+            seen = tuple(Observation(o["text"], o["task"], tuple(o["admissible"])) for o in raw)
+            actions = tuple(record["actions"])
+            probes.append(Probe(**{**record, "observations": seen, "actions": actions}))
+    except (KeyError, TypeError) as error:
+        raise ActreError(f"{path} holds no probes ({error!r}); `actre probes` makes them") from error
+    if not all(len(p.observations) == len(p.actions) + 1 for p in probes):
+        raise ActreError(f"{path}: a probe lacks an observation or an action; make the file again (actre probes)")
+    return probes
+
+
+def shipped_probes(config: RunConfig) -> list[Probe]:
+    """The first `config.probe.states` of the shipped states on `config.env.unseen`.
+
+    Raises ActreError where none are shipped for that panel, or fewer.
+    """
+    panel = config.env.unseen
+    if panel not in SHIPPED:
+        raise ActreError(
+            f"no probe states are shipped for {panel!r} (there are for {', '.join(SHIPPED)}): "
+            f"make some with `actre probes --panel {panel}`"
+        )
+    return first_probes(load_probes(data_folder() / "probes" / SHIPPED[panel]), config.probe.states)
+
+
+def probes_for(config: RunConfig) -> list[Probe]:
+    """`shipped_probes` where they are shipped; else as many made anew on the first games of
+    `config.env.unseen`.
+    """
+    if config.env.unseen in SHIPPED:
+        return shipped_probes(config)
+    return panel_probes(config.env.unseen, config.probe.states, _SHIPPED_SEED, name=config.env.name)
+
+
+def panel_probes(
+    panel: str,
+    n: int,
+    seed: int,
+    sources: Sequence[Source] = ("expert", "random"),
+    name: EnvName = "alfworld",
+    play: Play | None = None,
+) -> list[Probe]:
+    """`make_probes` on a panel's games, in episodes of `panel_steps`, named by the panel where it is a shipped one."""
+    from actre.envs.alfworld.games import SHIPPED as PANELS
+
+    steps = panel_steps(panel, name)
+    games = list_games(name, panel)
+    if name == "alfworld" and panel in PANELS:
+        games = [f"{panel}#{game.partition('#')[2]}" for game in games]
+    env = make_env(EnvConfig(name, train=panel, max_steps=steps))
+    return make_probes(games, env, n, seed, sources, steps, play, name)
+
+
+def panel_steps(panel: str, name: EnvName = "alfworld") -> int:
+    """After how many steps an episode on this panel's games is cut: 15 in a shop, 20 in small games, 50 in others."""
+    return 15 if name == "webshop" else 20 if panel.startswith("small/") else 50
+
+
+def first_probes(probes: Sequence[Probe], n: int) -> list[Probe]:
+    """The first n probes. Raises ActreError where there are fewer."""
+    if not 0 < n <= len(probes):
+        raise ActreError(f"{n} probe states are wanted and {len(probes)} are there: `actre probes` makes more")
+    return list(probes[:n])
+
+
+def digest(probes: Sequence[Probe]) -> str:
+    """A short name that changes with anything in the probes."""
+    return sha256(repr(tuple(probes)).encode()).hexdigest()[:12]
+
+
+def _cut(steps: int, position: Position, rng: np.random.Generator) -> int:
+    """After how many of an episode's steps to stop: before its last one, for then it may be over."""
+    third = max(1, steps // 3)
+    low, high = (0, third) if position == "early" else (third, steps)
+    return int(rng.integers(low, high)) if high > low else max(0, steps - 1)
+
+
+def _episode(
+    env: Any, game: str, source: Source, seed: int, max_steps: int, name: EnvName
+) -> tuple[list[Observation], list[str], str]:
+    """What was seen (one more than done) and done, and the task's type."""
+    text, info = env.reset(options={"game": game})
+    task_type = info.get("task_type", "")
+    seen = [Observation(text, info["task"], tuple(info["admissible_commands"]))]
+    act = scripted(name, "expert" if source == "expert" else "random", seen[0], seed, game)
+    done: list[str] = []
+    over = False
+    while not over and len(done) < max_steps:
+        action = act(seen[-1])
+        text, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        seen.append(Observation(text, info["task"], tuple(info["admissible_commands"])))
+        done.append(action)
+    return seen, done, task_type

@@ -1,0 +1,110 @@
+"""Whole replies at the states of a diagnosis, sampled and read as in a rollout, to hold its exact numbers against.
+
+Knows policies by their protocol and prompts through their renderers; `_self_check.py` does the counting.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actre.config import derive_seed
+from actre.entropy.action_texts import forced
+from actre.entropy.probes import Probe
+from actre.entropy.records import Settings
+from actre.entropy.self_check import blanks_in, listed_index
+from actre.orders import END_ACTION, END_THINK, NO_BLANKS, Blanks, Renderer, listed
+from actre.policies import Policy
+
+BLANK_TOKENS = 4
+"""Tokens that white space around an action may take."""
+
+
+class Played(NamedTuple):
+    """Whole replies of one order: for each state and reply the index of its action in the list, None for none.
+
+    blanks: the ways in which white space stands around actions in them.
+    """
+
+    indices: tuple[tuple[int | None, ...], ...]
+    blanks: tuple[Blanks, ...]
+
+
+def play_whole(
+    policy: Policy,
+    renderer: Renderer,
+    probes: Sequence[Probe],
+    settings: Settings,
+    *,
+    force_action_tag: bool,
+    seed: int,
+) -> Played:
+    """`settings.check_replies` replies in each state. force_action_tag: as in `Settings`, for this renderer's order."""
+    n = settings.check_replies
+    if not n:
+        return Played(((),) * len(probes), (NO_BLANKS,))
+    prompts = [renderer.probe_prompt(p.observations, p.actions) for p in probes for _ in range(n)]
+    sample = _forced_texts if force_action_tag else _texts
+    texts = sample(policy, renderer, prompts, probes, settings, seed)
+    indices = [_index(renderer, probes[r // n], text) for r, text in enumerate(texts)]
+    return Played(tuple(tuple(indices[i * n : (i + 1) * n]) for i in range(len(probes))), blanks_in(texts))
+
+
+def _index(renderer: Renderer, probe: Probe, text: str) -> int | None:
+    """Where the reply's action stands among the state's; None where it holds none of them. text: with the first tag."""
+    parsed = renderer.parse(text.partition(renderer.opening)[2], probe.state)
+    if parsed.action is None or "inadmissible" in parsed.flags:
+        return None
+    return listed_index(listed(probe.state.admissible), parsed.action)
+
+
+def _texts(
+    policy: Policy,
+    renderer: Renderer,
+    prompts: Sequence[tuple[int, ...]],
+    probes: Sequence[Probe],
+    settings: Settings,
+    seed: int,
+) -> list[str]:
+    """Sampled replies with their forced tag; a thought may be as long as those that are scored."""
+    room = settings.max_thought_tokens + _longest(renderer, probes, after_thought=True)
+    replies = policy.generate(
+        prompts, max_new_tokens=room, temperature=settings.temperature, stop=renderer.stop, seed=seed
+    )
+    # decoded behind the tag, for tokenizers that drop a text's first blank
+    opening = renderer.opening_tokens
+    return [
+        policy.decode((*prompt[len(prompt) - opening :], *reply.token_ids))
+        for prompt, reply in zip(prompts, replies, strict=True)
+    ]
+
+
+def _forced_texts(
+    policy: Policy,
+    renderer: Renderer,
+    prompts: Sequence[tuple[int, ...]],
+    probes: Sequence[Probe],
+    settings: Settings,
+    seed: int,
+) -> list[str]:
+    """The same where <action> is written for the policy after its thought."""
+    thoughts = policy.generate(
+        prompts,
+        max_new_tokens=settings.max_thought_tokens,
+        temperature=settings.temperature,
+        stop=END_THINK,
+        seed=seed,
+    )
+    begun = [forced(renderer, reply).ids for reply in thoughts]
+    acted = policy.generate(
+        [(*prompt, *ids) for prompt, ids in zip(prompts, begun, strict=True)],
+        max_new_tokens=_longest(renderer, probes, after_thought=False),
+        temperature=settings.temperature,
+        stop=END_ACTION,
+        seed=derive_seed(seed, "action"),
+    )
+    return [renderer.opening + policy.decode((*ids, *reply.token_ids)) for ids, reply in zip(begun, acted, strict=True)]
+
+
+def _longest(renderer: Renderer, probes: Sequence[Probe], *, after_thought: bool) -> int:
+    """Tokens of the longest action, with white space around it."""
+    each = (renderer.candidates(listed(probe.state.admissible), after_thought=after_thought) for probe in probes)
+    return BLANK_TOKENS + max(len(ids) for candidates in each for ids in candidates)

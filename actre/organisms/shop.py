@@ -1,0 +1,88 @@
+"""The shop's side of pretraining: episodes in fresh shops, their words, what a page makes possible, fresh goals.
+
+Knows the generated shop and its shopper; knows no model.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actre.config.presets import preset
+from actre.envs.demo import Demo, DemoStep
+from actre.envs.webshop import demos
+from actre.envs.webshop.panels import list_goals, shop_catalogue
+from actre.envs.webshop.shopper import Habits, Wish
+from actre.envs.webshop.wares import KINDS
+from actre.organisms.world import World
+from actre.policies.tiny_shop import make_shop_tokenizer, shop_name_ids
+from actre.types import ActreError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SHOPS = 8
+"""Fresh shops that the goals of pretraining are drawn from."""
+START = "start"
+_ASIN = re.compile(r"b[0-9a-z]{9}")
+_VALUES = frozenset(value for kind in KINDS for values in kind.options.values() for value in values)
+
+
+def play(games: int, habits: Habits, seed: int, max_steps: int, *, episodes: int, work: Path) -> Iterable[Demo]:
+    """Episodes of one shopper in fresh shops, which `work` keeps."""
+    return demos.demonstrations(work, SHOPS, games, habits, seed, max_steps, episodes=episodes)
+
+
+def tokenizer(played: Sequence[Demo]) -> "PreTrainedTokenizerFast":
+    """Knows the shipped products' names, all words of the shipped shop and of the episodes."""
+    shipped = shop_catalogue("shop").products
+    texts = [" ".join([p.name, p.description, *p.bullets, p.price_tag]) for p in shipped]
+    pages = {step.observation for demo in played for step in demo.steps}
+    said = {step.thought for demo in played for step in demo.steps}
+    return make_shop_tokenizer([p.asin for p in shipped], sorted({*texts, *pages, *said}))
+
+
+def names(known: "PreTrainedTokenizerFast") -> list[int]:
+    """The ids of what is copied."""
+    return shop_name_ids(known, demos.shipped_names())
+
+
+class Shelf:
+    """What the page shows that can be clicked, and what the instruction names."""
+
+    def __init__(self, demo: Demo, encode: Callable[[str], list[int]]) -> None:
+        self._encode = encode
+        wish = Wish(demo.task)
+        self._wanted = {encode(name)[0] for name in (wish.ware, *wish.traits, *wish.values)}
+        self._shown: set[int] = set()
+
+    def options(self, token: int) -> tuple[int, ...]:
+        """All that the page shows if the token is of it, else all that the instruction names if it is of that."""
+        here = self._shown if token in self._shown else self._wanted if token in self._wanted else ()
+        return tuple(sorted(here))
+
+    def after(self, said: DemoStep, accepted: bool) -> None:
+        """Look at the page that came."""
+        parts = said.observation.lower().split(" [sep] ")
+        self._shown = {self._encode(part)[0] for part in parts if part in _VALUES or _ASIN.fullmatch(part)}
+
+
+def start_games(n: int, work: Path, *, seed: int, games: int) -> list[str]:
+    """`n` goals of a fresh shop, which pretraining does not enter whatever its seed."""
+    found = list_goals(f"{demos.fresh_shop(work, START)}/train")[:n]
+    if len(found) < n:
+        raise ActreError(f"a fresh shop has {len(found)} goals, not {n}: check fewer episodes")
+    return found
+
+
+SHOP = World(
+    config=preset("tiny", "webshop"),
+    play=play,
+    tokenizer=tokenizer,
+    names=names,
+    reader=Shelf,
+    start_games=start_games,
+    one_token='a product\'s name, a ware ("trail mixes"), a trait or an option\'s value ("pack of 2")',
+    games=f"{{n}} goals of {SHOPS} fresh shops: other products than the shipped shop's, under the same names",
+    start="Goals of one more fresh shop",
+)

@@ -1,0 +1,348 @@
+"""Supervised warm start: teaches a model the format on an expert's episodes with TRL's SFTTrainer, and measures it.
+
+Knows rows, fixed states and a run folder; no environment and no reinforcement learning. The same call goes on with what
+was interrupted: the measurement before is kept in a file, training in TRL's own checkpoints (safetensors for the
+adapter; torch files are read with weights_only).
+
+    OUT/warmstart.json    settings, versions, rows, compliance before and after, the check by reloading
+    OUT/metrics.jsonl     a line an optimizer step
+    OUT/adapter/          the adapter, with card; OUT/model/ the same merged, for `actre train --model OUT/model`
+    OUT/checkpoints/      of the training, removed when it is finished
+"""
+
+import json
+import pickle
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from actre import adapters
+from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
+from actre.config.checks import Count, Natural, Ranged, Rate
+from actre.config.model_names import settle, settled
+from actre.entropy.probes import Probe
+from actre.organisms import compliance
+from actre.organisms.compliance import Compliance
+from actre.organisms.warmstart_rows import WarmRow
+from actre.policies.context import must_hold
+from actre.policies.hf import HFPolicy
+from actre.policies.models import add_lora, context_of, load
+from actre.runtime import outputs
+from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
+
+_LARGE = 1_000_000_000
+"""Parameters from which on activations are worth recomputing."""
+
+
+@dataclass(frozen=True)
+class WarmConfig(Ranged):
+    """Settings of a warm start beside those of the run it prepares. Raises ActreError for a number out of range."""
+
+    episodes: Count = 60
+    """Games, one episode of the expert each."""
+    per_episode: Count = 3
+    """Places drawn in each episode; each gives a row in every order. A growing history has one, the whole episode."""
+    longest: Count = 1024
+    """Most tokens in a row."""
+    steps: Count = 60
+    """Optimizer steps."""
+    batch: Count = 8
+    """Rows an optimizer step."""
+    micro_batch: Count = 2
+    """Rows in one forward and backward pass."""
+    learning_rate: Rate = 5e-4
+    warmup: Natural = 2
+    """Steps over which the rate rises; then it falls in a line to zero."""
+    save_every: Count = 10
+    """Steps between checkpoints."""
+    states: Count = 16
+    """States in which compliance is measured, before and after."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch % self.micro_batch:
+            raise ActreError(f"a batch of {self.batch} rows is not a multiple of the micro-batch of {self.micro_batch}")
+
+
+def warm_up(
+    config: RunConfig,
+    warm: WarmConfig,
+    rows: Sequence[WarmRow],
+    probes: Sequence[Probe],
+    out: str | Path,
+    *,
+    about: dict[str, Any] | None = None,
+    merge: bool = True,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure compliance, train on the rows, export, check by reloading, measure again; returns the record.
+
+    about: said of the rows in the record. merge: also write the merged model. Goes on with what is in `out` if it was
+    begun with the same settings. Raises ActreError where `out` holds another or a finished warm start, where a
+    checkpoint is damaged, where there are fewer rows than a batch, where the model cannot hold a row, or where the loss
+    is no number.
+    """
+    out, config = Path(out), settle(config)
+    if len(rows) < warm.batch:
+        raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
+    held = context_of(config.model.name)
+    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
+    settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
+    _begin(out, settings)
+    model, tokenizer = load(config.model)
+    model = add_lora(model, config.model, derive_seed(config.seed, "adapter"))
+    policy = HFPolicy(model, tokenizer)
+    before = _measured(out / "before.json", policy, probes, config)
+    policy.reset()
+    trained = _train(config, warm, rows, out, model, tokenizer, progress=progress)
+    model.eval()
+    after = _measured(out / "after.json", policy, probes, config)
+    policy.reset()
+    base = replace(config.model, loader="plain")
+    adapters.export(model, out / "adapter", base, card=_card(config, warm, rows, before, after))
+    check = adapters.check(out / "adapter", model, tokenizer, base=base)
+    if not check.passed:
+        raise ActreError(
+            f"the exported adapter is not the trained one, or changes nothing (logits: {check.from_trained:.1e} from "
+            f"the trained model's, {check.from_base:.1e} from the base's): see {out / 'metrics.jsonl'}"
+        )
+    if merge:
+        adapters.merge(out / "adapter", out / "model", base)
+    record = {
+        **settings,
+        "about": about or {},
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "before": [one._asdict() for one in before[0]],
+        "after": [one._asdict() for one in after[0]],
+        "measure_cpu_s": [before[1], after[1]],
+        "training": trained,
+        "check": {**check._asdict(), "passed": check.passed},
+    }
+    (out / "warmstart.json").write_text(json.dumps(record, indent=1) + "\n")
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return record
+
+
+def _begin(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or make sure that what it holds is an unfinished warm start with these settings."""
+    path = out / "settings.json"
+    if (out / "warmstart.json").exists():
+        raise ActreError(f"{out} holds a finished warm start and nothing is overwritten: choose another --out")
+    if path.exists():
+        try:
+            begun = json.loads(path.read_text())
+            begun["run"] = asdict(config_from_dict(begun["run"]))  # what was no setting then has its default
+            begun["run"]["model"]["name"] = settled(begun["run"]["model"]["name"])
+            changed = differences(begun, settings)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ActreError(f"{path} is damaged ({error}): begin anew with another --out") from error
+        if changed:
+            raise ActreError(
+                f"{out} holds a warm start with other settings ({'; '.join(changed)}): the same command goes on with "
+                "it, another one needs another --out"
+            )
+        return
+    outputs.growing(out, lambda folder: False, what="a warm start")
+    out.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(settings) + "\n")
+    part.replace(path)
+
+
+def _measured(
+    path: Path, policy: HFPolicy, probes: Sequence[Probe], config: RunConfig
+) -> tuple[list[Compliance], float]:
+    """Compliance, and the CPU seconds it took; read from the file where it was measured already."""
+    if path.exists():
+        raw = json.loads(path.read_text())
+        return [Compliance(**one) for one in raw["results"]], raw["cpu_s"]
+    started = time.process_time()
+    with torch.no_grad():
+        results = compliance.measure(policy, probes, config.prompt, config.sampling, config.seed)
+    taken = round(time.process_time() - started, 1)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"results": [one._asdict() for one in results], "cpu_s": taken}) + "\n")
+    part.replace(path)
+    return results, taken
+
+
+def _train(
+    config: RunConfig,
+    warm: WarmConfig,
+    rows: Sequence[WarmRow],
+    out: Path,
+    model: PeftModel,
+    tokenizer: Any,
+    *,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train the adapter in place, from the last whole checkpoint if there is one. Returns what it took."""
+    last = _last_checkpoint(out / "checkpoints")
+    done = 0 if last is None else int(last.name.rpartition("-")[2])
+    log = _Log(
+        out / "metrics.jsonl", done, tqdm(total=warm.steps, initial=done, desc="warm start", disable=not progress)
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=_sft_config(config, warm, model, out),
+        train_dataset=_dataset(rows),
+        processing_class=tokenizer,
+        callbacks=[log],
+    )
+    trainer.remove_callback(PrinterCallback)
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        if last is not None and done >= warm.steps:  # transformers would do a step more
+            set_peft_model_state_dict(model, load_file(last / "adapter_model.safetensors"))
+        else:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        if last is None or trainer.state.global_step > log.start or (isinstance(error, OSError) and error.errno):
+            raise
+        raise ActreError(
+            f"the checkpoint {last} is damaged: {str(error).strip().splitlines()[0]}. To go on from the one before "
+            f"it: rm -r {last}, then the same command again"
+        ) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped at step {trainer.state.global_step} of {warm.steps}; the same command goes on from the last "
+            f"checkpoint in {out / 'checkpoints'}"
+        ) from None
+    finally:
+        transformers.logging.set_verbosity(before)
+        log.bar.close()
+    lines = list(read_jsonl(log.path))
+    return {
+        "steps": len(lines),
+        "loss_first": lines[0]["loss"],
+        "loss_last": lines[-1]["loss"],
+        "cpu_s": round(sum(line["cpu_s"] for line in lines), 1),
+        "epochs": round(len(lines) * warm.batch / len(rows), 2),
+    }
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole: transformers writes trainer_state.json as its last file."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _dataset(rows: Sequence[WarmRow]) -> Dataset:
+    """TRL's columns: input_ids, and labels that are -100 wherever nothing is learned."""
+    return Dataset.from_dict(
+        {
+            "input_ids": [list(row.ids) for row in rows],
+            "labels": [[t if on else -100 for t, on in zip(row.ids, row.learned, strict=True)] for row in rows],
+        }
+    )
+
+
+def _sft_config(config: RunConfig, warm: WarmConfig, model: Any, out: Path) -> SFTConfig:
+    dtype = next(model.parameters()).dtype
+    return SFTConfig(
+        output_dir=str(out / "checkpoints"),
+        seed=derive_seed(config.seed, "warm start"),
+        learning_rate=warm.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=warm.warmup,
+        max_steps=warm.steps,
+        max_grad_norm=config.optim.max_grad_norm,
+        per_device_train_batch_size=warm.micro_batch,
+        gradient_accumulation_steps=warm.batch // warm.micro_batch,
+        max_length=None,  # rows that are too long were left out; none is cut
+        loss_type="chunked_nll",  # logits for the reply's tokens only: a prompt has ten times as many
+        gradient_checkpointing=sum(p.numel() for p in model.parameters()) > _LARGE,
+        use_cpu=model.device.type == "cpu",
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=warm.save_every,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Log(TrainerCallback):
+    """Writes a line an optimizer step, and stops where the loss is no number. start: steps that are done already."""
+
+    def __init__(self, path: Path, start: int, bar: Any) -> None:
+        self.path, self.start, self.bar = path, start, bar
+        if path.exists():
+            drop_torn_line(path)
+        write_jsonl(path, [line for line in read_jsonl(path) if line["step"] <= start] if path.exists() else [])
+        self._since = time.process_time()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.start:
+            self._since = time.process_time()  # what came before is loading
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        now = time.process_time()
+        line = {"step": state.global_step, "loss": logs["loss"], "grad_norm": logs["grad_norm"]}
+        with self.path.open("a") as file:
+            file.write(json.dumps({**line, "lr": logs["learning_rate"], "cpu_s": round(now - self._since, 3)}) + "\n")
+        self._since = now
+        self.bar.set_postfix(loss=f"{logs['loss']:.2f}")
+        self.bar.update()
+        if not all(torch.isfinite(torch.tensor(value)) for value in line.values()):
+            raise ActreError(
+                f"the loss of step {state.global_step} is {logs['loss']} (gradient norm {logs['grad_norm']}): lower "
+                "--learning-rate and begin anew with another --out"
+            )
+
+
+def _describe(rows: Sequence[WarmRow]) -> dict[str, Any]:
+    """How many rows and tokens there are, and of what."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        key = f"{row.order}, {row.wording}"
+        counts[key] = counts.get(key, 0) + 1
+    return {
+        "rows": len(rows),
+        "tokens": sum(len(row.ids) for row in rows),
+        "learned_tokens": sum(sum(row.learned) for row in rows),
+        "by_order_and_wording": dict(sorted(counts.items())),
+    }
+
+
+def _card(
+    config: RunConfig,
+    warm: WarmConfig,
+    rows: Sequence[WarmRow],
+    before: tuple[list[Compliance], float],
+    after: tuple[list[Compliance], float],
+) -> str:
+    said = _describe(rows)
+    table = compliance.table(before[0], after[0])
+    return (
+        f"A supervised warm start: {warm.steps} steps of {warm.batch} rows on {said['rows']} rows of a scripted "
+        f"expert's episodes in generated games ({said['learned_tokens']:,} learned tokens of {said['tokens']:,}), the "
+        f"same in the orders think-first, act-first and no-think; seed {config.seed}. It teaches the format and "
+        "the expert's short thoughts; it is no result of reinforcement learning.\n\n"
+        f"Replies without a fault of format, one in each of {warm.states} states, 95 % intervals (Wilson):\n\n{table}"
+    )

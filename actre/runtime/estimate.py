@@ -1,0 +1,340 @@
+"""What a run will need: memory, and seconds an iteration, by arithmetic on its settings; and whether that fits.
+
+Knows shapes of models, sizes of prompts as they were measured, and speeds of devices; loads nothing and asks no device.
+A rough guide: `actre doctor --run RUN` says how good it was. The parts of an iteration are those of the trainer:
+episodes (prompts computed, then a forward pass a token), then forward and backward in slices of
+`optim.micro_batch_tokens`.
+"""
+
+import json
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from actre.config import RunConfig, data_folder
+from actre.config.model_names import folder_of
+from actre.types import ActreError
+
+GB = 1e9
+
+
+class Shape(NamedTuple):
+    """A Llama-like model's sizes; tied: whether the output layer shares the embedding's weights."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+
+    @property
+    def linear(self) -> int:
+        """Parameters of all layers' matrices."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return self.layers * (self.hidden * (2 * q + 2 * kv) + 3 * self.hidden * self.intermediate)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, norms left out."""
+        return self.linear + self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    def adapter(self, rank: int) -> int:
+        """Parameters of a LoRA adapter on every matrix of the layers."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        sides = 2 * (self.hidden + q) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.intermediate)
+        return self.layers * rank * sides
+
+
+SHAPES = {
+    "smollm2": Shape(30, 576, 1536, 9, 3, 64, 49152, True),
+    "Qwen/Qwen2.5-0.5B-Instruct": Shape(24, 896, 4864, 14, 2, 64, 151936, True),
+    "Qwen/Qwen2.5-1.5B-Instruct": Shape(28, 1536, 8960, 12, 2, 128, 151936, True),
+    "Qwen/Qwen2.5-3B-Instruct": Shape(36, 2048, 11008, 16, 2, 128, 151936, True),
+    "Qwen/Qwen2.5-7B-Instruct": Shape(28, 3584, 18944, 28, 4, 128, 152064, False),
+}
+"""From the models' config.json; a folder's own is read."""
+
+
+class Device(NamedTuple):
+    """Where a run is to run. flops: of half-precision products on a GPU, of float32 on all cores of a CPU, a second;
+    bandwidth: bytes a second. bf16: whether a GPU has it."""
+
+    name: str
+    gpu: bool
+    memory_gb: float
+    flops: float
+    bandwidth: float
+    bf16: bool = True
+
+
+_GPUS = (
+    ("T4", 65e12, 320e9),
+    ("L4", 121e12, 300e9),
+    ("A10", 125e12, 600e9),
+    ("V100", 112e12, 900e9),
+    ("3090", 71e12, 936e9),
+    ("4090", 165e12, 1008e9),
+    ("L40", 181e12, 864e9),
+    ("A100", 312e12, 1935e9),
+    ("H100", 989e12, 3350e9),
+    ("H200", 989e12, 4800e9),
+)
+"""Part of a name -> the makers' figures for dense half-precision products and memory. Another card: as an A10."""
+
+# Measured on one core of an AMD EPYC with AVX-512 (torch 2.13): forward and backward of SmolLM2 and of the tiny policy.
+_CPU_FLOPS = 70e9
+_CPU_BANDWIDTH = 15e9
+_SHARE_OF_PEAK = 0.35  # what transformers reaches of a GPU's peak; assumed, no GPU was at hand
+_LAYER_S = {True: 1.0e-3, False: 1.2e-3}  # a layer's fixed cost a forward pass, by whether it is a GPU
+_PASS_S = 5e-3  # sampling, stops and Python, a token
+
+# Tokens, measured on the shipped panels with the tiny policy's words (small) and SmolLM2's (full).
+_FIRST_PROMPT = {"small": 120, "full": 330}
+_WINDOWED_PROMPT = {"small": 220, "full": 430}
+_LISTED = {"small": 60, "full": 0}  # the full rooms' figures were measured with the actions listed
+_ANSWER = 25
+_STEPS_SHARE, _REPLY_SHARE, _LONGEST = 0.8, 0.25, 2.0
+
+_RUNTIME_GB = {True: 1.5, False: 0.8}
+_FRAGMENTS = 1.1
+_LARGE = 100_000_000
+
+
+class Work(NamedTuple):
+    """What an iteration is assumed to do, or did: means an episode, and tokens."""
+
+    steps: float
+    reply_tokens: float
+    longest_reply: float
+    prompt_tokens: float
+
+
+class Estimate(NamedTuple):
+    """Memory in GB and seconds an iteration. largest_micro_batch: the most micro_batch_tokens that would fit."""
+
+    device: Device
+    work: Work
+    weights_gb: float
+    rollout_gb: float
+    update_gb: float
+    rollout_s: float
+    update_s: float
+    largest_micro_batch: int
+
+    @property
+    def memory_gb(self) -> float:
+        """The peak: episodes and updates do not overlap."""
+        return max(self.rollout_gb, self.update_gb)
+
+    @property
+    def fits(self) -> bool:
+        return self.memory_gb <= self.device.memory_gb
+
+
+def shape_of(name: str) -> Shape:
+    """The sizes of a model by its name or folder. Raises ActreError for one that is not known here."""
+    if name in SHAPES:
+        return SHAPES[name]
+    tiny = name == "tiny" or name.startswith("tiny/")
+    folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral") if tiny else folder_of(name)
+    try:
+        raw = json.loads((folder / "config.json").read_text())
+        heads = raw["num_attention_heads"]
+        return Shape(
+            raw["num_hidden_layers"],
+            raw["hidden_size"],
+            raw["intermediate_size"],
+            heads,
+            raw.get("num_key_value_heads") or heads,
+            raw.get("head_dim") or raw["hidden_size"] // heads,
+            raw["vocab_size"],
+            bool(raw.get("tie_word_embeddings", False)),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ActreError(
+            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds it "
+            f"(hf download {name}), or one of {', '.join(SHAPES)}"
+        ) from error
+
+
+def gpu(name: str, memory_gb: float, bf16: bool = True) -> Device:
+    """A GPU by its name, with the makers' figures where the name is known."""
+    # the longest name that fits: an A100 is no A10
+    _, flops, bandwidth = max((known for known in _GPUS if known[0] in name), key=lambda k: len(k[0]), default=_GPUS[2])
+    return Device(name, True, memory_gb, flops * _SHARE_OF_PEAK, bandwidth * 0.7, bf16)
+
+
+def cpu(memory_gb: float, threads: int) -> Device:
+    """A CPU with so many threads for torch; more than one speeds small models up by less than that."""
+    return Device(f"{threads} CPU threads", False, memory_gb, _CPU_FLOPS * threads**0.8, _CPU_BANDWIDTH)
+
+
+def assumed(config: RunConfig) -> Work:
+    """The work of an early iteration: most episodes long, replies a quarter of what is allowed."""
+    size = "small" if config.env.train.startswith("small/") else "full"
+    reply = max(1.0, _REPLY_SHARE * config.sampling.max_reply_tokens)
+    if config.prompt.history == "windowed":
+        prompt: float = _WINDOWED_PROMPT[size] + (_LISTED[size] if config.prompt.list_admissible else 0)
+    else:
+        prompt = _FIRST_PROMPT[size]
+    longest = min(float(config.sampling.max_reply_tokens), _LONGEST * reply)
+    return Work(_STEPS_SHARE * config.env.max_steps, reply, longest, prompt)
+
+
+def estimate(config: RunConfig, device: Device, work: Work | None = None) -> Estimate:
+    """Memory and time of an iteration with these settings on this device; work: what is known of it, None: assumed.
+
+    Raises ActreError for a model whose sizes are not known.
+    """
+    shape, work = shape_of(config.model.name), work or assumed(config)
+    half = 2 if config.model.dtype in ("bfloat16", "float16") or (config.model.dtype == "auto" and device.gpu) else 4
+    weights = shape.parameters * half
+    if config.model.four_bit:
+        weights = int(shape.linear * 0.56) + (shape.parameters - shape.linear) * half
+    fixed = weights + 16 * shape.adapter(config.model.lora_rank) + _RUNTIME_GB[device.gpu] * GB
+    a_token = _update_bytes(shape, config, work, half)
+    room = device.memory_gb * GB / _FRAGMENTS - fixed
+    return Estimate(
+        device=device,
+        work=work,
+        weights_gb=weights / GB,
+        rollout_gb=(fixed + _rollout_bytes(shape, config, work, half)) * _FRAGMENTS / GB,
+        update_gb=(fixed + a_token * config.optim.micro_batch_tokens) * _FRAGMENTS / GB,
+        rollout_s=_rollout_s(shape, config, device, work, weights),
+        update_s=_update_s(shape, config, device, work),
+        largest_micro_batch=max(0, int(room / a_token)) // 256 * 256,
+    )
+
+
+def _growing(config: RunConfig) -> bool:
+    return config.prompt.history == "growing"
+
+
+def _row(config: RunConfig, work: Work) -> float:
+    """Tokens of a training row: an episode where the history grows, else a step."""
+    if _growing(config):
+        return work.prompt_tokens + work.steps * (_ANSWER + work.reply_tokens)
+    return work.prompt_tokens + work.reply_tokens
+
+
+def _update_bytes(shape: Shape, config: RunConfig, work: Work, half: int) -> float:
+    """Bytes a padded token of a forward and backward pass takes."""
+    # what a layer keeps for its backward pass; a LoRA's inputs are kept in float32 beside
+    kept = (10 * shape.hidden + 4 * shape.intermediate) * half + 4 * (6 * shape.hidden + shape.intermediate)
+    row = _row(config, work)
+    attention = shape.heads * row * 4.0  # without flash attention, which does not take our masks
+    if shape.parameters > _LARGE:  # activations are computed again, layer by layer
+        layers = shape.layers * shape.hidden * half + kept + attention
+    else:
+        layers = shape.layers * (kept + attention)
+    scored = 1.0 if _growing(config) else config.sampling.max_reply_tokens / (row + config.sampling.max_reply_tokens)
+    return layers + scored * shape.vocabulary * (2 * half + 8)
+
+
+def _rollout_bytes(shape: Shape, config: RunConfig, work: Work, half: int) -> float:
+    episodes = config.optim.groups * config.optim.group_size
+    longest = _row(config, work) if _growing(config) else work.prompt_tokens + config.sampling.max_reply_tokens
+    kept = 2 * shape.layers * shape.kv_heads * shape.head_dim * half
+    return episodes * (longest * kept * 1.5 + shape.vocabulary * 12)
+
+
+def _rollout_s(shape: Shape, config: RunConfig, device: Device, work: Work, weights: int) -> float:
+    episodes = config.optim.groups * config.optim.group_size
+    new = _ANSWER if _growing(config) else work.prompt_tokens
+    a_token = 2 * shape.linear / device.flops
+    head = 2 * shape.vocabulary * shape.hidden / device.flops
+    passes = _LAYER_S[device.gpu] * shape.layers + _PASS_S + weights / device.bandwidth
+    turns = config.env.max_steps
+    live = episodes * work.steps
+    computed = live * new + (episodes * work.prompt_tokens if _growing(config) else 0)
+    return computed * a_token + live * work.reply_tokens * (a_token + head) + turns * work.longest_reply * passes
+
+
+def _update_s(shape: Shape, config: RunConfig, device: Device, work: Work) -> float:
+    episodes = config.optim.groups * config.optim.group_size
+    rows = episodes if _growing(config) else episodes * work.steps
+    tokens = rows * _row(config, work)
+    times = 6 if shape.parameters > _LARGE else 4  # forward, the inputs' gradients, and forward again
+    head = shape.vocabulary * shape.hidden * (1.0 if _growing(config) else work.reply_tokens / _row(config, work))
+    slices = tokens / config.optim.micro_batch_tokens + 1
+    once = tokens * (times * shape.linear + 4 * head) / device.flops + slices * shape.layers * 3 * _LAYER_S[device.gpu]
+    return once * config.optim.updates_per_batch
+
+
+def mend(config: RunConfig, found: Estimate) -> str:
+    """Which setting to change so that it fits, in words; empty where it fits."""
+    if found.fits:
+        return ""
+    need = f"{found.memory_gb:.1f} GB are needed and {found.device.memory_gb:.1f} GB are there"
+    if found.rollout_gb <= found.device.memory_gb and found.largest_micro_batch >= _row(config, found.work):
+        return f"{need}: --set optim.micro_batch_tokens={found.largest_micro_batch}"
+    ways = []
+    if found.rollout_gb > found.device.memory_gb:
+
+        def too_many(groups: int) -> bool:
+            fewer = replace(config, optim=replace(config.optim, groups=groups))
+            return estimate(fewer, found.device, found.work).rollout_gb > found.device.memory_gb
+
+        most = bisect_left(range(1, config.optim.groups), True, key=too_many)
+        ways += [f"--set optim.groups={most}"] if most else []
+    if not config.model.four_bit and found.device.gpu:
+        ways.append("--set model.four_bit=true")
+    ways.append("a smaller --model")
+    return f"{need}: {', or '.join(ways)}"
+
+
+def must_fit(config: RunConfig, device: Device) -> Estimate:
+    """The estimate; raises ActreError where the memory will not do, naming the setting to change."""
+    found = estimate(config, device)
+    if not found.fits:
+        raise ActreError(
+            f"this does not fit on {device.name}: {mend(config, found)}. The estimate may be wrong: --even-so starts "
+            "anyway"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run's iterations took, medians, beside what was estimated. again: with the work that was really done."""
+
+    iterations: int
+    rollout_s: float
+    update_s: float
+    memory_gb: float | None
+    before: Estimate
+    again: Estimate
+
+
+def outcome(run: Path, config: RunConfig, device: Device) -> Outcome:
+    """Compare a run's metrics.jsonl with the estimates. Raises ActreError where it has none."""
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        raise ActreError(f"{run} has no metrics.jsonl: train first (actre train --out {run})")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if not lines:
+        raise ActreError(f"{path} is empty: not one iteration was finished")
+    steps = _median([line["steps"] for line in lines])
+    reply = lines[-1]["generated_tokens"] / max(1, lines[-1]["env_steps"])
+    before = estimate(config, device)
+    work = before.work._replace(
+        steps=steps, reply_tokens=reply, longest_reply=min(config.sampling.max_reply_tokens, _LONGEST * reply)
+    )
+    peaks = [line["peak_memory_gb"] for line in lines if "peak_memory_gb" in line]
+    return Outcome(
+        len(lines),
+        _median([line["rollout_s"] for line in lines]),
+        _median([line["update_s"] for line in lines]),
+        max(peaks) if peaks else None,
+        before,
+        estimate(config, device, work),
+    )
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]

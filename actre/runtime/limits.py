@@ -1,0 +1,137 @@
+"""Where a run would run, and whether it fits there: the device of this machine, and estimates in words.
+
+Asks nvidia-smi and /proc, not torch, so that it answers at once and beside a broken installation. The arithmetic is
+estimate.py's.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from actre.config import RunConfig
+from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, mend
+
+_QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+
+
+def here() -> Device:
+    """The first GPU of this machine, else its CPU with the memory that is free."""
+    found = _first_gpu()
+    if found is not None:
+        return found
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has one for each level
+    threads = int(asked) if asked.isdigit() else cores()
+    return cpu(memory_gb() or 8.0, max(1, min(threads, cores())))
+
+
+def cores() -> int:
+    """Cores this process may use; fewer than the machine's in a container or a batch job."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The CPU's name, where the system tells it, else its kind."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def memory_gb() -> float | None:
+    """Memory that is free, in GB; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    return int(fields["MemAvailable"].split()[0]) * 1024 / 1e9 if "MemAvailable" in fields else None
+
+
+def _first_gpu() -> Device | None:
+    if shutil.which("nvidia-smi") is None:
+        return None
+    try:
+        answer = subprocess.run(_QUERY, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = answer.stdout.strip().splitlines() if answer.returncode == 0 else []
+    return _parsed(lines[0]) if lines else None
+
+
+def _parsed(line: str) -> Device | None:
+    """
+    >>> _parsed("Tesla T4, 15360, 7.5")[:3]
+    ('Tesla T4', True, 16.10612736)
+    """
+    name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
+    try:
+        return gpu(name, int(memory) * 1024**2 / 1e9, bf16=float(capability) >= 8.0)
+    except ValueError:
+        return None
+
+
+def described(config: RunConfig, found: Estimate) -> str:
+    """An estimate as lines for a terminal; the last one says whether it fits."""
+    work, device = found.work, found.device
+    episodes = config.optim.groups * config.optim.group_size
+    hours = (found.rollout_s + found.update_s) * config.iterations / 3600
+    lines = [
+        f"{config.preset}: {config.model.name} on {device.name}, {device.memory_gb:.0f} GB",
+        f"  assumed: {episodes} episodes of {work.steps:.0f} steps, replies of {work.reply_tokens:.0f} tokens, "
+        f"micro-batches of {config.optim.micro_batch_tokens} tokens",
+        f"  memory: weights {found.weights_gb:.1f} GB; while playing {found.rollout_gb:.1f} GB; "
+        f"in an update {found.update_gb:.1f} GB",
+        f"  time: {_time(found.rollout_s)} playing and {_time(found.update_s)} updating an iteration; "
+        f"{config.iterations} iterations: {hours:.1f} h",
+    ]
+    if device.gpu:
+        lines.append("  the speeds of GPUs are their makers' figures times 0.35: nobody has run this on one here")
+    lines.append("  it fits" if found.fits else f"  it does NOT fit: {mend(config, found)}")
+    return "\n".join(lines)
+
+
+def described_outcome(found: Outcome) -> str:
+    """How good an estimate was, as lines for a terminal."""
+    rows = [
+        ("playing, s", found.rollout_s, found.before.rollout_s, found.again.rollout_s),
+        ("updating, s", found.update_s, found.before.update_s, found.again.update_s),
+    ]
+    if found.memory_gb is not None:
+        rows.append(("memory, GB", found.memory_gb, found.before.memory_gb, found.again.memory_gb))
+    lines = [
+        f"{found.iterations} iterations (medians; memory: the peak), beside the estimate before the run, and the one "
+        "with the steps and tokens that were really there:",
+        f"  {'':14}{'measured':>10}{'estimated':>11}{'ratio':>7}{'with its work':>15}{'ratio':>7}",
+    ]
+    for name, measured, before, again in rows:
+        lines.append(
+            f"  {name:14}{measured:10.2f}{before:11.2f}{before / max(measured, 1e-9):7.2f}{again:15.2f}"
+            f"{again / max(measured, 1e-9):7.2f}"
+        )
+    return "\n".join(lines)
+
+
+def on(device: Device, memory: float | None) -> Device:
+    """The device's GPU, as if it had this much memory, or where there is none a GPU that has; None: as it is.
+
+    >>> on(cpu(8.0, 1), 24.0).name, on(cpu(8.0, 1), None).gpu
+    ('a GPU (speeds of an A10)', False)
+    """
+    if memory is None:
+        return device
+    return (device if device.gpu else gpu("a GPU (speeds of an A10)", memory))._replace(memory_gb=memory)
+
+
+def _time(seconds: float) -> str:
+    """
+    >>> _time(5.7), _time(694.6), _time(9000)
+    ('6 s', '12 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,51 @@
+"""Trains a policy through stages with TRL's GRPOTrainer: rollouts in, optimizer steps and metrics out.
+
+Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are
+played (a `Play` function comes in), nor how a reply is read.
+
+An iteration is: play `groups` games `group_size` times each, an advantage per episode or step,
+`updates_per_batch` optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate
+summed over the batch's sampled tokens and divided by their number, so that micro-batches do not matter.
+`normalise` says what weighs the same: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv
+2402.03300, eq. 3), the latter by scaling advantages with mean length / own length.
+Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0, old log-probabilities taken from the
+sampler; and an episode's length counts its sampled tokens in all its rows.
+
+From a game to a gradient in four files: loop.py asks collect.py for episodes (rollout/), batch.py gives them advantages
+and makes them rows, loss.py takes the optimizer step.
+
+    run.py           train, run, resume_from_last: a run from start to end; signals, what is rescued
+    loop.py          StagedTrainer: an iteration, its metrics, whether its stage ends
+    collect.py       an iteration's episodes, divided among processes
+    batch.py         their advantages, their rows, TRL's batch of them
+    loss.py          SlicedTrainer: one optimizer step in slices through TRL's loss; log-probabilities
+    advantages.py    the advantage estimators
+    rows.py          training rows: token sequences with a loss mask
+    stages.py        what an iteration is to do
+    state.py         what stands between updates: progress, checkpoints written and resumed from
+    checkpoints.py   a checkpoint on disk
+    matching.py      the temperature at which two policies are equally narrow
+    runlog.py        the run folder while it grows
+    engines.py       what samples the episodes; engine_check.py: is it the model in training
+    trl_settings.py  GRPOConfig from RunConfig
+    trackers.py      what goes to TensorBoard, trackio and wandb
+    sharded/         weights and moments that are divided among processes
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actre.training.loop import StagedTrainer
+    from actre.training.loss import NotFiniteError
+    from actre.training.run import TrainResult, resume_from_last, train
+
+__all__ = ["NotFiniteError", "StagedTrainer", "TrainResult", "resume_from_last", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """TRL is loaded when the trainer is asked for: stages and run logs are read without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from actre.training import loop, loss, run
+
+    return next(getattr(module, name) for module in (run, loop, loss) if hasattr(module, name))

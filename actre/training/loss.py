@@ -1,0 +1,239 @@
+"""One optimizer step on a batch of whole episodes, through TRL's loss: slice by slice, divided by all its tokens.
+
+Knows TRL's batch and the model; not where episodes come from, nor stages, nor what is written down.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOTrainer
+
+from actre.config import RunConfig
+from actre.runtime import ranks
+from actre.runtime.out_of_memory import MicroBatches
+from actre.training import engine_check
+from actre.training.rows import Row, collate, sliced, trl_inputs
+from actre.training.sharded.launch import weights_of
+from actre.training.trl_settings import grpo_config, keep_precision
+from actre.types import ActreError
+
+_KL_ROWS = (2, 4)
+"""Rows on which sampler, trainer and base model are compared: a twelfth of an iteration's, within these bounds. Each
+is computed twice for it, so that a twelfth costs about as much as a twelfth of the update.
+"""
+
+
+class NotFiniteError(ActreError):
+    """A loss or a gradient that is no number; the weights are those of before."""
+
+
+class SlicedTrainer(GRPOTrainer):
+    """GRPOTrainer whose batches are whole episodes, and whose update goes through them in slices.
+
+    Overrides of TRL 1.14.2, held by a contract test (StagedTrainer has two more):
+      training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
+      _get_per_token_logps_and_entropies  no mask and no entropies where they change nothing
+      beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
+                        base model, adapter off
+
+    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio
+    then also corrects for whatever differs between sampler and training forward (under 1e-4 nats on a CPU, by
+    test).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        out: Path,
+        *,
+        must_agree: bool,
+    ) -> None:
+        """must_agree: end the run where what sampled the episodes is not the model in training (see engine_check; it is
+        measured in any case).
+        """
+        self.config = config
+        self.policy_model = model
+        self.iteration_now = 0
+        self._must_agree = must_agree
+        self._updates: list[dict[str, float]] = []
+        keep_precision(model)
+        super().__init__(
+            model=model,
+            reward_funcs=_no_reward_function,
+            args=grpo_config(config, model, out),
+            train_dataset=Dataset.from_dict({"prompt": [""] * config.iterations}),
+            processing_class=tokenizer,
+        )
+        self.weights = weights_of(self.accelerator, model, config.model)
+        self.beta = config.optim.kl_beta
+        self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
+        self.remove_callback(PrinterCallback)
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """One optimizer step's gradient, slice by slice. Returns the batch's loss, detached."""
+        model.train()
+        batch = self._prepare_inputs(inputs)
+        total, tokens = self.micro_batches.run(
+            lambda most: self._gradient(model, batch, most), undo=partial(self._without_gradient, model)
+        )
+        total = self.accelerator.reduce(total, "mean")
+        self._must_be_finite(total)
+        self._step += 1
+        clipped = self._metrics["train"].pop("clip_ratio/region_mean")
+        self._metrics["train"].clear()  # TRL's means are over slices, unweighted; ours are written instead
+        # with several processes TRL's share of a slice is the mean over theirs; the number of tokens is taken likewise
+        mean = [sum(column) for column in zip(*ranks.all_of(tokens), strict=True)]
+        share = sum(c * n for c, n in zip(clipped, mean, strict=True)) / max(1.0, batch["num_items_in_batch"].item())
+        self._updates.append({"loss": total.item(), "clip_rate": share})
+        return total
+
+    def _gradient(self, model: torch.nn.Module, batch: dict[str, Tensor], most: int) -> tuple[Tensor, list[float]]:
+        """The batch's gradient in slices of `most` tokens; this process's loss, and each slice's trained tokens."""
+        total = torch.zeros((), device=self.accelerator.device)
+        tokens: list[float] = []
+        pieces = self._slices(batch, most)
+        for number, piece in enumerate(pieces, 1):
+            tokens.append(piece["tool_mask"].sum().item())
+            last = number == len(pieces)
+            with self.weights.slice(model, last=last):
+                with self._bonus_of(tokens[-1], batch), self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, piece)
+                self.weights.backward(loss, last=last)
+            total += loss.detach()
+        return total, tokens
+
+    def _without_gradient(self, model: torch.nn.Module) -> None:
+        """Take back a step that ended half-way."""
+        model.zero_grad()
+        self._metrics["train"].clear()
+
+    def _slices(self, batch: dict[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+        """The batch in slices, as many in each process: every forward and backward pass is a meeting of all of them."""
+        pieces = [piece for _, piece in sliced(batch, most)]
+        blank = {key: value[:1] if value.dim() else value for key, value in pieces[-1].items()}  # of the shortest rows
+        blank["tool_mask"] = torch.zeros_like(blank["tool_mask"])
+        return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
+
+    def _must_be_finite(self, loss: Tensor) -> None:
+        scaled = self.accelerator.scaler is not None  # with fp16 infinite gradients are usual, and the step is skipped
+        if torch.isfinite(loss) and (scaled or self.weights.gradients_are_finite()):
+            return
+        what = "loss" if not torch.isfinite(loss) else "gradient"
+        raise NotFiniteError(
+            f"the {what} of iteration {self.iteration_now} is {loss.item() if what == 'loss' else 'not finite'}; "
+            "lower optim.learning_rate, and see the trajectories of that iteration"
+        )
+
+    @contextmanager
+    def _bonus_of(self, tokens: float, batch: dict[str, Tensor]) -> Iterator[None]:
+        """TRL adds entropy_coef times a slice's mean entropy; here the slice's share of the batch's mean.
+
+        Gradients are averaged over processes, so each one's share is taken as many times.
+        """
+        share = tokens * ranks.count() / batch["num_items_in_batch"].clamp(min=1).item()
+        self.entropy_coef = self.config.optim.entropy_coef * share
+        yield
+        self.entropy_coef = self.config.optim.entropy_coef
+
+    # --- log-probabilities, the base model's too ---
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        *args: Any,
+        batch_size: int | None = None,
+        compute_aux_loss: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """TRL's, with less work for the same numbers.
+
+        Rows are padded on the right only, where causal attention never looks: without a mask it takes its causal
+        kernel, which computes half as much. Entropies, of all positions over the whole vocabulary, only where the loss
+        has an entropy bonus; zeros else, for TRL would log them and ours come from the sampler.
+        """
+        entropies_wanted = kwargs.pop("compute_entropy", False)
+
+        def unmasked(**inputs: Any) -> Any:
+            return model(**{**inputs, "attention_mask": None})
+
+        logps, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
+            unmasked,
+            *args,
+            batch_size=batch_size,
+            compute_aux_loss=compute_aux_loss,
+            compute_entropy=entropies_wanted and self._entropy_bonus_enabled,
+            **kwargs,
+        )
+        if entropies_wanted and entropies is None:
+            entropies = torch.zeros_like(logps)
+        return logps, entropies, auxiliary
+
+    @contextmanager
+    def _as_base(self) -> Iterator[None]:
+        """The base model: adapter off, nothing recorded."""
+        with torch.no_grad(), self.policy_model.disable_adapter():
+            yield
+
+    def reference_logps(self, batch: dict[str, Tensor]) -> Tensor:
+        """The base model's log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        with self._as_base():
+            return self._batch_logps(batch)
+
+    @torch.no_grad()
+    def _batch_logps(self, batch: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of the batch's completion tokens, (B, C); 0 on padding."""
+        return self.micro_batches.run(lambda most: self._sliced_logps(batch, most), undo=lambda: None)
+
+    def _sliced_logps(self, batch: dict[str, Tensor], most: int) -> Tensor:
+        out = torch.zeros_like(batch["old_per_token_logps"])
+        first = batch["prompt_ids"].shape[1]
+        with self.weights.in_step():
+            for rows, piece in sliced(batch, most):
+                start = piece["prompt_ids"].shape[1] - first
+                logps = self._logps(piece)
+                out[rows, start : start + logps.shape[1]] = logps
+        return out
+
+    def _logps(self, piece: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities of a slice's completion tokens at the stage's temperature."""
+        ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
+        present = torch.cat([piece["prompt_mask"], piece["completion_mask"]], dim=1)
+        logps, _, _ = self._get_per_token_logps_and_entropies(
+            self.model, ids, present, piece["completion_ids"].shape[1]
+        )
+        return logps
+
+    def against_base(self, rows: Sequence[Row]) -> dict[str, float]:
+        """KL(policy || base), nats a token, on a few rows, and whether the sampler was the model in training.
+
+        The KL is the mean of exp(d) - d - 1, d = log base - log policy: unbiased and never negative (Schulman,
+        "Approximating KL divergence", k3). Raises EngineError where that matters (`must_agree`).
+        """
+        few = min(max(_KL_ROWS[0], len(rows) // 12), _KL_ROWS[1])
+        some = rows[:: max(1, len(rows) // few)][:few]
+        collated = collate(some, torch.zeros(1 + max((r.episode for r in some), default=0)), pad_id=0)
+        batch = trl_inputs(collated, 1, self.accelerator.device)
+        mask = batch["tool_mask"].bool()
+        sampled, base = batch["old_per_token_logps"][mask], self.reference_logps(batch)[mask]
+        full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
+        agreement = engine_check.compare(sampled, self._batch_logps(batch)[mask], base, full=full)
+        if self._must_agree:
+            engine_check.must_agree(agreement, full=full, iteration=self.iteration_now)
+        d = base - sampled
+        return {"kl_nats": (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0, **agreement.metrics()}
+
+
+def _no_reward_function(**_: Any) -> list[float | None]:
+    """TRL asks for one; ours is never called, for returns come with the episodes."""
+    raise NotImplementedError("episodes bring their own returns")
