@@ -1,6 +1,6 @@
 """A stand-in for vLLM's HTTP server: its routes and answers as of vLLM 0.30.0, over the transformers policy.
 
-What it answers, refusals included, was copied from what the real one said; tests/test_server.py asks that one too.
+What it answers, refusals included, was copied from the real one, which tests/policies/test_server.py asks too.
 """
 
 import json

@@ -30,7 +30,7 @@ ORDER = (
     "cli",
     "lessons",
 )
-"""The entries of actre/, from the ground up: each imports from those before it and from itself, never from one after."""
+"""The entries of actre/, from the ground up: each imports from those before it and from itself, from none after it."""
 
 FORBIDDEN = (
     ("actre.view", "actre.training"),

@@ -1,7 +1,7 @@
 """Puts an exported folder on a model hub, and says what went wrong where that fails.
 
 Knows huggingface_hub; no model. What is in the folder was written, and checked, elsewhere. Has run against a stand-in
-for the hub's HTTP interface (tests/test_hub.py), not against the hub itself.
+for the hub's HTTP interface (tests/adapters/test_hub.py), not against the hub itself.
 """
 
 import json

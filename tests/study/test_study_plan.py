@@ -13,7 +13,7 @@ from actre.study.plan import digest_of
 from actre.study.record import record
 from actre.types import ActreError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
 name = "small"
 [[part]]

@@ -22,7 +22,7 @@ from actre.rollout.evaluate import BASELINES, EpisodeResult, play_baseline
 from actre.stats import wilson
 from actre.types import ActreError
 
-SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "webshop"
+SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[3] / "shared")) / "webshop"
 ITEM = ["click[back to search]", "click[< prev]", "click[description]", "click[features]", "click[reviews]"]
 
 

@@ -245,7 +245,7 @@ def test_every_shipped_game_is_solved(name: str) -> None:
 
 
 def test_most_real_games_are_solved(tmp_path: Path) -> None:
-    archive = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "alfworld/games.tar.xz"
+    archive = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[3] / "shared")) / "alfworld/games.tar.xz"
     if not archive.exists():
         pytest.skip(f"no real games at {archive}: set ACTRE_SHARED")
     subprocess.run(["tar", "xJf", archive, "-C", tmp_path], check=True)

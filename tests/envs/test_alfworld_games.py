@@ -21,7 +21,7 @@ from actre.envs.alfworld.tasks import TASK_TYPES, parse_task
 from actre.types import ActreError, write_jsonl
 
 SHIPPED = games.SHIPPED
-SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "alfworld"
+SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[3] / "shared")) / "alfworld"
 
 
 @pytest.fixture(scope="module")

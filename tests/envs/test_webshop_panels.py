@@ -17,7 +17,7 @@ from actre.envs.webshop.panels import BY_PRODUCT, PAPER, find_goal, list_goals, 
 from actre.envs.webshop.reward import ceiling
 from actre.types import ActreError
 
-SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[2] / "shared")) / "webshop"
+SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[3] / "shared")) / "webshop"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ nbconvert = pytest.importorskip("nbconvert", reason="pip install 'actre[lab]'")
 nbformat = pytest.importorskip("nbformat")
 preprocessors = pytest.importorskip("nbconvert.preprocessors")
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).resolve().parents[1]
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 CELLS = (

@@ -20,7 +20,7 @@ from actre.training.run import run
 from actre.training.stages import Plan
 from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 """Engines for training: the adapter gets there anew each time, and what cannot serve it is refused. vLLM itself stands
-in here; tests/test_vllm.py trains with the real one where it is.
+in here; tests/policies/test_vllm.py trains with the real one where it is.
 """
 
 import os

@@ -19,7 +19,7 @@ from actre.lessons.exercise import judge
 from actre.types import ActreError
 from actre.view.still import svg
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GPU = Check("machine", "GPU", "ok", "NVIDIA A100-SXM4-80GB, 80 GiB, bf16")
 SMALL_GPU = Check("machine", "GPU", "ok", "Tesla T4, 15 GiB, no bf16 (float16 is used)")
 GAMES = Check("data", "official games", "ok", "there")

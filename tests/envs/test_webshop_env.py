@@ -32,7 +32,7 @@ def shop(tmp_path: Path) -> Catalogue:
 @pytest.fixture(scope="module")
 def shipped() -> Catalogue:
     """The catalogue that comes with the package."""
-    return read_catalogue(Path(__file__).resolve().parents[1] / "data" / "webshop")
+    return read_catalogue(Path(__file__).resolve().parents[2] / "data" / "webshop")
 
 
 def goal_of(env: WebshopEnv, asin: str) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def test_a_random_shopper_meets_no_exception_and_is_paid_once_at_most(
 def _small() -> Catalogue:
     global _kept
     if _kept is None:
-        _kept = read_catalogue(Path(__file__).resolve().parents[1] / "data" / "webshop")
+        _kept = read_catalogue(Path(__file__).resolve().parents[2] / "data" / "webshop")
     return _kept
 
 
