@@ -130,7 +130,8 @@ class Step:
 
     prompt_ids end with the forced opening tag, if one is forced; reply_ids continue them. `action` is exactly
     what the tags held (outer blanks stripped), None if they held nothing and nothing was sent.
-    `reward` is the environment's; penalties are the trainer's and are not in here.
+    `reward` is the environment's; penalties are the trainer's and are not in here. advantage: what the step was trained
+    with, None where none was computed.
     """
 
     observation: Observation
@@ -142,6 +143,7 @@ class Step:
     action: str | None
     flags: tuple[Flag, ...]
     reward: float
+    advantage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def trajectory_from_json(record: dict[str, Any]) -> Trajectory:
                 action=raw["action"],
                 flags=tuple(raw["flags"]),
                 reward=raw["reward"],
+                advantage=raw.get("advantage"),
             )
             previous = step.prompt_ids + step.reply_ids
             steps.append(step)

@@ -34,6 +34,7 @@ from actre.config.checks import (
     Weight,
     must_fit,
 )
+from actre.config.estimators import Advantage
 from actre.config.paths import variable
 from actre.types import ActreError, Order
 
@@ -166,7 +167,7 @@ class OptimConfig(Ranged):
     """Games an iteration."""
     group_size: Several = 8
     """Episodes a game. An episode is compared with its group's mean, and one alone is that."""
-    advantage: Literal["grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std"] = "grpo"
+    advantage: Advantage = "grpo"
     """What an episode is compared with (see training/advantages.py); GiGPO compares steps from the same state too."""
     gigpo_discount: Share = 0.95
     """GiGPO: what a reward one step later is worth, where steps are compared."""

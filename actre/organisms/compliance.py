@@ -14,7 +14,7 @@ from actre.config import PromptConfig, SamplingConfig, derive_seed
 from actre.entropy.probes import Probe
 from actre.policies import Policy
 from actre.stats import wilson
-from actre.training.rows import FORMAT_FLAGS
+from actre.training.returns import FORMAT_FLAGS
 from actre.types import Flag, Observation, Order, Reply
 
 Tags = Literal["free", "first"]

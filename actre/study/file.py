@@ -34,13 +34,13 @@ from typing import Any, TypeVar, get_args
 
 from actre.config import RunConfig, StageConfig
 from actre.config.arms import ARMS, arm
+from actre.config.estimators import ESTIMATORS
 from actre.config.overrides import changed
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
 from actre.types import ActreError
 
-ESTIMATORS = ("grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std")
 _STAGES = {"switch", "iterations"}
 _OWN = {"seed": "seeds = [...] in the part", "optim.advantage": 'estimator = "..." in [[part.runs]]'}
 """Settings that have words of their own in a study file."""

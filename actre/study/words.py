@@ -3,18 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from actre.config.estimators import ESTIMATORS
 from actre.stats import Interval
 from actre.study.findings import MATTERS, Comparison, Found, Lines, of_condition
 from actre.study.mediation import closed_share, no_gain, start_of
 from actre.study.plan import UNTRAINED, Contrast, Part
 
-_ESTIMATORS = {
-    "grpo": "GRPO",
-    "gigpo": "GiGPO",
-    "gigpo_no_std": "GiGPO without std",
-    "rloo": "RLOO",
-    "dr_grpo": "Dr. GRPO",
-}
 _MEANINGS = {
     "support": "higher",
     "harm": "lower",
@@ -37,7 +31,11 @@ def name_of(condition: str) -> str:
     if arm == UNTRAINED:
         rest = ["", *rest] if rest else []
     return ", ".join(
-        [arm, *(_ESTIMATORS.get(one, one) for one in rest[:1]), *([" ".join(rest[1:])] if rest[1:] else [])]
+        [
+            arm,
+            *(ESTIMATORS[one].label if one in ESTIMATORS else one for one in rest[:1]),
+            *([" ".join(rest[1:])] if rest[1:] else []),
+        ]
     )
 
 

@@ -1,5 +1,4 @@
-"""Advantages: from the returns of a batch of episodes to one number per episode, or per step. Pure torch; knows
-no trainer.
+"""Advantages: from the returns of a batch of episodes to one number per episode, or per step.
 
     grpo     (R_i - mean_g R) / (std_g R + eps)          relative to the group, in units of its deviation
     dr_grpo  R_i - mean_g R                              the same without the division
@@ -7,9 +6,12 @@ no trainer.
     gigpo    grpo (or dr_grpo) over episodes + w * the same over the steps that start in one state
 
 In all of them a group whose members are equal, or that has one member, gets exactly 0.
+
+To add one: write its function here, and a row for it in `actre.config.estimators`. Next: batch.py calls it.
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -113,6 +115,10 @@ def gigpo(
     return advantages
 
 
+gigpo_no_std = partial(gigpo, std=False)
+"""GiGPO with `dr_grpo` in both places."""
+
+
 def discounted(rewards: Sequence[float], discount: float) -> list[float]:
     """The discounted return from each step on: R_t = r_t + discount * R_{t+1}.
 
@@ -141,10 +147,10 @@ def _by_group(returns: Tensor, groups: Tensor, relative: Callable[[Tensor], Tens
     return advantages
 
 
-def groups_without_signal(advantages: Tensor, groups: Tensor) -> int:
-    """How many groups have no advantage but 0, and so teach nothing. advantages: (B,) or (B, S); groups: (B,).
+def zero_variance_groups(advantages: Tensor, groups: Tensor) -> int:
+    """How many groups have no advantage but 0, and so no gradient. advantages: (B,) or (B, S); groups: (B,).
 
-    >>> groups_without_signal(torch.tensor([0.7, -0.7, 0.0, 0.0]), torch.tensor([7, 7, 3, 3]))
+    >>> zero_variance_groups(torch.tensor([0.7, -0.7, 0.0, 0.0]), torch.tensor([7, 7, 3, 3]))
     1
     """
     return sum(not bool(advantages[groups == g].any()) for g in groups.unique())

@@ -1,30 +1,24 @@
-"""What episodes teach: an advantage for each step, the rows that carry them, and TRL's batch of this process' share.
+"""Episodes with their advantages, as the batch that TRL's loss takes.
 
-Pure torch on trajectories and rows; knows no model and no trainer.
+From episodes to tensors: `step_advantages` gives each step an advantage (its estimator: advantages.py), `batch_of`
+spreads them over the tokens of this process's rows (rows.py) and pads them. Next: loss.py takes the optimizer step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pkgutil import resolve_name
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from actre.config import OptimConfig
+from actre.config.estimators import ESTIMATORS
 from actre.runtime import ranks
-from actre.training.advantages import dr_grpo, gigpo, grpo, rloo
-from actre.training.rows import Row, collate, episode_return, episode_weights, step_rewards, trained_tokens, trl_inputs
+from actre.training.returns import episode_return, step_rewards
+from actre.training.rows import Row
 from actre.training.trl_settings import STEPS_PER_GENERATION
 from actre.types import Trajectory
-
-ADVANTAGE_NAMES = {
-    "grpo": "GRPO",
-    "dr_grpo": "Dr. GRPO",
-    "rloo": "RLOO",
-    "gigpo": "GiGPO",
-    "gigpo_no_std": "GiGPO without std",
-}
-
-EPISODE_ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
-"""Name in the settings -> (returns, groups) to one advantage an episode, both (B,)."""
 
 
 def groups_of(played: Sequence[Trajectory]) -> Tensor:
@@ -32,28 +26,34 @@ def groups_of(played: Sequence[Trajectory]) -> Tensor:
     return torch.tensor([-1 if one.group is None else one.group for one in played])
 
 
-def step_advantages(
-    played: Sequence[Trajectory],
-    groups: Tensor,
-    optim: OptimConfig,
-    of_episodes: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
+def step_advantages(played: Sequence[Trajectory], groups: Tensor, optim: OptimConfig) -> Tensor:
     """(B, S) advantages of each episode's steps, or (B, 1) where all of its steps have the same.
 
-    The state a step starts from is what the environment shows in it: text, task and admissible actions. of_episodes:
-    (returns, groups) to one advantage an episode, for all but GiGPO.
+    Two steps start from the same state where the environment shows the same: text, task and admissible actions.
     """
-    if optim.advantage in ("gigpo", "gigpo_no_std"):
-        return gigpo(
-            [step_rewards(one, optim) for one in played],
-            [[step.observation for step in one.steps] for one in played],
-            groups,
-            discount=optim.gigpo_discount,
-            step_weight=optim.gigpo_step_weight,
-            std=optim.advantage == "gigpo",
-        )
-    returns = torch.tensor([episode_return(one, optim) for one in played])
-    return of_episodes(returns, groups)[:, None]
+    estimator = ESTIMATORS[optim.advantage]
+    advantages = resolve_name(estimator.function)
+    if estimator.of == "episodes":
+        returns = torch.tensor([episode_return(one, optim) for one in played])
+        return torch.as_tensor(advantages(returns, groups))[:, None]
+    rewards = [step_rewards(one, optim) for one in played]
+    states = [[step.observation for step in one.steps] for one in played]
+    weighing = {"discount": optim.gigpo_discount, "step_weight": optim.gigpo_step_weight}
+    return torch.as_tensor(advantages(rewards, states, groups, **weighing))
+
+
+def with_advantages(played: Sequence[Trajectory], advantages: Tensor) -> list[Trajectory]:
+    """The episodes with each step's advantage in it, for the record. advantages: of those whose environment did not
+    fail, in their order; the others stay as they are.
+    """
+    given = iter(advantages.tolist())
+
+    def marked(one: Trajectory) -> Trajectory:
+        of_steps = next(given)
+        every = of_steps * len(one.steps) if len(of_steps) == 1 else of_steps
+        return replace(one, steps=tuple(replace(s, advantage=a) for s, a in zip(one.steps, every, strict=False)))
+
+    return [one if "env_error" in one.meta else marked(one) for one in played]
 
 
 def batch_of(
@@ -65,19 +65,141 @@ def batch_of(
     pad_id: int,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """TRL's batch (see `trl_inputs`) of the rows this process trains on, divided by the tokens of all that count.
+    """TRL's batch (see `trl_inputs`) of the rows this process trains on; its loss is divided by all counted tokens.
 
-    rows: of all episodes. advantages: (B, S) or (B, 1). groups: (B,). Rows without advantage carry no gradient and are
-    left out of the forward pass, unless there is a KL term or an entropy bonus; the loss is still divided by all
-    tokens, those of groups without signal only where `optim.groups_without_signal` is "keep".
+    rows: of all episodes. advantages: (B, S) or (B, 1). groups: (B,). Rows whose advantages are 0 carry no gradient and
+    are left out of the forward pass, unless there is a KL term or an entropy bonus. Their tokens still count, those of
+    zero-variance groups only where `optim.groups_without_signal` is "keep".
     """
     if optim.groups_without_signal == "drop":
-        taught = [int(g) for g in groups.unique() if advantages[groups == g].any()]
-        rows = [row for row in rows if groups[row.episode] in taught]
+        varied = [int(g) for g in groups.unique() if advantages[groups == g].any()]
+        rows = [row for row in rows if groups[row.episode] in varied]
     whole = optim.kl_beta != 0.0 or optim.entropy_coef != 0.0
     trained = [row for row in rows if whole or row.spread(advantages[row.episode]).any()]
     if optim.normalise == "episode":
         advantages = advantages * episode_weights(rows, len(groups))[:, None]
     mine = ranks.balanced([len(row.ids) for row in trained], ranks.count())[ranks.rank()]
     collated = collate([trained[i] for i in mine], advantages, pad_id=pad_id, multiple=STEPS_PER_GENERATION)
-    return trl_inputs(collated, sum(map(trained_tokens, rows)), device)
+    return trl_inputs(collated, sum(row.trained_tokens for row in rows), device)
+
+
+def episode_weights(rows: Sequence[Row], episodes: int) -> Tensor:
+    """(episodes,) factors that make each episode weigh the same in a token-normalised loss: mean length / length.
+
+    Lengths are trained tokens over all of an episode's rows; an episode without any is not counted and gets 0.
+
+    >>> row = Row((1, 2, 3, 4), (False, True, True, True), (0.0,) * 4, 0)
+    >>> episode_weights([row, Row((1, 2), (False, True), (0.0,) * 2, 1)], 3)  # 3 and 1 tokens: mean 2
+    tensor([0.6667, 2.0000, 0.0000])
+    """
+    lengths = torch.zeros(episodes)
+    for row in rows:
+        lengths[row.episode] += row.trained_tokens
+    present = lengths > 0
+    mean = lengths.sum() / present.sum().clamp(min=1)
+    return torch.where(present, mean / lengths.clamp(min=1), 0.0)
+
+
+class RowBatch(NamedTuple):
+    """Rows side by side, padded on the right only, so that positions count from each row's first token.
+
+    ids (B, T) int64; present (B, T) bool, False on padding; mask (B, T) bool, True where a token carries
+    gradient; logps (B, T) float32, the sampler's; advantages (B, T) float32, each token's, 0 on padding.
+    """
+
+    ids: Tensor
+    present: Tensor
+    mask: Tensor
+    logps: Tensor
+    advantages: Tensor
+
+
+def collate(rows: Sequence[Row], advantages: Tensor, *, pad_id: int, multiple: int = 1) -> RowBatch:
+    """Pad rows to a batch. advantages: (E,) of the episodes, or (E, S) of their steps.
+
+    Rows of two padding tokens without gradient are added until their number is a positive multiple of `multiple`: TRL
+    splits a batch into equal parts and drops the remainder.
+    """
+    missing = -len(rows) % multiple if rows else multiple
+    padded = [*rows, *[Row((pad_id,) * 2, (False,) * 2, (0.0,) * 2, -1)] * missing]
+    width = max(len(row.ids) for row in padded)
+    ids = torch.full((len(padded), width), pad_id, dtype=torch.long)
+    present = torch.zeros((len(padded), width), dtype=torch.bool)
+    mask = torch.zeros((len(padded), width), dtype=torch.bool)
+    logps = torch.zeros((len(padded), width))
+    per_token = torch.zeros((len(padded), width))
+    by_step = advantages if advantages.dim() == 2 else advantages[:, None]
+    for i, row in enumerate(padded):
+        n = len(row.ids)
+        ids[i, :n] = torch.tensor(row.ids)
+        present[i, :n] = True
+        mask[i, :n] = torch.tensor(row.mask)
+        logps[i, :n] = torch.tensor(row.logps)
+        if row.episode >= 0:
+            per_token[i, :n] = row.spread(by_step[row.episode])
+    return RowBatch(ids, present, mask, logps, per_token)
+
+
+def token_slices(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Indices of rows, longest first, in slices of at most `most_tokens` padded tokens (or of one row).
+
+    >>> token_slices([3, 9, 4, 8], 18)
+    [[1, 3], [2, 0]]
+    """
+    slices: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        # the first row of a slice is its longest, so it sets the width
+        if slices and lengths[slices[-1][0]] * (len(slices[-1]) + 1) <= most_tokens:
+            slices[-1].append(index)
+        else:
+            slices.append([index])
+    return slices
+
+
+def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, Tensor]:
+    """TRL's keys for a batch: columns before the first trained token are the prompt (B, P), others (B, C).
+
+    Nothing is padded on the left. tool_mask marks the tokens that carry gradient. total: what the loss is divided by,
+    the trained tokens of all rows, those left out of the batch included.
+    """
+    trained = batch.mask.any(dim=0)
+    first = max(1, int(trained.float().argmax()))
+    present, mask = batch.present.long(), batch.mask.long()
+    inputs = {
+        "prompt_ids": batch.ids[:, :first],
+        "prompt_mask": present[:, :first],
+        "completion_ids": batch.ids[:, first:],
+        "completion_mask": present[:, first:],
+        "tool_mask": mask[:, first:],
+        "old_per_token_logps": batch.logps[:, first:],
+        "advantages": batch.advantages[:, first:],
+        "num_items_in_batch": torch.tensor(total),
+    }
+    return {key: value.to(device) for key, value in inputs.items()}
+
+
+def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """A batch of `trl_inputs` as (rows, slice) of at most `most_tokens` padded tokens, longest rows first.
+
+    A slice has the same keys. It loses the columns in which all its rows are padded, and its prompt grows up
+    to its own first trained token, so that logits are computed for no more columns than need them.
+    """
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    before = batch["prompt_ids"].shape[1]
+    lengths = present.sum(dim=1).tolist()
+    for rows in token_slices(lengths, most_tokens):
+        trained = batch["tool_mask"][rows].any(dim=0)
+        first = before + int(trained.float().argmax())
+        width = max(first + 1, *(lengths[row] for row in rows))  # at least one column, which TRL requires
+        piece = {
+            "prompt_ids": ids[rows, :first],
+            "prompt_mask": present[rows, :first],
+            "completion_ids": ids[rows, first:width],
+            "completion_mask": present[rows, first:width],
+            "num_items_in_batch": batch["num_items_in_batch"],
+        }
+        for key in ("tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps"):
+            if key in batch:
+                piece[key] = batch[key][rows, first - before : width - before]
+        yield rows, piece

@@ -1,14 +1,12 @@
 """Checkpoints of a training run: all that its next iteration depends on, written whole or not at all.
 
-Knows the folder's layout, its check sums, and how many are kept; not what training does with it.
-
     checkpoints/iter-20/
         adapter_model.safetensors, adapter_config.json, actre.json, README.md    an exported adapter like any other
         training.safetensors    the optimizer's moments, torch's random streams
         state.json              progress, settings, the other random streams, each file's check sum, and its own
 
-No pickle is written or read. A checkpoint is made beside the others under a name that begins with a dot and takes its
-own name once it is whole; so one that has its name is whole, and whatever happens to it later the check sums show.
+No pickle is written or read. A checkpoint is written under a name that begins with a dot and renamed once complete, so
+that one with its proper name is complete; check sums show any later damage.
 """
 
 import dataclasses
@@ -38,11 +36,11 @@ _ADAPTER = "adapter_model.safetensors"
 
 
 class Progress(NamedTuple):
-    """Where a run stands after an iteration.
+    """A run's progress after an iteration.
 
     metrics_bytes and entropy_bytes: lengths of metrics.jsonl and entropy.jsonl. games: how many there are, and a
     digest of their names. stage_ends: the iteration was a stage's last. finished: the run's last. ended: each finished
-    stage's last iteration. temperature: what sampling was last matched to, None where nothing is.
+    stage's last iteration. temperature: the last matched one, None without matching.
     """
 
     iteration: int
@@ -65,7 +63,7 @@ class Streams(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What was read back. adapter: its weights by PEFT's names; optimizer: see `optimizer_tensors`."""
+    """A checkpoint as read. adapter: its weights by PEFT's names; optimizer: see `optimizer_tensors`."""
 
     folder: Path
     progress: Progress
@@ -85,8 +83,8 @@ def save(
 ) -> Path:
     """Write the checkpoint folder/iter-N; returns it. Then removes older ones, as `config.checkpoint.keep` says.
 
-    write_adapter: writes an exported adapter into the folder it is given. Raises OSError, above all where the disk is
-    full; nothing has changed then.
+    write_adapter: writes an exported adapter into the given folder. Raises OSError, for a full disk above all; nothing
+    has changed then.
     """
     target = folder / f"iter-{progress.iteration}"
     with replacing(target) as part:
@@ -109,7 +107,7 @@ def save(
 
 
 def latest(folder: Path) -> Path | None:
-    """The checkpoint of the last iteration that has one; None where there is none. Removes unfinished ones."""
+    """The newest checkpoint, or None. Removes unfinished ones."""
     clear_unfinished(folder / "iter")
     found = [int(path.name[5:]) for path in folder.glob("iter-*") if path.name[5:].isdigit()]
     return folder / f"iter-{max(found)}" if found else None
@@ -124,7 +122,7 @@ def holds_adapter(folder: Path, adapter: Path) -> bool:
 
 
 def read(folder: Path, config: RunConfig) -> Checkpoint:
-    """Read a checkpoint and make sure that it is whole and of a run with these settings.
+    """Read a checkpoint and check that it is undamaged and of a run with these settings.
 
     Raises ActreError, saying what is damaged or which settings differ.
     """
@@ -136,13 +134,13 @@ def read(folder: Path, config: RunConfig) -> Checkpoint:
         if _digest(path.read_bytes()) != digest:
             raise _damaged(folder, f"{name} is not what was written ({path.stat().st_size:,} bytes)")
     then = config_from_dict(state["config"])  # a setting that did not exist then has its default
-    # a model may be moved; that its weights are those it had then, their fingerprint shows
+    # a model may have moved; its fingerprint shows that the weights are the same
     then = dataclasses.replace(then, model=dataclasses.replace(then.model, name=config.model.name))
     changed = differences(dataclasses.asdict(then), dataclasses.asdict(config))
     if changed:
         raise ActreError(
-            f"{folder} belongs to a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
-            "it began with. Put its config.json back, or begin another run with another --out"
+            f"{folder} belongs to a run with other settings ({'; '.join(changed)}): a run is resumed with the settings "
+            "it started with. Restore its config.json, or start another run with another --out"
         )
     try:
         tensors = safetensors.torch.load_file(folder / _TENSORS)
@@ -166,7 +164,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; the groups' settings stay as they are."""
+    """Restore what `optimizer_tensors` returned; the groups' settings stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
@@ -175,7 +173,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
 
 
 def random_streams() -> Streams:
-    """The global random streams as they are now. The run's own streams are derived from its seed and need no place."""
+    """The state of the global random streams. The run's own streams are derived from its seed and are not saved."""
     numpy_state = np.random.get_state()  # the global stream, whoever uses it
     plain = {"python": random.getstate(), "numpy": [numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]]}  # type: ignore[index, union-attr]
     tensors = {"random.cpu": torch.get_rng_state()}
@@ -185,7 +183,7 @@ def random_streams() -> Streams:
 
 
 def restore_streams(streams: Streams) -> None:
-    """Put the global random streams back to where `random_streams` found them."""
+    """Restore what `random_streams` returned."""
     version, numbers, gauss = streams.plain["python"]
     random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = streams.plain["numpy"]
@@ -221,20 +219,20 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path, what: str) -> ActreError:
     return ActreError(
-        f"the checkpoint {folder} is damaged: {what}. To go on from the one before it, or from the beginning where "
-        f"there is none: rm -r {folder}, then the same command again"
+        f"the checkpoint {folder} is damaged: {what}. To resume from the one before it (or from the beginning, if "
+        f"there is none): rm -r {folder}, then the same command again"
     )
 
 
 def _prune(folder: Path, keep: int) -> None:
-    """Remove all but the last `keep`, and those that end a stage; one that cannot be read is not ours to remove."""
+    """Remove all but the last `keep` and those that end a stage. Unreadable ones are left alone."""
     for path in _newest_first(folder)[keep:]:
         try:
             stage_ends = _read_state(path)["progress"]["stage_ends"]
         except ActreError:
             continue
         if not stage_ends:
-            # renamed first: a folder that has a checkpoint's name is whole at any moment
+            # renamed first: a folder with a checkpoint's name is always complete
             gone = path.with_name(f".{path.name}-old")
             os.replace(path, gone)
             shutil.rmtree(gone, ignore_errors=True)
@@ -250,7 +248,7 @@ def _digest(data: bytes) -> str:
 
 
 def _to_disk(path: Path) -> None:
-    """Make the system write a file or a folder's names out, so that a power failure loses nothing either."""
+    """fsync a file or folder, so that a power failure loses nothing."""
     if os.name != "posix" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)

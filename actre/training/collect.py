@@ -1,6 +1,6 @@
-"""An iteration's episodes: each process plays its share of the games, and all get all episodes.
+"""An iteration's episodes: each process plays its share of the games, and all processes get all episodes.
 
-Knows engine and environments; not what is done with the episodes.
+Next: batch.py.
 """
 
 import warnings
@@ -14,18 +14,18 @@ from actre.rollout import make_envs, must_start, rollout
 from actre.runtime import ranks
 from actre.runtime.out_of_memory import EpisodesAtOnce
 from actre.training.engines import Engine
-from actre.training.sharded.replicated import TornError, Whole
+from actre.training.sharded.replicated import Replicated, TornError
 from actre.training.stages import Plan
 from actre.types import ActreError, Trajectory
 
 Play = Callable[[Plan], list[Trajectory]]
-"""Plays every game of a plan group_size times, with `Trajectory.group` set, with the weights of now."""
+"""Plays every game of a plan group_size times with the current weights, and sets `Trajectory.group`."""
 
 
 def player(config: RunConfig, engine: Engine) -> Play:
-    """Plays in environments of its own, as many as this process' share needs, with what the engine samples.
+    """A `Play` function with its own environments, as many as this process's share needs.
 
-    Where a GPU's memory does not do, half as many episodes are played at once from then on (see EpisodesAtOnce).
+    When a GPU runs out of memory, half as many episodes are played at once from then on (see EpisodesAtOnce).
     """
     share = ranks.part_of(range(config.optim.groups), ranks.rank(), ranks.count())[1]
     envs = make_envs(config.env, max(1, len(share)) * config.optim.group_size)
@@ -45,7 +45,7 @@ def player(config: RunConfig, engine: Engine) -> Play:
             max_steps=config.env.max_steps,
             seed=wanted.seed,
             group_size=config.optim.group_size,
-            must_start=False,  # a share of the games may be bad ones alone; the trainer sees to it
+            must_start=False,  # all games of one share may be bad; the trainer handles it
         )
         engine.rest()
         return played
@@ -54,17 +54,17 @@ def player(config: RunConfig, engine: Engine) -> Play:
 
 
 def must_begin(config: RunConfig, policy: Policy, games: Sequence[str]) -> None:
-    """Raises ActreError where in the order of some stage even the first prompt is too long."""
+    """Raises ActreError if the first prompt is already too long in the order of some stage."""
     (env,) = make_envs(config.env, 1)
     for order in dict.fromkeys(stage.order for stage in config.stages):
         must_start(policy, env, games, renderer=policy.renderer(config.prompt, order), sampling=config.sampling)
 
 
-def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
-    """The plan's episodes; of several processes each plays its share of the games, and all get all episodes.
+def collect(play: Play, plan: Plan, weights: Replicated) -> list[Trajectory]:
+    """The plan's episodes. Each process plays its share of the games, and all processes get all episodes.
 
-    weights: of the model that plays. A process without games plays none, and gives its part of the weights.
-    Raises ActreError in all of them where one of them could not play.
+    weights: of the playing model. A process without games still contributes its shard of the weights. If one process
+    cannot play, ActreError is raised in all of them.
     """
     if ranks.count() == 1:
         return play(plan)
@@ -77,19 +77,19 @@ def play_shared(play: Play, plan: Plan, weights: Whole) -> list[Trajectory]:
             played = play(share)
     except TornError:
         raise
-    except ActreError as error:  # the others wait for these episodes, and have to be told
+    except ActreError as error:  # passed on: the other processes wait for these episodes
         failed = error
     shares = ranks.all_of((played, before, failed))
-    errors = [told for _, _, told in shares if told is not None]
+    errors = [error for _, _, error in shares if error is not None]
     if errors:
         raise errors[0]
     return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]
 
 
-def tell_of_failed(played: Sequence[Trajectory], known: frozenset[str]) -> frozenset[str]:
-    """Warn of the games that could not be played, each once, with its reason; returns them with those known before."""
+def warn_of_failed(played: Sequence[Trajectory], known: frozenset[str]) -> frozenset[str]:
+    """Warn once about each game that could not be played, with the reason; returns all games warned about so far."""
     failed = {one.game: str(one.meta["env_error"]) for one in played if "env_error" in one.meta}
     for game, reason in failed.items():
         if game not in known:
-            warnings.warn(f"an episode failed and teaches nothing: {named(game, reason)}", stacklevel=2)
+            warnings.warn(f"an episode failed and is not trained on: {named(game, reason)}", stacklevel=2)
     return known | failed.keys()

@@ -1,7 +1,7 @@
-"""Whether what sampled the episodes is the model in training: its log-probabilities agree, and its adapter is used.
+"""Whether the engine samples the model in training: its log-probabilities agree, and it uses the adapter.
 
-Pure torch on log-probabilities; knows no model and no engine. Kits have been seen to train for days while the engine
-sampled the base model, or dropped the adapter without a word; here each iteration is checked on a few rows.
+Training kits have run for days while their engine sampled the base model or silently dropped the adapter. Here each
+iteration is checked on a few rows.
 """
 
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from actre.types import ActreError
 BOUND_NATS = 1e-3
 """Largest mean difference of a sampled token's log-probability between engine and trainer in float32."""
 BOUND_HALF_NATS = 5e-2
-"""The same in bfloat16, float16 and 4 bits, where both round differently. Assumed: no GPU was at hand."""
+"""The same in bfloat16, float16 and 4 bits, where both round differently. Assumed; not measured on a GPU."""
 _VISIBLE = {True: 1e-4, False: 2e-2}
-"""Root mean square of the adapter's effect (nats a token) from which on it can be told from rounding, by float32."""
+"""Smallest root mean square of the adapter's effect (nats a token) that is distinct from rounding; key: float32."""
 _SURE = 3.0
 """Standard errors."""
 
@@ -28,8 +28,8 @@ class Agreement(NamedTuple):
     """Over the sampled tokens of a few rows, in nats.
 
     gap, largest_gap: |engine - trainer|, mean and maximum. shift: |trainer - base model|, mean: what the adapter does.
-    followed: how much of that shift the engine shows, by least squares, 1 if it uses the adapter and 0 if it does not;
-    error: its standard error. None: the adapter does too little to tell.
+    followed: how much of that shift the engine shows, by least squares: 1 if it uses the adapter, 0 if it does not;
+    error: its standard error. Both are None if the adapter's effect is too small.
     """
 
     gap: float
@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
     error: float | None
 
     def metrics(self) -> dict[str, float]:
-        """As a line of metrics.jsonl has it; adapter_followed only where it can be told."""
+        """Fields of a line of metrics.jsonl; adapter_followed only where it is known."""
         line = {"engine_gap_nats": self.gap, "engine_gap_max_nats": self.largest_gap, "adapter_shift_nats": self.shift}
         return line if self.followed is None else {**line, "adapter_followed": self.followed}
 
@@ -69,7 +69,7 @@ def compare(sampled: Tensor, trained: Tensor, base: Tensor, *, full: bool = True
 
 
 def must_agree(found: Agreement, *, full: bool, iteration: int) -> None:
-    """Raises EngineError where the engine samples another model, or without the adapter."""
+    """Raises EngineError if the engine samples another model, or without the adapter."""
     bound = BOUND_NATS if full else BOUND_HALF_NATS
     if found.followed is not None and found.error is not None and found.followed + _SURE * found.error < 0.5:
         raise EngineError(
@@ -77,7 +77,7 @@ def must_agree(found: Agreement, *, full: bool, iteration: int) -> None:
             f"({found.shift:.1e} nats a token) they show {found.followed:.0%}. Nothing was learned from them; use "
             "--engine hf --loader plain, and see what the engine loaded"
         )
-    if not found.gap <= bound:  # so that a gap that is no number is an error too
+    if not found.gap <= bound:  # NaN is an error too
         raise EngineError(
             f"iteration {iteration}: the engine's log-probabilities are {found.gap:.1e} nats a token off the trainer's "
             f"(at most {found.largest_gap:.1e}; {bound:.0e} is allowed): other weights, another precision or "

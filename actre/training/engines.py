@@ -1,12 +1,10 @@
 """What samples the episodes in training: the model itself, a vLLM engine beside it, or a vLLM server elsewhere.
 
-Knows the engines and how weights get from the trainer to them; no episodes and no updates. engine_check.py says, each
-iteration, whether it worked.
+engine_check.py tests in each iteration whether the weights arrived.
 
-Differs from TRL's colocate and server modes (trl 1.14.2, generation/vllm_generation.py): what was trained goes to vLLM
-as a folder that is read anew before each iteration's episodes, an adapter's or of merged weights, and is made without
-touching the model in training. TRL merges into that model and back, has one seed for all prompts, and streams to a
-server over NCCL, which needs a GPU on either side.
+Differs from TRL's colocate and server modes (trl 1.14.2, generation/vllm_generation.py): vLLM reads the adapter or the
+merged weights from a folder before each iteration's episodes, and the model in training is not touched. TRL merges into
+that model and back, has one seed for all prompts, and streams to a server over NCCL, which needs a GPU on both sides.
 """
 
 import atexit
@@ -36,16 +34,16 @@ class Engine(Protocol):
     policy: Policy
 
     def refresh(self) -> None:
-        """Take over the adapter as it is now."""
+        """Take over the current adapter."""
         ...
 
     def rest(self) -> None:
-        """Give back what is not needed during the update."""
+        """Free what is not needed during the update."""
         ...
 
 
 class ModelEngine:
-    """The model in training samples itself: nothing is to be taken over."""
+    """The model in training samples by itself: there are no weights to transfer."""
 
     def __init__(self, policy: Any) -> None:
         self.policy: Policy = policy
@@ -55,14 +53,14 @@ class ModelEngine:
         pass
 
     def rest(self) -> None:
-        self._reset()  # its cache is as large as the update's activations; both at once are not needed
+        self._reset()  # its cache is as large as the update's activations, and not needed during the update
 
 
 class VLLMEngine:
-    """vLLM with the same base model; what was trained goes through a folder. model: the PeftModel in training.
+    """vLLM with the same base model; weights are transferred through a folder. model: the PeftModel in training.
 
     Raises ActreError without vllm, for a model loaded through unsloth or in 4 bits (vLLM would load another base), and
-    where vLLM refuses the model.
+    if vLLM refuses the model.
     """
 
     def __init__(self, config: RunConfig, model: Any, folder: Path) -> None:
@@ -73,7 +71,7 @@ class VLLMEngine:
         self._merged = config.model.handover == "merged"
         if not self._merged:
             self.refresh()
-        # beside the trainer on one GPU; vLLM would take nine tenths of it
+        # the trainer needs the same GPU; vLLM would take nine tenths of it
         memory = {"gpu_memory_utilization": _GPU_SHARE} if model.device.type == "cuda" else {}
         self._vllm = VLLMPolicy(
             config.model,
@@ -85,20 +83,20 @@ class VLLMEngine:
         self.policy: Policy = self._vllm
 
     def refresh(self) -> None:
-        with replacing(self._folder) as part:  # the policy sees files that are other ones than before
+        with replacing(self._folder) as part:  # new files, so that the policy sees a change
             _write(self._model, part, merged=self._merged)
         if self._merged:
             self._vllm.use_weights(self._folder)
 
     def rest(self) -> None:
-        pass  # kept prefixes go by the adapter's name, which is a new one after the next refresh
+        pass  # cached prefixes carry the adapter's name, which changes with the next refresh
 
 
 class ServerEngine:
     """A vLLM server elsewhere that serves the same base model. policy: the transformers policy over the model.
 
-    Each process of several hands over its own adapter, so that none has to wait for another. Raises ActreError where
-    no server answers at `url`, where it serves another model, or has no room for what is asked of it.
+    Each of several processes sends its own adapter, so that none waits for another. Raises ActreError if no server
+    answers at `url`, if it serves another model, or if its limits are too small for this run.
     """
 
     def __init__(self, config: RunConfig, policy: Any, model: Any, folder: Path, url: str | None) -> None:
@@ -106,7 +104,7 @@ class ServerEngine:
         from actre.policies.vllm import ServerPolicy
         from actre.policies.vllm.server import start_for
 
-        # Names that no run had before: over a network, a folder that was replaced may be seen as it was for a while.
+        # New names each time: over a network file system, a replaced folder may show its old contents for a while.
         self._model, self._folder, self._names = model, folder / uuid.uuid4().hex[:8], itertools.count(1)
         self._merged = config.model.handover == "merged"
         if self._merged and ranks.count() > 1:
@@ -139,7 +137,7 @@ class ServerEngine:
         pass
 
     def _must_be_the_model(self, config: RunConfig, policy: Any) -> None:
-        """Raises ActreError where the server's next-token distributions are not the trainer's."""
+        """Raises ActreError if the server's next-token distributions differ from the trainer's."""
         import torch
 
         prompts = [ids for text in _SAMPLE if (ids := policy.encode(text))]
@@ -150,8 +148,8 @@ class ServerEngine:
         off = {}
         for temperature in (1.0, 0.5):
             own = policy.action_logprobs(prompts, asked, temperature=temperature)
-            told = self._server.action_logprobs(prompts, asked, temperature=temperature)
-            off[temperature] = max(float(abs(a - b).mean()) for a, b in zip(own, told, strict=True))
+            served = self._server.action_logprobs(prompts, asked, temperature=temperature)
+            off[temperature] = max(float(abs(a - b).mean()) for a, b in zip(own, served, strict=True))
         policy.reset()
         where, mend = self._server.client.url, self._server.client.start.mend()
         if not off[1.0] <= bound:
@@ -161,13 +159,13 @@ class ServerEngine:
                 f"so it is another model, another version of it, or another dtype. {mend}"
             )
         if not off[0.5] <= 2 * bound:
-            raise ActreError(f"the server at {where} tells log-probabilities before the temperature. {mend}")
+            raise ActreError(f"the server at {where} reports log-probabilities from before the temperature. {mend}")
 
 
 def engine_for(config: RunConfig, policy: Any, model: Any, out: Path, server: str | None = None) -> Engine:
     """The engine that the settings name. policy: the transformers policy over the model in training.
 
-    server: where the vLLM server is, for that engine; it is not one of the settings, and may change when a run goes on.
+    server: the vLLM server's address, for that engine. It is not a setting, and may change when a run is resumed.
     """
     if server is not None and config.model.engine != "vllm-server":
         raise ActreError(f"--server goes with --engine vllm-server; this run's engine is {config.model.engine}")
@@ -182,7 +180,7 @@ def engine_for(config: RunConfig, policy: Any, model: Any, out: Path, server: st
 def merged_weights(model: Any) -> dict[str, Any]:
     """A PeftModel's weights with its LoRA adapter merged in, by the base model's own names; the model stays as it is.
 
-    Each is rounded once, from float32 to the weight's dtype. Tied weights are there once.
+    Each is rounded once, from float32 to the weight's dtype. Tied weights appear once.
     """
     import torch
     from peft.tuners.lora import LoraLayer

@@ -1,12 +1,13 @@
-"""An iteration of a run: its plan, its episodes as TRL's batch, its line of metrics, and whether its stage ends.
+"""One iteration: its plan, its episodes, their advantages, TRL's batch, its metrics, and whether its stage ends.
 
-Knows stages and what is measured on the way; not how an update is computed (update.py), nor what a checkpoint holds
-(settling.py).
+From a game to a gradient: collect.py plays the episodes, batch.py gives them advantages and makes them a batch, loss.py
+takes the optimizer step. state.py holds what a checkpoint needs.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,21 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from actre import adapters
 from actre.config import RunConfig
+from actre.config.estimators import ESTIMATORS
 from actre.policies.context import held_by, must_hold
 from actre.runtime import ranks
 from actre.runtime.out_of_memory import peak_memory_gb
-from actre.training import batch as teaching
 from actre.training import trackers
-from actre.training.advantages import groups_without_signal
+from actre.training.advantages import zero_variance_groups
+from actre.training.batch import batch_of, groups_of, step_advantages, with_advantages
 from actre.training.checkpoints import Checkpoint, Progress
-from actre.training.collect import Play, play_shared, tell_of_failed
+from actre.training.collect import Play, collect, warn_of_failed
 from actre.training.loss import SlicedTrainer
 from actre.training.matching import Matched, action_entropy
 from actre.training.rows import trajectory_rows
 from actre.training.runlog import RunLog, rollout_metrics
-from actre.training.stages import Plan, as_run, ends_early, learning_rate_factor, plan, span_of
-from actre.training.state import Course, Keeper, put_schedule
+from actre.training.stages import Plan, after_iteration, as_run, learning_rate_factor, plan, span_of
+from actre.training.state import Checkpointer, RunState, put_schedule
 from actre.types import ActreError, Order, Trajectory
 
 
@@ -43,8 +45,8 @@ class StagedTrainer(SlicedTrainer):
       _generate_and_score_completions  plays episodes; the dataset is a placeholder
       create_scheduler  the learning rate of `stages.learning_rate_factor`
 
-    At a stage change: the optimizer's moments are kept or cleared, the schedule goes on or starts anew, the
-    reference stays the base model; all three as `OptimConfig` says.
+    At a stage change the optimizer's moments are kept or cleared, and the schedule continues or restarts, as
+    `OptimConfig` says. The KL reference stays the base model.
     """
 
     def __init__(
@@ -61,18 +63,18 @@ class StagedTrainer(SlicedTrainer):
         progress: bool = True,
         must_agree: bool = False,
     ) -> None:
-        """measure: (iterations done, stage) -> entropy line. match: (what is to be played, the temperature of the last
-        match) -> what the temperature is to be, for stages that want it. must_agree: see SlicedTrainer.
+        """measure: (iterations done, stage) -> entropy line. match: (plan, temperature of the last match) -> the
+        temperature to sample at, for stages with `match_every`. must_agree: see SlicedTrainer.
         """
         _must_be_possible(config, measured=measure is not None, matched=match is not None)
         self.run_log = log
-        self.course = Course()
-        self.keeper = Keeper(config, model, games, log)
+        self.run_state = RunState()
+        self.checkpointer = Checkpointer(config, model, games, log)
         self.stop_asked = False
         self._play, self._games, self._measure, self._match = play, games, measure, match
         self._plan = plan(config, games, 1)
         self._line: dict[str, Any] = {}
-        self._told: frozenset[str] = frozenset()
+        self._warned: frozenset[str] = frozenset()
         self._started = 0.0
         super().__init__(config, model, tokenizer, log.out, must_agree=must_agree)
         self._bar = tqdm(
@@ -84,11 +86,11 @@ class StagedTrainer(SlicedTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Play the iteration's episodes; returns TRL's batch (see `trl_inputs`)."""
-        self.keeper.restore_streams()  # here and not earlier: making the data loader takes numbers too
-        if self.course.iteration == 0 and not self._updates:
+        self.checkpointer.restore_streams()  # not earlier: making the data loader draws random numbers too
+        if self.run_state.iteration == 0 and not self._updates:
             self._measure_now(stage=0)
         self._started = time.perf_counter()
-        self.iteration_now = self.course.iteration + 1
+        self.iteration_now = self.run_state.iteration + 1
         self._plan = plan(self._as_run(), self._games, self.iteration_now)
         self.policy_model.eval()
         with torch.no_grad():
@@ -96,18 +98,21 @@ class StagedTrainer(SlicedTrainer):
             played = self._played()
         self.policy_model.train()
         self._line = self._rollout_line(played, time.perf_counter() - self._started)
-        self.run_log.trajectories(self._plan, played, self.config.seed)
         whole = [one for one in played if "env_error" not in one.meta]
+        groups = groups_of(whole)
+        advantages = self.advantages(whole, groups) if whole else torch.zeros(0, 1)
+        self.run_log.trajectories(self._plan, with_advantages(played, advantages), self.config.seed)
         if not whole:
             raise ActreError(
                 f"the environment failed in all {len(played)} episodes of iteration {self._plan.iteration}: "
                 f"{played[0].meta['env_error']}"
             )
-        return self._batch(whole)
+        self._line["groups_without_signal"] = zero_variance_groups(advantages, groups)
+        return self._batch(whole, advantages, groups)
 
     def _played(self) -> list[Trajectory]:
-        """The plan's episodes; while none can be started, other games are drawn in place of those."""
-        played = play_shared(self._play, self._plan, self.weights)
+        """The plan's episodes. If none of its games can be started, other games are drawn."""
+        played = collect(self._play, self._plan, self.weights)
         tried: set[str] = set()
         while played and not any(one.steps for one in played):
             tried |= {*self._plan.games}
@@ -115,57 +120,55 @@ class StagedTrainer(SlicedTrainer):
             if not left:
                 break
             self._plan = self._plan._replace(games=plan(self._as_run(), left, self.iteration_now).games)
-            played += play_shared(self._play, self._plan, self.weights)
+            played += collect(self._play, self._plan, self.weights)
         if ranks.is_first():
-            self._told = tell_of_failed(played, self._told)
+            self._warned = warn_of_failed(played, self._warned)
         return played
 
     def _as_run(self) -> RunConfig:
-        """The settings with the stages as long as they have been or will be."""
-        return replace(self.config, stages=as_run(self.config.stages, self.course.ended))
+        """The settings with the stages' actual lengths: a stage that ended early leaves its iterations to the last."""
+        return replace(self.config, stages=as_run(self.config.stages, self.run_state.ended))
 
     def _match_temperature(self) -> None:
-        """Put the plan's temperature, and the loss's, to where the stage wants it."""
+        """Set the temperature of the plan and of the loss, matched to act-first's entropy if the stage says so."""
         stages = self._as_run().stages
         span = span_of(stages, self._plan.iteration)
         every = stages[span.stage].match_every
         if not every:
-            self.course.temperature = None
+            self.run_state.temperature = None
         elif (self._plan.iteration - span.before - 1) % every == 0:
-            assert self._match is not None, "_must_be_possible saw to it"
-            match, wanted, last = self._match, self._plan, self.course.temperature
+            assert self._match is not None, "checked by _must_be_possible"
+            match, wanted, last = self._match, self._plan, self.run_state.temperature
             found = self.weights.from_first(lambda: match(wanted, last))
-            self.course.temperature = found.temperature
+            self.run_state.temperature = found.temperature
             self.run_log.match({"iteration": self._plan.iteration - 1, **found._asdict()})
-        if self.course.temperature is not None:
-            self._plan = self._plan._replace(temperature=self.course.temperature)
+        if self.run_state.temperature is not None:
+            self._plan = self._plan._replace(temperature=self.run_state.temperature)
         self.temperature = self._plan.temperature
 
-    def _batch(self, played: Sequence[Trajectory]) -> dict[str, Tensor]:
+    def _batch(self, played: Sequence[Trajectory], advantages: Tensor, groups: Tensor) -> dict[str, Tensor]:
+        """Rows with their advantages as TRL's batch; what the loss is computed on."""
         optim = self.config.optim
-        groups = teaching.groups_of(played)
-        advantages = teaching.step_advantages(played, groups, optim, self.advantages)
-        self._line["groups_without_signal"] = groups_without_signal(advantages, groups)
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
         lengths = (len(row.ids) for row in rows)
         must_hold(held_by(self.policy_model.config), lengths, 0, "a training row", "cut episodes earlier")
         self._line |= self.against_base(rows)
-        batch = teaching.batch_of(
+        batch = batch_of(
             rows, advantages, groups, optim, pad_id=self._tokenizer.pad_token_id, device=self.accelerator.device
         )
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self.reference_logps(batch)
         return batch
 
-    def advantages(self, returns: Tensor, groups: Tensor) -> Tensor:
-        """One advantage per episode: returns and groups (B,) -> (B,)."""
-        return teaching.EPISODE_ADVANTAGES[self.config.optim.advantage](returns, groups)
+    def advantages(self, played: Sequence[Trajectory], groups: Tensor) -> Tensor:
+        """(B, S) an advantage for each step, or (B, 1) for each episode; what a subclass may compute otherwise."""
+        return step_advantages(played, groups, self.config.optim)
 
     def _rollout_line(self, played: Sequence[Trajectory], rollout_s: float) -> dict[str, Any]:
         tokens = sum(len(step.reply_ids) for one in played for step in one.steps)
-        self.course.env_steps += sum(len(one.steps) for one in played)
-        self.course.generated_tokens += tokens
+        self.run_state.env_steps += sum(len(one.steps) for one in played)
+        self.run_state.generated_tokens += tokens
         return {
             "iteration": self._plan.iteration,
             "stage": self._plan.stage,
@@ -174,8 +177,8 @@ class StagedTrainer(SlicedTrainer):
             **rollout_metrics(played, self.config),
             "rollout_s": rollout_s,
             "tokens_per_s": tokens / max(rollout_s, 1e-9),
-            "env_steps": self.course.env_steps,
-            "generated_tokens": self.course.generated_tokens,
+            "env_steps": self.run_state.env_steps,
+            "generated_tokens": self.run_state.generated_tokens,
         }
 
     def create_scheduler(
@@ -203,80 +206,73 @@ class StagedTrainer(SlicedTrainer):
         names = self._updates[0]
         means = {name: sum(u[name] for u in self._updates) / len(self._updates) for name in names}
         self._updates = []
-        self.course.iteration += 1
+        self.run_state.iteration += 1
         seconds = time.perf_counter() - self._started
         update_s = seconds - self._line["rollout_s"]
         used = {"micro_batch_tokens": self.micro_batches.tokens, "peak_memory_gb": peak_memory_gb()}
         line = {**self._line, **means, **used, "seconds": seconds, "update_s": update_s}
         self.run_log.metrics(line)
-        self.course.successes.append(self._line["success"])
+        self.run_state.successes.append(self._line["success"])
         self._track(line)
-        told = {"failed": self._line["env_errors"], "context full": self._line["cut_context"]}
-        told = {name: count for name, count in told.items() if count}
-        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}", **told)
+        problems = {"failed": self._line["env_errors"], "context full": self._line["cut_context"]}
+        shown = {name: count for name, count in problems.items() if count}
+        self._bar.set_postfix(order=self._plan.order, success=f"{self._line['success']:.2f}", **shown)
         self._bar.update()
         return self._finish_iteration()
 
     def _finish_iteration(self) -> bool:
-        stages = self._as_run().stages
-        done, span = self.course.iteration, span_of(stages, self.course.iteration)
-        limit = self.config.env_steps
-        last = done == self.config.iterations or (limit is not None and self.course.env_steps >= limit)
-        stage_ends = done == span.before + span.length
-        every = self.config.probe.every
-        measured: dict[str, Any] | None = None
-        if last or stage_ends or (every and done % every == 0):
-            measured = self._measure_now(span.stage)
-        if not stage_ends and span.stage < len(stages) - 1:
-            stage = stages[span.stage]
-            seen = None if measured is None else _entropy_of(measured, stage.order)
-            stage_ends = ends_early(stage, self.course.successes[span.before :], seen)
-            if stage_ends and measured is None and not last:
-                self._measure_now(span.stage)
-        if stage_ends:
-            self.course.ended = (*self.course.ended, done)
-            # the schedule has made its step already, and knew nothing of an earlier end
+        """Measure, end the stage, take a snapshot and save it, as `stages.after_iteration` decides."""
+        state, stages = self.run_state, self._as_run().stages
+        decide = partial(after_iteration, self.config, stages, state.iteration, state.env_steps, tuple(state.successes))
+        decision = decide()
+        if decision.measure:
+            measured = self._measure_now(decision.stage)
+            if measured is not None:
+                decision = decide(_entropy_of(measured, stages[decision.stage].order))
+        if decision.stage_ends:
+            state.ended = (*state.ended, state.iteration)
+            # the schedule has already stepped, without knowing that the stage ends early
             put_schedule(self.lr_scheduler, self._step)
         self._stop_together()
-        if stage_ends and not last and self.config.optim.optimizer_at_switch == "reset" and self.optimizer is not None:
+        if decision.stage_ends and not decision.run_ends and self.config.optim.optimizer_at_switch == "reset":
             self.weights.forget_moments(self.optimizer)
-        self.keeper.settle(self.course, self.weights.held(self.optimizer), stage_ends=stage_ends, last=last)
-        every = self.config.checkpoint.every
-        if last or stage_ends or (every and done % every == 0) or self.stop_asked:
-            self.save_settled()
-        if self.stop_asked and not last:
+        held = self.weights.held(self.optimizer)
+        self.checkpointer.snapshot(state, held, stage_ends=decision.stage_ends, last=decision.run_ends)
+        if decision.save or self.stop_asked:
+            self.save_checkpoint()
+        if self.stop_asked and not decision.run_ends:
             raise KeyboardInterrupt
-        return last
+        return decision.run_ends
 
     def _stop_together(self) -> None:
-        """Processes that are asked to stop do so after the same iteration."""
+        """All processes stop after the same iteration."""
         self.stop_asked = any(ranks.all_of(self.stop_asked))
 
     def _track(self, line: dict[str, Any]) -> None:
-        """Hand an iteration's numbers to the trackers of `report_to`."""
+        """Send an iteration's numbers to the trackers of `report_to`."""
         if self.config.report_to:
-            self.callback_handler.on_log(self.args, self.state, self.control, trackers.told(line))
+            self.callback_handler.on_log(self.args, self.state, self.control, trackers.reported(line))
 
     # --- checkpoints ---
 
-    def save_settled(self) -> Path | None:
-        """Write a checkpoint of the last whole iteration, or None where it cannot be had (see Keeper.save)."""
-        return self.keeper.save(self.optimizer, self._card)
+    def save_checkpoint(self) -> Path | None:
+        """Write a checkpoint of the last finished iteration; None if that is not possible (see Checkpointer.save)."""
+        return self.checkpointer.save(self.optimizer, self._card)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint: weights and records now, the rest when training begins.
+        """Resume from a checkpoint: weights and records now, the rest when training begins.
 
-        Raises ActreError where the games or the base model are others than they were.
+        Raises ActreError if the games or the base model have changed.
         """
-        self.course = self.keeper.restore(saved)
-        self._step = self.course.iteration * self.config.optim.updates_per_batch
-        self._bar.update(self.course.iteration)
+        self.run_state = self.checkpointer.restore(saved)
+        self._step = self.run_state.iteration * self.config.optim.updates_per_batch
+        self._bar.update(self.run_state.iteration)
 
     def begin(self, state: transformers.TrainerState) -> None:
-        """Called when optimizer and schedule are there: on a resumed run, puts them to where they were."""
+        """Called once optimizer and schedule exist; restores them in a resumed run."""
         assert self.optimizer is not None
         self.weights.begin()
-        if self.keeper.begin(self.optimizer, self.weights):
+        if self.checkpointer.begin(self.optimizer, self.weights):
             state.global_step = self._globalstep_last_logged = self._step
             put_schedule(self.lr_scheduler, self._step)
 
@@ -287,23 +283,23 @@ class StagedTrainer(SlicedTrainer):
         measure, started = self._measure, time.perf_counter()
         self.policy_model.eval()
         with torch.no_grad():
-            record = self.weights.from_first(lambda: measure(self.course.iteration, stage))
+            record = self.weights.from_first(lambda: measure(self.run_state.iteration, stage))
         self.policy_model.train()
-        line = {"iteration": self.course.iteration, "stage": stage, "order": self.config.stages[stage].order}
+        line = {"iteration": self.run_state.iteration, "stage": stage, "order": self.config.stages[stage].order}
         self.run_log.entropy({**line, **record, "measure_s": time.perf_counter() - started})
         return record
 
     def save_adapter(self, folder: Path) -> None:
-        """Export the adapter as it is now (PEFT, safetensors, card)."""
-        held, settled = self.keeper.held_adapter, self.keeper.settled
-        # the course counts the episodes of an update too that was interrupted
-        card = self._card(self.course if settled is None else settled.progress)
+        """Export the current adapter (PEFT, safetensors, card)."""
+        held, last = self.checkpointer.held_adapter, self.checkpointer.last
+        # run_state also counts the episodes of an interrupted update
+        card = self._card(self.run_state if last is None else last.progress)
         adapters.export(self.policy_model, folder, self.config.model, card=card, held=held)
 
-    def _card(self, done: Course | Progress) -> str:
+    def _card(self, done: RunState | Progress) -> str:
         stages = ", ".join(f"{stage.order} {stage.iterations}" for stage in self._as_run().stages)
         return (
-            f"Trained with {teaching.ADVANTAGE_NAMES[self.config.optim.advantage]} on {self.config.env.train}: "
+            f"Trained with {ESTIMATORS[self.config.optim.advantage].label} on {self.config.env.train}: "
             f"{done.iteration} iterations ({done.env_steps:,} environment steps) of the stages {stages}; "
             f"seed {self.config.seed}."
         )
@@ -314,9 +310,7 @@ class StagedTrainer(SlicedTrainer):
 
 
 class _AfterUpdate(TrainerCallback):
-    """Tells the trainer when training and an optimizer step begin; hands it TRL's logs (gradient norm, learning rate)
-    after each step.
-    """
+    """Calls the trainer when training or an optimizer step begins, and with TRL's logs after each step."""
 
     def __init__(self, trainer: StagedTrainer) -> None:
         self._trainer = trainer
@@ -325,7 +319,7 @@ class _AfterUpdate(TrainerCallback):
         self._trainer.begin(state)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.keeper.settling = True
+        self._trainer.checkpointer.updating = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
@@ -337,11 +331,11 @@ def _must_be_possible(config: RunConfig, *, measured: bool, matched: bool) -> No
     by_entropy = any(stage.until == "entropy" for stage in config.stages[:-1])
     if by_entropy and not (measured and config.probe.every):
         raise ActreError(
-            "a stage that ends by its action entropy needs that measured on the way: set probe.every above 0, and do "
+            "a stage with until=entropy needs action entropy measured during training: set probe.every above 0, and do "
             "not switch the measurement off"
         )
     if any(stage.match_every for stage in config.stages) and not matched:
-        raise ActreError("a stage's temperature is to be matched to act-first's entropy, and nothing matches it here")
+        raise ActreError("a stage has match_every above 0, but this trainer was given no `match` function")
 
 
 def _entropy_of(record: dict[str, Any], order: Order) -> float:

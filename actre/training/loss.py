@@ -1,6 +1,6 @@
-"""One optimizer step on a batch of whole episodes, through TRL's loss: slice by slice, divided by all its tokens.
+"""One optimizer step on a batch of whole episodes, through TRL's loss: slice by slice, divided by all trained tokens.
 
-Knows TRL's batch and the model; not where episodes come from, nor stages, nor what is written down.
+The end of the path: `training_step` takes the batch of batch.py, with an advantage for each token, to the gradient.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,19 +21,20 @@ from actre.config import RunConfig
 from actre.runtime import ranks
 from actre.runtime.out_of_memory import MicroBatches
 from actre.training import engine_check
-from actre.training.rows import Row, collate, sliced, trl_inputs
+from actre.training.batch import collate, sliced, trl_inputs
+from actre.training.rows import Row
 from actre.training.sharded.launch import weights_of
 from actre.training.trl_settings import grpo_config, keep_precision
 from actre.types import ActreError
 
 _KL_ROWS = (2, 4)
 """Rows on which sampler, trainer and base model are compared: a twelfth of an iteration's, within these bounds. Each
-is computed twice for it, so that a twelfth costs about as much as a twelfth of the update.
+takes two more forward passes, so that the check costs about a twelfth of the update.
 """
 
 
 class NotFiniteError(ActreError):
-    """A loss or a gradient that is no number; the weights are those of before."""
+    """A loss or gradient is not finite; the weights are unchanged."""
 
 
 class SlicedTrainer(GRPOTrainer):
@@ -45,9 +46,8 @@ class SlicedTrainer(GRPOTrainer):
       beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
                         base model, adapter off
 
-    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio
-    then also corrects for whatever differs between sampler and training forward (under 1e-4 nats on a CPU, by
-    test).
+    Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio then
+    also corrects for differences between sampler and training forward (under 1e-4 nats on a CPU, by test).
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class SlicedTrainer(GRPOTrainer):
         *,
         must_agree: bool,
     ) -> None:
-        """must_agree: end the run where what sampled the episodes is not the model in training (see engine_check; it is
-        measured in any case).
+        """must_agree: end the run if the engine does not sample the model in training (engine_check.py; always
+        measured).
         """
         self.config = config
         self.policy_model = model
@@ -91,7 +91,7 @@ class SlicedTrainer(GRPOTrainer):
         self._must_be_finite(total)
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
-        self._metrics["train"].clear()  # TRL's means are over slices, unweighted; ours are written instead
+        self._metrics["train"].clear()  # TRL's are unweighted means over slices; ours replace them
         # with several processes TRL's share of a slice is the mean over theirs; the number of tokens is taken likewise
         mean = [sum(column) for column in zip(*ranks.all_of(tokens), strict=True)]
         share = sum(c * n for c, n in zip(clipped, mean, strict=True)) / max(1.0, batch["num_items_in_batch"].item())
@@ -114,32 +114,32 @@ class SlicedTrainer(GRPOTrainer):
         return total, tokens
 
     def _without_gradient(self, model: torch.nn.Module) -> None:
-        """Take back a step that ended half-way."""
+        """Undo a step that failed half-way."""
         model.zero_grad()
         self._metrics["train"].clear()
 
     def _slices(self, batch: dict[str, Tensor], most: int) -> list[dict[str, Tensor]]:
-        """The batch in slices, as many in each process: every forward and backward pass is a meeting of all of them."""
+        """The batch in slices, equally many in each process: all processes take part in every forward and backward."""
         pieces = [piece for _, piece in sliced(batch, most)]
         blank = {key: value[:1] if value.dim() else value for key, value in pieces[-1].items()}  # of the shortest rows
         blank["tool_mask"] = torch.zeros_like(blank["tool_mask"])
         return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
 
     def _must_be_finite(self, loss: Tensor) -> None:
-        scaled = self.accelerator.scaler is not None  # with fp16 infinite gradients are usual, and the step is skipped
+        scaled = self.accelerator.scaler is not None  # fp16: infinite gradients are normal, and the step is skipped
         if torch.isfinite(loss) and (scaled or self.weights.gradients_are_finite()):
             return
         what = "loss" if not torch.isfinite(loss) else "gradient"
         raise NotFiniteError(
             f"the {what} of iteration {self.iteration_now} is {loss.item() if what == 'loss' else 'not finite'}; "
-            "lower optim.learning_rate, and see the trajectories of that iteration"
+            "lower optim.learning_rate, and look at the trajectories of that iteration"
         )
 
     @contextmanager
     def _bonus_of(self, tokens: float, batch: dict[str, Tensor]) -> Iterator[None]:
-        """TRL adds entropy_coef times a slice's mean entropy; here the slice's share of the batch's mean.
+        """TRL adds entropy_coef times a slice's mean entropy; here it is the slice's share of the batch's mean.
 
-        Gradients are averaged over processes, so each one's share is taken as many times.
+        Gradients are averaged over processes, so the share is multiplied by their number.
         """
         share = tokens * ranks.count() / batch["num_items_in_batch"].clamp(min=1).item()
         self.entropy_coef = self.config.optim.entropy_coef * share
@@ -158,9 +158,9 @@ class SlicedTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """TRL's, with less work for the same numbers.
 
-        Rows are padded on the right only, where causal attention never looks: without a mask it takes its causal
-        kernel, which computes half as much. Entropies, of all positions over the whole vocabulary, only where the loss
-        has an entropy bonus; zeros else, for TRL would log them and ours come from the sampler.
+        Rows are padded on the right only, where causal attention never looks: without a mask, attention uses its
+        causal kernel, which computes half as much. Entropies are computed only for an entropy bonus; otherwise they
+        are zeros, since TRL only logs them and ours come from the sampler.
         """
         entropies_wanted = kwargs.pop("compute_entropy", False)
 
@@ -215,10 +215,10 @@ class SlicedTrainer(GRPOTrainer):
         return logps
 
     def against_base(self, rows: Sequence[Row]) -> dict[str, float]:
-        """KL(policy || base), nats a token, on a few rows, and whether the sampler was the model in training.
+        """KL(policy || base) in nats a token on a few rows, and whether the sampler was the model in training.
 
         The KL is the mean of exp(d) - d - 1, d = log base - log policy: unbiased and never negative (Schulman,
-        "Approximating KL divergence", k3). Raises EngineError where that matters (`must_agree`).
+        "Approximating KL divergence", k3). Raises EngineError if they disagree and `must_agree` is set.
         """
         few = min(max(_KL_ROWS[0], len(rows) // 12), _KL_ROWS[1])
         some = rows[:: max(1, len(rows) // few)][:few]
@@ -235,5 +235,5 @@ class SlicedTrainer(GRPOTrainer):
 
 
 def _no_reward_function(**_: Any) -> list[float | None]:
-    """TRL asks for one; ours is never called, for returns come with the episodes."""
+    """TRL requires one. It is never called: returns come with the episodes."""
     raise NotImplementedError("episodes bring their own returns")

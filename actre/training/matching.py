@@ -1,7 +1,4 @@
-"""The sampling temperature at which an order's action entropy equals act-first's: what think_first_hot trains at.
-
-Knows policies by their protocol and probe states through `diagnose`; not what is done with the temperature.
-"""
+"""The sampling temperature at which an order's action entropy equals act-first's: what think_first_hot trains at."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,23 +12,23 @@ from actre.policies import Policy
 from actre.types import ActreError, Order
 
 LOWEST, HIGHEST = 0.3, 3.0
-"""No temperature outside is tried: below, hardly anything is sampled but the likeliest; above, replies fall apart."""
+"""The range that is tried: below, sampling is almost greedy; above, replies fall apart."""
 STRIDE = 1.5
-"""Where the target lies beyond all that is known, the next temperature is so many times as far."""
+"""The factor to the next temperature while the target lies outside the range measured so far."""
 TRIES = 6
-"""Measurements of one search at most, each of all probe states; `matched_temperature` makes one before it, at the run's
+"""Most measurements of one search, each over all probe states; `matched_temperature` first makes one more, at the run's
 temperature."""
 CLOSE_NATS = 0.03
-"""A temperature is good enough where the two entropies differ by no more."""
+"""The search ends once the two entropies differ by no more than this."""
 
 GROSS = 0.1
-"""A self-check that is off by more than this ends the run; smaller disagreements come up by chance in a long one."""
+"""A self-check that is off by more than this ends the run; in a long run smaller disagreements occur by chance."""
 
 
 class Matched(NamedTuple):
-    """What a search found. temperature: to sample at. target_nats: act-first's action entropy at the run's temperature.
-    reached_nats: the order's own at `temperature`. They differ by more than `CLOSE_NATS` where no temperature between
-    LOWEST and HIGHEST reaches the target, or TRIES measurements did not find it.
+    """The result of a search. temperature: to sample at. target_nats: act-first's action entropy at the run's
+    temperature. reached_nats: the order's own at `temperature`. They differ by more than `CLOSE_NATS` if no temperature
+    between LOWEST and HIGHEST reaches the target, or TRIES measurements did not find it.
     """
 
     temperature: float
@@ -42,12 +39,12 @@ class Matched(NamedTuple):
 def matched_temperature(
     policy: Policy, probes: Sequence[Probe], config: RunConfig, order: Order, *, seed: int, start: float | None = None
 ) -> Matched:
-    """Search the temperature at which `order` is as varied in its actions as act-first at the run's temperature.
+    """Search the temperature at which `order` has the action entropy of act-first at the run's temperature.
 
     Both are marginal action entropies, mean over the probe states: act-first's exact, think-first's the middle of its
-    bracket from `config.probe.thoughts` thoughts, sampled and scored at the temperature that is tried (with the same
-    seed for all). start: the last match, tried first. Raises ActreError where the exact probabilities are far from
-    what is sampled.
+    bracket from `config.probe.thoughts` thoughts, sampled and scored at each temperature tried (with the
+    same seed). start: the last match, tried first. Raises ActreError if the exact probabilities are far from what is
+    sampled.
     """
 
     wording = config.prompt.wording  # the prompts that are sampled from
@@ -65,8 +62,8 @@ def matched_temperature(
         )
         if wrong := [one.words for one in found.self_check if not one.agrees and one.gap > GROSS]:
             raise ActreError(
-                f"no temperature can be matched: exact probabilities are not those of what is sampled "
-                f"({'; '.join(wrong)}). `actre diagnose` shows more; choose an arm without matched temperatures"
+                f"the temperature cannot be matched: the exact probabilities disagree with what is sampled "
+                f"({'; '.join(wrong)}). `actre diagnose` shows more; or choose an arm without matched temperatures"
             )
         return {name: interval.value for name, interval in found.summary.items()}
 
@@ -94,10 +91,10 @@ def search(
     start: float | None = None,
     tries: int = TRIES,
 ) -> Matched:
-    """The temperature where a rising function meets the target, as close as `tries` more values come.
+    """The temperature at which a rising function meets the target, within `tries` evaluations.
 
-    known: temperatures whose value is known, at least one. start: tried first. A noisy function may fall between two
-    temperatures; the best of all that were tried is returned.
+    known: temperatures already evaluated, at least one. start: tried first. The function may be noisy; the best of all
+    temperatures tried is returned.
 
     >>> round(search(lambda t: t, 1.2, known={1.0: 1.0}).temperature, 2)  # after 1.5
     1.18
@@ -120,13 +117,13 @@ def search(
 
 
 def _next(seen: dict[float, float], target: float) -> float:
-    """The temperature to try after these: between two around the target, on a straight line over log temperature."""
+    """The next temperature to try: linear interpolation over log temperature between the two around the target."""
     below = max((t for t in seen if seen[t] < target), default=None)
     above = min((t for t in seen if seen[t] >= target), default=None)
     if below is None:
         return max(LOWEST, min(seen) / STRIDE)
     if above is None:
         return min(HIGHEST, max(seen) * STRIDE)
-    # kept off the ends, so that the range shrinks whatever the function's shape
+    # kept away from the ends, so that the range always shrinks
     share = min(0.8, max(0.2, (target - seen[below]) / (seen[above] - seen[below])))
     return float(below ** (1 - share) * above**share)

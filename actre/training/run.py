@@ -1,7 +1,4 @@
-"""A run from its first moment to its last: begun or gone on with, interrupted, ended, its adapter saved.
-
-Knows what has to be there and what is left behind on each way out; not what an iteration does.
-"""
+"""A run from start to end: started or resumed, interrupted, finished; its adapter saved on every way out."""
 
 import errno
 import shutil
@@ -38,11 +35,11 @@ Measure = Callable[[Any, int, int], dict[str, Any]]
 
 
 class DiskFullError(ActreError):
-    """A disk without space ended the run; what was finished before is untouched."""
+    """The disk is full; what was saved before is untouched."""
 
 
 class TrainResult(NamedTuple):
-    """Where a run left its things, and how far it came."""
+    """Where a run's adapter and metrics are, and how far it got."""
 
     adapter: Path
     metrics: Path
@@ -64,17 +61,17 @@ def train(
 ) -> TrainResult:
     """Train through all stages into the run folder `out`; returns where the adapter and the metrics are.
 
-    resume: go on with the run in `out` from its last checkpoint, or from the beginning if it has none; an interrupted
-    run then ends as an uninterrupted one. A run that is finished is left as it is, and `model` gets its weights.
+    resume: continue the run in `out` from its last checkpoint, or from the beginning if it has none; the result is that
+    of an uninterrupted run. A finished run is left as it is, and `model` gets its weights.
 
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
     dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the
     usual one). model and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
-    adds one. server: where the vLLM server is, if the engine is one; another address is no other run.
-    Raises ActreError if `out` already holds a training run, or with resume none that can go on. On any way out, what
-    was done so far is saved.
+    adds one. server: the vLLM server's address, if the engine is one; not part of the run's settings.
+    Raises ActreError if `out` already holds a training run, or with resume none that can be continued. What was done
+    so far is saved however training ends.
     """
-    config = settle(config)  # the run is to be found from every working folder
+    config = settle(config)  # absolute paths, so that the run can be resumed from any working folder
     trackers.must_be_installed(config.report_to)
     ranks.claim_device()
     log = RunLog(Path(out), config, resume=resume, writes=ranks.is_first())
@@ -90,7 +87,7 @@ def train(
     def measured(done: int, stage: int) -> dict[str, Any]:
         assert measure is not None
         record = measure(policy, done, stage)
-        policy.reset()  # what the next rollout finds computed is not to depend on whether the run was resumed here
+        policy.reset()  # the next rollout must not depend on whether the run was resumed here
         return record
 
     def match(wanted: Plan, last: float | None) -> Matched:
@@ -120,7 +117,7 @@ def train(
 
 
 def resume_from_last(trainer: StagedTrainer) -> None:
-    """Put a fresh trainer to the last checkpoint of its run folder, or to its beginning where there is none.
+    """Restore the last checkpoint of a fresh trainer's run folder; without one, rewind the folder to the beginning.
 
     Raises ActreError for a checkpoint that is damaged or of another run; nothing is changed then.
     """
@@ -134,7 +131,7 @@ def resume_from_last(trainer: StagedTrainer) -> None:
         last = ranks.from_first(newest)
         if last is None and log.adapter.exists():
             raise ActreError(
-                f"{log.out} holds an adapter and no checkpoint to go on from: an earlier version finished it, "
+                f"{log.out} holds an adapter but no checkpoint to resume from: an earlier version finished it, "
                 f"or its checkpoints were removed. Choose another --out, or remove it yourself: rm -r {log.out}"
             )
         if last is None:
@@ -142,20 +139,19 @@ def resume_from_last(trainer: StagedTrainer) -> None:
             return
         trainer.restore(checkpoints.read(last, trainer.config))
         if ranks.is_first() and not _is_finished(trainer):
-            # of an earlier stop, and in its checkpoint; left here it would pass for the end's, should this be killed
+            # left by an earlier stop, and kept in its checkpoint; it would look final if this run were killed
             shutil.rmtree(log.adapter, ignore_errors=True)
 
 
 def _is_finished(trainer: StagedTrainer) -> bool:
-    return trainer.keeper.settled is not None and trainer.keeper.settled.progress.finished
+    return trainer.checkpointer.last is not None and trainer.checkpointer.last.progress.finished
 
 
 def run(trainer: StagedTrainer) -> TrainResult:
-    """Train through all stages and save the adapter, also where training is interrupted or fails on the way.
+    """Train through all stages and save the adapter, also if training is interrupted or fails.
 
-    A checkpoint of the last whole iteration is left wherever one can be written. Raises KeyboardInterrupt, on SIGTERM
-    too, saying what was saved, and ActreError where loss or gradient are no numbers, the engine fails or the disk is
-    full.
+    A checkpoint of the last finished iteration is written whenever possible. Raises KeyboardInterrupt (on SIGTERM too)
+    with what was saved, and ActreError if loss or gradient are not finite, the engine fails or the disk is full.
     """
     log = trainer.run_log
     finished = _is_finished(trainer)
@@ -165,35 +161,35 @@ def run(trainer: StagedTrainer) -> TrainResult:
             with log.held(), quiet(), reporting, _stopped_by_signals(trainer):
                 trainer.train()
     except BaseException as stop:
-        told = _rescue(trainer)
+        saved = _rescue(trainer)
         if isinstance(stop, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"stopped after {trainer.course.iteration} iterations{told}") from None
-        if isinstance(stop, ActreError) and told:
-            raise type(stop)(_with(str(stop), told)) from stop
+            raise KeyboardInterrupt(f"stopped after {trainer.run_state.iteration} iterations{saved}") from None
+        if isinstance(stop, ActreError) and saved:
+            raise type(stop)(_with(str(stop), saved)) from stop
         if isinstance(stop, OSError) and stop.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(_disk_full(stop, trainer)) from stop
         if ranks.lost_another(stop):
             raise ActreError(
-                f"another of the {ranks.count()} processes has ended or cannot be reached, and without it this one "
-                f"cannot go on ({str(stop).splitlines()[0]}); what it said itself, if anything, stands above{told}"
+                f"another of the {ranks.count()} processes has ended or cannot be reached, and this one cannot "
+                f"continue without it ({str(stop).splitlines()[0]}); its own message, if any, stands above{saved}"
             ) from stop
         if isinstance(stop, OSError) and stop.errno in UNWRITABLE:
-            raise ActreError(f"{stop.filename or log.out}: {stop.strerror}{told}") from stop
+            raise ActreError(f"{stop.filename or log.out}: {stop.strerror}{saved}") from stop
         raise
     finally:
         trainer.close()
     if ranks.is_first() and not (finished and checkpoints.holds_adapter(log.checkpoints, log.adapter)):
         trainer.save_adapter(log.adapter)
-    course = trainer.course
-    return TrainResult(log.adapter, log.metrics_path, course.iteration, course.env_steps, course.generated_tokens)
+    state = trainer.run_state
+    return TrainResult(log.adapter, log.metrics_path, state.iteration, state.env_steps, state.generated_tokens)
 
 
-def _with(reason: str, told: str) -> str:
+def _with(reason: str, saved: str) -> str:
     """
-    >>> _with("no server: start it:\\n    serve MODEL", "; to go on: this")
-    'no server: start it:\\n    serve MODEL\\nto go on: this'
+    >>> _with("no server: start it:\\n    serve MODEL", "; resume: this")
+    'no server: start it:\\n    serve MODEL\\nresume: this'
     """
-    return f"{reason}\n{told.removeprefix('; ')}" if "\n" in reason else f"{reason}{told}"
+    return f"{reason}\n{saved.removeprefix('; ')}" if "\n" in reason else f"{reason}{saved}"
 
 
 def _disk_full(error: OSError, trainer: StagedTrainer) -> str:
@@ -202,47 +198,45 @@ def _disk_full(error: OSError, trainer: StagedTrainer) -> str:
     where = f" while writing {error.filename}" if error.filename else ""
     kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, {last}, is untouched"
     return (
-        f"the disk is full{where}: training stopped after {trainer.course.iteration} iterations; {kept}. Free some "
-        f"space (df -h {log.out} shows what is left), then go on: actre train --resume {log.out}"
+        f"the disk is full{where}: training stopped after {trainer.run_state.iteration} iterations; {kept}. Free some "
+        f"space (df -h {log.out} shows what is left), then resume: actre train --resume {log.out}"
     )
 
 
 def _rescue(trainer: StagedTrainer) -> str:
-    """Save what there is of a run that ends early; returns what to tell about it."""
+    """Save what there is of a run that ends early; returns a sentence about it."""
     log = trainer.run_log
-    if not trainer.course.iteration or not ranks.is_first():
+    if not trainer.run_state.iteration or not ranks.is_first():
         return ""
     try:
-        if trainer.save_settled() is None:
-            return (
-                f"; nothing was saved of an update that had begun. To go on from before: actre train --resume {log.out}"
-            )
+        if trainer.save_checkpoint() is None:
+            return f"; the update in progress was not saved. To resume from before it: actre train --resume {log.out}"
         trainer.save_adapter(log.adapter)
-    except OSError as error:  # above all a full disk, which may be what ended the run
+    except OSError as error:  # a full disk, say, which may be what ended the run
         return f"; nothing more could be saved ({error})"
     return (
         f"; the adapter and the metrics so far are in {log.out}, and the last checkpoint is "
-        f"{checkpoints.latest(log.checkpoints)}. To go on: actre train --resume {log.out}"
+        f"{checkpoints.latest(log.checkpoints)}. To resume: actre train --resume {log.out}"
     )
 
 
 @contextmanager
 def _stopped_by_signals(trainer: StagedTrainer) -> Iterator[None]:
-    """SIGINT and SIGTERM end training with a KeyboardInterrupt: at once, or where weights are just being changed, or
-    several processes have to end together, at the end of the iteration; a second one at once whatever is going on.
+    """SIGINT and SIGTERM end training with a KeyboardInterrupt: at once, or at the end of the iteration while weights
+    are being changed or several processes have to stop together. A second signal always ends it at once.
     """
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
 
     def stop(number: int, frame: Any) -> None:
-        if trainer.stop_asked or not (trainer.keeper.settling or ranks.count() > 1):
+        if trainer.stop_asked or not (trainer.checkpointer.updating or ranks.count() > 1):
             raise KeyboardInterrupt
         trainer.stop_asked = True
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a shell's background job, say, is not to hear of Ctrl-C
+        if handler is not signal.SIG_IGN:  # such as Ctrl-C in a shell's background job
             signal.signal(number, stop)
     try:
         yield

@@ -1,7 +1,4 @@
-"""A training run's folder while it grows: config.json, metrics.jsonl, entropy.jsonl, trajectories/.
-
-Knows the names of the metrics and how they follow from trajectories; not how a policy is trained.
-"""
+"""A training run's folder while it grows: config.json, metrics.jsonl, entropy.jsonl, trajectories/."""
 
 import json
 import os
@@ -20,7 +17,7 @@ from actre.config import RunConfig, differences, load_config, save_config
 from actre.config.model_names import settle
 from actre.config.overrides import unlike
 from actre.runtime import outputs
-from actre.training.rows import FORMAT_FLAGS, episode_return
+from actre.training.returns import FORMAT_FLAGS, episode_return
 from actre.training.stages import Plan
 from actre.types import FLAGS, ActreError, Trajectory, drop_torn_line, read_jsonl, write_jsonl, write_trajectories
 
@@ -33,12 +30,11 @@ MEASURED = {
 
 
 class RunLog:
-    """Writes a run's records; a line that was written stays, unless the run goes on from before it.
+    """Writes a run's records. A written line stays, unless the run is resumed from an earlier iteration.
 
-    resume: the folder holds a run with these settings that is to go on; `rewind` puts its records back to where it
-    goes on from. Raises ActreError where it does not, or, without resume, where the folder already holds a training
-    run: nothing saved is overwritten. writes: False in all but one of several processes that train together; the
-    records are then not written.
+    resume: continue the run in the folder; `rewind` truncates its records to the iteration it resumes from. Raises
+    ActreError if the folder holds no run with these settings, or, without resume, if it already holds a training run:
+    nothing saved is overwritten. writes: False in all but one of several processes that train together.
     """
 
     def __init__(self, out: Path, config: RunConfig, *, resume: bool = False, writes: bool = True) -> None:
@@ -56,7 +52,7 @@ class RunLog:
             return
         self._must_be_free(config)
         out.mkdir(parents=True, exist_ok=True)
-        with self.held():  # another process may have begun there and recorded nothing yet
+        with self.held():  # another process may have started there without recording anything yet
             self._must_be_free(config)
             save_config(config, out / "config.json")
 
@@ -64,28 +60,28 @@ class RunLog:
         for found in (self.metrics_path, self.entropy_path, self.adapter, self.checkpoints):
             if found.exists():
                 raise ActreError(
-                    f"{self.out} already holds a training run ({found.name} is there) and nothing is overwritten: go "
-                    f"on with it (--resume {self.out}), choose another --out, or remove it yourself: rm -r {self.out}"
+                    f"{self.out} already holds a training run ({found.name} is there) and nothing is overwritten: "
+                    f"resume it (--resume {self.out}), choose another --out, or remove it yourself: rm -r {self.out}"
                 )
-        outputs.growing(self.out, lambda folder: _may_begin(folder, config), what="what a run may begin in")
+        outputs.growing(self.out, lambda folder: _may_begin(folder, config), what="what a run may start in")
 
     def _must_hold(self, config: RunConfig) -> None:
-        # a run begun by a relative name of its model goes on by the absolute one
+        # a run started with a relative model path is resumed with the absolute one
         then, now = (asdict(settle(settings)) for settings in (load_config(self.out / "config.json"), config))
         changed = differences(then, now)
         if changed:
             raise ActreError(
-                f"{self.out} holds a run with other settings ({'; '.join(changed)}): a run goes on with the settings "
-                "it began with; choose another --out for others"
+                f"{self.out} holds a run with other settings ({'; '.join(changed)}): a run is resumed with the "
+                "settings it started with; choose another --out for these"
             )
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder. Raises ActreError where another one holds it."""
+        """Lock the folder. Raises ActreError if another process holds it."""
         if not self._writes or fcntl is None:
             yield
             return
-        with (self.out / ".lock").open("a") as file:  # closed, and so let go, whatever ends the process
+        with (self.out / ".lock").open("a") as file:  # closed, and so unlocked, however the process ends
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -102,16 +98,16 @@ class RunLog:
         return _size(self.metrics_path), _size(self.entropy_path)
 
     def rewind(self, iteration: int, metrics_bytes: int, entropy_bytes: int) -> None:
-        """Take back what was recorded after an iteration, which is to be done again from there.
+        """Remove what was recorded after an iteration, from which the run is resumed.
 
-        Raises ActreError, with nothing changed, where less is there than there was then.
+        Raises ActreError, with nothing changed, if records from before it are missing.
         """
         wanted = ((self.metrics_path, metrics_bytes), (self.entropy_path, entropy_bytes))
         for path, size in wanted:
             if _size(path) < size:
                 raise ActreError(
                     f"{path} has {_size(path):,} bytes, and {size:,} after iteration {iteration}: lines are missing, "
-                    f"so the run cannot go on from there. Put the file back, or begin another run with another --out"
+                    f"so the run cannot be resumed from there. Restore the file, or start a run with another --out"
                 )
         if not self._writes:
             return
@@ -135,7 +131,7 @@ class RunLog:
         return [line["success"] for line in read_jsonl(self.metrics_path)] if self.metrics_path.exists() else []
 
     def match(self, record: dict[str, Any]) -> None:
-        """Append one match of the sampling temperature; the iteration is the last that was done before."""
+        """Append one match of the sampling temperature; its iteration is the last one finished before."""
         self._append(self.matches_path, record)
 
     def entropy(self, record: dict[str, Any]) -> None:
@@ -159,12 +155,12 @@ class RunLog:
 
 
 _STARTED = {"config.json", "config.json.part", "engine"}
-"""What a run that ended before its first iteration may have left."""
+"""What a run that ended before its first iteration may have left behind."""
 
 
 def _may_begin(folder: Path, config: RunConfig) -> bool:
-    """Whether a run may begin in a folder that is not empty: another try of one that never came to an iteration, or the
-    untrained policy was measured there, with the same model, environment, prompt and sampling.
+    """Whether a run may start in a folder that is not empty: an earlier attempt finished no iteration, or the untrained
+    policy was measured there with the same model, environment, prompt and sampling.
     """
     names = outputs.visible(folder)
     if "config.json" not in names or not outputs.holds_settings(folder):
@@ -188,11 +184,11 @@ def _size(path: Path) -> int:
 
 
 def rollout_metrics(played: Sequence[Trajectory], config: RunConfig) -> dict[str, float]:
-    """What an iteration's episodes say: means an episode (success, return, steps) and shares of steps.
+    """Metrics of an iteration's episodes: means per episode (success, return, steps) and shares of steps.
 
     token_entropy_nats is the mean of -log p over the sampled tokens: an unbiased estimate of the policy's
     mean token entropy at the sampling temperature, for free. It is not the action entropy (see
-    actre.entropy). Episodes in which the environment failed count in env_errors and in nothing else. cut_context and
+    actre.entropy). Episodes in which the environment failed count in env_errors only. cut_context and
     cut_prompt: episodes cut for their length, by `Trajectory.cut`.
     """
     failed = sum("env_error" in one.meta for one in played)

@@ -1,6 +1,6 @@
-"""What an iteration is to do: its stage, its games, its share of the learning rate. Plain arithmetic.
+"""What each iteration does: its stage, its games, its learning rate; what follows it. Pure functions.
 
-Iterations count from 1; 0 stands for the time before the first.
+Iterations count from 1; 0 is the time before the first.
 """
 
 import math
@@ -49,9 +49,9 @@ def span_of(stages: Sequence[StageConfig], iteration: int) -> Span:
 
 
 def as_run(stages: Sequence[StageConfig], ended: Sequence[int]) -> tuple[StageConfig, ...]:
-    """The stages with the lengths they have had or will have. ended: the last iteration of each finished stage.
+    """The stages with their actual lengths. ended: the last iteration of each finished stage.
 
-    The iterations together stay as many: the last stage takes what earlier ones leave over.
+    The total stays the same: the last stage gets what earlier ones left over.
 
     >>> planned = (StageConfig("act_first", 10), StageConfig("no_think", 5), StageConfig("think_first", 20))
     >>> [stage.iterations for stage in as_run(planned, [6])]
@@ -63,6 +63,47 @@ def as_run(stages: Sequence[StageConfig], ended: Sequence[int]) -> tuple[StageCo
         lengths[index] = last - (ended[index - 1] if index else 0)
     lengths[-1] = whole - sum(lengths[:-1])
     return tuple(replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))
+
+
+class Decision(NamedTuple):
+    """What follows an iteration. stage: the one it belonged to."""
+
+    stage: int
+    stage_ends: bool
+    run_ends: bool
+    measure: bool
+    save: bool
+
+
+def after_iteration(
+    config: RunConfig,
+    stages: Sequence[StageConfig],
+    done: int,
+    env_steps: int,
+    successes: Sequence[float],
+    entropy_nats: float | None = None,
+) -> Decision:
+    """Whether an iteration ends its stage or the run, and whether action entropy is measured and a checkpoint written.
+
+    stages: as they have been or will be (`as_run`). done: iterations so far; successes: of each. entropy_nats: of the
+    stage's order where it was measured after this iteration: a stage that ends by its entropy is decided on with it.
+
+    >>> config = RunConfig(stages=(StageConfig("act_first", 2), StageConfig("think_first", 2)))
+    >>> after_iteration(config, config.stages, 2, 0, [0.0, 0.1])
+    Decision(stage=0, stage_ends=True, run_ends=False, measure=True, save=True)
+    """
+    span = span_of(stages, done)
+    run_ends = done == config.iterations or (config.env_steps is not None and env_steps >= config.env_steps)
+    stage_ends = done == span.before + span.length
+    if not stage_ends and span.stage < len(stages) - 1:
+        stage_ends = ends_early(stages[span.stage], successes[span.before :], entropy_nats)
+    measure = run_ends or stage_ends or _is_due(config.probe.every, done)
+    save = run_ends or stage_ends or _is_due(config.checkpoint.every, done)
+    return Decision(span.stage, stage_ends, run_ends, measure, save)
+
+
+def _is_due(every: int, done: int) -> bool:
+    return bool(every) and done % every == 0
 
 
 def ends_early(stage: StageConfig, successes: Sequence[float], entropy_nats: float | None) -> bool:
@@ -110,7 +151,7 @@ def _nth_game(seed: int, games: Sequence[str], position: int) -> str:
 
 
 def learning_rate_factor(optim: OptimConfig, stages: Sequence[StageConfig], iteration: int) -> float:
-    """What the learning rate is multiplied with in an iteration (from 1): warm-up, then the schedule.
+    """The factor on the learning rate in an iteration (from 1): warm-up, then the schedule.
 
     schedule_at_switch "restart" runs warm-up and schedule anew in each stage, "continue" once over the whole
     run. The last iteration of a linear or cosine schedule still has a rate above 0.

@@ -1,6 +1,6 @@
-"""What stands between updates: how far a run has come, its last whole iteration, its checkpoints.
+"""The state of a run between updates: its progress, the snapshot after the last iteration, and its checkpoints.
 
-What a checkpoint has to hold and when one can be written; checkpoints.py writes its files.
+checkpoints.py reads and writes the files.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from actre.runtime import ranks
 from actre.training import checkpoints
 from actre.training.checkpoints import Checkpoint, Progress, Streams
 from actre.training.runlog import RunLog
-from actre.training.sharded.replicated import Held, Whole
+from actre.training.sharded.replicated import Held, Replicated
 from actre.types import ActreError
 
 
 @dataclass
-class Course:
-    """How far a run has come.
+class RunState:
+    """A run's progress.
 
-    ended: each finished stage's last iteration. temperature: what sampling was last matched to, None where nothing is.
-    successes: each iteration's.
+    ended: last iteration of each finished stage. temperature: the last matched one, None without matching. successes:
+    success rate of each iteration.
     """
 
     iteration: int = 0
@@ -37,10 +37,10 @@ class Course:
     successes: list[float] = field(default_factory=list)
 
 
-class Settled(NamedTuple):
-    """Where the run stood after its last whole iteration: what a checkpoint needs beside weights and moments.
+class Snapshot(NamedTuple):
+    """The run after its last finished iteration: what a checkpoint needs beside weights and moments.
 
-    held: these too, where they are cut over the processes; None where they can be read in the model.
+    held: a copy of weights and moments where they are sharded; None where the model itself has them whole.
     """
 
     progress: Progress
@@ -48,48 +48,48 @@ class Settled(NamedTuple):
     held: Held | None = None
 
 
-class Keeper:
-    """A run's checkpoints: `settle` says where one could be written, `save` writes it, `restore` goes on from one.
+class Checkpointer:
+    """A run's checkpoints: `snapshot` after each iteration, `save` writes the last one, `restore` resumes.
 
-    Weights and moments change only between `on_pre_optimizer_step` and the end of the iteration (`settling`); at any
-    other time they are those of `settled`, and a checkpoint can be written. Where they are cut over the processes, a
-    copy is `held`, and one can be written at any time.
+    Weights and moments change only between `on_pre_optimizer_step` and the end of the iteration (`updating`). At any
+    other time they belong to `last`, and a checkpoint can be written. Sharded ones are copied into the snapshot, so
+    that a checkpoint can be written at any time.
     """
 
     def __init__(self, config: RunConfig, model: PeftModel, games: Sequence[str], log: RunLog) -> None:
-        self.settled: Settled | None = None
-        self.settling = False
+        self.last: Snapshot | None = None
+        self.updating = False
         self._config, self._model, self._log = config, model, log
         self._games = list(games)
         self._saved_iteration = 0
         self._resumed: Checkpoint | None = None
         self._streams: Streams | None = None
 
-    def settle(self, course: Course, held: Held | None, *, stage_ends: bool, last: bool) -> None:
-        """An iteration is whole: weights and moments stay as they are until the next update."""
+    def snapshot(self, state: RunState, held: Held | None, *, stage_ends: bool, last: bool) -> None:
+        """Record the state after an iteration; weights and moments stay as they are until the next update."""
         metrics, entropy = self._log.lengths()
         progress = Progress(
-            course.iteration,
-            course.env_steps,
-            course.generated_tokens,
+            state.iteration,
+            state.env_steps,
+            state.generated_tokens,
             metrics_bytes=metrics,
             entropy_bytes=entropy,
             games=checkpoints.games_digest(self._games),
             stage_ends=stage_ends,
             finished=last,
-            ended=course.ended,
-            temperature=course.temperature,
+            ended=state.ended,
+            temperature=state.temperature,
         )
-        self.settled = Settled(progress, checkpoints.random_streams(), held)
-        self.settling = False
+        self.last = Snapshot(progress, checkpoints.random_streams(), held)
+        self.updating = False
 
     def save(self, optimizer: torch.optim.Optimizer | None, card: Callable[[Progress], str]) -> Path | None:
-        """Write a checkpoint of the last whole iteration, or None where it cannot be had: before the first one, and
-        where a later one's update has begun. One that is there is not written again.
+        """Write a checkpoint of the last finished iteration. Returns None before the first, and where an update has
+        begun since. An existing one is not written again.
         """
-        if self.settled is None or optimizer is None or (self.settling and self.settled.held is None):
+        if self.last is None or optimizer is None or (self.updating and self.last.held is None):
             return None
-        progress, streams, held = self.settled
+        progress, streams, held = self.last
         folder = self._log.checkpoints
         if self._saved_iteration != progress.iteration and ranks.is_first():
             checkpoints.save(
@@ -107,14 +107,14 @@ class Keeper:
 
     @property
     def held_adapter(self) -> adapters.Held | None:
-        """The adapter of the last whole iteration where it is not whole in the model."""
-        held = None if self.settled is None else self.settled.held
+        """The adapter after the last finished iteration, where the model holds only shards of it."""
+        held = None if self.last is None else self.last.held
         return None if held is None else held.adapter
 
-    def restore(self, saved: Checkpoint) -> Course:
-        """Go on from a checkpoint: weights and records now, the rest with `begin` and `restore_streams`.
+    def restore(self, saved: Checkpoint) -> RunState:
+        """Resume from a checkpoint: weights and records now, the rest with `begin` and `restore_streams`.
 
-        Raises ActreError where the games or the base model are others than they were.
+        Raises ActreError if the games or the base model have changed.
         """
         progress = saved.progress
         if checkpoints.games_digest(self._games) != progress.games:
@@ -126,10 +126,10 @@ class Keeper:
         self._log.rewind(progress.iteration, progress.metrics_bytes, progress.entropy_bytes)
         successes = ranks.from_first(self._log.successes)
         set_peft_model_state_dict(self._model, saved.adapter)
-        self.settled = Settled(progress, saved.streams)
+        self.last = Snapshot(progress, saved.streams)
         self._saved_iteration = progress.iteration
         self._resumed, self._streams = saved, saved.streams
-        return Course(
+        return RunState(
             progress.iteration,
             progress.env_steps,
             progress.generated_tokens,
@@ -138,24 +138,24 @@ class Keeper:
             successes,
         )
 
-    def begin(self, optimizer: torch.optim.Optimizer, weights: Whole) -> bool:
-        """Put the optimizer to where it was; whether there was anything to put back."""
-        if self._resumed is None or self.settled is None:
+    def begin(self, optimizer: torch.optim.Optimizer, weights: Replicated) -> bool:
+        """Restore the optimizer's state; returns whether there was any."""
+        if self._resumed is None or self.last is None:
             return False
         weights.restore(optimizer, self._resumed)
-        self.settled = self.settled._replace(held=weights.held(optimizer))
+        self.last = self.last._replace(held=weights.held(optimizer))
         self._resumed = None
         return True
 
     def restore_streams(self) -> None:
-        """Put the random streams back, once: last of all, for making the data loader takes numbers too."""
+        """Restore the random streams, once and last: making the data loader draws random numbers too."""
         if self._streams is not None:
             checkpoints.restore_streams(self._streams)
             self._streams = None
 
 
 def put_schedule(schedule: torch.optim.lr_scheduler.LRScheduler | None, steps: int) -> None:
-    """Put the schedule to the optimizer steps that were done, and the learning rates to what it says now."""
+    """Set the schedule to the number of optimizer steps done, and the learning rates accordingly."""
     assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
     factor = schedule.lr_lambdas[0](steps)
     rates = [base * factor for base in schedule.base_lrs]

@@ -1,6 +1,6 @@
-"""The trackers of `report_to`: whether they are installed, and which numbers of an iteration they are told.
+"""The trackers of `report_to`: whether they are installed, and which numbers they get.
 
-Knows names and numbers; transformers' own integrations do the sending.
+transformers' own integrations do the sending.
 """
 
 import importlib
@@ -14,10 +14,10 @@ from actre.types import ActreError
 _LOGGED_BY_TRL = ("loss", "grad_norm", "learning_rate")
 
 
-def told(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics.jsonl that a tracker is told; what TRL logs itself is left out.
+def reported(line: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a line of metrics.jsonl that trackers get; what TRL logs itself is left out.
 
-    >>> told({"iteration": 3, "order": "act_first", "success": 0.5, "loss": 0.1})
+    >>> reported({"iteration": 3, "order": "act_first", "success": 0.5, "loss": 0.1})
     {'iteration': 3, 'success': 0.5}
     """
     return {k: v for k, v in line.items() if isinstance(v, int | float) and k not in _LOGGED_BY_TRL}
@@ -28,16 +28,16 @@ def must_be_installed(names: Sequence[str]) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ActreError(
-            f"report_to wants {', '.join(missing)}, not installed here: pip install {' '.join(missing)}, or leave it "
-            "out; metrics.jsonl is written in any case"
+            f"report_to names {', '.join(missing)}, which is not installed: pip install {' '.join(missing)}, or leave "
+            "it out; metrics.jsonl is always written"
         )
 
 
 @contextmanager
 def ended_with_the_run(names: Sequence[str]) -> Iterator[None]:
-    """End the wandb run that training began, so that the next training in this process gets one of its own.
+    """End the wandb run that training started, so that the next training in this process gets its own.
 
-    transformers' integration begins one where there is none, and leaves it open; one that was there before stays open.
+    transformers' integration starts one if there is none, and leaves it open. A run that was open before stays open.
     """
     wandb = importlib.import_module("wandb") if "wandb" in names else None
     ours = wandb is not None and wandb.run is None

@@ -1,7 +1,4 @@
-"""TRL's settings for a run, and its silence: the placeholders it wants, and what `RunConfig` says.
-
-Knows GRPOConfig's fields; no trainer.
-"""
+"""GRPOConfig from RunConfig, with the placeholders that TRL needs; and transformers' log level during training."""
 
 import os
 from collections.abc import Iterator
@@ -16,14 +13,14 @@ from actre.config import RunConfig, derive_seed
 from actre.runtime import ranks
 
 STEPS_PER_GENERATION = 1
-"""Parts into which TRL cuts a batch of episodes: one, for each optimizer step is to see all of them."""
+"""Parts into which TRL splits a batch of episodes: one, since each optimizer step sees all of them."""
 
 _PATIENCE_S = 7200
-"""So long processes wait for one another: one of them measures action entropy while the others wait."""
+"""How long processes wait for one another: one measures action entropy while the others wait."""
 
 
 def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOConfig:
-    """TRL's settings: a batch of episodes is one training_step is one optimizer step; the slicing is ours."""
+    """TRL's settings. One batch of episodes is one training_step and one optimizer step; loss.py makes the slices."""
     optim = config.optim
     parameter = next(model.parameters())
     return GRPOConfig(
@@ -62,14 +59,14 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
 
 
 def _is_large(model: torch.nn.Module) -> bool:
-    """Whether activations are worth recomputing: from a hundred million parameters on."""
+    """Whether gradient checkpointing pays: from a hundred million parameters on."""
     return sum(p.numel() for p in model.parameters()) > 100_000_000
 
 
 def keep_precision(model: torch.nn.Module) -> None:
-    """Have accelerate compute in the model's own type, whatever the launch's config says (TRL's: bf16).
+    """Make accelerate compute in the model's own dtype, whatever the launch config says (TRL's: bf16).
 
-    Else the update of a float32 model would round where its sampling does not.
+    Otherwise the update of a float32 model would round where its sampling does not.
     """
     if "ACCELERATE_MIXED_PRECISION" in os.environ:
         known = {torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -78,7 +75,7 @@ def keep_precision(model: torch.nn.Module) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No advice from transformers on the console while a bar is shown."""
+    """Silence transformers' advice while a progress bar is shown."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from actre.config import RunConfig
+from actre.config.estimators import ESTIMATORS
 from actre.rollout.evaluate import EpisodeResult, save_evaluation
-from actre.study.file import ESTIMATORS, load_study
+from actre.study.file import load_study
 from actre.study.plan import digest_of
 from actre.study.record import record
 from actre.types import ActreError

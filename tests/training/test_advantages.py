@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from actre.training.advantages import dr_grpo, gigpo, groups_without_signal, grpo, rloo
+from actre.training.advantages import dr_grpo, gigpo, grpo, rloo, zero_variance_groups
 
 
 def test_hand_computed_group():
@@ -21,7 +21,7 @@ def test_groups_do_not_touch_each_other():
 def test_equal_returns_give_exactly_zero_even_where_rounding_would_not():
     returns, groups = torch.full((8,), 0.7), torch.zeros(8, dtype=torch.long)
     assert torch.equal(grpo(returns, groups), torch.zeros(8))
-    assert groups_without_signal(grpo(returns, groups), groups) == 1
+    assert zero_variance_groups(grpo(returns, groups), groups) == 1
 
 
 @pytest.mark.parametrize("advantage", [grpo, dr_grpo, rloo])
@@ -31,7 +31,7 @@ def test_a_group_of_one_has_no_advantage(advantage):
 
 def test_a_group_has_signal_as_soon_as_one_step_has():
     by_step = torch.tensor([[0.0, 0.0], [0.0, 0.1], [0.0, 0.0]])
-    assert groups_without_signal(by_step, torch.tensor([5, 5, 6])) == 1
+    assert zero_variance_groups(by_step, torch.tensor([5, 5, 6])) == 1
 
 
 def test_without_division_a_rare_win_weighs_more_than_a_common_one():

@@ -334,7 +334,7 @@ def test_without_the_damaged_one_the_run_goes_on_from_the_one_before(stopped: Pa
     truncate(stopped / "checkpoints" / "iter-4" / "training.safetensors")
     shutil.rmtree(stopped / "checkpoints" / "iter-4")
     trainer = make(stopped, resume=True)
-    assert trainer.course.iteration == 3
+    assert trainer.run_state.iteration == 3
     run(trainer)
     assert_same(stopped, whole)
 

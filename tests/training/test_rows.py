@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actre.config import OptimConfig
-from actre.training.rows import (
-    Row,
-    collate,
-    episode_return,
-    sliced,
-    step_rewards,
-    token_slices,
-    trajectory_rows,
-    trl_inputs,
-)
+from actre.training.batch import collate, sliced, token_slices, trl_inputs
+from actre.training.returns import episode_return, step_rewards
+from actre.training.rows import Row, trajectory_rows
 from actre.types import Flag, Observation, Step, Trajectory
 
 SEEN = Observation("", "", ())

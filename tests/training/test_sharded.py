@@ -25,7 +25,7 @@ from actre.runtime import ranks
 from actre.training import NotFiniteError, StagedTrainer, trl_settings
 from actre.training.run import run
 from actre.training.sharded.launch import weights_of
-from actre.training.sharded.replicated import Whole
+from actre.training.sharded.replicated import Replicated
 from actre.training.sharded.step import gathered_adapter
 from actre.training.stages import Plan
 from actre.types import ActreError, Trajectory, read_jsonl
@@ -103,7 +103,7 @@ def test_a_run_goes_on_cut_and_whole_from_its_checkpoints(cut: dict[str, str], t
         here, all_of_them = parts(trainer.policy_model)
         if cut in (FSDP, zero(3)):
             assert here < 0.6 * all_of_them, "half of it, and what padding costs"
-        assert type(trainer.weights) is not Whole
+        assert type(trainer.weights) is not Replicated
 
     def go_on(rank: int) -> None:
         cut_as(cut)
@@ -186,7 +186,7 @@ def test_moments_are_forgotten_where_a_stage_asks_for_it(cut: dict[str, str], tm
 class Prepared(NamedTuple):
     """A toy model that is cut, and its like that is not."""
 
-    weights: Whole
+    weights: Replicated
     model: Any
     whole: Any
 
@@ -313,7 +313,7 @@ def test_a_loss_that_is_no_number_leaves_the_iteration_before(cut: dict[str, str
 
         def spoiled(model: Any, inputs: Any, *rest: Any, **named: Any) -> torch.Tensor:
             loss = compute(model, inputs, *rest, **named)
-            return loss * float("nan") if trainer.course.iteration == 1 and rank == 1 else loss
+            return loss * float("nan") if trainer.run_state.iteration == 1 and rank == 1 else loss
 
         trainer.compute_loss = spoiled  # type: ignore[method-assign]
         with pytest.raises(NotFiniteError, match="iteration 2"):

@@ -18,7 +18,8 @@ from actre.config import RunConfig, StageConfig, data_folder, load_config
 from actre.config.presets import preset
 from actre.policies.hf import HFPolicy
 from actre.training import StagedTrainer, TrainResult, train
-from actre.training.rows import collate, sliced, trajectory_rows, trl_inputs
+from actre.training.batch import collate, sliced, trl_inputs
+from actre.training.rows import trajectory_rows
 from actre.training.run import run
 from actre.training.stages import Plan, learning_rate_factor, plan
 from actre.types import ActreError, read_jsonl, read_trajectories
@@ -54,7 +55,7 @@ def a_batch(trainer: StagedTrainer, seed: int = 0) -> dict[str, torch.Tensor]:
             if "lora_B" in name:
                 weights.add_(0.3 * torch.randn(weights.shape, generator=generator))
     if trainer.config.optim.advantage == "grpo":
-        trainer.advantages = lambda returns, groups: torch.randn(returns.shape, generator=generator)  # type: ignore[method-assign]
+        trainer.advantages = lambda played, groups: torch.randn((len(played), 1), generator=generator)  # type: ignore[method-assign]
     else:
         play = trainer._play  # an untrained toy wins too seldom
         trainer._play = lambda plan: [replace(one, won=i % 3 == 0) for i, one in enumerate(play(plan))]
@@ -142,7 +143,7 @@ def test_every_variant_of_the_loss_is_the_textbooks_gradient_included(tmp_path, 
 @pytest.mark.parametrize("filtering", ["keep", "drop"])
 def test_groups_without_signal_count_in_the_mean_or_do_not(tmp_path, filtering):
     trainer = make(tmp_path, toy.config(groups_without_signal=filtering))
-    trainer.advantages = lambda returns, groups: torch.where(groups == 0, 1.0, 0.0)  # type: ignore[method-assign]
+    trainer.advantages = lambda played, groups: torch.where(groups == 0, 1.0, 0.0)[:, None]  # type: ignore[method-assign]
     batch = trainer._generate_and_score_completions([])
     assert trainer._line["groups_without_signal"] == 1
     assert int(batch["tool_mask"].sum()) == 8 * 4, "8 episodes of 2 steps of 2 tokens have a signal"
@@ -156,16 +157,14 @@ def test_normalised_by_episode_the_loss_is_the_mean_over_episodes_of_their_mean_
     # lengths of two steps and of one; all have an advantage, for rows without one are left out
     played = [replace(one, steps=one.steps[: 1 + i % 2]) for i, one in enumerate(played)]
     advantages = torch.linspace(-1, 2, len(played))
-    trainer.advantages = lambda returns, groups: advantages  # type: ignore[method-assign]
     trainer._line = {}
-    batch = trainer._batch(played)
+    batch = trainer._batch(played, advantages[:, None], torch.tensor([one.group for one in played]))
     trainer.current_gradient_accumulation_steps = 1
     loss = trainer.compute_loss(trainer.policy_model.train(), batch)
     # on policy every ratio is 1, so a token's surrogate is its episode's advantage
     assert loss.item() == pytest.approx(-advantages.mean().item(), abs=1e-5)
-    token = trainer.advantages(torch.zeros(0), torch.zeros(0))
     lengths = torch.tensor([2.0 * len(one.steps) for one in played])
-    by_token = -(token * lengths).sum() / lengths.sum()
+    by_token = -(advantages * lengths).sum() / lengths.sum()
     assert abs(by_token.item() + advantages.mean().item()) > 1e-2, "the two would agree here anyway"
 
 
@@ -434,7 +433,7 @@ def test_an_interrupted_run_keeps_its_metrics_and_its_adapter(tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice_before_it_reaches_the_weights(tmp_path):
     trainer = make(tmp_path, toy.config())
-    trainer.advantages = lambda returns, groups: torch.full_like(returns, torch.nan)  # type: ignore[method-assign]
+    trainer.advantages = lambda played, groups: torch.full((len(played), 1), torch.nan)  # type: ignore[method-assign]
     with pytest.raises(ActreError, match=r"iteration 1 is nan.*learning_rate"):
         run(trainer)
     assert all(torch.isfinite(p).all() for p in trainer.policy_model.parameters())
@@ -464,7 +463,7 @@ def test_two_stages_raise_the_return_and_without_advantages_they_do_not(tmp_path
     for arm in ("trained", "control"):
         trainer = make(tmp_path / arm, config, seed=seed)
         if arm == "control":
-            trainer.advantages = lambda returns, groups: torch.zeros_like(returns)  # type: ignore[method-assign]
+            trainer.advantages = lambda played, groups: torch.zeros(len(played), 1)  # type: ignore[method-assign]
         run(trainer)
         returns = [m["return"] for m in metrics(tmp_path / arm)]
         gains[arm] = sum(returns[-3:]) / 3 - sum(returns[:3]) / 3

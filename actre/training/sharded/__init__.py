@@ -1,10 +1,10 @@
-"""Weights and moments that are cut over the processes: computed with, held whole for checkpoints, put back.
+"""Sharded weights and optimizer states, as `accelerate launch` sets them up with TRL's configs.
 
-Knows the ways of cutting that `accelerate launch` sets up with TRL's configs; no episodes, no files.
+A Replicated or Sharded object computes with them, gathers them for checkpoints, and restores them.
 
-    launch.py   which of them a launch asks for, and what is refused
-    whole.py    nothing is cut: one process, DDP
-    step.py     computing with cut weights where processes differ in how often they compute
-    fsdp.py     FSDP 2
-    zero.py     DeepSpeed ZeRO 1, 2, 3
+    launch.py      which kind a launch asks for, and what is refused
+    replicated.py  every process has everything: one process, DDP
+    step.py        sharded weights where processes make different numbers of passes
+    fsdp.py        FSDP 2
+    zero.py        DeepSpeed ZeRO 1, 2, 3
 """

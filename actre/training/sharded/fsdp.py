@@ -1,7 +1,4 @@
-"""FSDP 2, torch's `fully_shard`: parameters, gradients and moments are DTensors, each under its own name.
-
-Knows DTensors; no files.
-"""
+"""FSDP 2, torch's `fully_shard`: parameters, gradients and moments are DTensors, each under its own name."""
 
 from typing import Any
 
@@ -13,11 +10,11 @@ from actre import adapters
 from actre.runtime import ranks
 from actre.training import checkpoints
 from actre.training.sharded.replicated import Held
-from actre.training.sharded.step import Cut, in_first
+from actre.training.sharded.step import Sharded, in_first
 
 
-class Fsdp(Cut):
-    """Weights, gradients and moments are cut, base and adapter, layer by layer."""
+class Fsdp(Sharded):
+    """Weights, gradients and moments are sharded layer by layer, base and adapter."""
 
     def gradients_are_finite(self) -> bool:
         parts = (ranks.part_here(p.grad) for p in self._model.parameters() if p.grad is not None)
@@ -31,10 +28,10 @@ class Fsdp(Cut):
     def restore(self, optimizer: Any, saved: checkpoints.Checkpoint) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
-        def cut(key: str, value: Tensor) -> Tensor:
+        def sharded(key: str, value: Tensor) -> Tensor:
             if not value.dim():  # a count of steps
                 return value
             like = parameters[int(key.partition(".")[0])]
             return distribute_tensor(value.to(self._device), like.device_mesh, like.placements)
 
-        checkpoints.restore_optimizer(optimizer, {key: cut(key, value) for key, value in saved.optimizer.items()})
+        checkpoints.restore_optimizer(optimizer, {key: sharded(key, value) for key, value in saved.optimizer.items()})

@@ -1,7 +1,4 @@
-"""Nothing is cut: every process has all weights and all moments. What the ways of cutting do otherwise, they override.
-
-Knows accelerate's passes and the optimizer; not how anything is cut.
-"""
+"""Replicated weights: every process has all weights and moments. The sharded kinds override what differs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +17,7 @@ T = TypeVar("T")
 
 
 class Held(NamedTuple):
-    """Weights and moments of a model that is cut, whole, in the first process' memory; empty in the others.
+    """A sharded model's weights and moments, gathered in the first process's memory; empty in the others.
 
     moments: see `checkpoints.optimizer_tensors`.
     """
@@ -30,14 +27,14 @@ class Held(NamedTuple):
 
 
 class TornError(ActreError):
-    """A forward pass that all processes make together failed in this one: the others wait in it and cannot be told.
+    """A collective forward pass failed in this process while the others wait in it.
 
-    It has to end this process; then whoever launched them ends the others.
+    The process has to end; the launcher then ends the others.
     """
 
 
-class Whole:
-    """One process, or several with DDP. model: the one in training, whichever way accelerate wraps it."""
+class Replicated:
+    """One process, or several with DDP. model: the one in training, however accelerate wraps it."""
 
     def __init__(self, accelerator: Accelerator, model: Any) -> None:
         self._accelerator, self._model = accelerator, model
@@ -47,7 +44,7 @@ class Whole:
 
     @contextmanager
     def in_step(self) -> Iterator[None]:
-        """Here each process may compute with the model as often as it likes, whatever the others do."""
+        """Within this, each process may make any number of forward passes, whatever the others do."""
         yield
 
     def from_first(self, make: Callable[[], T]) -> T:
@@ -61,21 +58,21 @@ class Whole:
             yield
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add a slice's gradient; the processes share theirs in the last."""
+        """Add a slice's gradient; processes average theirs after the last."""
         self._accelerator.backward(loss)
 
     def gradients_are_finite(self) -> bool:
-        """Whether all gradients are numbers; the same in every process."""
+        """Whether all gradients are finite; the same in every process."""
         return all(bool(torch.isfinite(p.grad).all()) for p in self._model.parameters() if p.grad is not None)
 
     def forget_moments(self, optimizer: Any) -> None:
-        """Let the optimizer begin anew."""
+        """Clear the optimizer's state."""
         optimizer.state.clear()
 
     def held(self, optimizer: Any) -> Held | None:
-        """A copy of weights and moments as they are now; None where they can be read at any time. All call it."""
+        """A copy of the current weights and moments; None where the model has them whole. Every process calls it."""
         return None
 
     def restore(self, optimizer: Any, saved: checkpoints.Checkpoint) -> None:
-        """Put back a checkpoint's moments, where the model has its weights already; all call it."""
+        """Restore a checkpoint's moments; the model already has its weights. Every process calls it."""
         checkpoints.restore_optimizer(optimizer, saved.optimizer)

@@ -1,12 +1,9 @@
-"""Computing with weights that are cut, where processes differ in how often they compute: all of them in step.
+"""Forward passes with sharded weights, where processes make different numbers of them.
 
-Knows forward passes of a model whose layers gather their weights from all processes as they come to them; neither who
-cuts them nor what is computed.
-
-In an update every process makes as many passes as the others. In sampling and measuring each makes as many as its own
-episodes need, and a pass that the others do not make would wait for ever. So every pass begins with a meeting, and who
-has nothing to compute computes one token for as long as another process comes to the meetings. No process ever holds
-more of the base than its part and one layer.
+The layers gather their weights from all processes during a pass. In an update every process makes equally many passes.
+In sampling and measuring each makes as many as its own episodes need, and a pass that the others do not make would wait
+forever. So every pass begins with a collective call, and a process that has finished computes one token for as long as
+another one still computes. No process ever holds more of the base than its shard and one layer.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,13 +18,13 @@ from torch.distributed.tensor import DTensor
 
 from actre import adapters
 from actre.runtime import ranks
-from actre.training.sharded.replicated import TornError, Whole
+from actre.training.sharded.replicated import Replicated, TornError
 
 T = TypeVar("T")
 
 
-class Cut(Whole):
-    """What the ways of cutting have in common. Made while the model is still whole."""
+class Sharded(Replicated):
+    """What all kinds of sharding share. Created before the model is sharded."""
 
     def __init__(self, accelerator: Accelerator, model: Any) -> None:
         super().__init__(accelerator, model)
@@ -35,8 +32,8 @@ class Cut(Whole):
         self._fingerprint = adapters.fingerprint(model)
 
     def begin(self) -> None:
-        """Logits in float32, as where nothing is cut: log-probabilities in bfloat16 are too coarse."""
-        self._model.register_forward_hook(_full_logits)  # after the hook by which FSDP casts what comes out
+        """Logits in float32, as without sharding: log-probabilities in bfloat16 are too coarse."""
+        self._model.register_forward_hook(_full_logits)  # after the hook that casts FSDP's output
 
     @contextmanager
     def in_step(self) -> Iterator[None]:
@@ -62,14 +59,14 @@ class Cut(Whole):
         except Exception as error:
             if isinstance(error, TornError) or ranks.lost_another(error):
                 raise
-            failed.append(error)  # the others are told before it goes on
+            failed.append(error)  # raised below, in every process
 
-        def told() -> T:
+        def result() -> T:
             if failed:
                 raise failed[0]
             return made[0]
 
-        return ranks.from_first(told)
+        return ranks.from_first(result)
 
 
 def _full_logits(model: Any, given: Any, output: Any) -> Any:
@@ -95,7 +92,7 @@ class _Meetings:
             hook.remove()
 
     def until_all_are_done(self) -> None:
-        """Compute along for as long as another process computes."""
+        """Make passes for as long as another process makes them."""
         self._busy = False
         one = torch.zeros((1, 1), dtype=torch.long, device=self._device)
         with torch.no_grad():
@@ -111,14 +108,14 @@ class _Meetings:
         self.computing = False
 
     def _meet(self) -> bool:
-        """Wait for all processes; returns whether one of them has something to compute."""
+        """Wait for all processes; returns whether one of them still computes."""
         busy = torch.tensor(int(self._busy), device=self._device)
         torch.distributed.all_reduce(busy, op=torch.distributed.ReduceOp.MAX)
         return bool(busy.item())
 
 
 def gathered_adapter(model: Any) -> dict[str, Tensor] | None:
-    """The trained weights by name, whole and in every process; None where the model has them so. All call it."""
+    """The trained weights by name, gathered; None where the model has them whole. Every process calls it."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if any(isinstance(p, DTensor) for p in trained.values()):
         return {name: p.full_tensor().detach().cpu() for name, p in trained.items()}
@@ -131,7 +128,7 @@ def gathered_adapter(model: Any) -> dict[str, Tensor] | None:
 
 
 def in_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whole, in the first process' own memory; {} in the others. One at a time is put together."""
+    """The tensors, gathered one at a time in the first process's memory; {} in the others."""
     whole: dict[str, Tensor] = {}
     for name, value in tensors.items():
         found = value.full_tensor() if isinstance(value, DTensor) else value

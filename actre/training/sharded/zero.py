@@ -1,10 +1,10 @@
 """DeepSpeed ZeRO 1, 2 and 3: moments, gradients and, in stage 3, weights are parts of flat tensors.
 
-Knows DeepSpeed's way back from flat tensors to parameters (`deepspeed.utils.safe_get_full_*` and `safe_set_*`); no
-files. Imports deepspeed where it is used: only who launches with it needs it.
+`deepspeed.utils.safe_get_full_*` and `safe_set_*` lead from flat tensors to parameters and back. deepspeed is imported
+where it is used, so that only its users need it.
 
-DeepSpeed 0.19.8 has no public way to put moments into an optimizer that has not made a step; they are put into its
-state, and stages 1 and 2 are told by `_lazy_init_hp_params_optimizer_state`.
+DeepSpeed 0.19.8 has no public way to put moments into an optimizer that has not stepped yet. They are put into its
+state, and in stages 1 and 2 announced by `_lazy_init_hp_params_optimizer_state`.
 """
 
 from collections.abc import Iterator
@@ -18,30 +18,30 @@ from actre import adapters
 from actre.runtime import ranks
 from actre.training import checkpoints
 from actre.training.sharded.replicated import Held
-from actre.training.sharded.step import Cut, in_first
+from actre.training.sharded.step import Sharded, in_first
 
 
-class Zero(Cut):
-    """Stages 1 and 2: every process has all weights, and a part of the moments; in stage 2 of the gradients too.
+class Zero(Sharded):
+    """Stages 1 and 2: every process has all weights and a part of the moments; in stage 2 of the gradients too.
 
-    The optimizer's step is a part of the last backward pass: gradients are looked at when it is too late. `held` has
-    the weights of before.
+    The optimizer's step is part of the last backward pass, so gradients are checked too late. `held` has the weights
+    from before.
     """
 
     @contextmanager
     def in_step(self) -> Iterator[None]:
-        yield  # weights are whole
+        yield  # weights are replicated
 
     @contextmanager
     def slice(self, wrapped: Any, *, last: bool) -> Iterator[None]:
-        yield  # `backward` says it
+        yield  # see `backward`
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         self._accelerator.deepspeed_engine_wrapped.backward(loss, sync_gradients=last)
 
     def gradients_are_finite(self) -> bool:
         engine = self._accelerator.deepspeed_engine_wrapped.engine
-        if engine.fp16_enabled():  # infinite ones are usual there, and the step is skipped
+        if engine.fp16_enabled():  # infinite ones are normal there, and the step is skipped
             return True
         return bool(torch.isfinite(torch.as_tensor(engine.get_global_grad_norm())))
 
@@ -62,7 +62,7 @@ class Zero(Cut):
         return Held(adapters.Held(in_first(weights), self._fingerprint), in_first(moments))
 
     def restore(self, optimizer: Any, saved: checkpoints.Checkpoint) -> None:
-        """Weights too: in half precision the model has them rounded, DeepSpeed's optimizer has not."""
+        """Weights too: in half precision the model has them rounded, while DeepSpeed's optimizer has them in full."""
         names = {key.partition(".")[2]: value for key, value in saved.optimizer.items() if key.startswith("0.")}
         inner = _inner(optimizer)
         for flat in self._flat(optimizer) if names else ():
@@ -81,20 +81,20 @@ class Zero(Cut):
     # --- where stage 3 differs ---
 
     def _trained(self, optimizer: Any) -> list[Any]:
-        """The trained parameters in the order of the optimizer that DeepSpeed took over."""
+        """The trained parameters in the order of the wrapped optimizer."""
         return [p for group in optimizer.optimizer.bit16_groups for p in group]
 
     def _flat(self, optimizer: Any) -> list[Tensor]:
-        """The tensors that the optimizer itself works on."""
+        """The flat tensors that the optimizer works on."""
         return list(optimizer.optimizer.single_partition_of_fp32_groups)
 
     def _link(self, optimizer: Any) -> None:
-        """Tell DeepSpeed of moments that were not made by a step."""
+        """Register moments that were not made by a step."""
         optimizer.optimizer._hp_optimizer_states_linked = False
         optimizer.optimizer._lazy_init_hp_params_optimizer_state()
 
     def _put(self, parameter: Any, value: Tensor, moment: str | None = None) -> None:
-        """Put a whole value to where its parts belong. moment: its name; None for the weight itself."""
+        """Distribute a whole value to its shards. moment: its name; None for the weight itself."""
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         value = value.to(self._device)
@@ -105,9 +105,9 @@ class Zero(Cut):
 
 
 class Zero3(Zero):
-    """Stage 3: weights are cut too, base and adapter, and gathered layer by layer."""
+    """Stage 3: weights are sharded too, base and adapter, and gathered layer by layer."""
 
-    in_step = Cut.in_step
+    in_step = Sharded.in_step
 
     def _trained(self, optimizer: Any) -> list[Any]:
         return [p for group in optimizer.optimizer.fp16_groups for p in group]
@@ -116,7 +116,7 @@ class Zero3(Zero):
         return list(optimizer.optimizer.fp32_partitioned_groups_flat)
 
     def _link(self, optimizer: Any) -> None:
-        pass  # DeepSpeed looks them up
+        pass  # DeepSpeed looks them up itself
 
     def _put(self, parameter: Any, value: Tensor, moment: str | None = None) -> None:
         from deepspeed.utils import safe_get_local_fp32_param, safe_set_local_fp32_param, safe_set_local_optimizer_state
@@ -137,6 +137,6 @@ def _inner(optimizer: Any) -> torch.optim.Optimizer:
 
 
 def _place_of_counts(optimizer: torch.optim.Optimizer, flat: Tensor) -> torch.device:
-    """Where torch's optimizers keep a count of steps."""
+    """The device on which torch's optimizers keep their step count."""
     settings = optimizer.defaults
     return flat.device if settings.get("fused") or settings.get("capturable") else torch.device("cpu")
