@@ -227,8 +227,9 @@ class StagedTrainer(SlicedTrainer):
         decision = decide()
         if decision.measure:
             measured = self._measure_now(decision.stage)
-            if measured is not None:
-                decision = decide(_entropy_of(measured, stages[decision.stage].order))
+            stage = stages[decision.stage]
+            if measured is not None and stage.until == "entropy" and not decision.stage_ends:
+                decision = decide(_entropy_of(measured, stage.order))
         if decision.stage_ends:
             state.ended = (*state.ended, state.iteration)
             # the schedule has already stepped, without knowing that the stage ends early
