@@ -320,7 +320,7 @@ def test_damaged_panels_are_named(tmp_path: Path) -> None:
 
 def test_reading_games_loads_neither_alfworld_nor_textworld(tmp_path: Path) -> None:
     code = (
-        "import sys; from actre.envs.alfworld import games, commands, demos\n"
+        "import sys; from actre.envs.alfworld import games, demos\n"
         "games.read_game(games.list_games('small/train')[0])\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'alfworld', 'textworld', 'torch'}))"
     )

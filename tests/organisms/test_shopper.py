@@ -213,8 +213,8 @@ def test_one_command_makes_a_shopper_and_measures_it_and_repeats_itself(
 
 
 def parser() -> argparse.ArgumentParser:
-    from actre import pretrain
+    from actre.cli import pretrain_tiny
 
     made = argparse.ArgumentParser()
-    pretrain.add_parser(made.add_subparsers())
+    pretrain_tiny.add_parser(made.add_subparsers())
     return made

@@ -164,7 +164,7 @@ def test_a_run_that_learned_nothing_is_a_result_like_any_other(
 def test_a_job_started_where_ctrl_c_is_ignored_can_be_stopped_all_the_same() -> None:
     """As in a shell script's background: children inherit that it is ignored, and the quickstart stops them by it."""
     code = (
-        "import signal, sys, time; from actre import quickstart; "
+        "import signal, sys, time; from actre.study import quickstart; "
         "quickstart.run_job = lambda job, out: (print('runs', flush=True), time.sleep(60)); "
         "sys.argv[1:] = ['a', 'b']; sys.exit(quickstart._main())"
     )

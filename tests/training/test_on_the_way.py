@@ -101,7 +101,7 @@ def test_what_cannot_end_a_stage_is_told_before_anything_is_played(tmp_path: Pat
     stages = (StageConfig("act_first", 4, until="entropy"), StageConfig("think_first", 2))
     with pytest.raises(ActreError, match=r"set probe\.every above 0"):
         toy.trainer(tmp_path, replace(toy.config(), stages=stages))
-    with pytest.raises(ActreError, match="nothing matches it"):
+    with pytest.raises(ActreError, match="no `match` function"):
         toy.trainer(tmp_path / "hot", replace(toy.config(), stages=(StageConfig("think_first", 2, match_every=1),)))
 
 

@@ -492,8 +492,8 @@ def tiny_run(**optim: Any) -> RunConfig:
 def test_both_stages_train_on_real_games_through_the_real_rollout(tmp_path, monkeypatch):
     config = tiny_run()
     # three steps seldom win: a signal that does not depend on how good the policy is
-    alternating = torch.tensor([1.0, -1.0, 0.5]).repeat(2)
-    monkeypatch.setattr(StagedTrainer, "advantages", lambda self, returns, groups: alternating)
+    alternating = torch.tensor([1.0, -1.0, 0.5]).repeat(2)[:, None]
+    monkeypatch.setattr(StagedTrainer, "advantages", lambda self, played, groups: alternating)
     result = train(config, tmp_path / "a", measure=lambda policy, done, stage: {"k": done}, progress=False)
     assert (result.iterations, [m["order"] for m in metrics(tmp_path / "a")]) == (2, ["act_first", "think_first"])
     played = read_trajectories(tmp_path / "a" / "trajectories" / "train_0002.jsonl.gz")
@@ -511,8 +511,8 @@ def test_the_sampler_and_the_training_forward_agree_on_real_episodes(tmp_path):
     gaps: list[float] = []
     seen = StagedTrainer._batch
 
-    def batch(self: StagedTrainer, played: Any) -> dict[str, torch.Tensor]:
-        made = seen(self, played)
+    def batch(self: StagedTrainer, *given: Any) -> dict[str, torch.Tensor]:
+        made = seen(self, *given)
         for _, piece in sliced(made, 2048):
             with torch.no_grad():
                 gap = self._logps(piece) - piece["old_per_token_logps"]
@@ -521,7 +521,7 @@ def test_the_sampler_and_the_training_forward_agree_on_real_episodes(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StagedTrainer, "_batch", batch)
-        patch.setattr(StagedTrainer, "advantages", lambda self, returns, groups: torch.ones_like(returns))
+        patch.setattr(StagedTrainer, "advantages", lambda self, played, groups: torch.ones(len(played), 1))
         train(config, tmp_path, progress=False)
     assert gaps
     assert max(gaps) < 1e-4
