@@ -1,6 +1,6 @@
-"""Whole replies at the states of a diagnosis, sampled and read as in a rollout, to hold its exact numbers against.
+"""Whole replies at the states of a diagnosis, sampled and read as in a rollout, to compare its exact numbers with.
 
-Knows policies by their protocol and prompts through their renderers; `_self_check.py` does the counting.
+self_check.py does the counting.
 """
 
 from collections.abc import Sequence
@@ -64,10 +64,14 @@ def _texts(
     settings: Settings,
     seed: int,
 ) -> list[str]:
-    """Sampled replies with their forced tag; a thought may be as long as those that are scored."""
-    room = settings.max_thought_tokens + _longest(renderer, probes, after_thought=True)
+    """Replies with their forced tag, sampled up to the end of their action; what follows it does not matter here.
+
+    A thought may be as long as those that are scored.
+    """
+    thinks_first = renderer.order == "think_first"
+    room = _longest(renderer, probes, after_thought=thinks_first) + settings.max_thought_tokens * thinks_first
     replies = policy.generate(
-        prompts, max_new_tokens=room, temperature=settings.temperature, stop=renderer.stop, seed=seed
+        prompts, max_new_tokens=room, temperature=settings.temperature, stop=END_ACTION, seed=seed
     )
     # decoded behind the tag, for tokenizers that drop a text's first blank
     opening = renderer.opening_tokens
