@@ -32,7 +32,7 @@ COMMANDS = {
     "train": "actre.cli.train",
     "evaluate": "actre.cli.evaluate",
     "study": "actre.cli.study",
-    "report": "actre.view.report",
+    "report": "actre.cli.report",
     "export": "actre.cli.export",
     "notebooks": "actre.lessons.runner",
 }
