@@ -9,10 +9,11 @@ import pytest
 from study_records import fake_record, fake_records
 
 from actre.stats import Interval, PairedTest
-from actre.study import page, results, words
+from actre.study import results, words
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import Comparison, comparisons, find, summaries
+from actre.study.page import TINY
 from actre.study.plan import Contrast, Part, Run, Study
 from actre.study.record import finished, results_file, save_record
 from actre.study.tables import tables
@@ -182,10 +183,10 @@ def test_a_line_of_other_settings_does_not_count_as_finished(study: Study, tmp_p
 def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(study: Study) -> None:
     whole = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     for lines in ({}, {study.runs[0].key: whole[study.runs[0].key]}, whole):
-        html = page.page(study, lines)
+        html = results.html(study, lines, Path("s.html"))
         assert "<b>whether" not in html
         assert "<script" not in html
-        text = results.page([study], [lines], "actre study s.toml", Path("r.md"))
+        text = results.markdown([study], [lines], "actre study s.toml", Path("r.md"))
         assert f"{len(lines)} of {len(study.runs)} runs" in text or not lines
         assert "nan" not in text
 
@@ -289,17 +290,17 @@ def test_a_shop_has_goals_and_a_score_and_no_primary_endpoint(tmp_path: Path) ->
 
 def test_the_page_of_results_says_only_what_holds_for_the_study_it_shows(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    text = results.page([study], [lines], "c", Path("r.md"))
+    text = results.markdown([study], [lines], "c", Path("r.md"))
     assert "fixed before it ran" not in text
-    assert results.TINY in text
+    assert TINY in text
     judged = replace(study, protocol=Path("docs") / "p.md")
-    assert "fixed before it ran: [p.md](../docs/p.md)." in results.page([judged], [lines], "c", Path("out/r.md"))
+    assert "fixed before it ran: [p.md](../docs/p.md)." in results.markdown([judged], [lines], "c", Path("out/r.md"))
     runs = tuple(
         replace(r, config=replace(r.config, model=replace(r.config.model, name="smollm2"))) for r in study.runs
     )
     large = replace(study, parts=(replace(study.parts[0], runs=runs),))
-    assert results.TINY not in results.page([large], [lines], "c", Path("r.md"))
-    assert results.TINY not in page.page(large, lines)
+    assert TINY not in results.markdown([large], [lines], "c", Path("r.md"))
+    assert TINY not in results.html(large, lines, Path("s.html"))
 
 
 def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) -> None:
@@ -312,7 +313,7 @@ def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) ->
         "confirmatory: equivalent: actre − tfpi, GRPO (0.0)",
         "exploratory: waiting for seeds: 1 of 1 contrasts",
     ]
-    text = results.page([study], [lines], "c", Path("r.md"))
+    text = results.markdown([study], [lines], "c", Path("r.md"))
     (heading,) = re.findall(r"^## (s: .*)$", text, re.M)
     assert f"- [{heading}](#s-p-confirmatory)" in text[text.index("## In short") : text.index(f"## {heading}")]
     assert words.in_short(find(study.parts[0], {}))[1:] == [
@@ -346,6 +347,6 @@ def test_contrasts_without_a_run_are_counted_as_waiting(study: Study) -> None:
 @pytest.mark.parametrize(("about", "line"), [("", None), ("Is it so?", "Is it so?"), ("It is so", "It is so.")])
 def test_a_parts_purpose_is_a_sentence_or_nothing(study: Study, about: str, line: str | None) -> None:
     one = replace(study, parts=(replace(study.parts[0], about=about),))
-    lines = results.page([one], [{}], "c", Path("r.md")).splitlines()
+    lines = results.markdown([one], [{}], "c", Path("r.md")).splitlines()
     after = lines[lines.index("## s: p (confirmatory)") + 2]
     assert after == (line or "- No run of this part is finished yet: there is nothing to say.")
