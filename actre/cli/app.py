@@ -20,7 +20,7 @@ from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
     "doctor": "actre.cli.doctor",
-    "quickstart": "actre.study.quickstart",
+    "quickstart": "actre.cli.quickstart",
     "games": "actre.cli.games",
     "webshop": "actre.cli.webshop",
     "models": "actre.cli.models",

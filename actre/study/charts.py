@@ -6,8 +6,8 @@ from functools import partial
 
 from actre.study.findings import Found, of_condition, rates
 from actre.study.mediation import entropy_at
+from actre.study.plan import PRIMARY
 from actre.study.record import CURVE, Record
-from actre.study.runner import PRIMARY
 from actre.study.tables import endpoint, over
 from actre.study.words import contrast_name, name_of, signed
 from actre.view import blocks, svg

@@ -11,6 +11,8 @@ from actre.config import RunConfig
 
 UNTRAINED = "untrained"
 """An arm that is not trained: where the others begin."""
+PRIMARY = ("unseen", "think_first")
+"""The panel and order of the primary endpoint."""
 Evidence = Literal["confirmatory", "exploratory", "demonstration"]
 
 

@@ -17,12 +17,11 @@ from typing import NamedTuple
 from actre.runtime import outputs
 from actre.runtime.processes import Running, failure, start, stop
 from actre.study.job import RECORD
-from actre.study.plan import Run, Study
+from actre.study.onerun import env_steps_so_far
+from actre.study.plan import PRIMARY, Run, Study
 from actre.study.record import Record, finished, load_records, results_file, results_of, save_record
 from actre.types import ActreError
 
-PRIMARY = ("unseen", "think_first")
-"""The panel and order of the primary endpoint."""
 PID = "running.pid"
 """Names the program that works in a study's folder."""
 _POLL_S = 0.5
@@ -234,8 +233,6 @@ def _log(place: Workplace, run: Run) -> Path:
 
 
 def _progress(run: Run, place: Workplace) -> Progress:
-    from actre.study.quickstart import env_steps_so_far
-
     return Progress(env_steps_so_far(place.folder(run)), run.config.env_steps)
 
 

@@ -53,7 +53,7 @@ LOW, HIGH = [0.5, 0.55, 0.5, 0.525, 0.55], [0.8, 0.8, 0.85, 0.8, 0.875]
 @pytest.mark.parametrize(
     ("actre", "think_first", "found", "said"),
     [
-        (HIGH, LOW, "support", "ActRe helps, and beyond leaving thoughts out"),
+        (HIGH, LOW, "support", "ActRe helps, also beyond leaving out thoughts"),
         (LOW, HIGH, "harm", "not supported (harm)"),
         (LOW, LOW, "equivalent", "not supported (equivalent)"),
         ([0.4, 0.5, 0.45, 0.5, 0.4], [0.5, 0.475, 0.5, 0.475, 0.5], "no worthwhile help", "no worthwhile help"),
@@ -112,7 +112,7 @@ def test_a_finding_keeps_to_the_protocol_at_its_edges(
 def test_help_without_an_edge_over_leaving_thoughts_out_is_not_called_more(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, [0.7, 0.9, 0.6, 0.95, 0.8]))
     said = " ".join(sentences(find(study.parts[0], lines)))
-    assert "ActRe helps, but not shown to do so beyond leaving thoughts out" in said
+    assert "ActRe helps, but it is not shown to help beyond leaving out thoughts" in said
 
 
 def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None:
@@ -121,7 +121,7 @@ def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None
     said = " ".join(sentences(find(study.parts[0], lines)))
     assert {one.finding for one in comparisons(study.parts[0], lines) if one.contrast.confirmatory} == {"interim"}
     assert "4 of 5 seeds, so nothing is concluded" in said
-    assert "open until all seeds are there" in said
+    assert "stays open until all seeds are finished" in said
     assert "helps" not in said
 
 
@@ -225,9 +225,9 @@ ASKED = ("actre-grpo", "think_first-grpo")
 @pytest.mark.parametrize(
     ("pairs", "tfpi", "said", "unsaid"),
     [
-        ([ASKED], LOW, "was not asked", "and beyond"),
+        ([ASKED], LOW, "no contrast asks", "also beyond"),
         ([("tfpi-grpo", "think_first-grpo")], HIGH, ": higher", "ActRe"),
-        ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "and beyond"),
+        ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "also beyond"),
     ],
 )
 def test_nothing_is_claimed_of_actre_that_no_contrast_asked(
@@ -238,13 +238,13 @@ def test_nothing_is_claimed_of_actre_that_no_contrast_asked(
     assert unsaid not in text
 
 
-def test_a_run_that_broke_off_is_named(study: Study) -> None:
+def test_a_run_that_ended_early_is_named(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    assert "broke off" not in " ".join(sentences(find(study.parts[0], lines)))
+    assert "ended early" not in " ".join(sentences(find(study.parts[0], lines)))
     key = study.runs[1].key
     lines[key]["trouble"] = "the loss is no number; its last checkpoint counts"
     said = sentences(find(study.parts[0], lines))
-    assert f"Training broke off in {key}: the loss is no number; its last checkpoint counts." in said
+    assert f"Training of {key} ended early: the loss is no number; its last checkpoint counts." in said
 
 
 def test_seeds_that_all_differ_alike_are_no_test(study: Study) -> None:
@@ -339,7 +339,7 @@ def test_contrasts_without_a_run_are_counted_as_waiting(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     some = {key: line for key, line in lines.items() if "/tfpi" not in key}
     said = sentences(find(study.parts[0], some))
-    assert "Exploratory: 1 contrast waits for seeds, and nothing is concluded from what is there." in said
+    assert "Exploratory: 1 contrast waits for seeds; nothing is concluded yet." in said
     assert "Seeds 3, 4, 5, 6, 7: think_first, GRPO; actre, GRPO; untrained." in said
     assert "Not run yet: tfpi, GRPO." in said
 
@@ -349,4 +349,4 @@ def test_a_parts_purpose_is_a_sentence_or_nothing(study: Study, about: str, line
     one = replace(study, parts=(replace(study.parts[0], about=about),))
     lines = results.markdown([one], [{}], "c", Path("r.md")).splitlines()
     after = lines[lines.index("## s: p (confirmatory)") + 2]
-    assert after == (line or "- No run of this part is finished yet: there is nothing to say.")
+    assert after == (line or "- No run of this part is finished yet.")
