@@ -38,8 +38,8 @@ def _through_training(found: Found) -> Table:
     note = (
         "Action entropy in nats on the fixed probe states at temperature 1, also for arms that sample at another: mean "
         "over seeds, in brackets the lowest and highest seed. Act-first's is exact, think-first's is the bracket of "
-        "the marginal entropy. A bracket around act-first's value leaves the difference undecided; it does not show that "
-        "there is none. A bracket beside it is no verdict, because these are means."
+        "the marginal entropy. A bracket around act-first's value leaves the difference undecided; it does not show "
+        "that there is none. A bracket beside it is no verdict, because these are means."
     )
     return Table("Action entropy through training", note, names, tuple(rows))
 

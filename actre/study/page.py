@@ -15,6 +15,7 @@ from actre.study.words import in_short, sentences
 from actre.view.html import Html
 
 TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
+_UNIT = "Differences are in points of success, think-first, on the unseen panel; each part gives the intervals."
 
 
 class Link(NamedTuple):
@@ -70,18 +71,7 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
     ]
     return [
         Section("What the study found", _opening(studies, command)),
-        Section(
-            "In short",
-            (
-                Paragraph(
-                    (
-                        "Differences are in points of success, think-first, on the unseen panel; each part gives the "
-                        "intervals.",
-                    )
-                ),
-                Contents(tuple((title, tuple(in_short(found))) for title, found in parts)),
-            ),
-        ),
+        Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, tuple(in_short(f))) for title, f in parts)))),
         *(_part(title, found) for title, found in parts),
     ]
 

@@ -58,7 +58,7 @@ def endpoint(part: Part) -> str:
 
 def over(part: Part) -> str:
     """What an interval covers, in words."""
-    return f"seeds and {games(part)} (of one seed, over {games(part)} alone)"
+    return f"seeds and {games(part)} (for one seed, over {games(part)} alone)"
 
 
 def seeds_of(one: Comparison) -> str:

@@ -172,8 +172,8 @@ def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> 
     neither = start.verdicts["inconclusive"] + withheld
     failed = f" ({withheld} of them failed the self-check)" if withheld else ""
     measured = (
-        f"thinking narrows the policy's actions in {narrowed}, widens them in {widened} and is undecided in {neither} of "
-        f"{seeds} measurements before training, one per seed{failed} ({start.states} states, "
+        f"thinking narrows the policy's actions in {narrowed}, widens them in {widened} and is undecided in {neither} "
+        f"of {seeds} measurements before training, one per seed{failed} ({start.states} states, "
         f"K = {start.thoughts} thoughts: a coarse measurement)"
     )
     gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
