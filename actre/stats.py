@@ -1,10 +1,10 @@
 """Intervals and tests: bootstrap over games, Wilson, t over seeds, interquartile means. Numbers in, numbers out.
 
 States of one game are correlated, so games are resampled, never states or thoughts (resampling thoughts adds the
-plug-in's bias once more). Interquartile mean, bootstrap stratified by task and probability of improvement are those of
-Agarwal et al. 2021 (arXiv 2108.13264; their library is rliable). Differs from using rliable itself: it needs arch < 8,
-whose last versions cannot be imported beside the pandas 3 that the tested pins bring, and it has neither pairs nor
-games. Its estimates are recorded in the tests. Scores are (R, T): R runs (seeds) in T tasks.
+plug-in's bias once more). Interquartile mean, stratified bootstrap and probability of improvement follow Agarwal et al.
+2021 (arXiv 2108.13264). Differs: their library rliable is not used, because it needs arch < 8, which cannot be imported
+with the tested pandas 3, and because it has neither pairs nor games; tests compare with its recorded estimates. Scores
+are (R, T): R runs (seeds) in T tasks.
 """
 
 import math
@@ -21,11 +21,11 @@ _NORMAL = NormalDist()
 _Z = 1.959963984540054
 _ALPHA = 0.05
 Estimator = Callable[[np.ndarray], np.ndarray]
-"""(N, R, T) scores -> (N,) values, one a resample."""
+"""(N, R, T) scores -> (N,) values, one per resample."""
 
 
 class Interval(NamedTuple):
-    """An estimate and its 95 % interval, in the unit of what was estimated."""
+    """An estimate and its 95 % interval, in the estimate's unit."""
 
     value: float
     low: float
@@ -45,13 +45,12 @@ def bootstrap(
 ) -> Interval:
     """Bootstrap over groups (games): the statistic of all values, and its 95 % interval.
 
-    values: (S,); groups: (S,) labels; statistic: (S,) -> float, the mean if None; paired_with: (S,) values of
-    the same states under another condition: the statistic's difference, values minus paired_with, both
-    resampled together. Each of the n resamples draws as many groups as there are, with replacement, and pools
-    their values (Efron & Tibshirani 1993, chapter 13; groups as in Field & Welsh 2007).
+    values: (S,); groups: (S,) labels; statistic: (S,) -> float, None for the mean; paired_with: (S,) values of the same
+    states under another condition: then the statistic's difference, values minus paired_with, both resampled together.
+    Each of the n resamples draws as many groups as there are, with replacement, and pools their values (Efron &
+    Tibshirani 1993, chapter 13; groups as in Field & Welsh 2007). docs/calibration.md gives the intervals' coverage.
     Raises ValueError for no values, unequal lengths, values that are not finite, fewer than 2 groups, n < 1, and a
     statistic that is not finite on some resample.
-    How often the intervals hold the truth: docs/calibration.md.
 
     >>> bootstrap([1.0, 2.0, 3.0, 4.0], ["a", "a", "b", "b"])
     Interval(value=2.5, low=1.5, high=3.5)
@@ -64,7 +63,7 @@ def bootstrap(
     for index, label in enumerate(groups):
         members.setdefault(label, []).append(index)
     if len(members) < 2:
-        raise ValueError(f"{len(members)} game: an interval over games needs at least 2")
+        raise ValueError(f"{len(members)} game: an interval over games needs at least 2 games")
     if n < 1:
         raise ValueError(f"n is {n}: at least one resample is needed")
     if statistic is None:
@@ -77,7 +76,7 @@ def bootstrap(
 
     resampled = np.array([of(np.concatenate([rows[g] for g in draw])) for draw in _draws(len(rows), n, seed)])
     if not np.isfinite(resampled).all():
-        raise ValueError("the statistic is NaN or infinite on some resamples: it has no interval")
+        raise ValueError("the statistic is NaN or infinite on some resamples, so it has no interval")
     return percentiles(of(np.arange(given.size)), resampled, len(rows))
 
 
@@ -90,7 +89,7 @@ def wilson(won: int, games: int) -> Interval:
     [0.9, 0.596, 0.982]
     """
     if games < 1 or not 0 <= won <= games:
-        raise ValueError(f"{won} of {games} games won: need at least one game, and won between 0 and it")
+        raise ValueError(f"{won} of {games} games won: games must be at least 1, and won between 0 and games")
     p, z2 = won / games, _Z**2
     middle = (p + z2 / (2 * games)) / (1 + z2 / games)
     half = _Z * math.sqrt(p * (1 - p) / games + z2 / (4 * games**2)) / (1 + z2 / games)
@@ -98,7 +97,7 @@ def wilson(won: int, games: int) -> Interval:
 
 
 class PairedTest(NamedTuple):
-    """Paired differences of seeds: their mean, t's 95 % interval, the two-sided p. NaN where there is one seed."""
+    """Paired differences of seeds: mean, t's 95 % interval, two-sided p. Interval and p are NaN for one seed."""
 
     mean: float
     low: float
@@ -110,12 +109,12 @@ class PairedTest(NamedTuple):
 def iqm(scores: np.ndarray) -> np.ndarray:
     """The interquartile mean over the last two axes: the mean of the middle half of all runs and tasks.
 
-    Differs from a mean of quartile-weighted values: whole values are cut, floor(n / 4) at either end, as scipy's
-    trim_mean and so rliable does.
+    Whole values are cut, floor(n / 4) at either end, as scipy's trim_mean and rliable do.
 
     >>> float(iqm(np.array([[0.0, 1.0], [2.0, 9.0]])))
     1.5
     """
+    # sorted, unlike in scipy's trim_mean: the last digit does not depend on the order of the runs
     flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
     cut = flat.shape[-1] // 4
     return np.asarray(flat[..., cut : flat.shape[-1] - cut].mean(axis=-1))
@@ -124,7 +123,7 @@ def iqm(scores: np.ndarray) -> np.ndarray:
 def stratified_bootstrap(scores: ArrayLike, estimator: Estimator = iqm, *, n: int = 5000, seed: int = 0) -> Interval:
     """An estimate over runs and tasks with its 95 % percentile interval, runs resampled within each task.
 
-    scores: (R, T). Source: arXiv 2108.13264, section 4.1. Tasks are not resampled: it speaks of these tasks.
+    scores: (R, T). Source: arXiv 2108.13264, section 4.1. Tasks are not resampled: the interval is about these tasks.
     """
     values = _matrix(scores)
     resampled = _resampled(values, np.random.default_rng(seed), n)
@@ -133,7 +132,7 @@ def stratified_bootstrap(scores: ArrayLike, estimator: Estimator = iqm, *, n: in
 
 
 def improvement(then: ArrayLike, first: ArrayLike, *, n: int = 5000, seed: int = 0) -> Interval:
-    """How probably a run of `then` scores above one of `first`, mean over tasks, with its bootstrap interval.
+    """The probability that a run of `then` scores above one of `first`, mean over tasks, with its bootstrap interval.
 
     then: (R, T), first: (S, T); ties count half (Mann & Whitney). Source: arXiv 2108.13264, section 4.3.
 
@@ -152,7 +151,7 @@ def improvement(then: ArrayLike, first: ArrayLike, *, n: int = 5000, seed: int =
 def paired_t(differences: ArrayLike) -> PairedTest:
     """The two-sided paired t test over seeds, with t's 95 % interval of the mean. differences: (S,).
 
-    Differences that are all the same leave no spread to test against: p is then 1 where they are 0, else NaN.
+    Without spread between the differences there is no test: p is then 1 if they are all 0, else NaN.
 
     >>> test = paired_t([1.0, 2.0, 3.0])
     >>> round(test.mean, 3), round(test.low, 3), round(test.high, 3), round(test.p, 4)
@@ -161,21 +160,20 @@ def paired_t(differences: ArrayLike) -> PairedTest:
     d = np.asarray(differences, dtype=float)
     if d.size == 0:
         raise ValueError("no differences: both conditions need a seed in common")
-    mean, n = float(d.mean()), d.size
-    if n == 1:
-        return PairedTest(mean, float("nan"), float("nan"), float("nan"), 1)
-    error = float(d.std(ddof=1)) / n**0.5
-    if error == 0.0:
-        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else float("nan"), n)
-    half = float(stats.t.ppf(1 - _ALPHA / 2, n - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
-    return PairedTest(mean, mean - half, mean + half, p, n)
+    mean, nan = float(d.mean()), float("nan")
+    if d.size == 1:
+        return PairedTest(mean, nan, nan, nan, 1)
+    if np.ptp(d) == 0:
+        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else nan, d.size)
+    test = stats.ttest_1samp(d, 0.0)
+    band = test.confidence_interval(1 - _ALPHA)
+    return PairedTest(mean, float(band.low), float(band.high), float(test.pvalue), d.size)
 
 
 def hedges_g(then: ArrayLike, first: ArrayLike) -> float:
-    """The difference of two conditions' means in units of their pooled deviation over seeds, corrected for few seeds.
+    """The difference of two conditions' means in pooled standard deviations over seeds, corrected for few seeds.
 
-    NaN where a side has one seed or neither varies. Source: Hedges 1981, with the correction 1 - 3 / (4 df - 1).
+    NaN if a side has one seed or neither varies. Source: Hedges 1981, with the correction 1 - 3 / (4 df - 1).
 
     >>> round(hedges_g([3.0, 5.0], [1.0, 3.0]), 4)
     0.8081
@@ -189,7 +187,7 @@ def hedges_g(then: ArrayLike, first: ArrayLike) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979); a NaN counts as a test and stays NaN.
+    """Holm-corrected p values (Holm 1979); a NaN counts as a test and stays NaN.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -203,7 +201,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rank correlation; NaN for fewer than 3 pairs or where a side does not vary."""
+    """Spearman's rank correlation; NaN for fewer than 3 pairs or if a side does not vary."""
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
@@ -213,7 +211,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
 def curve(points: Sequence[Sequence[tuple[float, float]]], grid: Sequence[float], *, window: float) -> np.ndarray:
     """(R, G) each run's mean value within `window` before each grid point: a run's (x, y) points, x ascending.
 
-    NaN where a run has no point there, so that nothing is carried on past a run's end.
+    NaN if a run has no point there: no value is carried past a run's end.
 
     >>> curve([[(1.0, 0.0), (2.0, 1.0), (3.0, 0.5)]], [2.0, 3.0, 9.0], window=2.0)
     array([[0.5 , 0.75,  nan]])
@@ -230,12 +228,12 @@ def curve(points: Sequence[Sequence[tuple[float, float]]], grid: Sequence[float]
 def _matrix(scores: ArrayLike) -> np.ndarray:
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"scores have the shape {values.shape}; runs x tasks are needed, at least one of each")
+        raise ValueError(f"scores have shape {values.shape}: expected runs x tasks, at least one of each")
     return values
 
 
 def _resampled(scores: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
-    """(N, R, T): in each task of its own, R of its runs with replacement."""
+    """(N, R, T): R runs drawn with replacement, separately in each task."""
     runs, tasks = scores.shape
     drawn = rng.integers(runs, size=(n, runs, tasks))
     return np.asarray(scores[drawn, np.arange(tasks)])
@@ -248,7 +246,7 @@ def _above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _bootstrap_mean(values: np.ndarray, members: list[list[int]], n: int, seed: int) -> Interval:
-    """The pooled mean's bootstrap by group sums: the same resamples as the general loop, without the loop."""
+    """The pooled mean's bootstrap by group sums: the same resamples as the general loop."""
     sums = np.array([values[rows].sum() for rows in members])
     sizes = np.array([len(rows) for rows in members], dtype=float)
     times = _times_drawn(len(members), n, seed)
@@ -256,13 +254,13 @@ def _bootstrap_mean(values: np.ndarray, members: list[list[int]], n: int, seed: 
 
 
 def _draws(groups: int, n: int, seed: int) -> np.ndarray:
-    """(n, groups) which groups each resample draws."""
+    """(n, groups): the groups that each resample draws."""
     return np.random.default_rng(seed).integers(groups, size=(n, groups))
 
 
 @lru_cache(maxsize=2)
 def _times_drawn(groups: int, n: int, seed: int) -> np.ndarray:
-    """(n, groups) how often each resample draws each group. Kept: a comparison bootstraps several means alike."""
+    """(n, groups): how often each resample draws each group. Cached: one comparison bootstraps several means."""
     flat = _draws(groups, n, seed) + groups * np.arange(n)[:, None]
     times = np.bincount(flat.ravel(), minlength=n * groups).reshape(n, groups).astype(np.float64)
     times.setflags(write=False)
@@ -270,12 +268,12 @@ def _times_drawn(groups: int, n: int, seed: int) -> np.ndarray:
 
 
 def percentiles(value: float, resampled: ArrayLike, groups: int) -> Interval:
-    """The 95 % expanded percentile interval of resampled values, from `groups` resampled units, in their unit.
+    """The 95 % expanded percentile interval of resampled values, from `groups` resampled units, in the values' unit.
 
-    The plain percentile interval is too short by math.sqrt((G-1)/G) and uses normal for t quantiles; the
-    percentiles are moved outwards to mend both (Hesterberg 2015, The American Statistician 69(4)).
-    Differs: no bootstrap-t, which corrects for skewness too, but is of infinite length where few games differ and the
-    rest are equal (Owen 2025, arXiv 2508.10083), as states without a choice are.
+    The plain percentile interval is too short by math.sqrt((G-1)/G) and uses normal quantiles instead of t quantiles;
+    moving the percentiles outwards corrects both (Hesterberg 2015, The American Statistician 69(4)).
+    Differs: no bootstrap-t. It also corrects for skewness, but is infinitely long if only few games differ (Owen 2025,
+    arXiv 2508.10083), which happens with states that leave no choice.
     Raises ValueError for fewer than 2 groups, no resampled values, and NaN among them.
 
     >>> percentiles(0.5, [0.0, 0.25, 0.5, 0.75, 1.0], groups=2)
@@ -283,13 +281,14 @@ def percentiles(value: float, resampled: ArrayLike, groups: int) -> Interval:
     """
     given = finite(resampled, "resampled")
     if groups < 2:
-        raise ValueError(f"{groups} group: an interval over groups needs at least 2")
+        raise ValueError(f"{groups} group: an interval over groups needs at least 2 groups")
     tail = 100 * _NORMAL.cdf(-math.sqrt(groups / (groups - 1)) * float(special.stdtrit(groups - 1, 0.975)))
     low, high = np.percentile(given, [tail, 100 - tail])
     return Interval(float(value), float(low), float(high))
 
 
 def finite(values: ArrayLike, name: str) -> np.ndarray:
+    """The values as (S,) float64. Raises ValueError for another shape, no values, and values that are not finite."""
     given = np.asarray(values, dtype=np.float64)
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"{name} has shape {given.shape}: expected a flat, non-empty list")

@@ -124,6 +124,10 @@ class Reply:
     truncated: bool = False
 
 
+SCORES, TOKENS = "orders", "tokens"
+"""Keys of `Trajectory.meta`: each step's distributions in both orders, and the texts of its reply's tokens."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: what was seen, what was written, what came of it.

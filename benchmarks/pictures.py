@@ -57,10 +57,10 @@ def runs(collected: Path) -> list[RunRecord]:
 def inspector(path: Path) -> None:
     """A photograph of the inspector on a few games, with the policy at hand."""
     from actre.adapters import load_policy
+    from actre.entropy.episode_states import annotate
     from actre.rollout import make_envs
     from actre.rollout.evaluate import play
     from actre.view import Inspector
-    from actre.view.inspector import annotate
 
     # this folder's alfworld.py would stand for the package of that name
     sys.path[:] = [str(ROOT / "tests"), *(place for place in sys.path if Path(place).resolve() != ROOT / "benchmarks")]

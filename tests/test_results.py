@@ -41,14 +41,14 @@ def test_the_page_of_results_is_made_from_the_studys_records() -> None:
     """Every number in it, and every sentence; from `actre study ... --write docs/results.md` with these files."""
     from actre.study.file import load_study
     from actre.study.record import finished
-    from actre.study.results import page
+    from actre.study.results import markdown
 
     files = [f"data/studies/{name}.toml" for name in STUDIES]
     studies = [load_study(ROOT / file) for file in files]
     records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
     command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
     path = ROOT / "docs" / "results.md"
-    assert path.read_text() == page(studies, records, command, path)
+    assert path.read_text() == markdown(studies, records, command, path)
 
 
 def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:

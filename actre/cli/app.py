@@ -20,7 +20,7 @@ from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
     "doctor": "actre.cli.doctor",
-    "quickstart": "actre.study.quickstart",
+    "quickstart": "actre.cli.quickstart",
     "games": "actre.cli.games",
     "webshop": "actre.cli.webshop",
     "models": "actre.cli.models",
@@ -32,7 +32,7 @@ COMMANDS = {
     "train": "actre.cli.train",
     "evaluate": "actre.cli.evaluate",
     "study": "actre.cli.study",
-    "report": "actre.view.report",
+    "report": "actre.cli.report",
     "export": "actre.cli.export",
     "notebooks": "actre.lessons.runner",
 }

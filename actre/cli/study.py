@@ -77,8 +77,8 @@ def _write(args: argparse.Namespace, results: Path) -> int:
 
 
 def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int:
-    from actre.study.page import write_page
     from actre.study.record import finished
+    from actre.study.results import write_html
     from actre.study.runner import Workplace, make_runs, slots, table
 
     runs = [
@@ -109,7 +109,7 @@ def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int
         for error in outcome.failed if outcome else ():
             print(f"actre: error: {error}", file=sys.stderr)
         if done:
-            print(f"page: {write_page(study, done, out)}")
+            print(f"page: {write_html(study, done, out)}")
     return len(outcome.failed)
 
 

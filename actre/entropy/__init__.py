@@ -9,6 +9,7 @@ Files:
     diagnose.py       a policy's entropies at probe states, in every order
     scorer.py         one batch of states: prompts, thoughts, exact scores
     action_texts.py   exact probabilities of actions as texts
+    episode_states.py what a policy would do at each step of an episode
     whole_replies.py  replies sampled whole, beside the exact numbers
     self_check.py     whether both agree
     queries.py        how much searches vary

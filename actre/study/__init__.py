@@ -1,17 +1,20 @@
-"""Studies: arms x estimators x seeds from one file, run side by side and compared. The room's door; no code.
+"""Studies: arms x estimators x seeds from one file, run side by side and compared; and the quickstart.
 
-file        a study file becomes a study
-plan        what a study is: parts, runs, contrasts
-job         one run, in a process of its own
-runner      runs beside each other, resumable
-record      what is kept of a finished run: one line of JSON
-estimators  numbers in, numbers out: interquartile mean, bootstrap, tests, effect sizes
-findings    records become comparisons, and comparisons findings
-mediation   does contraction explain it: verdicts at the start, matched arm, correlations
-words       findings in sentences
-tables      successes in rows of words
-entropy_tables   entropies in rows of words
-results     the page docs/results.md
-page        the study's HTML page
-command     `actre study`
+quickstart       one seed of two arms, diagnosed and compared
+onerun           one run from start to end; shared by quickstart and job
+scored           both orders' distributions in the episodes of a report
+file             reads a study file
+plan             a study: parts, runs, contrasts
+job              one run, in a process of its own
+runner           several runs at once, resumable
+record           a finished run as one line of JSON
+findings         comparisons of arms, and findings by the protocol
+mediation        whether contraction explains a gain
+words            findings as sentences
+tables           successes as tables
+entropy_tables   entropies as tables
+charts           the charts of the HTML page
+page             the page as a sequence of sections
+printing         sections as Markdown or HTML
+results          writes docs/results.md and study.html
 """

@@ -1,4 +1,4 @@
-"""A study's tables of action entropy: through training, at a matched temperature, and beside success. No markup."""
+"""A study's tables of action entropy: through training, at a matched temperature, and against success. No markup."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _TIMES = ("at the start", "after stage 1", "at the end")
 
 
 def entropy_tables(found: Found) -> list[Table]:
-    """Those for which something was measured."""
+    """The tables that have rows."""
     made = (_through_training(found), _queries(found), _matched(found), _mediation(found))
     return [table for table in made if table.rows]
 
@@ -36,10 +36,10 @@ def _through_training(found: Found) -> Table:
         rows.append((name_of(condition), *cells))
     names = ("arm", *(f"{order}, {when}" for when in _TIMES for order in ("act-first", "think-first")))
     note = (
-        "Action entropy in nats on the fixed probe states at temperature 1, whatever an arm samples at: mean over "
-        "seeds, in brackets the lowest and highest of a seed; act-first exact, think-first the bracket of the marginal "
-        "entropy. A bracket that holds act-first's value does not tell the orders apart, which is not no difference; "
-        "and one that does not hold it is no verdict, for these are means."
+        "Action entropy in nats on the fixed probe states at temperature 1, also for arms that sample at another: mean "
+        "over seeds, in brackets the lowest and highest seed. Act-first's is exact, think-first's is the bracket of "
+        "the marginal entropy. A bracket around act-first's value leaves the difference undecided; it does not show "
+        "that there is none. A bracket beside it is no verdict, because these are means."
     )
     return Table("Action entropy through training", note, names, tuple(rows))
 
@@ -57,10 +57,11 @@ def _queries(found: Found) -> Table:
     rows = [row for row in rows if set(row[1:]) != {"–"}]
     names = ("arm", *(f"{order}, {when}" for when in _TIMES for order in ("act-first", "think-first")))
     note = (
-        "Sampled entropy in nats of what is searched for, given that it searches: from as many replies as thoughts, so "
-        "no exact number; compare it between orders, not with the others. Mean over seeds, lowest and highest of one."
+        "Sampled entropy of the search query in nats, given that the policy searches. It is estimated from as many "
+        "replies as thoughts, not exact: compare it between orders, not with other entropies. Mean over seeds, in "
+        "brackets the lowest and highest seed."
     )
-    return Table("What is searched for", note, names, tuple(rows))
+    return Table("Search queries", note, names, tuple(rows))
 
 
 def _matched(found: Found) -> Table:
@@ -75,8 +76,8 @@ def _matched(found: Found) -> Table:
             rows.append((name_of(condition), f"{iteration + 1:.0f}", str(len(at)), *cells))
     note = (
         "The temperature at which think-first's action entropy (the middle of its bracket) equals act-first's at "
-        "temperature 1, and at which the arm samples from that iteration on. Entropies in nats; mean over seeds, "
-        "lowest and highest of one. Below 1 the arm tries less than think_first does, above 1 more."
+        "temperature 1; the arm samples at it from that iteration on. Entropies in nats; mean over seeds, in brackets "
+        "the lowest and highest seed. Below 1 the arm's actions vary less than think_first's, above 1 more."
     )
     names = ("arm", "from iteration", "seeds", "temperature", "act-first's entropy", "reached")
     return Table("The matched temperature", note, names, tuple(rows))
@@ -95,19 +96,20 @@ def _mediation(found: Found) -> Table:
         if math.isfinite(one.rho)
     )
     note = (
-        "Exploratory: Spearman's rank correlation over runs of action entropy at the end of stage 1 (of runs with one "
-        "stage: at the measurement nearest to it) with final success; think-first's is the middle of its bracket. Runs "
-        f"are few, so no p is given, and nothing for fewer than {LEAST_RUNS} runs; association only. Over all runs it "
-        "mixes arms; within arms, each arm's mean is taken off both sides. Variants are left out."
+        "Exploratory: Spearman's rank correlation, over runs, of final success with action entropy at the end of stage "
+        "1 (for runs with one stage: at the nearest measurement); think-first's entropy is the middle of its bracket. "
+        f"This is association only; runs are few, so no p is given, and no value for fewer than {LEAST_RUNS} runs. All "
+        "trained runs together mix arms; within arms, each arm's mean is subtracted from both sides. Variants are left "
+        "out."
     )
     first = next((one for one in found.compared if one.contrast.confirmatory), None)
     if first is not None and no_gain(first):
-        note += " The first confirmatory contrast rules out a gain that matters: nothing to mediate, description only."
+        note += " The first confirmatory contrast rules out a gain that matters, so there is nothing to mediate."
     return Table("Mediation", note, ("runs", "entropy", "runs counted", "correlation"), rows)
 
 
 def _measured(found: Found) -> list[tuple[str, list[Record], tuple[int | None, ...]]]:
-    """(condition, its measured lines, the iterations at which to look: start, end of stage 1 if there are two, end)."""
+    """(condition, its measured records, the iterations shown: start, end of stage 1 if there are two stages, end)."""
     rows: list[tuple[str, list[Record], tuple[int | None, ...]]] = []
     for condition in found.part.conditions:
         measured = [line for line in of_condition(found.part, found.lines, condition).values() if line["entropy"]]

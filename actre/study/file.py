@@ -1,28 +1,28 @@
-"""A study file (TOML) becomes a `Study`: runs with their whole settings. Runs nothing and reads no result.
+"""Reads a study file (TOML): parts, and runs with their full settings.
 
     name = "tiny"
-    about = "what it is for, in a sentence"
-    shares = ["other"]              # studies whose finished runs count here where they are the same
-    protocol = "../protocol.md"     # the page, seen from this file, that fixed beforehand how it is judged
+    about = "its purpose, in a sentence"
+    shares = ["other"]              # studies whose finished runs count here if they are the same
+    protocol = "../protocol.md"     # the rules for judging it, fixed before it ran; relative to this file
 
-    [[part]]                        # what is compared: one policy in one environment
+    [[part]]                        # one policy in one environment
     name = "neutral"
-    evidence = "confirmatory"       # or exploratory, demonstration: what its findings may be called
+    evidence = "confirmatory"       # or exploratory, demonstration
     preset = "tiny"
     env = "alfworld"
     seeds = [3, 4]
     settings = {"model.name" = "tiny"}          # over the preset; names as in actre.config.RunConfig
-    fingerprint = "171adbe6..."     # of the untrained policy (in each record as model); another one is refused
+    fingerprint = "171adbe6..."     # of the untrained policy (`model` in records); others are refused
     confirmatory = [["actre-grpo", "think_first-grpo"]]     # this minus that
     exploratory = [["tfpi-grpo", "think_first-grpo"]]
 
     [[part.runs]]                   # every arm x every seed, in this order
     arms = ["think_first", "actre"]
     estimator = "grpo"
-    variant = ""                    # a name for other settings, below
+    variant = ""                    # a name for changed settings
     settings = {}
 
-Two settings are short for stages: `switch`, the iterations of the first stage, and `iterations`, of all of them.
+Two settings set the stages: `switch`, the iterations of the first stage, and `iterations`, those of all stages.
 """
 
 import re
@@ -43,7 +43,7 @@ from actre.types import ActreError
 
 _STAGES = {"switch", "iterations"}
 _OWN = {"seed": "seeds = [...] in the part", "optim.advantage": 'estimator = "..." in [[part.runs]]'}
-"""Settings that have words of their own in a study file."""
+"""Settings with keys of their own in a study file."""
 _KINDS = ("confirmatory", "exploratory")
 _KIND_NAMES = {
     str: 'a text, "..."',
@@ -55,13 +55,13 @@ T = TypeVar("T")
 
 
 def load_study(path: str | Path) -> Study:
-    """Read a study file. Raises ActreError, with the place, for what cannot be read or is not known."""
+    """Read a study file. Raises ActreError, with the file and part, for invalid TOML, keys and values."""
     path = Path(path)
     if not path.is_file():
-        raise ActreError(f"{path} is no study file; the shipped ones are in data/studies, e.g. data/studies/tiny.toml")
+        raise ActreError(f"{path} is not a file; the shipped studies are in data/studies, e.g. data/studies/tiny.toml")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no TOML, no text, or a number too long to be one
+    except ValueError as error:  # not TOML, not text, or a number with too many digits
         raise ActreError(f"{path} is not TOML: {error}") from error
     try:
         return _study(raw, path.parent)
@@ -93,10 +93,10 @@ def _part(raw: dict[str, Any]) -> Part:
     _only(raw, plain | set(_KINDS), where)
     evidence = raw.get("evidence", "exploratory")
     if evidence not in get_args(Evidence):
-        raise ActreError(f"{where}: no evidence {evidence!r}; there are: {', '.join(get_args(Evidence))}")
+        raise ActreError(f"{where}: unknown evidence {evidence!r}; there are: {', '.join(get_args(Evidence))}")
     seeds = _list(raw, "seeds", where, int)
     if len(set(seeds)) < len(seeds):
-        raise ActreError(f"{where}: seeds = {list(seeds)}: each seed stands there once")
+        raise ActreError(f"{where}: seeds = {list(seeds)}: list each seed once")
     base = preset(_given(raw, "preset", where, "tiny"), _given(raw, "env", where, "alfworld"))
     base = with_settings(base, _given(raw, "settings", where, {}))
     runs = [run for block in _tables(raw, "runs", where) for run in _runs(name, block, base, seeds)]
@@ -129,18 +129,18 @@ def _check_contrasts(part: Part, where: str) -> None:
         if pair[0] == pair[1]:
             raise ActreError(f"{where} compares {pair[0]} with itself")
         if pairs.count(set(pair)) > 1:
-            raise ActreError(f"{where} compares {pair[0]} and {pair[1]} twice, and a correction would count them twice")
+            raise ActreError(f"{where} compares {pair[0]} and {pair[1]} twice, which the correction would count twice")
     if any(c.confirmatory for c in part.contrasts) and part.evidence != "confirmatory":
         raise ActreError(f'{where} names confirmatory contrasts and is {part.evidence}: say evidence = "confirmatory"')
 
 
 def _runs(part: str, raw: dict[str, Any], base: RunConfig, seeds: tuple[int, ...]) -> list[Run]:
-    """The runs of one block: seed by seed, so that whole seeds are there first."""
+    """The runs of one block, seed by seed: a seed's arms are finished before the next seed begins."""
     where = f"part {part!r}, runs"
     _only(raw, {"arms", "estimator", "variant", "settings", "seeds"}, where)
     estimator, variant = raw.get("estimator", "grpo"), _given(raw, "variant", where, "")
     if estimator not in ESTIMATORS:
-        raise ActreError(f"{where}: no estimator {estimator!r}; there are: {', '.join(ESTIMATORS)}")
+        raise ActreError(f"{where}: unknown estimator {estimator!r}; there are: {', '.join(ESTIMATORS)}")
     if variant:
         _plain_name(variant, f"{where}: the variant")
     config = with_settings(base, _given(raw, "settings", where, {}))
@@ -156,14 +156,14 @@ def _settings_of(name: str, config: RunConfig, where: str) -> RunConfig:
     if name == UNTRAINED:
         return config
     if name not in ARMS:
-        raise ActreError(f"{where}: no arm {name!r}; there are: {', '.join((*ARMS, UNTRAINED))}")
+        raise ActreError(f"{where}: unknown arm {name!r}; there are: {', '.join((*ARMS, UNTRAINED))}")
     return arm(name, config)
 
 
 def with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """The settings with some replaced, each by its dotted name; `switch` and `iterations` set the two stages' lengths.
+    """The settings with some replaced, by dotted name; `switch` and `iterations` set the two stages' lengths.
 
-    Raises ActreError for a name there is not.
+    Raises ActreError for an unknown name or a value of another type.
 
     >>> made = with_settings(preset("tiny"), {"optim.group_size": 4, "switch": 5})
     >>> made.optim.group_size, [stage.iterations for stage in made.stages]
@@ -172,22 +172,22 @@ def with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
     plain = {name: value for name, value in settings.items() if name not in _STAGES}
     for name, instead in _OWN.items():
         if name in plain:
-            raise ActreError(f"the setting {name!r} is not for settings: write {instead}")
+            raise ActreError(f"{name!r} cannot be in settings: write {instead}")
     made = changed(config, [f"{name}={_text(value)}" for name, value in plain.items()])
     first, whole = settings.get("switch", config.stages[0].iterations), settings.get("iterations", config.iterations)
     if not _STAGES & settings.keys():
         return made
     for name, value in (("switch", first), ("iterations", whole)):
         if not _is(value, int):
-            raise ActreError(f"{name} = {value!r}: it is a whole number of iterations")
+            raise ActreError(f"{name} = {value!r}: expected a whole number of iterations")
     if not 0 < first < whole:
-        raise ActreError(f"a switch after {first} of {whole} iterations leaves a stage without any")
+        raise ActreError(f"a switch after {first} of {whole} iterations leaves a stage without iterations")
     stages = (StageConfig(config.stages[0].order, first), StageConfig(config.stages[-1].order, whole - first))
     return replace(made, stages=stages)
 
 
 def _text(value: Any) -> str:
-    """A TOML value as it is written on a command line."""
+    """A TOML value as command-line text."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -201,17 +201,17 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _given(raw: dict[str, Any], name: str, where: str, default: T) -> T:
-    """What stands there, of the default's type."""
+    """The value of a key, of the default's type."""
     value = raw.get(name, default)
     if not _is(value, type(default)):
-        raise ActreError(f"{where}: {name} = {value!r}; it is {_KIND_NAMES[type(default)]}")
+        raise ActreError(f"{where}: {name} = {value!r}; expected {_KIND_NAMES[type(default)]}")
     return value  # type: ignore[no-any-return]
 
 
 def _list(
     raw: dict[str, Any], name: str, where: str, kind: type, default: Sequence[Any] | None = None
 ) -> tuple[Any, ...]:
-    """A list of one kind; at least one where there is no default."""
+    """A list of one type; it must not be empty unless there is a default."""
     values = raw.get(name, default)
     if (
         not isinstance(values, list | tuple)
@@ -219,7 +219,7 @@ def _list(
         or not all(_is(v, kind) for v in values)
     ):
         least = "" if default == () else ", at least one"
-        raise ActreError(f"{where}: {name} = {values!r}; it is a list, each {_KIND_NAMES[kind]}{least}")
+        raise ActreError(f"{where}: {name} = {values!r}; expected a list, each {_KIND_NAMES[kind]}{least}")
     return tuple(values)
 
 
@@ -238,25 +238,25 @@ def _name(raw: dict[str, Any], where: str) -> str:
 
 
 def _plain_name(name: str, what: str) -> str:
-    """It becomes a file's name."""
+    """The name, which must be valid as a file's name."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ActreError(f"{what} {name!r} would not do as a file's: letters, digits, - and _ do")
+        raise ActreError(f"{what} {name!r} is not valid as a file's name: use letters, digits, - and _")
     return name
 
 
 def _only(raw: dict[str, Any], known: set[str], where: str) -> None:
     odd = sorted(raw.keys() - known)
     if odd:
-        raise ActreError(f"{where} has {odd[0]!r}, which is not known; known are {', '.join(sorted(known))}")
+        raise ActreError(f"{where} has {odd[0]!r}, which is unknown; the keys are {', '.join(sorted(known))}")
 
 
 def _pair(raw: Any, where: str) -> tuple[str, str]:
     if not (isinstance(raw, list) and len(raw) == 2):
-        raise ActreError(f'{where}: {raw!r} is no contrast; write ["this", "minus that"]')
+        raise ActreError(f'{where}: {raw!r} is not a contrast; write ["this", "minus that"]')
     return str(raw[0]), str(raw[1])
 
 
-def _no_double(names: list[str], what: str, mend: str) -> None:
+def _no_double(names: list[str], what: str, fix: str) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise ActreError(f"two {what} are called {double[0]}: {mend}")
+        raise ActreError(f"two {what} are called {double[0]}: {fix}")

@@ -1,4 +1,4 @@
-"""Records become comparisons, and comparisons findings, by the rules of docs/protocol.md. Knows no words of a page.
+"""Compares a study's arms and derives findings by the rules of docs/protocol.md.
 
 The unit is the training seed; two conditions are compared on the seeds that both have.
 """
@@ -11,17 +11,16 @@ import numpy as np
 
 from actre.rollout.evaluate import EpisodeResult, paired_difference
 from actre.stats import Interval, PairedTest, hedges_g, holm, improvement, iqm, paired_t, stratified_bootstrap
-from actre.study.plan import UNTRAINED, Contrast, Part
+from actre.study.plan import PRIMARY, UNTRAINED, Contrast, Part
 from actre.study.record import Record, results_of
-from actre.study.runner import PRIMARY
 from actre.types import ActreError
 
 MATTERS = 0.05
-"""The smallest difference in success that would matter (docs/protocol.md)."""
+"""The smallest difference in success that matters (docs/protocol.md)."""
 SIGNIFICANT = 0.05
 
 _RESAMPLES = 2000
-"""Of an arm's own intervals; contrasts take the defaults of what computes them."""
+"""For the intervals of single arms; contrasts use the defaults of their estimators."""
 
 Finding = Literal["support", "harm", "equivalent", "no worthwhile help", "inconclusive", "interim"]
 Lines = Mapping[str, Record]
@@ -32,11 +31,11 @@ Lines = Mapping[str, Record]
 class Comparison:
     """One contrast on one panel and order: success of `then` minus `first`, paired by seed.
 
-    seeds: those both have; planned: how many there are to be. both: the interval over seeds and games (of one seed,
-    over games alone); test: t over seeds alone; p_holm: corrected over the comparisons planned together, NaN until
-    this one is complete. g: NaN against the untrained policy, whose seeds differ in nothing but what was sampled.
-    improvement: how probably a run of `then` is above one of `first`. tokens: mean generated tokens of then and first.
-    score: as `both`, of a shop's score; None elsewhere.
+    seeds: those of both; planned: their planned number. both: the interval over seeds and games (for one seed, over
+    games alone); test: t over seeds alone; p_holm: corrected over the contrasts planned together, NaN until this one
+    is complete. g: NaN against the untrained policy, whose seeds differ only in sampling. improvement: the probability
+    that a run of `then` scores above one of `first`. tokens: mean generated tokens of then and first. score: as `both`,
+    for WebShop's score; else None.
     """
 
     contrast: Contrast
@@ -58,12 +57,12 @@ class Comparison:
 
     @property
     def finding(self) -> Finding:
-        """What may be said; "interim" until every planned seed is there."""
+        """The protocol's finding; "interim" until every planned seed is finished."""
         if not self.complete:
             return "interim"
         if self.test.seeds < 2:
-            return "inconclusive"  # one seed knows nothing of other seeds
-        # a bound at the edge is at the edge, whichever way its sum was rounded
+            return "inconclusive"  # one seed says nothing about other seeds
+        # rounded, so that a bound on the edge stays there despite float error
         low = round(min(self.both.low, self.test.low), 9)
         high = round(max(self.both.high, self.test.high), 9)
         if self.p_holm < SIGNIFICANT and (low > 0 or high < 0):
@@ -74,9 +73,9 @@ class Comparison:
 
 
 class Summary(NamedTuple):
-    """One condition on one panel and order, over its seeds. success: interval over seeds and games (of one seed, over
-    games alone); middle: the interquartile mean over runs and task types, its interval NaN of one seed. score: a
-    shop's, with the interval as success; None elsewhere.
+    """One condition on one panel and order, over its seeds. success: interval over seeds and games (for one seed, over
+    games alone); middle: the interquartile mean over runs and task types, its interval NaN for one seed. score:
+    WebShop's, with an interval as success has; else None.
     """
 
     condition: str
@@ -92,14 +91,14 @@ class Summary(NamedTuple):
 
 
 class TypeRates(NamedTuple):
-    """Success in one task type, a seed each, and how many games it was."""
+    """Success in one task type, per seed, and its number of games."""
 
     rates: tuple[float, ...]
     games: int
 
 
 class Found(NamedTuple):
-    """All that a page says of a part, computed once. places: panels and orders played, the primary first;
+    """Everything a page shows about a part. places: the panels and orders played, the primary endpoint first;
     summaries: (panel, order) -> condition -> its summary.
     """
 
@@ -111,7 +110,7 @@ class Found(NamedTuple):
 
 
 def find(part: Part, lines: Lines) -> Found:
-    """Compare and summarise what is there. Raises ActreError as `of_condition`."""
+    """Compare and summarise the finished runs. Raises ActreError as `of_condition` does."""
     places = tuple(evaluated(part, lines))
     of = {place: {one.condition: one for one in summaries(part, lines, *place)} for place in places}
     return Found(part, lines, tuple(comparisons(part, lines)), places, of)
@@ -124,26 +123,25 @@ def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> d
 
 
 def of_condition(part: Part, lines: Lines, condition: str) -> dict[int, Record]:
-    """Seed -> record of a condition's finished runs. Raises ActreError where they began from different weights."""
+    """Seed -> record of a condition's finished runs. Raises ActreError if they began from different weights."""
     found = {run.seed: lines[run.key] for run in part.runs if run.condition == condition and run.key in lines}
     models = {line["model"] for run in part.runs if run.key in lines for line in (lines[run.key],)}
     if len(models) > 1:
         raise ActreError(
-            f"the runs of {part.name} began from {len(models)} different policies: a policy that is made anew starts "
-            "the study anew; move the results file away and run it again"
+            f"the runs of {part.name} began from {len(models)} different policies and cannot be compared: move the "
+            "results file away and run the study again"
         )
     return dict(sorted(found.items()))
 
 
 def comparisons(part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = PRIMARY[1]) -> list[Comparison]:
-    """The part's contrasts for which a seed is there. Holm's correction is over the confirmatory ones, and over the
-    exploratory ones, each among those the file plans."""
+    """The part's contrasts that have a seed. Holm's correction is over all planned confirmatory contrasts, and
+    separately over all planned exploratory ones."""
     made = [one for c in part.contrasts if (one := compare(part, lines, c, panel, order)) is not None]
     for confirmatory in (True, False):
         planned = sum(c.confirmatory == confirmatory for c in part.contrasts)
         here = [i for i, one in enumerate(made) if one.contrast.confirmatory == confirmatory]
-        # contrasts whose runs are missing still count: NaN takes a place and stays. A p that may still change is none,
-        # so that what is said of a complete contrast stays said
+        # contrasts without runs, or with a p that may still change, count as NaN: findings of complete ones then stay
         ps = [made[i].test.p if made[i].complete else float("nan") for i in here]
         corrected = holm([*ps, *[float("nan")] * (planned - len(ps))])
         for i, p in zip(here, corrected, strict=False):
@@ -152,7 +150,7 @@ def comparisons(part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = 
 
 
 def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str) -> Comparison | None:
-    """One contrast, uncorrected; None where no seed has both."""
+    """One contrast, uncorrected; None if no seed has both conditions."""
     then, first = (of_condition(part, lines, name) for name in contrast[:2])
     planned = {r.seed for r in part.runs if r.condition == contrast.then}
     planned &= {r.seed for r in part.runs if r.condition == contrast.first}
@@ -186,7 +184,7 @@ def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str
 
 
 def summaries(part: Part, lines: Lines, panel: str, order: str) -> list[Summary]:
-    """Every condition of which a run is there, in the file's order."""
+    """Every condition with a finished run, in the file's order."""
     rows = []
     for condition in part.conditions:
         records = of_condition(part, lines, condition)
@@ -212,7 +210,7 @@ def _summary(
         panel,
         order,
         tuple(line["seed"] for line in records),
-        # the difference to winning nothing is success, with the interval over seeds and games
+        # success is the difference to winning nothing; this gives its interval over seeds and games
         paired_difference(never, played, n=_RESAMPLES),
         middle,
         float(np.mean([r.steps for one in played for r in one])),
@@ -223,7 +221,7 @@ def _summary(
 
 
 def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, dict[str, TypeRates]]:
-    """Condition -> task type -> its seeds' success and how many games there are of that type."""
+    """Condition -> task type -> each seed's success, and the type's number of games."""
     found: dict[str, dict[str, TypeRates]] = {}
     for condition in part.conditions:
         played = [results_of(line, panel, order) for line in of_condition(part, lines, condition).values()]
@@ -235,7 +233,7 @@ def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, 
 
 
 def evaluated(part: Part, lines: Lines) -> list[tuple[str, str]]:
-    """The panels and orders that were played, the primary endpoint's first."""
+    """The panels and orders played, the primary endpoint first."""
     there = [lines[run.key] for run in part.runs if run.key in lines]
     places = dict.fromkeys((one["panel"], one["order"]) for line in there for one in line["evaluation"])
     orders, panels = ("think_first", "act_first", "no_think"), ["unseen", "seen"]
@@ -244,13 +242,13 @@ def evaluated(part: Part, lines: Lines) -> list[tuple[str, str]]:
 
 
 def _common_tasks(played: Sequence[Sequence[EpisodeResult]]) -> list[str]:
-    """The task types, where every run has the same; else none."""
+    """The task types if every run has the same, else none."""
     kinds = {tuple(sorted({r.task_type for r in one})) for one in played}
     return list(kinds.pop()) if len(kinds) == 1 else []
 
 
 def _by_task(played: Sequence[Sequence[EpisodeResult]], tasks: Sequence[str]) -> np.ndarray:
-    """(R, T) success of each run in each task type; (R, 1), in all games, where no types are named."""
+    """(R, T) success of each run in each task type; without tasks (R, 1), success in all games."""
     rows = [[success_of([r for r in one if r.task_type == task]) for task in tasks] for one in played]
     return np.array(rows if tasks else [[success_of(one)] for one in played])
 

@@ -1,20 +1,18 @@
-"""One run of a study in a process of its own: train, evaluate in every order, write its line.
+"""One run of a study in a process of its own: train, evaluate in every order, write its record.
 
     python -m actre.study.job STUDY.toml KEY FOLDER COMMAND
 
-Knows one run and its folder. A run that was interrupted goes on from its last checkpoint; FOLDER/record.json is there
-when, and only when, the run has ended.
+An interrupted run resumes from its last checkpoint. FOLDER/record.json exists if and only if the run has ended.
 """
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from actre.study.file import load_study
-from actre.study.onerun import base_policy, evaluate_into, trained_policy
+from actre.study.onerun import as_process, base_policy, evaluate_into, trained_policy
 from actre.study.plan import Run
 from actre.study.record import record
 from actre.types import ActreError, Order
@@ -24,7 +22,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 def run_job(study_file: Path, key: str, folder: Path, command: str) -> None:
-    """Do one run. Raises ActreError for a key the study has not, or as training does."""
+    """Do the run with this key. Raises ActreError if the study has no such run, and as training does."""
     study = load_study(study_file)
     found = [(run, part) for part in study.parts for run in part.runs if run.key == key]
     if not found:
@@ -34,9 +32,9 @@ def run_job(study_file: Path, key: str, folder: Path, command: str) -> None:
 
 
 def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = None) -> None:
-    """Train (unless the arm is not trained) and evaluate every panel in every order, then write FOLDER/record.json.
+    """Train (unless the arm is untrained), evaluate every panel in every order, then write FOLDER/record.json.
 
-    Raises ActreError where the untrained policy's fingerprint is not the wanted one.
+    wanted: the untrained policy's fingerprint; None accepts any. Raises ActreError for another one.
     """
     from actre.adapters import fingerprint
 
@@ -46,7 +44,7 @@ def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = 
     if wanted not in (None, model):
         raise ActreError(
             f"{run.config.model.name} is not the policy this study was fixed on: its weights' fingerprint is {model}, "
-            f"and the study file names {wanted}. A policy that is made anew starts a study anew, with another name"
+            f"and the study file names {wanted}. For a new policy, give the study a new name and the new fingerprint"
         )
     policy, trouble = _trained(run, folder) if run.trained else (untrained, None)
     played = [(panel, order) for panel in run.config.evaluation.panels for order in ORDERS]
@@ -58,9 +56,9 @@ def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = 
 
 
 def _trained(run: Run, folder: Path) -> tuple[Any, str | None]:
-    """The trained policy; where training broke off on numbers that are none, the last checkpoint's and what was said.
+    """The trained policy and None; if training stopped at a NaN or infinity, the last checkpoint's and the error.
 
-    Without a checkpoint the run counts as the untrained policy. Nothing is dropped or made again with another seed.
+    Without a checkpoint the run counts as the untrained policy. No run is dropped or repeated with another seed.
     """
     from actre.adapters import load_policy
     from actre.training import NotFiniteError
@@ -75,16 +73,8 @@ def _trained(run: Run, folder: Path) -> tuple[Any, str | None]:
 
 
 def _main() -> int:
-    # a program started in a shell's background ignores Ctrl-C, and so would we; the runner stops us by that signal
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        run_job(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])
-    except ActreError as error:
-        print(f"actre: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    file, key, folder, command = sys.argv[1:5]
+    return as_process(lambda: run_job(Path(file), key, Path(folder), command))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does contraction explain it? What docs/protocol.md asks under that name; exploratory whatever it shows."""
+"""Whether contraction explains a gain, as docs/protocol.md asks; always exploratory."""
 
 import math
 from collections import Counter
@@ -9,18 +9,17 @@ import numpy as np
 
 from actre.stats import rank_correlation
 from actre.study.findings import Comparison, Lines, rates, success_of
-from actre.study.plan import Part, Run
+from actre.study.plan import PRIMARY, Part, Run
 from actre.study.record import Record, results_of
-from actre.study.runner import PRIMARY
 
 LEAST_RUNS = 5
-"""Runs below which a rank correlation is noise: of 3 it can be nothing but 1, 0.5 or their negatives."""
+"""The fewest runs for a rank correlation: of 3 runs it can only be 1, 0.5, -0.5 or -1."""
 QUANTITIES = ("act_first", "think_first")
 ALL = "all trained runs but variants"
 
 
 class Association(NamedTuple):
-    """A rank correlation over runs: of what, in which runs, how many."""
+    """A rank correlation over runs: the quantity, the runs, rho, the number of runs."""
 
     name: str
     runs: str
@@ -29,7 +28,7 @@ class Association(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The verdicts on the untrained policy, a seed's measurement each, and how large a measurement was."""
+    """The verdicts on the untrained policy, one per seed, and the size of a measurement: states and thoughts."""
 
     verdicts: Counter[str]
     states: int
@@ -37,7 +36,7 @@ class Start(NamedTuple):
 
 
 def start_of(part: Part, lines: Lines) -> Start | None:
-    """What was measured before the first iteration; None where nothing was. Runs of one seed share it: counted once."""
+    """The measurements before the first iteration, counted once per seed; None if there are none."""
     first: dict[int, Record] = {}
     for run in part.runs:
         for one in lines[run.key]["entropy"] if run.key in lines else ():
@@ -50,7 +49,7 @@ def start_of(part: Part, lines: Lines) -> Start | None:
 
 
 def closed_share(part: Part, lines: Lines, gap: Comparison, matched: str) -> float | None:
-    """The share of a gap that a matched arm closes; None where there is no gap, or before all seeds are there."""
+    """The share of a gap that the matched arm closes; None if there is no gap, or until all seeds are finished."""
     of = [rates(part, lines, name, *PRIMARY) for name in (gap.contrast.then, gap.contrast.first, matched)]
     if gap.finding != "support" or not set(gap.seeds) <= of[2].keys():
         return None
@@ -59,7 +58,7 @@ def closed_share(part: Part, lines: Lines, gap: Comparison, matched: str) -> flo
 
 
 def no_gain(gap: Comparison) -> bool:
-    """Whether a gain that would matter is ruled out, so that there is nothing to mediate."""
+    """Whether a gain that matters is ruled out, so that there is nothing to mediate."""
     return gap.finding in ("harm", "equivalent", "no worthwhile help")
 
 
@@ -68,8 +67,8 @@ def associations(part: Part, lines: Lines) -> list[Association]:
 
     Entropy at the end of stage 1 within each arm of two stages, and at the measurement nearest to it over all trained
     runs together: act-first's exact entropy, and the middle of think-first's bracket. "within arms": each arm's own
-    mean taken off both sides, so that a difference between arms is not taken for a relation. Variants are left out:
-    their settings differ.
+    mean is subtracted from both sides, so that a difference between arms is not read as a relation. Variants are left
+    out, because their settings differ.
     """
     trained = [run for run in part.runs if run.trained and run.key in lines and run.variant == ""]
     ends = {run.key: run.config.stages[0].iterations for run in trained if len(run.config.stages) == 2}
@@ -87,7 +86,7 @@ def associations(part: Part, lines: Lines) -> list[Association]:
 
 def entropy_at(line: Record, iteration: int, quantity: str) -> float:
     """Action entropy, nats, at the measurement nearest to an iteration: act-first exact, or the middle of think-first's
-    bracket. NaN where nothing was measured.
+    bracket. NaN if nothing was measured.
     """
     if not line["entropy"]:
         return float("nan")
@@ -100,7 +99,7 @@ def entropy_at(line: Record, iteration: int, quantity: str) -> float:
 def _pairs(
     runs: Sequence[Run], lines: Lines, ends: dict[str, int], when: int, quantity: str
 ) -> list[tuple[str, float, float]]:
-    """(condition, entropy, success) of each run in which it was measured."""
+    """(condition, entropy, success) of each measured run."""
     found = []
     for run in runs:
         value = entropy_at(lines[run.key], ends.get(run.key, when), quantity)
@@ -110,7 +109,7 @@ def _pairs(
 
 
 def _centred(pairs: Sequence[tuple[str, float, float]]) -> list[list[float]]:
-    """Each pair less its condition's mean; conditions with one run say nothing and are left out."""
+    """Each pair minus its condition's mean; conditions with one run are left out."""
     by_arm: dict[str, list[list[float]]] = {}
     for condition, *pair in pairs:
         by_arm.setdefault(condition, []).append(pair)

@@ -1,11 +1,12 @@
-"""One arm from its beginning to its end in a folder: trained, exported, checked, evaluated.
+"""One run from start to end in its folder: train, export, check, evaluate. Shared by the quickstart and the studies.
 
-Knows a folder's files; not which arms are compared, nor that several run at once. Heavy libraries are imported when
-something runs.
+Heavy libraries are imported when a function needs them.
 """
 
 import json
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from actre.rollout.evaluate import When
 from actre.types import ActreError, Order, write_trajectories
 
 Evaluations = Sequence[tuple[str, Order]]
-"""What is played: panels, each in an order."""
+"""Panels to play, each in an order."""
 
 
 def base_policy(config: RunConfig) -> Any:
@@ -27,10 +28,10 @@ def base_policy(config: RunConfig) -> Any:
 
 
 def trained_policy(config: RunConfig, folder: Path) -> Any:
-    """Train in `folder`, or go on from its last checkpoint; returns the trained policy.
+    """Train in `folder`, or resume from its last checkpoint; returns the trained policy.
 
-    The exported adapter is reloaded and compared; adapter_check.json tells. Raises ActreError where it is not the same.
-    One that changes nothing, for no episode had a signal, is a result like any other.
+    The exported adapter is reloaded and compared with the policy; adapter_check.json has the result. Raises ActreError
+    if they differ. An adapter that changes nothing, because no episode gave a signal, is a valid result.
     """
     from actre import adapters
     from actre.entropy.diagnose import training_measure
@@ -43,7 +44,7 @@ def trained_policy(config: RunConfig, folder: Path) -> Any:
     model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
     measure = training_measure(config)
     result = train(config, folder, model=model, tokenizer=tokenizer, measure=measure, progress=False, resume=resume)
-    # on the base in the type it was trained in
+    # on the base in the number type of training
     check = adapters.check(result.adapter, model, tokenizer, base=replace(config.model, loader="plain"))
     (folder / "adapter_check.json").write_text(json.dumps(check._asdict(), indent=1) + "\n")
     if not check.same_as_trained:
@@ -52,7 +53,7 @@ def trained_policy(config: RunConfig, folder: Path) -> Any:
 
 
 def evaluate_into(policy: Policy, config: RunConfig, folder: Path, when: When, evaluations: Evaluations) -> None:
-    """Play the panels into FOLDER/evaluation.jsonl, whole episodes into its trajectories/."""
+    """Play the panels; results go to FOLDER/evaluation.jsonl, whole episodes to FOLDER/trajectories/."""
     from actre.rollout import make_envs
     from actre.rollout.evaluate import play, save_evaluation
 
@@ -63,3 +64,26 @@ def evaluate_into(policy: Policy, config: RunConfig, folder: Path, when: When, e
         save_evaluation(folder / "evaluation.jsonl", played.results, when)
         trajectories += [replace(t, meta={**t.meta, "panel": panel, "when": when}) for t in played.trajectories]
     write_trajectories(folder / "trajectories" / f"eval_{when}.jsonl.gz", trajectories)
+
+
+def env_steps_so_far(folder: Path) -> int:
+    """Environment steps of the run in this folder; 0 before its first iteration."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return 0
+    *lines, _ = path.read_text().split("\n")  # after the last newline: nothing, or an interrupted line
+    return json.loads(lines[-1])["env_steps"] if lines else 0
+
+
+def as_process(job: Callable[[], None]) -> int:
+    """Do a job as the program of this process; returns the exit code. An ActreError is printed."""
+    # a program started in a shell's background ignores Ctrl-C; the parent stops this one by that signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        job()
+    except ActreError as error:
+        print(f"actre: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,262 +1,121 @@
-"""The study's HTML page: findings in words, charts and tables, in one file that loads nothing.
+"""A study's page as one sequence of sentences, lists, figures and tables; `printing` writes it as Markdown or HTML."""
 
-Knows charts and the house's page; what is compared, and how, is `findings`' and `tables`'.
-"""
-
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from actre.study.charts import figures
 from actre.study.entropy_tables import entropy_tables
-from actre.study.findings import Found, find, of_condition, rates
-from actre.study.mediation import entropy_at
-from actre.study.plan import Study
-from actre.study.record import CURVE, Record
-from actre.study.results import TINY
-from actre.study.runner import PRIMARY
-from actre.study.tables import Table, endpoint, over, tables
-from actre.study.words import contrast_name, name_of, sentences, signed
-from actre.view import blocks, svg
-from actre.view.html import Html, join, tag
-from actre.view.names import arm_css
-from actre.view.page import document
+from actre.study.findings import Found, find
+from actre.study.plan import Run, Study
+from actre.study.record import Record
+from actre.study.tables import Table, tables
+from actre.study.words import in_short, sentences
+from actre.view.html import Html
 
-NAME = "study.html"
-_WIDTH = 736.0
-_WINDOW = 3
-"""Iterations over which a training curve is smoothed."""
-_DRAWN = 4
-"""Arms in one chart at most."""
+TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
+_UNIT = "Differences are in points of success, think-first, on the unseen panel; each part gives the intervals."
 
 
-def write_page(study: Study, lines: Mapping[str, Record], folder: Path) -> Path:
-    """Write FOLDER/study.html; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
-    part = path.with_name(path.name + ".part")
-    part.write_text(page(study, lines), encoding="utf-8")
-    os.replace(part, path)
-    return path
+class Link(NamedTuple):
+    """A sentence that ends in a link to a file."""
+
+    text: str
+    target: Path
 
 
-def page(study: Study, lines: Mapping[str, Record]) -> str:
-    """The page's text."""
-    every = [find(part, lines) for part in study.parts]
-    summary = tag(
-        "div",
-        [
-            [tag("h2", f"{f.part.name} ({f.part.evidence})"), tag("ul", [tag("li", one) for one in sentences(f)])]
-            for f in every
-        ],
-        class_="lead",
-    )
-    goes = (
-        TINY
-        if all(part.tiny for part in study.parts)
-        else "What is said holds for this policy, budget and environment."
-    )
-    caution = tag("div", tag("p", tag("strong", "How far this goes. "), goes), class_="caution", role="note")
-    done = sum(run.key in lines for run in study.runs)
-    kicker = f"ActRe Lab · study {study.name} · {done} of {len(study.runs)} runs finished"
-    parts = [(one.part.name, one.part.about, _part(one)) for one in every]
-    parts.append(("made", "How it was made", _made(study, lines)))
-    return document(f"{study.name}: study", kicker, study.about or study.name, join([summary, caution]), parts)
+class Paragraph(NamedTuple):
+    """Sentences; Markdown has one per line."""
+
+    said: tuple[str | Link, ...]
 
 
-def _made(study: Study, lines: Mapping[str, Record]) -> Html:
-    """Where each part's numbers come from, so that they can be made again."""
-    commands = sorted({lines[run.key]["command"] for run in study.runs if run.key in lines})
-    rows = [("command", command) for command in commands]
-    if study.protocol is not None:
-        rows.append(("judged by, fixed beforehand", os.path.normpath(study.protocol)))
-    for part in study.parts:
-        there = [lines[run.key] for run in part.runs if run.key in lines]
-        config = part.runs[0].config
-        rows.append((f"{part.name}: policy, environment", f"{config.model.name}, {config.env.name}"))
-        rows.append((f"{part.name}: untrained weights", ", ".join(sorted({one["model"][:16] for one in there})) or "–"))
-        rows.append(
-            (f"{part.name}: environment steps of a run", f"{config.env_steps:,}" if config.env_steps else "not limited")
-        )
-        rows.append((f"{part.name}: seeds", ", ".join(map(str, part.seeds))))
-        commits = sorted({one["versions"].get("commit", "–")[:10] for one in there})
-        rows.append((f"{part.name}: commits of the kit", ", ".join(commits) or "–"))
-    return blocks.table(("what", "which"), rows)
+class Items(NamedTuple):
+    """A list of sentences."""
+
+    said: tuple[str, ...]
 
 
-def _part(found: Found) -> Html:
-    made = [*tables(found), *entropy_tables(found)]
-    if not made:
-        return blocks.missing("No results yet", "no run of this part is finished")
-    charts = [
-        _success(found),
-        _contrasts(found),
-        *(_training(found, axis) for axis in _AXES),
-        *(_entropy(found, name) for name in _ENTROPIES),
+class Contents(NamedTuple):
+    """Sections by title, linked, each with a list of what it found."""
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Figure(NamedTuple):
+    """A chart, drawn for HTML only; None if there is nothing to draw."""
+
+    draw: Callable[[], Html | None]
+
+
+Block = Paragraph | Items | Contents | Figure | Table
+
+
+class Section(NamedTuple):
+    """A heading with its blocks."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], command: str | None) -> list[Section]:
+    """The page's sections, from records alone; the first is the page's own title and opening.
+
+    records: of each study, run key -> its record. command: the one that writes the page, named in the opening.
+    """
+    parts = [
+        (f"{study.name}: {part.name} ({part.evidence})", find(part, done))
+        for study, done in zip(studies, records, strict=True)
+        for part in study.parts
     ]
-    return join([*(chart for chart in charts if chart is not None), *map(_table, made)])
+    return [
+        Section("What the study found", _opening(studies, command)),
+        Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, tuple(in_short(f))) for title, f in parts)))),
+        *(_part(title, found) for title, found in parts),
+    ]
 
 
-def _table(table: Table) -> Html:
-    content = join([tag("p", table.note, class_="soft"), blocks.table(table.names, table.rows)])
-    return blocks.folded(table.title, content) if table.long else join([tag("h3", table.title), content])
+def _opening(studies: Sequence[Study], command: str | None) -> tuple[Paragraph, ...]:
+    made: list[str | Link] = [f"Made by `{command}` from the runs' records; do not edit."] if command else []
+    for protocol in dict.fromkeys(study.protocol for study in studies):
+        if protocol is not None:
+            made.append(Link("The rules for judging it were fixed before it ran: ", protocol))
+    tiny = all(part.tiny for study in studies for part in study.parts)
+    scope = TINY if tiny else "The findings hold for this policy, budget and environment."
+    complete = "Tables hold the finished runs only: the list at the start of a part gives each arm's seeds."
+    return tuple(Paragraph(tuple(said)) for said in (made, (scope, complete)) if said)
 
 
-def _success(found: Found) -> Html | None:
-    """Each arm's success on the primary endpoint: its seeds as open dots, their mean with its interval."""
-    rows = []
-    for one in found.summaries.get(PRIMARY, {}).values():
-        of_seeds = rates(found.part, found.lines, one.condition, *PRIMARY).values()
-        seeds = [svg.Cell("dot", "neutral", rate, open=True, lane=8.0) for rate in of_seeds]
-        text = f"{100 * one.success.value:.0f}%"
-        mean = svg.Cell("dot", "arm-0", *one.success[:3], text=text)
-        rows.append(svg.Row(name_of(one.condition), (*seeds, mean)))
-    if not rows:
-        return None
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title=f"Success by arm, {endpoint(found.part)}",
-        x_label=f"success, {endpoint(found.part)}",
-        low=0.0,
-        high=1.0,
-        label_width=20.0 + svg.CHAR * max(len(row.label) for row in rows),
-        percent=True,
-    )
-    return blocks.figure(chart, f"Means over seeds with the 95 % interval over {over(found.part)}; open: each seed.")
-
-
-def _contrasts(found: Found) -> Html | None:
-    compared = [one for one in found.compared if math.isfinite(one.both.low)]
-    if not compared:
-        return None
-    rows, kind = [], None
-    for one in compared:
-        if one.contrast.confirmatory != kind:
-            kind = one.contrast.confirmatory
-            rows.append(svg.Row("confirmatory" if kind else "exploratory", heading=True))
-        cell = svg.Cell(
-            "dot",
-            "arm-0" if kind else "neutral",
-            *one.both[:3],
-            open=not one.complete,
-            text=signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})"),
-        )
-        rows.append(svg.Row(contrast_name(one.contrast), (cell,)))
-    edge = max(0.1, *(abs(v) for one in compared for v in one.both[:3]))
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title="Differences in success",
-        x_label="difference in success, points of 100",
-        low=-edge,
-        high=edge,
-        label_width=20.0 + svg.CHAR * max(len(contrast_name(one.contrast)) for one in compared),
-        right=96.0,
-        zero=True,
-        percent=True,
-    )
-    return blocks.figure(
-        chart,
-        f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over "
-        f"{over(found.part)}, not corrected for their number; open: interim, with so many of its seeds, from which "
-        "nothing is concluded.",
-    )
-
-
-# --- through training ---
-
-_AXES = {"env_steps": "environment steps", "generated_tokens": "generated tokens"}
-_ENTROPIES = {"act_first": "act-first, exact", "think_first": "think-first, the middle of its bracket"}
-
-
-def _training(found: Found, axis: str) -> Html | None:
-    """Training success: each arm's mean over seeds, smoothed."""
-    return _lines(
-        found,
-        "curve",
-        lambda records: _mean_curve(records, axis),
-        title=f"Success in training by {_AXES[axis]}",
-        y_label="success",
-        x_label=_AXES[axis],
-        said=f"Training success by {_AXES[axis]}, {_WINDOW} iterations smoothed, at temperature 1 (or the one that is "
-        "matched), in the order of the stage then.",
-        share=True,
-    )
-
-
-def _entropy(found: Found, name: str) -> Html | None:
-    """Action entropy on the probe states: each arm's mean over seeds."""
-    return _lines(
-        found,
-        "entropy",
-        lambda records: _entropy_course(records, name),
-        title=f"Action entropy through training: {_ENTROPIES[name]}",
-        y_label="nats",
-        x_label="environment steps",
-        said=f"Action entropy on the fixed probe states, {_ENTROPIES[name]}, at temperature 1.",
-        share=False,
-    )
-
-
-def _lines(
-    found: Found,
-    needs: str,
-    course: Callable[[list[Record]], list[svg.Point]],
-    *,
-    title: str,
-    y_label: str,
-    x_label: str,
-    said: str,
-    share: bool,
-) -> Html | None:
-    """The confirmatory arms, or the first ones: mean over seeds, the band from their lowest to their highest."""
+def _part(title: str, found: Found) -> Section:
     part = found.part
-    there = {c: list(of_condition(part, found.lines, c).values()) for c in part.conditions}
-    able = [c for c in part.conditions if any(line[needs] for line in there[c])]
-    named = {name for c in part.contrasts if c.confirmatory for name in c[:2]}
-    drawn = [c for c in able if c in named or not named][:_DRAWN]
-    series = [svg.Line(name_of(c), arm_css(i), course(there[c])) for i, c in enumerate(drawn)]
-    if not any(line.points for line in series):
-        return None
-    chart = svg.line_chart(
-        series,
-        width=_WIDTH,
-        height=300.0,
-        title=title,
-        y_label=y_label,
-        x_label=x_label,
-        y_top=1.0 if share else None,
-        percent=share,
-    )
-    others = f" Drawn: {len(drawn)} of {len(able)} arms; the tables hold all." if len(drawn) < len(able) else ""
-    return blocks.figure(
-        chart,
-        f"{said} Mean over seeds; band: their lowest and highest; ending where the first of its runs does.{others}",
-    )
+    blocks: list[Block] = []
+    if part.about:
+        blocks.append(Paragraph((part.about if part.about[-1] in ".?!" else f"{part.about}.",)))
+    if part.fingerprint is not None:
+        blocks.append(Paragraph((f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.",)))
+    blocks.append(Items(tuple(sentences(found))))
+    return Section(title, (*blocks, *map(Figure, figures(found)), *tables(found), *entropy_tables(found)))
 
 
-def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
-    x_at, y_at = CURVE.index(axis), CURVE.index("success")
-    length = min(len(line["curve"]) for line in records)
-    points = []
-    for i in range(_WINDOW - 1, length):
-        window = range(i - _WINDOW + 1, i + 1)
-        seeds = [math.fsum(line["curve"][j][y_at] for j in window) / _WINDOW for line in records]
-        points.append(_point([line["curve"][i][x_at] for line in records], seeds))
-    return points
+def how_made(study: Study, lines: Mapping[str, Record]) -> Section:
+    """The commands, settings, weights and commits behind each part's numbers."""
+    rows = [("command", command) for command in sorted({lines[run.key]["command"] for run in _done(study.runs, lines)})]
+    if study.protocol is not None:
+        rows.append(("rules, fixed before it ran", os.path.normpath(study.protocol)))
+    for part in study.parts:
+        there = [lines[run.key] for run in _done(part.runs, lines)]
+        config = part.runs[0].config
+        facts = {
+            "policy, environment": f"{config.model.name}, {config.env.name}",
+            "untrained weights": ", ".join(sorted({one["model"][:16] for one in there})) or "–",
+            "environment steps per run": f"{config.env_steps:,}" if config.env_steps else "not limited",
+            "seeds": ", ".join(map(str, part.seeds)),
+            "commits of the kit": ", ".join(sorted({one["versions"].get("commit", "–")[:10] for one in there})) or "–",
+        }
+        rows += [(f"{part.name}: {name}", value) for name, value in facts.items()]
+    return Section("How it was made", (Table("", "", ("what", "value"), tuple(rows)),))
 
 
-def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
-    measured = [line for line in records if line["entropy"]]
-    common = set.intersection(*({one["iteration"] for one in line["entropy"]} for line in measured))
-    points = []
-    for iteration in sorted(common):
-        at = [next(one for one in line["entropy"] if one["iteration"] == iteration) for line in measured]
-        seeds = [entropy_at(line, iteration, name) for line in measured]
-        points.append(_point([one["env_steps"] for one in at], seeds))
-    return points
-
-
-def _point(xs: list[float], ys: list[float]) -> svg.Point:
-    return svg.Point(math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))
+def _done(runs: Sequence[Run], lines: Mapping[str, Record]) -> list[Run]:
+    return [run for run in runs if run.key in lines]

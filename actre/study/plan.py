@@ -1,4 +1,4 @@
-"""What a study is: parts, their runs with whole settings, and what is compared. Reads no file, runs nothing."""
+"""What a study is: parts, their runs with full settings, and the contrasts between arms."""
 
 import dataclasses
 import hashlib
@@ -10,12 +10,14 @@ from typing import Literal, NamedTuple
 from actre.config import RunConfig
 
 UNTRAINED = "untrained"
-"""An arm that is not trained: where the others begin."""
+"""The arm that is not trained: the start of the others."""
+PRIMARY = ("unseen", "think_first")
+"""The panel and order of the primary endpoint."""
 Evidence = Literal["confirmatory", "exploratory", "demonstration"]
 
 
 class Contrast(NamedTuple):
-    """Two conditions that are compared: `then` minus `first`."""
+    """A comparison of two conditions: `then` minus `first`."""
 
     then: str
     first: str
@@ -24,7 +26,7 @@ class Contrast(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One run to be: an arm with an estimator, perhaps in a variant, and a seed."""
+    """One planned run: an arm with an estimator, a seed, and possibly a variant of the settings."""
 
     part: str
     arm: str
@@ -42,26 +44,26 @@ class Run:
 
     @property
     def condition(self) -> str:
-        """What all seeds of it share, e.g. "actre-grpo", "actre-grpo-masked" or "untrained"."""
+        """The name that all its seeds share, e.g. "actre-grpo", "actre-grpo-masked" or "untrained"."""
         names = (self.arm, self.estimator if self.trained else "", self.variant)
         return "-".join(name for name in names if name)
 
     @property
     def key(self) -> str:
-        """Its name within the study, e.g. "neutral/actre-grpo-seed-3"."""
+        """The run's name within the study, e.g. "neutral/actre-grpo-seed-3"."""
         return f"{self.part}/{self.condition}-seed-{self.seed}"
 
     @property
     def digest(self) -> str:
-        """Names everything that determines the run but the weights and games it meets: equal means the same run."""
+        """A hash of all that determines the run, except weights and games: equal digests are the same run."""
         return digest_of(self.trained, self.config)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One policy in one environment: its runs, in the order in which they are made, and what is compared.
+    """One policy in one environment: its runs, in the order they are made, and its contrasts.
 
-    fingerprint: of the untrained policy's weights, where the file fixes them.
+    fingerprint: of the untrained policy's weights, if the file fixes them.
     """
 
     name: str
@@ -82,14 +84,14 @@ class Part:
 
     @property
     def tiny(self) -> bool:
-        """Whether its policy is one of the kit's own tiny ones."""
+        """Whether the policy is one of the kit's tiny ones."""
         return self.runs[0].config.model.name.split("/")[0] == "tiny"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A whole study file. shares: names of studies whose records count here where a run is the same. protocol: the page
-    that fixed beforehand how it is judged, if there is one.
+    """A whole study file. shares: names of studies whose records count here if the run is the same. protocol: the page
+    that fixed the rules for judging the study before it ran, if there is one.
     """
 
     name: str
@@ -104,11 +106,11 @@ class Study:
 
 
 def digest_of(trained: bool, config: RunConfig) -> str:
-    """A run's digest. Computed from the settings there are today and never stored: a setting that has come since
-    leaves runs as they were, for its default says what was done before.
+    """A run's digest. It is never stored but computed from today's settings, so a setting added later leaves old runs
+    valid: its default is what they did.
     """
     settings = dataclasses.asdict(config)
-    for name in ("checkpoint", "report_to"):  # where a run may be taken up again, and who is told, does not change it
+    for name in ("checkpoint", "report_to"):  # checkpoints and trackers do not change a run
         settings.pop(name, None)
     text = json.dumps({"trained": trained, "config": settings}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,17 +1,15 @@
-"""What is kept of a finished run: one line of JSON, enough for every table and figure of the study.
+"""The record of a finished run: one line of JSON, enough for every table and figure of the study. Its fields:
 
-Knows run folders and the line; compares nothing. A line holds
-
-    study, part, arm, estimator, variant, seed, key             which run it is (see plan.Run)
-    command, versions, model, machine, threads                  how it was made; model is the untrained weights' digest
-    config                                                      the settings in full
-    iterations, env_steps, generated_tokens, seconds            what training took; 0 where nothing was trained
-    trouble                                                     why training ended early, else null
-    panels       {panel: {games, task_types}}
-    evaluation   [{panel, order, won: "0110...", steps, returns}], games in the panel's order; returns only in a shop
-    entropy      [{iteration, env_steps, order, k, quantities in nats with intervals, verdict}]
-    matched      [[iteration, temperature, target, reached]], the last two in nats; where a temperature is matched
-    curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
+study, part, arm, estimator, variant, seed, key             which run it is (see plan.Run)
+command, versions, model, machine, threads                  how it was made; model is the untrained weights' digest
+config                                                      the full settings
+iterations, env_steps, generated_tokens, seconds            the cost of training; 0 for the untrained arm
+trouble                                                     why training ended early, else null
+panels       {panel: {games, task_types}}
+evaluation   [{panel, order, won: "0110...", steps, returns}], games in the panel's order; returns for WebShop only
+entropy      [{iteration, env_steps, order, k, quantities in nats with intervals, verdict}]
+matched      [[iteration, temperature, target, reached]], the last two in nats; only if a temperature is matched
+curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
 """
 
 import fcntl
@@ -34,12 +32,12 @@ CURVE = ("iteration", "env_steps", "generated_tokens", "order", "success", "toke
 MATCHED = ("iteration", "temperature", "target_nats", "reached_nats")
 QUANTITIES = ("act_first", "think_first_lower", "think_first_upper", "conditional", "information")
 QUERIES = ("query_act_first", "query_think_first")
-"""Sampled, of what is searched for; a shop alone has them."""
+"""Sampled entropies of the search query; WebShop only."""
 Record = dict[str, Any]
 
 
 def record(run: Run, study: str, folder: Path, *, command: str, model: str, trouble: str | None = None) -> Record:
-    """The line of a run that has ended in `folder`. model: the untrained weights' digest; trouble: why it broke off."""
+    """The record of the run in `folder`. model: the untrained weights' digest; trouble: why training ended early."""
     metrics = list(read_jsonl(folder / "metrics.jsonl")) if run.trained else []
     last = metrics[-1] if metrics else {}
     results = load_evaluation(folder / "evaluation.jsonl", "after")
@@ -67,7 +65,7 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
 
 
 def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
-    """One evaluation of a line as the episodes it stands for; empty where it was not played."""
+    """The episodes of one evaluation of a record; empty if it was not played."""
     for one in line["evaluation"]:
         if (one["panel"], one["order"]) == (panel, order):
             games, types = line["panels"][panel]["games"], line["panels"][panel]["task_types"]
@@ -79,9 +77,9 @@ def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
 
 
 def numbers(line: Record) -> Record:
-    """What must be the same when the run is made again: everything but how long it took, where and by what.
+    """What must be the same when the run is repeated: everything but time, machine, command and names.
 
-    A setting that came after the line was written stands at its default, which is what the run did.
+    A setting added after the record was written has its default, which is what the run did.
     """
     left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant")
     whole = {**line, "config": asdict(config_from_dict(line["config"]))}
@@ -92,22 +90,22 @@ def numbers(line: Record) -> Record:
 
 
 def results_file(folder: Path, study: str) -> Path:
-    """Where a study's lines lie in a folder of results."""
+    """The file of a study's records in a folder of results."""
     return folder / f"{study}.jsonl"
 
 
 def load_records(path: Path) -> list[Record]:
-    """A file's lines, empty where there is no file. Raises ActreError for one this version cannot read."""
+    """The records of a file; none if there is no file. Raises ActreError for another schema."""
     lines = [dict(line) for line in _lines(path)]
     for line in lines:
         if line.get("schema") != SCHEMA:
-            raise ActreError(f"{path}: a line has schema {line.get('schema')!r}, and this version reads {SCHEMA}")
+            raise ActreError(f"{path}: a record has schema {line.get('schema')!r}, and this version reads {SCHEMA}")
     return lines
 
 
 def save_record(path: Path, line: Record) -> None:
-    """Put a line into a file, in place of one of the same run; lines stand sorted by key. Whole or not at all, and one
-    program at a time: the folder is locked meanwhile. A line of other settings or weights stays, whatever its key.
+    """Add a record to a file, sorted by key, in place of the same run's record. The write is atomic, and the folder
+    is locked against other processes. A record with other settings or weights stays, even under the same key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -116,19 +114,18 @@ def save_record(path: Path, line: Record) -> None:
         kept = [other for other in load_records(path) if _same_run(other) != _same_run(line)]
         write_jsonl(path, sorted([*kept, line], key=lambda one: str(one["key"])))
     finally:
-        os.close(folder)  # which lets go of the lock
+        os.close(folder)  # releases the lock
 
 
 def finished(study: Study, folder: Path) -> dict[str, Record]:
-    """Run key -> its line, for the runs whose line is in the folder: the study's own, or of a study it shares with.
+    """Run key -> its record, for the finished runs: records of the study and of the studies it shares with.
 
-    A line counts where arm and settings are the same (`Run.digest`) and so, where the file fixes them, are the
-    untrained weights; one left from other settings or weights does not.
+    A record counts if arm and settings are the same (`Run.digest`), and the untrained weights if the file fixes them.
     """
     lines = [line for name in (*study.shares, study.name) for line in load_records(results_file(folder, name))]
     found: dict[str, Record] = {}
     for part in study.parts:
-        # the study's own, and of several the last, take the others' place
+        # of several records of a run, the study's own and the last one win
         known = {_digest(line): line for line in lines if part.fingerprint in (None, line["model"])}
         found |= {run.key: known[run.digest] for run in part.runs if run.digest in known}
     return found
@@ -152,7 +149,7 @@ def _panels(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         here = [r for r in results if (r.panel, r.order) == (panel, order)]
         games = {"games": [r.game for r in here], "task_types": [r.task_type for r in here]}
         if panels.setdefault(panel, games) != games:
-            raise ActreError(f"{panel} was not the same games in every order: evaluate the run anew")
+            raise ActreError(f"{panel} was not the same games in every order: evaluate the run again")
     return panels
 
 

@@ -1,7 +1,6 @@
-"""Makes a study's runs side by side, each a process of its own, and takes up where it was stopped.
+"""Makes a study's runs, several at once, each in a process of its own; an interrupted study can be continued.
 
-Knows which runs are finished (their lines are in the results file), which are running and which wait; not what a run
-does. One run that fails does not stop the others; it is named at the end.
+A run is finished once its record is in the results file. A run that fails does not stop the others.
 """
 
 import os
@@ -17,26 +16,25 @@ from typing import NamedTuple
 from actre.runtime import outputs
 from actre.runtime.processes import Running, failure, start, stop
 from actre.study.job import RECORD
-from actre.study.plan import Run, Study
+from actre.study.onerun import env_steps_so_far
+from actre.study.plan import PRIMARY, Run, Study
 from actre.study.record import Record, finished, load_records, results_file, results_of, save_record
 from actre.types import ActreError
 
-PRIMARY = ("unseen", "think_first")
-"""The panel and order of the primary endpoint."""
 PID = "running.pid"
-"""Names the program that works in a study's folder."""
+"""The file with the id of the process that works in a study's folder."""
 _POLL_S = 0.5
 
 
 class Progress(NamedTuple):
-    """How far a run is, for the table."""
+    """The environment steps a run has taken, and their total if there is a limit."""
 
     env_steps: int
     of: int | None
 
 
 class Outcome(NamedTuple):
-    """What a call has done: runs finished by it, and what is said of those that failed."""
+    """The runs that a call finished, and the errors of those that failed."""
 
     made: tuple[str, ...]
     failed: tuple[ActreError, ...]
@@ -44,9 +42,9 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a study is made: its file, a folder for the runs, a folder of results, the command to write down.
+    """Where a study is made: its file, the folder of the runs, the folder of results, the command to record.
 
-    slots: the environment of each process at once; one GPU a slot where there are some.
+    slots: the environment variables of each concurrent process; with GPUs, one GPU per slot.
     """
 
     file: Path
@@ -67,11 +65,11 @@ def make_runs(
     show: Callable[[str], None] = lambda table: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
-    """Make those of `runs` that are not finished, in their order; each finished one's line is saved at once.
+    """Make the unfinished ones of `runs`, in order; each record is saved as soon as its run ends.
 
-    show: given the live table whenever it changes; say: a line for what begins and ends. Interrupted (Ctrl-C), the
-    running ones save where they stand and the same call continues. Raises ActreError where the same study is being made
-    in the same folder by another process.
+    show: receives the live table when it changes; say: a line when a run begins and ends. At Ctrl-C the running ones
+    save their state, and the same call continues them. Raises ActreError if another process makes the study in the same
+    folder.
     """
     done = finished(study, place.results)
     waiting = [run for run in runs if run.key not in done]
@@ -109,7 +107,7 @@ def make_runs(
 
 
 def _must_be_free(study: Study, runs: Sequence[Run], place: Workplace) -> None:
-    """Raises ActreError where the study's folder, or that of a run, holds anything else."""
+    """Raises ActreError if the folder of the study or of a run has unrelated files."""
     parts = {part.name for part in study.parts}
 
     def begun(folder: Path) -> bool:
@@ -122,7 +120,7 @@ def _must_be_free(study: Study, runs: Sequence[Run], place: Workplace) -> None:
 
 
 def began(run: Run, folder: Path) -> bool:
-    """Whether what a folder holds is this kind of run's; whether it is of its settings, a run that goes on sees."""
+    """Whether a folder's files are those of such a run; resuming checks the settings."""
     names = outputs.visible(folder)
     if run.trained and "config.json" in names:
         return outputs.holds_settings(folder)
@@ -130,9 +128,9 @@ def began(run: Run, folder: Path) -> bool:
 
 
 def make_alone(run: Run, place: Workplace) -> Path:
-    """Make one run in the first slot and wait for it; returns its record's file, which no results file takes in.
+    """Make one run in the first slot and wait for it; returns its record's file. No results file is changed.
 
-    Raises ActreError where it fails, and stops it where we are stopped.
+    Raises ActreError if the run fails; Ctrl-C stops it.
     """
     _, job = _begin(run, place, 0, lambda text: None)
     try:
@@ -152,8 +150,8 @@ def table(
     running: Mapping[str, Progress] | None = None,
     only: Sequence[Run] | None = None,
 ) -> str:
-    """The live table: a row a condition, a column a seed. A finished run shows its success on the primary endpoint, a
-    running one how much of its environment steps it has taken, a waiting one a dot. only: the runs to show, else all.
+    """The live table: a row per condition, a column per seed. A finished run shows its success on the primary endpoint,
+    a running one its share of environment steps, a waiting one a dot. only: the runs to show; None: all.
     """
     lines = []
     asked = {run.key for run in (study.runs if only is None else only)}
@@ -184,7 +182,7 @@ def _cell(run: Run | None, done: Mapping[str, Record], running: Mapping[str, Pro
 
 
 def slots(jobs: int | None) -> tuple[dict[str, str], ...]:
-    """The environments of the processes at once: `jobs` of them, by default one a GPU, else one a core.
+    """The environment variables of `jobs` concurrent processes; by default one per GPU, else one per core.
 
     Raises ActreError for fewer than one.
     """
@@ -197,7 +195,7 @@ def slots(jobs: int | None) -> tuple[dict[str, str], ...]:
 
 
 def _gpus() -> list[str]:
-    """The GPUs that may be used, by number; asked without loading torch."""
+    """The visible GPUs, by number; found without loading torch."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [one for one in chosen.split(",") if one.strip() not in ("", "-1")]
@@ -221,7 +219,7 @@ def _start(arguments: Sequence[str], log: Path, env: dict[str, str]) -> subproce
 
 
 def _end(run: Run, code: int, study: Study, place: Workplace) -> ActreError | None:
-    """Save the run's line; what is to be said where it failed."""
+    """Save the run's record; returns the error if it failed."""
     path = place.folder(run) / RECORD
     if code != 0 or not path.exists():
         return failure(run.key, code, _log(place, run))
@@ -234,19 +232,17 @@ def _log(place: Workplace, run: Run) -> Path:
 
 
 def _progress(run: Run, place: Workplace) -> Progress:
-    from actre.study.quickstart import env_steps_so_far
-
     return Progress(env_steps_so_far(place.folder(run)), run.config.env_steps)
 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder: two programs that make the same run at once would write over each other."""
+    """Lock the folder: two processes that make the same run would overwrite each other's files."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / PID
     holder = int(path.read_text() or 0) if path.exists() else 0
     if holder and holder != os.getpid() and _alive(holder):
-        raise ActreError(f"{out} is being worked in by process {holder}: wait for it, or choose another --out")
+        raise ActreError(f"process {holder} is working in {out}: wait for it, or choose another --out")
     path.write_text(str(os.getpid()))
     try:
         yield

@@ -1,7 +1,4 @@
-"""A study's findings as tables, for the page in docs and the HTML page alike. Knows no markup.
-
-Everything is computed from records; nothing here was typed in by hand, numbers least of all.
-"""
+"""A study's successes as tables without markup, computed from its records."""
 
 import math
 from collections.abc import Sequence
@@ -11,20 +8,19 @@ import numpy as np
 
 from actre.stats import Interval, curve
 from actre.study.findings import Comparison, Found, by_task_type, of_condition, rates
-from actre.study.plan import Part
+from actre.study.plan import PRIMARY, Part
 from actre.study.record import CURVE
-from actre.study.runner import PRIMARY
 from actre.study.words import contrast_name, games, name_of, p_value, points, seed_range, signed
 
 GRID_PARTS = 6
-"""Places along the budget at which training success is shown."""
+"""Points along the budget at which training success is shown."""
 _MOST_TYPES = 12
-"""More than these are instructions, not types."""
-_NARROW = "over seeds alone, resampled apart in each task type, and so too narrow for few seeds: no test"
+"""A part with more types has instructions, not types: it gets no table of them."""
+_NARROW = "over seeds alone, resampled within each task type; it is too narrow for few seeds and is not a test"
 
 
 class Table(NamedTuple):
-    """A table with its title and what must be known to read it. long: better folded away where a page can."""
+    """A table with its title and a note on how to read it. long: collapsed if the page can."""
 
     title: str
     note: str
@@ -34,7 +30,7 @@ class Table(NamedTuple):
 
 
 def tables(found: Found) -> list[Table]:
-    """Every table of a part's successes for which a run is there; `entropy_tables` makes the others."""
+    """The tables of a part's successes that have rows; `entropy_tables` makes the others."""
     if not found.places:
         return []
     part, exploratory = found.part, [c for c in found.compared if not c.contrast.confirmatory]
@@ -55,18 +51,18 @@ def tables(found: Found) -> list[Table]:
 
 
 def endpoint(part: Part) -> str:
-    """The panel and order that contrasts are on, in words; called primary only where the protocol's question is."""
+    """The panel and order of the contrasts, in words; only a confirmatory part has the primary endpoint."""
     where = f"{PRIMARY[0]} {games(part)}, {PRIMARY[1].replace('_', '-')}"
     return f"{where}, the primary endpoint" if part.evidence == "confirmatory" else where
 
 
 def over(part: Part) -> str:
-    """What an interval is over, in words."""
-    return f"seeds and {games(part)} (of one seed, over {games(part)} alone)"
+    """What an interval covers, in words."""
+    return f"seeds and {games(part)} (for one seed, over {games(part)} alone)"
 
 
 def seeds_of(one: Comparison) -> str:
-    """Which seeds a comparison has, where they are not all that are planned."""
+    """The number of a comparison's seeds, and which they are if some planned ones are missing."""
     whole = f"{len(one.seeds)} of {one.planned}"
     return whole if one.complete else f"{whole}: {', '.join(map(str, one.seeds))}"
 
@@ -74,12 +70,12 @@ def seeds_of(one: Comparison) -> str:
 def _contrasts(title: str, compared: Sequence[Comparison], part: Part) -> Table:
     planned = sum(c.confirmatory == one.contrast.confirmatory for one in compared[:1] for c in part.contrasts)
     note = (
-        f"Success on {endpoint(part)}, in points. Intervals are 95 %: over {over(part)}, by bootstrap, and over seeds "
-        "alone (t). p: paired t over seeds; Holm's over this table's "
-        f"{planned} planned contrasts, given once all seeds are there; what is called equivalent or no worthwhile help "
-        "is not corrected for its number. g: Hedges', over seeds, not against untrained, whose seeds differ in nothing "
-        "but what was sampled. Improvement: how probably a run of the first is above one of the second, mean over task "
-        f"types; its interval is {_NARROW}. Tokens: generated in training, first to second."
+        f"Success on {endpoint(part)}, in points. Intervals are 95 %: by bootstrap over {over(part)}, and t's over "
+        f"seeds alone. p: paired t over seeds; Holm's correction is over this table's {planned} planned contrasts and "
+        "is given once all seeds are finished; the findings equivalent and no worthwhile help are not corrected for "
+        "multiple contrasts. g: Hedges' g over seeds, not given against untrained, whose seeds differ only in "
+        "sampling. Improvement: the probability that a run of the first arm scores above one of the second, mean over "
+        f"task types; its interval is {_NARROW}. Tokens: generated in training, first arm divided by second."
     )
     names = (
         "contrast",
@@ -133,9 +129,9 @@ def _arms(found: Found) -> Table:
         )
     score, scored = (("score",), "Score: 0 to 1. ") if found.part.shop else ((), "")
     note = (
-        f"Success in % on {endpoint(found.part)}, with the 95 % interval over {over(found.part)}; the "
-        f"interquartile mean over runs and task types, with an interval {_NARROW}. Steps: of an evaluated episode. "
-        f"{scored}Environment steps and generated tokens: mean of a run's training."
+        f"Success in % on {endpoint(found.part)}, with the 95 % interval over {over(found.part)}. Interquartile mean: "
+        f"over runs and task types; its interval is {_NARROW}. Steps: per evaluated episode. {scored}Environment "
+        "steps and generated tokens: in training, mean per run."
     )
     names = ("arm", "seeds", "success", "interquartile mean", "steps", *score, "environment steps", "generated tokens")
     return Table("Every arm", note, names, tuple(rows))
@@ -143,7 +139,7 @@ def _arms(found: Found) -> Table:
 
 def _scores(found: Found) -> Table:
     rows = tuple((contrast_name(c.contrast), seeds_of(c), _score(c.score)) for c in found.compared if c.score)
-    note = f"A shop's score, 0 to 1, on {endpoint(found.part)}; 95 % intervals over seeds and goals, not corrected."
+    note = f"WebShop's score, 0 to 1, on {endpoint(found.part)}; 95 % intervals over seeds and goals, not corrected."
     return Table("Contrasts of score", note, ("contrast", "seeds", "difference [seeds and goals]"), rows)
 
 
@@ -168,8 +164,8 @@ def _task_types(found: Found) -> Table:
     rows = tuple((name_of(c), *(_seeds(here[t].rates) if t in here else "–" for t in types)) for c, here in of.items())
     names = ("arm", *(f"{task} ({number[task]})" for task in types))
     note = (
-        f"Success in % on {endpoint(found.part)}: mean over seeds, in brackets the lowest and highest of a seed; "
-        f"behind a type's name how many {games(found.part)} it has."
+        f"Success in % on {endpoint(found.part)}: mean over seeds, in brackets the lowest and highest seed; after a "
+        f"type's name, its number of {games(found.part)}."
     )
     return Table("By task type", note, names, rows)
 
@@ -186,14 +182,14 @@ def _every_place(found: Found) -> Table:
             if condition in of:
                 cells = [_seeds(of[condition][t].rates) if t in of[condition] else "–" for t in types]
                 rows.append((name_of(condition), panel, order.replace("_", "-"), *cells))
-    note = "Success in %: mean over seeds, in brackets the lowest and highest of a seed."
+    note = "Success in %: mean over seeds, in brackets the lowest and highest seed."
     return Table(
         "By task type, in every panel and order", note, ("arm", "panel", "order", *types), tuple(rows), long=True
     )
 
 
 def _efficiency(found: Found, axis: str, words: str) -> Table:
-    """Success in training at places along the budget."""
+    """Success in training at points along the budget."""
     part, lines = found.part, found.lines
     trained = [c for c in part.conditions if any(line["curve"] for line in of_condition(part, lines, c).values())]
     column = CURVE.index(axis)
@@ -213,9 +209,9 @@ def _efficiency(found: Found, axis: str, words: str) -> Table:
             cells.append(_seeds(there) if there.size == len(several) else "–")
         rows.append((name_of(condition), *cells))
     note = (
-        "Success in training in %, mean over seeds and in brackets the lowest and highest of a seed, in the stretch "
-        f"of {end / GRID_PARTS:,.0f} {words} that ends at each column. At temperature 1 (or the one that is matched) "
-        "and in the order of the stage then, so not comparable across orders; – where a run had ended."
+        "Success in training in %: mean over seeds, in brackets the lowest and highest seed. Each column covers the "
+        f"{end / GRID_PARTS:,.0f} {words} before it. Temperature is 1 (or the matched one) and the order is the "
+        "current stage's, so success is not comparable across orders; – if a run had ended."
     )
     return Table(f"In training, by {words}", note, ("arm", *(f"{x:,.0f}" for x in grid)), tuple(rows))
 
@@ -242,7 +238,7 @@ def _runs(found: Found) -> Table:
             )
         )
     names = ("arm", "seed", "success", "iterations", "environment steps", "generated tokens", "seconds", "commit")
-    note = f"Every finished run; success on {endpoint(part)}, in %; seconds of training by the clock."
+    note = f"Every finished run; success on {endpoint(part)}, in %; seconds: wall-clock time of training."
     return Table("The runs", note, names, tuple(rows), long=True)
 
 

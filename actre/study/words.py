@@ -1,4 +1,4 @@
-"""A study's findings in sentences. Computed from records, every number included; nothing was typed in by hand."""
+"""A study's findings as sentences, computed from its records with every number."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ _MEANINGS = {
     "no worthwhile help": f"no gain of {100 * MATTERS:.0f} points or more",
     "inconclusive": "inconclusive: a difference that matters is neither shown nor ruled out",
 }
-"""What a finding says of the first of two compared arms; before a colon in short."""
+"""A finding about the first of two compared arms; the part before a colon is its short form."""
 MATCHED = "think_first_hot"
-"""The arm whose entropy is matched to act-first's without an act-first stage."""
+"""The arm whose entropy is matched to act-first's, without an act-first stage."""
 
 
 def name_of(condition: str) -> str:
@@ -40,7 +40,7 @@ def name_of(condition: str) -> str:
 
 
 def contrast_name(contrast: Contrast) -> str:
-    """What is compared, as a difference; what both sides share is said once.
+    """A contrast as a difference; words that both sides share appear once.
 
     >>> contrast_name(Contrast("actre-grpo", "tfpi-grpo", True)), contrast_name(Contrast("a-grpo", "untrained", False))
     ('actre − tfpi, GRPO', 'a, GRPO − untrained')
@@ -51,16 +51,16 @@ def contrast_name(contrast: Contrast) -> str:
 
 
 def games(part: Part) -> str:
-    """What an episode of a part is played on, in the plural."""
+    """The word for what a part's episodes are played on."""
     return "goals" if part.shop else "games"
 
 
 def sentences(found: Found) -> list[str]:
-    """What was found, in plain words; first how much of the plan is there."""
+    """The findings of a part, after how many of its runs are finished."""
     part, lines, compared = found.part, found.lines, found.compared
     done = [run for run in part.runs if run.key in lines]
     if not done:
-        return ["No run of this part is finished yet: there is nothing to say."]
+        return ["No run of this part is finished yet."]
     confirmatory = [one for one in compared if one.contrast.confirmatory]
     said = [f"{len(done)} of {len(part.runs)} runs are finished.", *_seeds_done(part, lines)]
     said += [_sentence(one, part) for one in confirmatory]
@@ -68,14 +68,14 @@ def sentences(found: Found) -> list[str]:
     said += _explained(part, lines, confirmatory)
     said += _exploratory(part, compared, "Exploratory: " if any(c.confirmatory for c in part.contrasts) else "")
     said += [_matched(name, of) for name in part.conditions if (of := _with_matches(part, lines, name))]
-    said += [f"Training broke off in {key}: {why}." for run in done if (why := lines[key := run.key].get("trouble"))]
+    said += [f"Training of {key} ended early: {why}." for run in done if (why := lines[key := run.key].get("trouble"))]
     if part.evidence == "demonstration":
-        said.append("This policy's contraction was put in when it was made: a demonstration, and no evidence.")
+        said.append("This policy was made to contract: this part is a demonstration, not evidence.")
     return said
 
 
 def in_short(found: Found) -> list[str]:
-    """What a part came to: what is claimed, then its contrasts by what may be said of them, confirmatory ones first."""
+    """A part's result: the claim, then its contrasts grouped by finding, confirmatory ones first."""
     part = found.part
     confirmatory, exploratory = (
         [one for one in found.compared if one.contrast.confirmatory is k] for k in (True, False)
@@ -83,7 +83,7 @@ def in_short(found: Found) -> list[str]:
     asked = sum(contrast.confirmatory for contrast in part.contrasts)
     others = _by_finding(exploratory, len(part.contrasts) - asked)
     if not asked:
-        return others or ["nothing is compared"]
+        return others or ["no contrast is planned"]
     return [
         *_claim(part, confirmatory),
         *_explained(part, found.lines, confirmatory),
@@ -93,7 +93,7 @@ def in_short(found: Found) -> list[str]:
 
 
 def _by_finding(compared: Sequence[Comparison], planned: int) -> list[str]:
-    """Each finding with its contrasts and their differences in points; then how many still wait."""
+    """Each finding with its contrasts and their differences in points, then the number of incomplete contrasts."""
     said = []
     for finding, meaning in _MEANINGS.items():
         these = [one for one in compared if one.finding == finding]
@@ -133,34 +133,34 @@ def _exploratory(part: Part, compared: Sequence[Comparison], label: str) -> list
     waiting = sum(not contrast.confirmatory for contrast in part.contrasts) - len(complete)
     if waiting:
         verb = "contrast waits" if waiting == 1 else "contrasts wait"
-        said.append(f"{label}{waiting} {verb} for seeds, and nothing is concluded from what is there.")
+        said.append(f"{label}{waiting} {verb} for seeds; nothing is concluded yet.")
     return said
 
 
 def _claim(part: Part, confirmatory: Sequence[Comparison]) -> list[str]:
-    """What the confirmatory contrasts say together of ActRe, in the protocol's terms; nothing where they do not ask."""
+    """What the confirmatory contrasts together say about ActRe, in the protocol's terms; nothing if they do not ask."""
     planned = [c for c in part.contrasts if c.confirmatory]
     asked = {tuple(name.split("-")[0] for name in c[:2]): c for c in reversed(planned)}
     if ("actre", "think_first") not in asked:
         return []
     found = {one.contrast: one.finding for one in confirmatory}
     if any(found.get(c, "interim") == "interim" for c in planned):
-        return ["The confirmatory question is open until all seeds are there."]
+        return ["The confirmatory question stays open until all seeds are finished."]
     first, start = found[asked["actre", "think_first"]], "For this policy and budget"
     if first != "support":
         return [f"{start} the claim that ActRe helps is not supported ({first})."]
     if ("actre", "tfpi") not in asked:
-        return [f"{start} ActRe helps; whether beyond leaving thoughts out at first was not asked."]
+        return [f"{start} ActRe helps; no contrast asks whether it helps beyond leaving out thoughts at first."]
     beyond = {
-        "support": ", and beyond leaving thoughts out at first",
-        "equivalent": ", and so does leaving thoughts out at first: tfpi's claim, not that acting first is needed",
+        "support": ", also beyond leaving out thoughts at first",
+        "equivalent": ", and so does leaving out thoughts at first: tfpi's claim, not that acting first is needed",
     }
-    otherwise = ", but not shown to do so beyond leaving thoughts out at first"
+    otherwise = ", but it is not shown to help beyond leaving out thoughts at first"
     return [f"{start} ActRe helps{beyond.get(found[asked['actre', 'tfpi']], otherwise)}."]
 
 
 def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> list[str]:
-    """Whether contraction explains it, by the protocol's conditions: is there contraction, a gain, a matched arm's?"""
+    """Whether contraction explains a gain: the protocol asks for contraction, a gain, and the matched arm's gain."""
     start = start_of(part, lines)
     if start is None or UNTRAINED not in part.conditions:
         return []
@@ -168,27 +168,25 @@ def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> 
     seeds = start.verdicts.total()
     withheld = start.verdicts["withheld"]
     neither = start.verdicts["inconclusive"] + withheld
-    failed = f" ({withheld} of them failed their own check)" if withheld else ""
+    failed = f" ({withheld} of them failed the self-check)" if withheld else ""
     measured = (
-        f"before training the instrument finds that thinking narrows what the policy tries in {narrowed}, widens it "
-        f"in {widened} and cannot tell in {neither} of {seeds} seeds' measurements{failed} ({start.states} states, "
-        f"K = {start.thoughts} thoughts: a coarse look)"
+        f"thinking narrows the policy's actions in {narrowed}, widens them in {widened} and is undecided in {neither} "
+        f"of {seeds} measurements before training, one per seed{failed} ({start.states} states, "
+        f"K = {start.thoughts} thoughts: a coarse measurement)"
     )
     gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
     if gap is None:
         return [f"Contraction: {measured}."]
     share = closed_share(part, lines, gap, f"{MATCHED}-grpo")
     if no_gain(gap):
-        effect = (
-            f"a gain of actre that matters is ruled out, so there is none to explain, and none for {MATCHED} to have"
-        )
+        effect = f"a gain of actre that matters is ruled out, so there is none to explain or for {MATCHED} to share"
     elif gap.finding != "support":
-        effect = "whether actre has a gain to explain is open"
+        effect = "it is open whether actre has a gain to explain"
     elif share is None:
-        effect = f"how much of actre's gain {MATCHED} has too is open"
+        effect = f"it is open how much of actre's gain {MATCHED} shares"
     else:
         effect = (
-            f"{MATCHED} has {100 * share:.0f} % of actre's gain over think_first without acting first (mean of "
+            f"without acting first, {MATCHED} has {100 * share:.0f} % of actre's gain over think_first (mean of "
             f"{len(gap.seeds)} seeds, no interval)"
         )
     return [f"Does contraction explain it? Exploratory: {measured}; {effect}."]
@@ -203,8 +201,8 @@ def _matched(condition: str, matched: Sequence[Sequence[Sequence[float]]]) -> st
     at_first, at_last = (f"{math.fsum(values) / len(values):.2f} ({seed_range(values, '.2f')})" for values in ends)
     over = f"mean, lowest to highest of {len(matched)} seeds" if len(matched) > 1 else "one seed"
     return (
-        f"{name_of(condition)} sampled at temperature {at_first} at first and {at_last} at the end ({over}), to match "
-        "act-first's entropy: below 1 it tries less than think_first, above 1 more."
+        f"{name_of(condition)} sampled at temperature {at_first} at the start and {at_last} at the end ({over}), to "
+        "match act-first's entropy: below 1 its actions vary less than think_first's, above 1 more."
     )
 
 
@@ -212,12 +210,12 @@ def _matched(condition: str, matched: Sequence[Sequence[Sequence[float]]]) -> st
 
 
 def points(band: Interval) -> str:
-    """A difference of shares in points, with its interval."""
+    """A difference of shares in percentage points, with its interval."""
     return f"{signed(100 * band.value)} points [{signed(100 * band.low)}, {signed(100 * band.high)}]"
 
 
 def signed(value: float, form: str = ".1f") -> str:
-    """A number with its sign, and a zero without.
+    """A number with its sign; zero has none.
 
     >>> signed(-4.46), signed(-0.01), signed(0.6, ".0f")
     ('-4.5', '0.0', '+1')
@@ -227,12 +225,12 @@ def signed(value: float, form: str = ".1f") -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value, at most to three places."""
+    """A p value with three decimals."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def seed_range(values: Sequence[float], form: str) -> str:
-    """The lowest and highest of some seeds.
+    """The range of values over seeds.
 
     >>> seed_range([0.4, 0.25, 0.3], ".2f"), seed_range([7.0], ".0f")
     ('0.25–0.40', '7')

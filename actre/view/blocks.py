@@ -1,7 +1,4 @@
-"""The report's building blocks: tables, figures, tiles, and what stands in for a missing piece.
-
-Knows HTML and intervals; no records and no charts.
-"""
+"""The building blocks of reports: tables, figures, tiles and notes on what is missing."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +8,12 @@ from actre.view.html import Html, tag
 
 
 def tile(name: str, big: str, sub: str) -> Html:
-    """One number with its name above and what belongs to it below."""
+    """One number with its name above and a note below."""
     return tag("div", tag("dt", name), tag("dd", big, class_="big"), tag("dd", sub, class_="sub"), class_="tile")
 
 
 def missing(sentence: str, why: str) -> Html:
-    """What stands in for a piece that is not there."""
+    """A note in place of something that is missing."""
     return tag("p", f"{sentence}: {why}.", class_="soft")
 
 
@@ -40,26 +37,26 @@ def span(band: Interval) -> str:
 
 
 def numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
-    """A figure's numbers, folded."""
+    """A figure's numbers, collapsed."""
     return folded("The numbers", table(names, rows))
 
 
 def folded(name: str, content: Html) -> Html:
-    """Content behind a line to open it."""
+    """Content collapsed under its name."""
     return tag("details", tag("summary", name), content)
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], css: str | None = None) -> Html:
-    """A table; a column whose every cell begins with a digit, a sign or a dash is set flush right."""
+    """A table; columns whose cells all begin with a digit, a sign or a dash are right-aligned."""
     numeric = [all(row[i][:1] in "0123456789−-+–" for row in rows) for i in range(len(names))]
     css_of = ["num" if flag and css is None else None for flag in numeric]
     head = tag("tr", [tag("th", name, scope="col", class_=c) for name, c in zip(names, css_of, strict=True)])
     body = [tag("tr", [tag("td", cell, class_=c) for cell, c in zip(row, css_of, strict=True)]) for row in rows]
     table = tag("table", tag("thead", head), tag("tbody", body), class_=css)
-    # tabindex: a region that scrolls must be reachable by keyboard
+    # tabindex: a scrollable region must be reachable by keyboard
     return tag("div", table, class_="scroll", tabindex=0)
 
 
 def capital(text: str) -> str:
-    """Text with a capital first letter."""
+    """The text with its first letter capitalised."""
     return text[:1].upper() + text[1:]

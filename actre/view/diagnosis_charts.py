@@ -159,7 +159,7 @@ def svg_file(chart: Html) -> str:
     colours = colours.partition("*/")[2]
     lines = [line for line in rest.splitlines() if line.startswith(("svg ", ".arm-", ".act "))]
     style = "<style>" + colours + "\n".join(lines) + "</style>"
-    opening, _, inner = chart.partition(">")
+    opening, _, inner = str(chart).partition(">")
     return opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + ">" + style + inner + "\n"
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from actre.config import derive_seed
-from actre.types import ORDERS, Trajectory
-from actre.view.inspector.data import SCORES
+from actre.types import ORDERS, SCORES, Trajectory
 from actre.view.names import order_name
 from actre.view.records import RunRecord
 

@@ -1,49 +1,26 @@
-"""HTML that escapes by default: text becomes markup only through `tag`, so a hostile string stays a string.
+"""HTML that escapes by default: `tag` builds elements on markupsafe, so a hostile string stays text."""
 
-Knows no charts, no records and no files.
-"""
-
-import html
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from markupsafe import Markup, escape
 
-class Html(str):
-    """Markup that is already safe. Only `tag` and `join` make it from text; anything else is escaped on
-    its way in.
-    """
+Html = Markup
+"""Safe markup. Text becomes Html only through `text`, `join` and `tag`."""
 
-    __slots__ = ()
-
-
-def text(value: object) -> Html:
-    """One child as safe markup: Html as it is, None as nothing, a list or tuple's members laid end to end,
-    anything else escaped (quotes too).
-
-    Characters that HTML forbids (control characters, lone surrogates) become U+FFFD, so that the file is
-    valid and can be written as UTF-8, and a reader sees that something stood there.
-    """
-    if isinstance(value, Html):
-        return value
-    if value is None:
-        return Html("")
-    if isinstance(value, list | tuple):
-        return join(value)
-    return Html(html.escape(visible(str(value))))
-
-
-# Control characters, lone surrogates and noncharacters are no HTML; bidirectional overrides would let a game's text
-# rearrange the words around it.
+# Control characters, lone surrogates and noncharacters are not allowed in HTML; bidirectional overrides would let a
+# game's text reorder the words around it.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
     + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
     + "]"
 )
+_VOID = frozenset({"br", "meta", "line", "circle", "rect", "path", "polyline", "polygon", "col"})
 
 
 def visible(value: str) -> str:
-    r"""The text with every character that a page may not hold as U+FFFD.
+    r"""The text with U+FFFD for every character that a page may not contain; the file is then valid UTF-8.
 
     >>> visible("a\x00b") == "a\ufffdb"
     True
@@ -51,18 +28,24 @@ def visible(value: str) -> str:
     return _FORBIDDEN.sub("\ufffd", value)
 
 
+def text(value: object) -> Html:
+    """One child as safe markup: Html unchanged, None as nothing, lists and tuples joined, anything else escaped."""
+    if isinstance(value, Html):
+        return value
+    if value is None:
+        return Html()
+    return join(value) if isinstance(value, list | tuple) else escape(visible(str(value)))
+
+
 def join(children: Iterable[object], between: str = "") -> Html:
     """Children one after the other, each through `text`."""
-    return Html(str(text(between)).join(text(child) for child in children))
-
-
-_VOID = frozenset({"br", "meta", "line", "circle", "rect", "path", "polyline", "polygon", "col"})
+    return text(between).join(text(child) for child in children)
 
 
 def tag(name: str, /, *children: object, **attributes: Any) -> Html:
-    """One element. Attribute names: a trailing _ is dropped, other _ become -; None and False leave one out.
+    """One element. Attribute names: a trailing _ is dropped, other _ become -; None and False omit the attribute.
 
-    >>> tag("p", "a < b", tag("b", "!"), class_="note")
+    >>> str(tag("p", "a < b", tag("b", "!"), class_="note"))
     '<p class="note">a &lt; b<b>!</b></p>'
     """
     written = "".join(

@@ -78,7 +78,7 @@ def document(
     foot = tag("footer", tag("p", f"Made by ActRe Lab. This file is complete in itself: it loads nothing; {runs_it}."))
     running = tag("script", Html(script), type="module") if script else None
     body = tag("body", top, tag("main", bodies), foot, running)
-    return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _kicker(runs: Sequence[RunRecord]) -> str:

@@ -1,6 +1,6 @@
-"""The play widget: a game played by clicking what is possible, and what each order of a policy would do there.
+"""The play widget: play a game by clicking actions, and see what a policy would do in each order.
 
-Knows the game (inspector/game.py), how states are scored, and the page's parts; an episode comes out as a trajectory.
+A finished episode is a `Trajectory`, as a policy's is.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import traitlets
 
 from actre.config import RunConfig
 from actre.config.presets import preset
+from actre.entropy.episode_states import State
 from actre.envs.worlds import list_games
 from actre.orders import listed, open_verb
 from actre.types import ActreError, Trajectory
@@ -18,7 +19,6 @@ from actre.view.inspector import data
 from actre.view.inspector.assets import parts
 from actre.view.inspector.game import Game
 from actre.view.inspector.live import Live, Policies, named
-from actre.view.inspector.scores import State
 from actre.view.inspector.static import transcript
 from actre.view.inspector.widget import AnsweringWidget
 
@@ -28,11 +28,10 @@ _MOST_GAMES = 200
 class Play(AnsweringWidget):
     """Play games in a notebook; the last expression of a cell displays it.
 
-    games: names, as `list_games` gives them; None takes the unseen panel of the settings; at most 200 are offered.
-    policy: whose choices are shown on demand; {name: policy} are checkpoints in order. config: the settings (None: the
-    tiny preset's). env: the environment to play in (None makes one by the settings). thoughts: K, drawn for each
-    think-first distribution. `trajectories` are the finished episodes, `trajectory` is the one that is being played.
-    Raises ActreError where there is no game.
+    games: names from `list_games`; None takes the settings' unseen panel; the first 200 are offered. policy: scored on
+    request; {name: policy} are checkpoints in order. config: the settings (None: the tiny preset's). env: the
+    environment to play in (None: the settings'). thoughts: K, drawn for each think-first distribution.
+    `trajectories` are the finished episodes, `trajectory` is the current one. Raises ActreError if there is no game.
     """
 
     _esm = parts(("core.js", "panels.js", "play.js"))
@@ -60,16 +59,16 @@ class Play(AnsweringWidget):
 
     @property
     def trajectory(self) -> Trajectory:
-        """The episode that is being played, or was played last."""
+        """The current episode, or the last one played."""
         return self._game.trajectory
 
     @property
     def trajectories(self) -> list[Trajectory]:
-        """The episodes that were played to their ends."""
+        """The finished episodes."""
         return list(self._game.finished)
 
     def static(self) -> str:
-        """The episode so far as HTML that needs no widget."""
+        """The current episode as HTML that needs no widget."""
         return transcript(data.episode(0, data.Entry("played by hand", self.trajectory)), unfolded=True)
 
     def _answer_to(self, request: dict[str, Any]) -> Any:
@@ -80,7 +79,7 @@ class Play(AnsweringWidget):
                 raise ActreError(f"there is no game {number!r}")
             self._game.start(self._game.games[number])
         elif kind == "act":
-            # The step it was meant for: a click that comes late must not be taken for another state's.
+            # A late click was meant for an earlier state: it is ignored.
             if request.get("step") == len(self._game.steps):
                 self._game.act(str(request.get("action", "")).strip())
         elif kind == "back":
@@ -88,7 +87,7 @@ class Play(AnsweringWidget):
         elif kind == "scores":
             return self._scores(request)
         elif kind != "state":
-            raise ActreError(f"no request of the kind {kind!r}")
+            raise ActreError(f"unknown kind of request {kind!r}")
         return self._state()
 
     def _state(self) -> dict[str, Any]:

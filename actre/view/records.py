@@ -68,7 +68,7 @@ class RunRecord:
     adapter_check: dict[str, float] | None = None
     """What `adapters.check` found, as it stands in adapter_check.json."""
     scored: tuple[Trajectory, ...] = field(repr=False, default=())
-    """Episodes with the distributions that `actre.view.scored` measured."""
+    """Episodes with the distributions that `actre.study.scored` measured."""
     label: str = ""
     """What tells it from the other runs of a report; empty where the arm does."""
 

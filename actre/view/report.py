@@ -1,31 +1,28 @@
-"""Writes a folder's report: one offline HTML file. Knows where it lies and the command line; the pages
-are `page`'s (a run, or several) and `diagnosis_page`'s (a diagnosis alone).
-"""
+"""Writes the report of runs (`page`) or of a diagnosis (`diagnosis_page`) as one offline HTML file."""
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from actre.config.paths import place
 from actre.runtime import outputs
 from actre.types import ActreError
 
 NAME = "report.html"
 PLOTS = "plots"
-"""Where a diagnosis's figures lie as SVG files."""
+"""The subfolder of a diagnosis's figures, as SVG files."""
 _FIGURE_WIDTH = 736.0
 _MADE_BY = b"Made by ActRe Lab."
-"""Stands at the foot of every page."""
+"""In the footer of every page."""
 
 
 def write(*folders: str | Path, out: Path | None = None) -> Path:
-    """Write the report of what the folders hold; returns its path: FOLDER/report.html, or of several folders `out`.
+    """Write the report of the folders' runs to `out`; returns its path. out: None writes FOLDER/report.html, or for
+    several folders report.html in their common parent.
 
-    A folder is one run, or holds runs in its subfolders (as a quickstart's does). One folder alone may hold a diagnosis
-    and no run; its figures are then written too. A missing piece is named in the page. Raises ActreError for a folder
-    that is none of these, a damaged file, a folder that cannot be written to, and where anything but an earlier report
-    of the same would be replaced.
+    A folder is one run, or has runs in its subfolders, as a quickstart does. A single folder may instead have a
+    diagnosis and no run; its figures are then written too. The page names what is missing. Raises ActreError for a
+    folder without runs or a diagnosis, a damaged file, a folder without write permission, and if the file would replace
+    anything but an earlier report of the same folders.
     """
     from actre.view.page import page
     from actre.view.records import holds_runs, read_all, read_diagnoses, read_diagnosis
@@ -38,7 +35,7 @@ def write(*folders: str | Path, out: Path | None = None) -> Path:
 
 
 def _beside(folders: list[Path]) -> Path:
-    """Where a report goes if nothing is said: into its folder, of several into the one that they have in common."""
+    """The default path: in the folder, or in the common parent of several."""
     if len(folders) == 1:
         return folders[0] / NAME
     return Path(os.path.commonpath([folder.resolve() for folder in folders])) / NAME
@@ -57,7 +54,7 @@ def _write_diagnosis(folder: Path, out: Path | None) -> Path:
 
 
 def _put_page(path: Path, text: str, folders: Sequence[Path]) -> Path:
-    """Write a page; one that is there is replaced where it is of the same folders, or lies in its own."""
+    """Write a page; an existing one is replaced if it is of the same folders, or in the folder it describes."""
     of = f"<!-- report of {' '.join(map(_identity, folders))} -->\n"
     within = len(folders) == 1 and path == folders[0] / NAME
 
@@ -68,7 +65,7 @@ def _put_page(path: Path, text: str, folders: Sequence[Path]) -> Path:
 
 
 def _identity(folder: Path) -> str:
-    """What tells a run's folder from others; of one without settings, where it is."""
+    """A run's id; for a folder without settings, its path."""
     return outputs.run_id(folder) if (folder / "config.json").is_file() else str(folder.resolve())
 
 
@@ -77,41 +74,9 @@ def _is_figure(old: bytes) -> bool:
 
 
 def _put(path: Path, text: str, own: Callable[[bytes], bool]) -> Path:
-    """Write a file as a whole or not at all; own: whether the content that is there may be replaced."""
+    """Write a file atomically. own: whether existing content may be replaced."""
     try:
         outputs.put(path, text.encode("utf-8"), own)
     except PermissionError as error:
-        raise ActreError(
-            f"{path} cannot be written ({error.strerror}): copy the folder to one of yours, or say where: --out FILE"
-        ) from error
+        raise ActreError(f"{path} cannot be written ({error.strerror}): choose another file, --out FILE") from error
     return path
-
-
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `actre report`; see `actre.cli`."""
-    parser = subparsers.add_parser(
-        "report",
-        help="write the report of a run, of several side by side, or of a diagnosis, as one offline HTML file",
-        description="Reads run folders, folders of runs (runs/quickstart) or a diagnosis; writes one HTML file.",
-    )
-    parser.add_argument(
-        "folders", type=place, nargs="+", metavar="RUN", help="e.g. runs/quickstart; several are compared"
-    )
-    parser.add_argument(
-        "--out", type=place, metavar="FILE", help="default: report.html in the folder (or above several)"
-    )
-    parser.add_argument(
-        "--score",
-        action="store_true",
-        help="first measure what both orders would do at each step of the episodes shown (loads the runs' policies)",
-    )
-    parser.set_defaults(run=_run)
-
-
-def _run(args: argparse.Namespace) -> int:
-    if args.score:
-        from actre.view.scored import score
-
-        score(args.folders, say=lambda text: print(f"scored {text}"))
-    print(write(*args.folders, out=args.out))
-    return 0

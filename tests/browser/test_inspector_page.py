@@ -12,9 +12,9 @@ from fake_env import CorridorEnv
 from fake_run import trajectory
 from small_world import CONFIG, HOSTILE, played, policy
 
+from actre.entropy.episode_states import annotate
 from actre.types import Trajectory
 from actre.view import Inspector
-from actre.view.inspector import annotate
 
 pytestmark = pytest.mark.slow
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 400, "height": 900}

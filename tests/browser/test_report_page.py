@@ -10,8 +10,8 @@ from browser.chromium import Watched, chromium, findings
 from fake_run import build_quickstart, build_run
 from small_world import CONFIG, HOSTILE, played, policy
 
+from actre.entropy.episode_states import annotate
 from actre.types import write_trajectories
-from actre.view.inspector import annotate
 from actre.view.records import SCORED
 from actre.view.report import write
 

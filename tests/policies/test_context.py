@@ -20,6 +20,7 @@ from actre.adapters.trained import _logits
 from actre.cli.evaluate import described
 from actre.config import EnvConfig, ModelConfig, PromptConfig, RunConfig, SamplingConfig
 from actre.entropy.diagnose import diagnose
+from actre.entropy.episode_states import annotate
 from actre.entropy.probes import Probe
 from actre.policies.context import held_by, prompt_limit
 from actre.policies.hf import HFPolicy
@@ -31,7 +32,6 @@ from actre.training import train
 from actre.training.runlog import rollout_metrics
 from actre.types import ActreError, Observation, Trajectory, read_jsonl, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector, report
-from actre.view.inspector import annotate
 
 SAMPLING = SamplingConfig(max_reply_tokens=12)
 GROWING, WINDOWED = PromptConfig(), PromptConfig(history="windowed", window=2)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 
+from actre.cli.quickstart import shortened
 from actre.config import RunConfig, StageConfig, data_folder, save_config
 from actre.config.presets import preset
 from actre.study import onerun, quickstart
@@ -115,10 +116,10 @@ def test_an_interrupted_arm_goes_on_instead_of_beginning_again(
 
 def test_shortened_stages_keep_their_proportion() -> None:
     stages = (StageConfig("act_first", 10), StageConfig("think_first", 20))
-    assert [stage.iterations for stage in quickstart.shortened(stages, 6)] == [2, 4]
-    assert [stage.iterations for stage in quickstart.shortened(stages, 2)] == [1, 1]
+    assert [stage.iterations for stage in shortened(stages, 6)] == [2, 4]
+    assert [stage.iterations for stage in shortened(stages, 2)] == [1, 1]
     with pytest.raises(ActreError, match="at least one each"):
-        quickstart.shortened(stages, 1)
+        shortened(stages, 1)
 
 
 def test_without_a_budget_of_steps_there_is_no_fair_comparison() -> None:
@@ -135,9 +136,9 @@ def test_a_preset_without_a_number_of_steps_is_refused_before_anything_is_done(t
 def test_a_line_that_was_not_written_whole_is_not_counted(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"iteration": 1, "env_steps": 480}\n{"iterat')
-    assert quickstart.env_steps_so_far(tmp_path) == 480
+    assert onerun.env_steps_so_far(tmp_path) == 480
     path.write_text('{"iterat')
-    assert quickstart.env_steps_so_far(tmp_path) == 0
+    assert onerun.env_steps_so_far(tmp_path) == 0
 
 
 @needs_tiny

@@ -9,10 +9,11 @@ import pytest
 from study_records import fake_record, fake_records
 
 from actre.stats import Interval, PairedTest
-from actre.study import page, results, words
+from actre.study import results, words
 from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import Comparison, comparisons, find, summaries
+from actre.study.page import TINY
 from actre.study.plan import Contrast, Part, Run, Study
 from actre.study.record import finished, results_file, save_record
 from actre.study.tables import tables
@@ -52,7 +53,7 @@ LOW, HIGH = [0.5, 0.55, 0.5, 0.525, 0.55], [0.8, 0.8, 0.85, 0.8, 0.875]
 @pytest.mark.parametrize(
     ("actre", "think_first", "found", "said"),
     [
-        (HIGH, LOW, "support", "ActRe helps, and beyond leaving thoughts out"),
+        (HIGH, LOW, "support", "ActRe helps, also beyond leaving out thoughts"),
         (LOW, HIGH, "harm", "not supported (harm)"),
         (LOW, LOW, "equivalent", "not supported (equivalent)"),
         ([0.4, 0.5, 0.45, 0.5, 0.4], [0.5, 0.475, 0.5, 0.475, 0.5], "no worthwhile help", "no worthwhile help"),
@@ -111,7 +112,7 @@ def test_a_finding_keeps_to_the_protocol_at_its_edges(
 def test_help_without_an_edge_over_leaving_thoughts_out_is_not_called_more(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, [0.7, 0.9, 0.6, 0.95, 0.8]))
     said = " ".join(sentences(find(study.parts[0], lines)))
-    assert "ActRe helps, but not shown to do so beyond leaving thoughts out" in said
+    assert "ActRe helps, but it is not shown to help beyond leaving out thoughts" in said
 
 
 def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None:
@@ -120,7 +121,7 @@ def test_nothing_is_concluded_before_the_last_planned_seed(study: Study) -> None
     said = " ".join(sentences(find(study.parts[0], lines)))
     assert {one.finding for one in comparisons(study.parts[0], lines) if one.contrast.confirmatory} == {"interim"}
     assert "4 of 5 seeds, so nothing is concluded" in said
-    assert "open until all seeds are there" in said
+    assert "stays open until all seeds are finished" in said
     assert "helps" not in said
 
 
@@ -182,10 +183,10 @@ def test_a_line_of_other_settings_does_not_count_as_finished(study: Study, tmp_p
 def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(study: Study) -> None:
     whole = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     for lines in ({}, {study.runs[0].key: whole[study.runs[0].key]}, whole):
-        html = page.page(study, lines)
+        html = results.html(study, lines, Path("s.html"))
         assert "<b>whether" not in html
         assert "<script" not in html
-        text = results.page([study], [lines], "actre study s.toml", Path("r.md"))
+        text = results.markdown([study], [lines], "actre study s.toml", Path("r.md"))
         assert f"{len(lines)} of {len(study.runs)} runs" in text or not lines
         assert "nan" not in text
 
@@ -224,9 +225,9 @@ ASKED = ("actre-grpo", "think_first-grpo")
 @pytest.mark.parametrize(
     ("pairs", "tfpi", "said", "unsaid"),
     [
-        ([ASKED], LOW, "was not asked", "and beyond"),
+        ([ASKED], LOW, "no contrast asks", "also beyond"),
         ([("tfpi-grpo", "think_first-grpo")], HIGH, ": higher", "ActRe"),
-        ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "and beyond"),
+        ([ASKED, ("actre-grpo", "tfpi-grpo")], HIGH, "tfpi's claim", "also beyond"),
     ],
 )
 def test_nothing_is_claimed_of_actre_that_no_contrast_asked(
@@ -237,13 +238,13 @@ def test_nothing_is_claimed_of_actre_that_no_contrast_asked(
     assert unsaid not in text
 
 
-def test_a_run_that_broke_off_is_named(study: Study) -> None:
+def test_a_run_that_ended_early_is_named(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    assert "broke off" not in " ".join(sentences(find(study.parts[0], lines)))
+    assert "ended early" not in " ".join(sentences(find(study.parts[0], lines)))
     key = study.runs[1].key
     lines[key]["trouble"] = "the loss is no number; its last checkpoint counts"
     said = sentences(find(study.parts[0], lines))
-    assert f"Training broke off in {key}: the loss is no number; its last checkpoint counts." in said
+    assert f"Training of {key} ended early: the loss is no number; its last checkpoint counts." in said
 
 
 def test_seeds_that_all_differ_alike_are_no_test(study: Study) -> None:
@@ -289,17 +290,17 @@ def test_a_shop_has_goals_and_a_score_and_no_primary_endpoint(tmp_path: Path) ->
 
 def test_the_page_of_results_says_only_what_holds_for_the_study_it_shows(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
-    text = results.page([study], [lines], "c", Path("r.md"))
+    text = results.markdown([study], [lines], "c", Path("r.md"))
     assert "fixed before it ran" not in text
-    assert results.TINY in text
+    assert TINY in text
     judged = replace(study, protocol=Path("docs") / "p.md")
-    assert "fixed before it ran: [p.md](../docs/p.md)." in results.page([judged], [lines], "c", Path("out/r.md"))
+    assert "fixed before it ran: [p.md](../docs/p.md)." in results.markdown([judged], [lines], "c", Path("out/r.md"))
     runs = tuple(
         replace(r, config=replace(r.config, model=replace(r.config.model, name="smollm2"))) for r in study.runs
     )
     large = replace(study, parts=(replace(study.parts[0], runs=runs),))
-    assert results.TINY not in results.page([large], [lines], "c", Path("r.md"))
-    assert results.TINY not in page.page(large, lines)
+    assert TINY not in results.markdown([large], [lines], "c", Path("r.md"))
+    assert TINY not in results.html(large, lines, Path("s.html"))
 
 
 def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) -> None:
@@ -312,7 +313,7 @@ def test_the_page_of_results_begins_with_what_each_part_came_to(study: Study) ->
         "confirmatory: equivalent: actre − tfpi, GRPO (0.0)",
         "exploratory: waiting for seeds: 1 of 1 contrasts",
     ]
-    text = results.page([study], [lines], "c", Path("r.md"))
+    text = results.markdown([study], [lines], "c", Path("r.md"))
     (heading,) = re.findall(r"^## (s: .*)$", text, re.M)
     assert f"- [{heading}](#s-p-confirmatory)" in text[text.index("## In short") : text.index(f"## {heading}")]
     assert words.in_short(find(study.parts[0], {}))[1:] == [
@@ -338,7 +339,7 @@ def test_contrasts_without_a_run_are_counted_as_waiting(study: Study) -> None:
     lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
     some = {key: line for key, line in lines.items() if "/tfpi" not in key}
     said = sentences(find(study.parts[0], some))
-    assert "Exploratory: 1 contrast waits for seeds, and nothing is concluded from what is there." in said
+    assert "Exploratory: 1 contrast waits for seeds; nothing is concluded yet." in said
     assert "Seeds 3, 4, 5, 6, 7: think_first, GRPO; actre, GRPO; untrained." in said
     assert "Not run yet: tfpi, GRPO." in said
 
@@ -346,6 +347,6 @@ def test_contrasts_without_a_run_are_counted_as_waiting(study: Study) -> None:
 @pytest.mark.parametrize(("about", "line"), [("", None), ("Is it so?", "Is it so?"), ("It is so", "It is so.")])
 def test_a_parts_purpose_is_a_sentence_or_nothing(study: Study, about: str, line: str | None) -> None:
     one = replace(study, parts=(replace(study.parts[0], about=about),))
-    lines = results.page([one], [{}], "c", Path("r.md")).splitlines()
+    lines = results.markdown([one], [{}], "c", Path("r.md")).splitlines()
     after = lines[lines.index("## s: p (confirmatory)") + 2]
-    assert after == (line or "- No run of this part is finished yet: there is nothing to say.")
+    assert after == (line or "- No run of this part is finished yet.")

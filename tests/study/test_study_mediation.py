@@ -104,9 +104,7 @@ def test_the_untrained_policys_verdicts_are_counted_once_a_seed(study: Study) ->
     assert start is not None
     assert (dict(start.verdicts), start.states, start.thoughts) == ({"narrowed": 1, "inconclusive": 4}, 24, 8)
     text = " ".join(sentences(find(study.parts[0], lines)))
-    assert (
-        "narrows what the policy tries in 1, widens it in 0 and cannot tell in 4 of 5 seeds' measurements (24" in text
-    )
+    assert "in 1, widens them in 0 and is undecided in 4 of 5 measurements before training, one per seed (24" in text
     assert "a gain of actre that matters is ruled out" in text
 
 
@@ -146,9 +144,9 @@ def test_the_share_of_a_gap_that_the_matched_arm_has_too(study: Study) -> None:
     assert "think_first_hot has 50 % of actre's gain" in said(study, lines)
     waiting = {key: line for key, line in lines.items() if key != "p/think_first_hot-grpo-seed-7"}
     assert closed_share(part, waiting, gap, "think_first_hot-grpo") is None
-    assert "how much of actre's gain think_first_hot has too is open" in said(study, waiting)
+    assert "it is open how much of actre's gain think_first_hot shares" in said(study, waiting)
     noisy = records(study, actre=[0.4, 0.9, 0.3, 0.9, 0.4])
-    assert "whether actre has a gain to explain is open" in said(study, noisy)
+    assert "it is open whether actre has a gain to explain" in said(study, noisy)
     flat = records(study)
     assert closed_share(part, flat, comparisons(part, flat)[0], "think_first_hot-grpo") is None
 
@@ -160,7 +158,7 @@ def test_a_matched_arms_temperatures_are_shown(study: Study) -> None:
             lines[run.key]["matched"] = [[0, 0.5 + run.seed / 10, 1.1, 1.0], [5, 1.5, 0.9, 0.8]]
     found = find(study.parts[0], lines)
     assert (
-        "at temperature 1.00 (0.80–1.20) at first and 1.50 (1.50) at the end (mean, lowest to highest of 5"
+        "at temperature 1.00 (0.80–1.20) at the start and 1.50 (1.50) at the end (mean, lowest to highest of 5"
         in " ".join(sentences(found))
     )
     (table,) = (one for one in entropy_tables(found) if one.title == "The matched temperature")

@@ -71,6 +71,7 @@ def test_the_paired_test_is_scipys_and_knows_what_it_cannot_tell() -> None:
     assert math.isnan(paired_t([0.3]).p)
     assert paired_t([0.0, 0.0]).p == 1.0
     assert math.isnan(paired_t([0.4, 0.4]).p), "two seeds that agree are no evidence of a spread of none"
+    assert math.isnan(paired_t([0.1, 0.1, 0.1]).p), "also if their mean is rounded"
     with pytest.raises(ValueError, match="seed in common"):
         paired_t([])
 

@@ -14,12 +14,12 @@ from fake_env import CorridorEnv
 from fake_run import trajectory
 from small_world import CONFIG, HOSTILE, played, policy
 
+from actre.entropy.episode_states import Edit, State, annotate, history, state_at, token_texts
 from actre.policies.scripted import ScriptedPolicy
 from actre.types import ActreError, Trajectory, trajectory_from_json, trajectory_to_json
 from actre.view import Inspector
-from actre.view.inspector import annotate, data
+from actre.view.inspector import data
 from actre.view.inspector.live import Live
-from actre.view.inspector.scores import Edit, State, retell, state_at, token_texts
 from actre.view.inspector.tree import tree
 
 
@@ -53,33 +53,35 @@ def test_a_state_scores_the_same_alone_and_with_others() -> None:
     assert [server.answer({**ask, "steps": [i]})[0] for i in range(3)] == together
 
 
-def test_an_episode_is_retold_to_its_policy_token_for_token() -> None:
+def test_an_episodes_history_is_rebuilt_token_for_token() -> None:
     one = policy()
     for order in ("think_first", "act_first", "no_think"):
         for episode in played(one, order):
-            told = retell(one, one.renderer(CONFIG.prompt, order), State(episode.steps, episode.final, episode.order))
-            assert [(s.prompt_ids, s.reply_ids) for s in told] == [(s.prompt_ids, s.reply_ids) for s in episode.steps]
+            steps = history(one, one.renderer(CONFIG.prompt, order), State(episode.steps, episode.final, episode.order))
+            assert [(s.prompt_ids, s.reply_ids) for s in steps] == [(s.prompt_ids, s.reply_ids) for s in episode.steps]
 
 
-def test_another_policys_episode_is_retold_from_its_words() -> None:
+def test_another_policys_episode_is_resteps_from_its_words() -> None:
     theirs, ours = policy(), policy()
     ours.encode("words of its own, that shift every id")
     episode = played(theirs)[0]
-    told = retell(ours, ours.renderer(CONFIG.prompt, "think_first"), State(episode.steps, episode.final, episode.order))
-    assert [ours.decode(s.reply_ids) for s in told] == [s.reply_text for s in episode.steps]
-    assert ours.decode(told[-1].prompt_ids) == theirs.decode(episode.steps[-1].prompt_ids)
+    steps = history(
+        ours, ours.renderer(CONFIG.prompt, "think_first"), State(episode.steps, episode.final, episode.order)
+    )
+    assert [ours.decode(s.reply_ids) for s in steps] == [s.reply_text for s in episode.steps]
+    assert ours.decode(steps[-1].prompt_ids) == theirs.decode(episode.steps[-1].prompt_ids)
 
 
-def test_history_is_told_with_its_edits() -> None:
+def test_history_is_steps_with_its_edits() -> None:
     one = policy()
     episode = played(one)[0]
     renderer = one.renderer(CONFIG.prompt, "think_first")
     edits = {0: Edit(thought="a zebra"), 1: Edit(thought=""), 2: Edit(keep=False)}
-    told = retell(one, renderer, State(episode.steps[:3], episode.steps[2].observation, "think_first", edits=edits))
-    text = one.decode(renderer.prompt(told, episode.steps[2].observation))
+    steps = history(one, renderer, State(episode.steps[:3], episode.steps[2].observation, "think_first", edits=edits))
+    text = one.decode(renderer.prompt(steps, episode.steps[2].observation))
     assert f"<think>a zebra</think><action>{episode.steps[0].action}</action>" in text
     assert f"<|assistant|><action>{episode.steps[1].action}</action>" in text
-    assert len(told) == 2
+    assert len(steps) == 2
     assert text.endswith("<think>")
 
 
@@ -135,7 +137,7 @@ def test_a_game_that_plays_otherwise_than_recorded_is_refused_in_words() -> None
     one = policy()
     episode = played(one)[0]
     other = replace(episode, game="6")
-    with pytest.raises(ActreError, match=r"no longer plays as it did.*step 1"):
+    with pytest.raises(ActreError, match=r"differs from the recorded episode at step 1"):
         live(one, [other]).answer({"kind": "branch", "episode": 0, "step": 2, "checkpoint": "policy", "n": 2})
 
 
@@ -195,7 +197,7 @@ def test_an_annotated_episode_shows_without_its_policy_and_after_a_round_trip() 
         ({"kind": "scores", "episode": 0, "steps": [0]}, "no policy"),
         ({"kind": "episode", "episode": 99}, "there is no episode 99"),
         ({"kind": "episode", "episode": True}, "there is no episode True"),
-        ({"kind": "dance"}, "no request of the kind"),
+        ({"kind": "dance"}, "unknown kind of request"),
         ({"kind": "whatif", "episode": 0, "step": 0, "edits": [{"step": 3}], "thought": None}, "there is no step 3"),
     ],
 )

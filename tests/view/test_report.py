@@ -15,19 +15,19 @@ from actre.cli import main
 from actre.config import save_config
 from actre.config.presets import preset
 from actre.entropy.diagnose import Diagnosis, load_diagnosis, save_diagnosis
+from actre.entropy.episode_states import with_records
 from actre.stats import Interval
-from actre.types import ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
+from actre.study.scored import score
+from actre.types import SCORES, ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
 from actre.view import words
 from actre.view.comparison import settings_that_differ, versions_that_differ
 from actre.view.episodes import choose, to_score
 from actre.view.html import tag, text
 from actre.view.inspector import offline
-from actre.view.inspector.data import SCORES, with_records
 from actre.view.inspector.offline import fingerprint, script
 from actre.view.names import order_name
 from actre.view.records import SCORED, continued, entropy_point, read_all, read_runs
 from actre.view.report import write
-from actre.view.scored import score
 
 HOSTILE = "</style></title></p><script>alert('x')</script><img src=x onerror=alert(1)> &lt;b&gt; \x00\x1b[31m \u202e"
 TAGS = frozenset(
@@ -207,7 +207,7 @@ def test_a_run_is_a_run_also_where_a_diagnosis_lies_beside_it(quickstart: Path) 
 
 def test_characters_that_html_forbids_are_replaced() -> None:
     assert text("a\x00\x1b\ud800\uffff\u202eb\tc\n") == "a" + "\ufffd" * 5 + "b\tc\n"
-    assert tag("p", "x", title='"><i>') == '<p title="&quot;&gt;&lt;i&gt;">x</p>'
+    assert tag("p", "x", title='"><i>') == '<p title="&#34;&gt;&lt;i&gt;">x</p>'
     assert tag("p", ["<i>", tag("b", 1)]) == "<p>&lt;i&gt;<b>1</b></p>"
 
 
@@ -427,7 +427,7 @@ def test_scoring_asks_the_runs_own_policy_once_and_keeps_what_it_said(
         return [apart(t, 0.1) for t in episodes]
 
     monkeypatch.setattr("actre.adapters.load_policy", lambda config, adapter=None: adapter)
-    monkeypatch.setattr("actre.view.inspector.live.annotate", annotate)
+    monkeypatch.setattr("actre.entropy.episode_states.annotate", annotate)
     done = score([folder])
     # two endings before and after training: the episode from before is the untrained policy's
     assert asked == [(None, 1), (folder / "adapter", done - 1)]

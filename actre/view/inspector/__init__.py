@@ -1,17 +1,18 @@
-"""The inspector: recorded episodes step by step, in a notebook or in a report, and what a live policy would do in them.
+"""The inspector: recorded episodes step by step, in a notebook or in a report.
 
-Knows its parts: data.py what is shown, static.py what shows where no script runs, offline.py the page of a report; and
-for a notebook view.py the widget, live.py what is answered. The latter two are loaded when they are asked for: a report
-is read and written without a notebook library.
+data.py     episodes as the JSON that the page reads
+static.py   what shows where no script runs
+offline.py  the page inside a report
+view.py     the notebook widget; loaded on first use, so that a report needs no notebook library
+live.py     answers the widget with a live policy
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actre.view.inspector.live import annotate
     from actre.view.inspector.view import Inspector
 
-__all__ = ["Inspector", "annotate"]
+__all__ = ["Inspector"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,8 +20,4 @@ def __getattr__(name: str) -> Any:
         from actre.view.inspector.view import Inspector
 
         return Inspector
-    if name == "annotate":
-        from actre.view.inspector.live import annotate
-
-        return annotate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

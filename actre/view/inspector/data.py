@@ -7,16 +7,13 @@ that no page may show become U+FFFD. Numbers that JSON lacks (nan, infinities) b
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from actre.orders import listed
-from actre.types import ActreError, Step, Trajectory
+from actre.types import SCORES, TOKENS, ActreError, Step, Trajectory
 from actre.view.html import visible
 from actre.view.names import cut_words, flag_words, order_name, task_name
 
-SCORES, TOKENS = "orders", "tokens"
-"""Keys of `Trajectory.meta`: a step's distributions in both orders, and the texts of its reply's tokens."""
 PACK_LIMIT = 8 * 2**20
 """Bytes, compressed, that travel with the widget; episodes beyond are sent when they are looked at."""
 
@@ -76,13 +73,6 @@ def pack(found: Sequence[Entry], limit: int = PACK_LIMIT) -> tuple[bytes, int]:
         size += len(chunks[-1])
         count += 1
     return b"".join(chunks) + squeeze.flush(), count
-
-
-def with_records(trajectory: Trajectory, key: str, values: Sequence[Any]) -> Trajectory:
-    """The trajectory with one record a step under `key`. Raises ActreError where their number differs."""
-    if len(values) != len(trajectory.steps):
-        raise ActreError(f"{len(values)} records for {len(trajectory.steps)} steps: there must be one for each")
-    return replace(trajectory, meta={**trajectory.meta, key: list(values)})
 
 
 def surprise(trajectory: Trajectory) -> float | None:

@@ -1,52 +1,47 @@
-"""Answers the inspector's requests with a live policy: scores, what-if, branches, and episodes that were not sent yet.
+"""Answers the inspector's requests: scores, what-if questions, branches, and episodes that were not sent yet.
 
-Knows the request and answer records, policies by name, and environments through `actre.rollout`; no widget and no
-page. A request is a dict with a "kind"; every answer is plain JSON. What cannot be answered raises ActreError, in words
-for a reader.
+A request is a dict with a "kind"; every answer is plain JSON. What a policy would do is measured by
+`actre.entropy.episode_states`; the policies themselves are passed in by the caller.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actre.config import RunConfig, derive_seed
-from actre.config.presets import preset
+from actre.entropy.episode_states import Asker, Edit, State, asker_for, history, state_at, token_texts
 from actre.envs.worlds import make_env
-from actre.policies import Policy
 from actre.rollout import BranchPoint, branch
 from actre.types import ORDERS, ActreError, Trajectory
 from actre.view.inspector import data
-from actre.view.inspector.scores import Asker, Edit, State, retell, state_at, token_texts
 from actre.view.inspector.tree import tree
 
-Policies = Policy | Mapping[str, Policy] | None
+if TYPE_CHECKING:
+    from actre.policies import Policy
+
+Policies: TypeAlias = "Policy | Mapping[str, Policy] | None"
+"""One policy, or checkpoints by name, in order."""
 _MOST_BRANCHES = 32
 
 
-def named(policy: Policies) -> dict[str, Policy]:
-    """The policies by name: one is called "policy"; a mapping (checkpoints, in order) keeps its names."""
+def named(policy: Policies) -> dict[str, "Policy"]:
+    """The policies by name; a single policy is named "policy"."""
     if policy is None:
         return {}
     return {str(k): v for k, v in policy.items()} if isinstance(policy, Mapping) else {"policy": policy}
 
 
-def settings_for(env: str) -> RunConfig:
-    """The tiny preset's settings for an environment's name, where none are given."""
-    return preset("tiny", "webshop" if "webshop" in env.lower() else "alfworld")
-
-
 class Live:
-    """The episodes, the policies, and the environment that branches are played in.
+    """The episodes, the policies, and the environment for branches.
 
-    env: None makes one of the settings' kind when it is first needed. Episodes that branching makes are appended to
-    `entries`.
+    env: None makes the settings' environment when a branch first needs it. Branches are appended to `entries`.
     """
 
     def __init__(
         self,
         entries: list[data.Entry],
-        policies: Mapping[str, Policy],
+        policies: Mapping[str, "Policy"],
         config: RunConfig,
         *,
         env: Any = None,
@@ -68,27 +63,19 @@ class Live:
         }
 
     def answer(self, request: dict[str, Any]) -> Any:
-        """What a request asks for. Raises ActreError where it cannot be had."""
+        """The answer to a request, as JSON. Raises ActreError, with a message for the reader, if there is none."""
         kind = self._kinds.get(str(request.get("kind")))
         if kind is None:
-            raise ActreError(f"no request of the kind {request.get('kind')!r}; there are: {', '.join(self._kinds)}")
+            raise ActreError(f"unknown kind of request {request.get('kind')!r}; there are: {', '.join(self._kinds)}")
         return kind(request)
 
     def asker(self, name: object) -> Asker:
-        """What scores states with the policy of that name."""
+        """Scores states with the policy of that name. Raises ActreError if there is no such policy."""
         if not self.policies:
-            raise ActreError("there is no policy to ask: Inspector(trajectories, policy) takes one")
+            raise ActreError("there is no policy to measure with: pass one, Inspector(trajectories, policy)")
         if name not in self.policies:
             raise ActreError(f"no policy {name!r}; there are: {', '.join(self.policies)}")
-        sampling = self.config.sampling
-        return Asker(
-            self.policies[str(name)],
-            self.config.prompt,
-            thoughts=self.thoughts,
-            max_thought_tokens=sampling.max_reply_tokens,
-            temperature=sampling.temperature,
-            seed=self.seed,
-        )
+        return asker_for(self.policies[str(name)], self.config, self.thoughts, self.seed)
 
     def _trajectory(self, request: dict[str, Any]) -> Trajectory:
         return self.entries[_index(request, "episode", len(self.entries))].trajectory
@@ -109,7 +96,7 @@ class Live:
         trajectory = self._trajectory(request)
         steps = [_index({"step": step}, "step", len(trajectory.steps)) for step in request.get("steps", ())]
         asker = self.asker(request.get("checkpoint"))
-        # one by one: which thoughts are drawn in a state must not depend on what else was asked with it
+        # one by one, so that the thoughts drawn in a state do not depend on the states scored with it
         return [data.clean(asker.score([state_at(trajectory, step)])[0]) for step in steps]
 
     def _what_if(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -140,11 +127,11 @@ class Live:
         snapshot = replayed(env, trajectory, number)
         renderer = asker.policy.renderer(self.config.prompt, order)
         steps = trajectory.steps[:number]
-        told = tuple(retell(asker.policy, renderer, State(steps, trajectory.final, trajectory.order)))
+        before = tuple(history(asker.policy, renderer, State(steps, trajectory.final, trajectory.order)))
         played = branch(
             asker.policy,
             env,
-            BranchPoint(snapshot, told, trajectory.steps[number].observation),
+            BranchPoint(snapshot, before, trajectory.steps[number].observation),
             n,
             renderer=renderer,
             sampling=self.config.sampling,
@@ -160,64 +147,34 @@ class Live:
         return {"tree": tree(played, number, first), "episodes": data.index(made, first), "depth": number}
 
     def env(self) -> Any:
-        """The environment, made when it is first needed."""
+        """The environment; made at the first call if none was given."""
         if self._env is None:
             self._env = make_env(self.config.env)
         return self._env
 
 
 def replayed(env: Any, trajectory: Trajectory, number: int) -> Any:
-    """Bring an environment to the state before a step; returns its snapshot there.
+    """Replay an episode up to a step; returns the environment's snapshot before that step.
 
-    Raises ActreError where the environment answers otherwise than it did in the episode.
+    Raises ActreError if the environment's texts differ from the recorded ones.
     """
     text, _ = env.reset(seed=trajectory.seed, options={"game": trajectory.game})
     for at, step in enumerate(trajectory.steps[: number + 1]):
         if text != step.observation.text:
             raise ActreError(
-                f"{trajectory.game} no longer plays as it did when the episode was recorded (it differs at step "
-                f"{at + 1}): another version of the game, or settings of another environment. Give "
-                "Inspector the run's settings: config=load_config(RUN/config.json)"
+                f"{trajectory.game} differs from the recorded episode at step {at + 1}: the game's version or the "
+                "environment's settings have changed. Pass the run's settings to the inspector: "
+                "config=load_config(RUN/config.json)"
             )
         if at < number and step.action is not None:
             text = env.step(step.action)[0]
     return env.unwrapped.snapshot()
 
 
-def unknown_words(policy: Policy, text: str) -> list[str]:
-    """The words of a text that a policy's tokenizer cannot write, each once: a closed vocabulary has gaps."""
+def unknown_words(policy: "Policy", text: str) -> list[str]:
+    """The words of a text that are outside a closed vocabulary: the policy's tokenizer does not reproduce them."""
     words = dict.fromkeys(re.findall(r"\w+", text))
     return [word for word in words if word not in policy.decode(policy.encode(word))]
-
-
-def annotate(
-    trajectories: Sequence[Trajectory],
-    policy: Policy,
-    *,
-    config: RunConfig | None = None,
-    thoughts: int = 8,
-    seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> list[Trajectory]:
-    """The trajectories with every step's distributions in both orders and its tokens' texts in `meta`.
-
-    They then show, and can be written to JSONL, without the policy. A step at the end of a policy's context, which
-    holds no more than its own reply, has none. progress: called with 1 after each episode.
-    """
-    if not trajectories:
-        return []
-    config = config or settings_for(trajectories[0].env)
-    asker = Live([], {"policy": policy}, config, thoughts=thoughts, seed=seed).asker("policy")
-    done = []
-    for trajectory in trajectories:
-        states = [state_at(trajectory, i) for i in range(len(trajectory.steps))]
-        scored = [data.clean(asker.score([one])[0]) if asker.holds(one) else None for one in states]
-        tokens = [token_texts(policy, step) for step in trajectory.steps]
-        with_scores = data.with_records(trajectory, data.SCORES, scored)
-        done.append(data.with_records(with_scores, data.TOKENS, tokens))
-        if progress:
-            progress(1)
-    return done
 
 
 def _index(request: Mapping[str, Any], name: str, count: int) -> int:
@@ -228,7 +185,7 @@ def _index(request: Mapping[str, Any], name: str, count: int) -> int:
 
 
 def _edits(request: Mapping[str, Any], steps: int) -> dict[int, Edit]:
-    """What was done to the steps before: {"step", "keep", "thought"} each."""
+    """The edits to earlier steps, each {"step", "keep", "thought"}."""
     found = {}
     for edit in request.get("edits", ()):
         thought = edit.get("thought")

@@ -7,10 +7,11 @@ from typing import Any
 import traitlets
 
 from actre.config import RunConfig
+from actre.entropy.episode_states import settings_for
 from actre.types import Trajectory
 from actre.view.inspector import data
 from actre.view.inspector.assets import SCRIPTS, STYLES, parts
-from actre.view.inspector.live import Live, Policies, named, settings_for
+from actre.view.inspector.live import Live, Policies, named
 from actre.view.inspector.static import page
 from actre.view.inspector.widget import AnsweringWidget
 

@@ -1,0 +1,60 @@
+"""`actre quickstart`: diagnose, train both ways, compare, report."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from actre.config import ENV_NAMES, StageConfig
+from actre.config.checks import Count, Large, Processes, Seed, of
+from actre.config.paths import place
+from actre.types import ActreError
+
+DEFAULT_OUT = "runs/quickstart"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `quickstart` to the command line."""
+    parser = subparsers.add_parser("quickstart", help="the main job: diagnose, train both ways, compare, report")
+    parser.add_argument("--preset", default="tiny", help="name of the settings (default: tiny)")
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="the environment (default: alfworld)")
+    parser.add_argument("--seed", type=of(Seed), default=0)
+    parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
+    parser.add_argument("--env-steps", type=of(Large), help="environment steps of each arm (default: the preset's)")
+    parser.add_argument("--iterations", type=of(Count), help="at most this many iterations per arm")
+    parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="processes at once")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
+    from actre.config.presets import preset
+    from actre.study.quickstart import ARMS, quickstart
+
+    config = replace(preset(args.preset, args.env), seed=args.seed)
+    out = args.out or Path(DEFAULT_OUT if args.env == "alfworld" else f"{DEFAULT_OUT}-{args.env}")
+    if args.env_steps is not None:
+        config = replace(config, env_steps=args.env_steps)
+    if args.iterations is not None:
+        config = replace(config, stages=shortened(config.stages, args.iterations))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the jobs too, as Ctrl-C does
+    report = quickstart(config, out, at_once=args.jobs, say=lambda text: tqdm.write(text, file=sys.stdout))
+    print(f"report: {report}")
+    for arm in ARMS:
+        print(f"adapter: {out / arm / 'adapter'}")
+    return 0
+
+
+def shortened(stages: Sequence[StageConfig], iterations: int) -> tuple[StageConfig, ...]:
+    """The stages in the same proportion, with this many iterations in total. Raises ActreError for too few."""
+    whole = sum(stage.iterations for stage in stages)
+    if iterations < len(stages):
+        raise ActreError(f"--iterations {iterations}: {len(stages)} stages need at least one each")
+    first = [max(1, round(stage.iterations * iterations / whole)) for stage in stages[:-1]]
+    lengths = [*first, iterations - sum(first)]
+    return tuple(replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))
