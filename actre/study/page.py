@@ -1,6 +1,6 @@
 """The study's HTML page: findings in words, charts and tables, in one file that loads nothing.
 
-Knows charts and the house's page; what is compared, and how, is `findings`' and `tables`'.
+The comparisons are made in `findings` and `tables`.
 """
 
 import math
@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from actre.stats import Interval
 from actre.study.entropy_tables import entropy_tables
 from actre.study.findings import Found, find, of_condition, rates
 from actre.study.mediation import entropy_at
@@ -17,17 +18,21 @@ from actre.study.results import TINY
 from actre.study.runner import PRIMARY
 from actre.study.tables import Table, endpoint, over, tables
 from actre.study.words import contrast_name, name_of, sentences, signed
-from actre.view import blocks, svg
+from actre.view import blocks
 from actre.view.html import Html, join, tag
-from actre.view.names import arm_css
 from actre.view.page import document
+from actre.view.palette import ARMS, GREY
+from actre.view.rows import Mark, Row, row_chart
+from actre.view.run_plots import Course, courses
+from actre.view.still import chart
 
 NAME = "study.html"
-_WIDTH = 736.0
 _WINDOW = 3
 """Iterations over which a training curve is smoothed."""
 _DRAWN = 4
 """Arms in one chart at most."""
+Point = tuple[float, float, float, float]
+"""x, y, and the lowest and highest seed."""
 
 
 def write_page(study: Study, lines: Mapping[str, Record], folder: Path) -> Path:
@@ -107,23 +112,14 @@ def _success(found: Found) -> Html | None:
     rows = []
     for one in found.summaries.get(PRIMARY, {}).values():
         of_seeds = rates(found.part, found.lines, one.condition, *PRIMARY).values()
-        seeds = [svg.Cell("dot", "neutral", rate, open=True, lane=8.0) for rate in of_seeds]
-        text = f"{100 * one.success.value:.0f}%"
-        mean = svg.Cell("dot", "arm-0", *one.success[:3], text=text)
-        rows.append(svg.Row(name_of(one.condition), (*seeds, mean)))
+        seeds = [Mark(Interval(rate, rate, rate), GREY, kind="circle-open", shift=0.3) for rate in of_seeds]
+        mean = Mark(Interval(*one.success[:3]), ARMS[0], words=f"{100 * one.success.value:.0f}%")
+        rows.append(Row(name_of(one.condition), (*seeds, mean)))
     if not rows:
         return None
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title=f"Success by arm, {endpoint(found.part)}",
-        x_label=f"success, {endpoint(found.part)}",
-        low=0.0,
-        high=1.0,
-        label_width=20.0 + svg.CHAR * max(len(row.label) for row in rows),
-        percent=True,
-    )
-    return blocks.figure(chart, f"Means over seeds with the 95 % interval over {over(found.part)}; open: each seed.")
+    title, x = f"Success by arm, {endpoint(found.part)}", f"success, {endpoint(found.part)}"
+    drawn = chart(row_chart(rows, title, x, low=0.0, high=1.0, percent=True, row_height=30.0))
+    return blocks.figure(drawn, f"Means over seeds with the 95 % interval over {over(found.part)}; open: each seed.")
 
 
 def _contrasts(found: Found) -> Html | None:
@@ -134,30 +130,15 @@ def _contrasts(found: Found) -> Html | None:
     for one in compared:
         if one.contrast.confirmatory != kind:
             kind = one.contrast.confirmatory
-            rows.append(svg.Row("confirmatory" if kind else "exploratory", heading=True))
-        cell = svg.Cell(
-            "dot",
-            "arm-0" if kind else "neutral",
-            *one.both[:3],
-            open=not one.complete,
-            text=signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})"),
-        )
-        rows.append(svg.Row(contrast_name(one.contrast), (cell,)))
-    edge = max(0.1, *(abs(v) for one in compared for v in one.both[:3]))
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title="Differences in success",
-        x_label="difference in success, points of 100",
-        low=-edge,
-        high=edge,
-        label_width=20.0 + svg.CHAR * max(len(contrast_name(one.contrast)) for one in compared),
-        right=96.0,
-        zero=True,
-        percent=True,
-    )
+            rows.append(Row("confirmatory" if kind else "exploratory"))
+        dot = "circle" if one.complete else "circle-open"
+        text = signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})")
+        mark = Mark(Interval(*one.both[:3]), ARMS[0] if kind else GREY, kind=dot, words=text)
+        rows.append(Row(contrast_name(one.contrast), (mark,)))
+    x = "difference in success, points of 100"
+    drawn = chart(row_chart(rows, "Differences in success", x, low=-0.1, high=0.1, zero=True, percent=True))
     return blocks.figure(
-        chart,
+        drawn,
         f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over "
         f"{over(found.part)}, not corrected for their number; open: interim, with so many of its seeds, from which "
         "nothing is concluded.",
@@ -202,7 +183,7 @@ def _entropy(found: Found, name: str) -> Html | None:
 def _lines(
     found: Found,
     needs: str,
-    course: Callable[[list[Record]], list[svg.Point]],
+    course: Callable[[list[Record]], list[Point]],
     *,
     title: str,
     y_label: str,
@@ -216,27 +197,18 @@ def _lines(
     able = [c for c in part.conditions if any(line[needs] for line in there[c])]
     named = {name for c in part.contrasts if c.confirmatory for name in c[:2]}
     drawn = [c for c in able if c in named or not named][:_DRAWN]
-    series = [svg.Line(name_of(c), arm_css(i), course(there[c])) for i, c in enumerate(drawn)]
-    if not any(line.points for line in series):
+    series = [Course(name_of(c), course(there[c])) for c in drawn]
+    if not any(one.points for one in series):
         return None
-    chart = svg.line_chart(
-        series,
-        width=_WIDTH,
-        height=300.0,
-        title=title,
-        y_label=y_label,
-        x_label=x_label,
-        y_top=1.0 if share else None,
-        percent=share,
-    )
+    figure = chart(courses(series, title, x_label, y_label, share=share))
     others = f" Drawn: {len(drawn)} of {len(able)} arms; the tables hold all." if len(drawn) < len(able) else ""
     return blocks.figure(
-        chart,
+        figure,
         f"{said} Mean over seeds; band: their lowest and highest; ending where the first of its runs does.{others}",
     )
 
 
-def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
+def _mean_curve(records: list[Record], axis: str) -> list[Point]:
     x_at, y_at = CURVE.index(axis), CURVE.index("success")
     length = min(len(line["curve"]) for line in records)
     points = []
@@ -247,7 +219,7 @@ def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
     return points
 
 
-def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
+def _entropy_course(records: list[Record], name: str) -> list[Point]:
     measured = [line for line in records if line["entropy"]]
     common = set.intersection(*({one["iteration"] for one in line["entropy"]} for line in measured))
     points = []
@@ -258,5 +230,5 @@ def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
     return points
 
 
-def _point(xs: list[float], ys: list[float]) -> svg.Point:
-    return svg.Point(math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))
+def _point(xs: list[float], ys: list[float]) -> Point:
+    return (math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from actre.entropy.naive import Looks
-from actre.view._layout import ARMS, GREY, ORDERS, interval, laid_out
+from actre.view.palette import ARMS, GREY, ORDERS, interval, laid_out
 
 _KINDS = {"diffuse": ("circle", "dot"), "decisive": ("square", "solid"), "rare": ("diamond", "dash")}
 _VERDICTS = {

@@ -73,8 +73,3 @@ def flag_words(flag: str) -> str:
 def cut_words(cut: str | None) -> str:
     """Why an episode was cut for its length, in words; empty where it was not."""
     return "" if cut is None else _CUTS.get(cut, cut)
-
-
-def arm_css(index: int) -> str:
-    """The colour class of the nth arm; from the fifth on the four colours come again, with broken lines."""
-    return f"arm-{index % 8}"

@@ -6,21 +6,22 @@ Knows which words, chart and table show a record; the page around them is `page`
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from actre.config import RunConfig
 from actre.config.presets import PRESETS, preset
 from actre.entropy.diagnose import Diagnosis, entropy_record
-from actre.view import charts, words
+from actre.view import diagnosis_plots, run_plots, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
 from actre.view.comparison import flat, settings_that_differ, versions_that_differ
 from actre.view.episodes import choose
 from actre.view.html import Html, join, tag
 from actre.view.inspector.data import Entry
 from actre.view.inspector.offline import Exhibit, Offline, offline
-from actre.view.names import QUANTITIES, arm_css, order_name, task_name
+from actre.view.names import QUANTITIES, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord, entropy_point
+from actre.view.still import chart
 from actre.view.success import ORDER, Group, difference, groups, pick, task_types
 from actre.view.success import success as share_won
 
@@ -92,16 +93,15 @@ def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
     )
     parts = [
         [tag("p", sentence) for sentence in said],
-        figure(charts.both(lambda width: charts.entropy_at_start(start, width)), caption),
+        figure(chart(run_plots.entropy_at_start(start)), caption),
     ]
     if start.words:
         parts.append(tag("p", f"In numbers: {start.words}", class_="soft"))
     if start.self_check:
         parts.append(_self_check(start))
     if diagnosis is not None:
-        by_state = charts.both(lambda width: charts.entropy_by_state(diagnosis.states, width))
-        told = "Each probe state: act-first (dot) and think-first's bracket (bar), the most open states on top."
-        parts += [tag("h3", "State by state"), figure(by_state, told)]
+        by_state = chart(diagnosis_plots.entropy_by_state(diagnosis))
+        parts += [tag("h3", "State by state"), figure(by_state, "Each probe state, highest act-first entropy on top.")]
     return join([*parts, numbers(["quantity, in nats unless it is a share", "mean", "95 % interval"], rows)])
 
 
@@ -127,18 +127,17 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
     measured = [run for run in runs if run.entropy]
     if not measured:
         return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
-    top = charts.entropy_top(measured)
+    top = run_plots.entropy_top(measured)
     overlaid = [_overlaid(measured, top)] if len(measured) > 1 else []
     each: list[Html] = []
     for run in measured:
-        each += [
-            tag("h3", capital(run.name)),
-            charts.both(partial(charts.entropy_through_training, run, top=top)),
-        ]
+        title = f"Action entropy through training of {run.name}"
+        drawn = run_plots.entropy_through_training(run.entropy, title, run.switches, top)
+        each += [tag("h3", capital(run.name)), chart(drawn)]
     figures = each if len(measured) <= 2 else [folded("Each run by itself", join(each))]
     caption = (
-        "Act-first is exact (the band: 95 % interval over games); think-first lies between the two edges "
-        "of its band. All measurements use the same probe states, prompt and temperature. A dashed line "
+        "Act-first is exact (whiskers: 95 % interval over games); think-first lies between the two edges "
+        "of its band. All measurements use the same probe states, prompt and temperature. A dotted line "
         "marks a change of order in training."
     )
     rows = [
@@ -165,23 +164,10 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
 
 
 def _overlaid(runs: Sequence[RunRecord], top: float) -> Html:
-    """All runs in one chart an order."""
-    drawn = [
-        charts.both(partial(charts.entropy_overlaid, runs, order, top=top)) for order in ("act_first", "think_first")
-    ]
-    told = "All runs on one scale: acting first (exact), and below it the brackets in which thinking first lies."
-    return tag("figure", tag("h3", "The runs together"), legend(runs), drawn, tag("figcaption", told))
-
-
-def legend(runs: Sequence[RunRecord]) -> Html | None:
-    """Which letter and colour of a chart is which run; nothing where their names stand in the chart."""
-    if len(runs) <= 2:
-        return None
-    named = [
-        tag("li", tag("span", charts.mark_of(runs, i), class_=f"key {arm_css(i)}"), " ", run.name)
-        for i, run in enumerate(runs)
-    ]
-    return tag("ul", named, class_="legend")
+    """All runs in one chart per order."""
+    drawn = [chart(run_plots.entropy_overlaid(runs, order, top)) for order in ("act_first", "think_first")]
+    caption = "All runs on one scale: act-first entropy (exact), and below it think-first's brackets."
+    return tag("figure", tag("h3", "The runs together"), drawn, tag("figcaption", caption))
 
 
 # --- learning and success ---
@@ -197,13 +183,9 @@ def learning(runs: Sequence[RunRecord]) -> Html:
         "iterations. These are training games in the order of the stage, so they show learning; what "
         "counts is the evaluation below."
     )
-    parts: list[Html | None] = [
-        legend(trained),
-        tag("h3", "Success"),
-        charts.both(lambda width: charts.learning_curves(trained, "success", "share of episodes won", width)),
-        tag("h3", "Return"),
-        charts.both(lambda width: charts.learning_curves(trained, "return", "mean return, penalties included", width)),
-    ]
+    parts = []
+    for metric in ("success", "return"):
+        parts += [tag("h3", capital(metric)), chart(run_plots.learning_curve(trained, metric))]
     rows = []
     for run in trained:
         last, seconds = run.metrics[-1], sum(value for _, value in run.curve("seconds"))
@@ -218,28 +200,24 @@ def success(runs: Sequence[RunRecord]) -> Html:
     main = primary(runs)
     if main is None:
         return missing("No evaluation was recorded", "evaluation.jsonl is missing or empty")
-    found = groups(runs)
-    chart = charts.both(lambda width: charts.success_rows(runs, width))
     caption = (
         "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
         "Wilson intervals."
     )
-    parts: list[Html | None] = [figure(chart, caption)]
-    if any(charts.differences(runs, g) for g in found if g.order == main.order):
-        gaps = charts.both(lambda width: charts.difference_rows(runs, main.order, width))
-        words_ = (
-            f"Paired on the same games, {order_name(main.order)}; 95 % bootstrap intervals over games. "
-            "Right of zero: more games won."
+    parts: list[Html | None] = [figure(chart(run_plots.success_by_group(runs)), caption)]
+    gaps = run_plots.success_differences(runs, main.order)
+    if gaps is not None:
+        paired = (
+            f"Paired on the same games, {order_name(main.order)}; percentage points, with 95 % bootstrap intervals "
+            "over games. Right of zero: more games won."
         )
-        parts += [tag("h3", "Differences on the same games"), legend(runs), figure(gaps, words_)]
-    types = task_types(runs)
-    if len(types) > 1:
-        by_type = charts.both(lambda width: charts.task_rows(runs, main, width))
+        parts += [tag("h3", "Differences on the same games"), figure(chart(gaps), paired)]
+    if len(task_types(runs)) > 1:
         few = (
-            f"{capital(main.panel)} games, {order_name(main.order)}. Few games a type: the intervals "
-            "are wide, and differences between types are exploratory."
+            f"{capital(main.panel)} games, {order_name(main.order)}. There are few games per type, so the intervals "
+            "are large and differences between types are exploratory."
         )
-        parts += [tag("h3", "By task type"), figure(by_type, few)]
+        parts += [tag("h3", "By task type"), figure(chart(run_plots.success_by_task(runs, main)), few)]
     return join(
         [
             *parts,
@@ -323,14 +301,21 @@ def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
             parts += [tag("p", fact) for fact in words.otherwise(run)]
-            rows = [[name, value] for name, value in flat(dataclasses.asdict(run.config))]
-            parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
         if run.adapter_check is not None:
             checked = {key: float(run.adapter_check.get(key, math.nan)) for key in _CHECKED}
             parts.append(tag("p", words.adapter_check(**checked)))
-        if run.versions:
-            rows = [[name, value] for name, value in run.versions.items()]
-            parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))
+        parts.append(all_settings(run.config, run.versions))
+    return join(parts)
+
+
+def all_settings(config: RunConfig | None, versions: Mapping[str, str]) -> Html:
+    """Every setting and every package's version, folded."""
+    parts = []
+    if config is not None:
+        every = flat(dataclasses.asdict(config))
+        parts.append(folded("All settings", table(["setting", "value"], every, css="settings")))
+    if versions:
+        parts.append(folded("Versions", table(["package", "version"], list(versions.items()), css="settings")))
     return join(parts)
 
 

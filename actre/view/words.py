@@ -55,8 +55,18 @@ def points(band: Interval) -> str:
     >>> points(Interval(-0.05, -0.15, 0.04))
     '−5 points [−15, +4]'
     """
-    inner = f" [{_signed(band.low)}, {_signed(band.high)}]" if _bounded(band) else ""
-    return f"{_signed(band.value)} points{inner}"
+    inner = f" [{signed(band.low)}, {signed(band.high)}]" if _bounded(band) else ""
+    return f"{signed(band.value)} points{inner}"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in whole percentage points.
+
+    >>> signed(-0.05), signed(0.104), signed(0.001)
+    ('−5', '+10', '0')
+    """
+    rounded = round(difference * 100)
+    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
 
 
 def entropy_at_start(point: EntropyPoint) -> list[str]:
@@ -144,11 +154,6 @@ def _direction(band: Interval, above: str, below: str, open_: str) -> str:
     if not _bounded(band):
         return open_
     return above if band.low > 0 else below if band.high < 0 else open_
-
-
-def _signed(value: float) -> str:
-    rounded = round(value * 100)
-    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
 
 
 def _interval(band: Interval) -> str:
