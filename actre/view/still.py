@@ -57,7 +57,7 @@ def svg(figure: go.Figure, width: float = _WIDTH, titled: bool = True) -> str:
     name = layout.title.text or ""
     title = wrapped(name, (width - 20) / 8) if titled else []
     legend = _legend(figure, width)
-    top = 16.0 + 20.0 * len(title) + 16.0 * sum(max(len(lines) for _, lines, _ in row) for row in legend)
+    top = 16.0 + 22.0 * len(title) + 16.0 * sum(max(len(lines) for _, lines, _ in row) for row in legend)
     bottom = top + float(layout.height or 380) - (layout.margin.t or 90) - (layout.margin.b or 50)
     y = axis(figure, "y", bottom, top)
     labels = [_tick_label(label, 0.45 * width) for _, label in y.marks]
@@ -67,7 +67,7 @@ def svg(figure: go.Figure, width: float = _WIDTH, titled: bool = True) -> str:
         left = 18.0 + _CHAR * max((len(line) for lines in labels for line in lines), default=4)
     x = axis(figure, "x", left, width - (layout.margin.r or 18.0))
     parts = [_words(10, 20 + 18 * i, line, "start", size=15) for i, line in enumerate(title)]
-    parts += _drawn_legend(legend, 12.0 + 20.0 * len(title))
+    parts += _drawn_legend(legend, 12.0 + 22.0 * len(title))
     parts += [*_grid(figure, x, y, labels), *_shapes(figure, x, y)]
     parts += _bars([trace for trace in figure.data if trace.type == "bar"], layout.barmode == "stack", x, y)
     before: Any = None

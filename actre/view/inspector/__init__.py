@@ -1,8 +1,8 @@
 """The inspector: recorded episodes step by step, in a notebook or in a report, and what a live policy would do in them.
 
-Knows its parts: data.py what is shown, static.py what shows where no script runs, offline.py the page of a report; and
-for a notebook view.py the widget, live.py what is answered. The latter two are loaded when they are asked for: a report
-is read and written without a notebook library.
+data.py makes the page's data, static.py the HTML without a script, offline.py the part of a report. For a notebook,
+view.py is the widget and live.py answers its requests; these two are imported only when used, so reports need no
+notebook library.
 """
 
 from typing import TYPE_CHECKING, Any
