@@ -61,7 +61,7 @@ def page(study: Study, lines: Mapping[str, Record]) -> str:
         if all(part.tiny for part in study.parts)
         else "What is said holds for this policy, budget and environment."
     )
-    caution = tag("div", tag("p", tag("strong", "How far this goes. "), goes), class_="caution", role="note")
+    caution = tag("div", tag("p", tag("strong", "Limits. "), goes), class_="caution", role="note")
     done = sum(run.key in lines for run in study.runs)
     kicker = f"ActRe Lab · study {study.name} · {done} of {len(study.runs)} runs finished"
     parts = [(one.part.name, one.part.about, _part(one)) for one in every]

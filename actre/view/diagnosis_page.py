@@ -14,13 +14,14 @@ from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entro
 from actre.stats import Interval
 from actre.view import diagnosis_plots as plots
 from actre.view import sections, words
-from actre.view.blocks import figure, folded, numbers, table, tile
+from actre.view.blocks import figure, folded, numbers, table
 from actre.view.comparison import flat
 from actre.view.diagnosis_plots import most_different, part_name
 from actre.view.html import Html, join, tag
 from actre.view.names import task_name
-from actre.view.page import document
+from actre.view.page import document, entropy_tile, summary
 from actre.view.records import entropy_point
+from actre.view.sections import ends
 from actre.view.still import chart
 
 _THOUGHTS_SHOWN = 4
@@ -67,7 +68,7 @@ def _names(one: Diagnosis) -> str:
 
 
 def _summary(found: Sequence[Diagnosis]) -> Html:
-    said = [tag("li", f"{_names(one)}: {_partial(one)}{one.words}") for one in found]
+    said = [f"{_names(one)}: {_partial(one)}{one.words}" for one in found]
     s = found[0].settings
     notes = [
         "The result is a mean over the kind of states that the set was drawn from, at one temperature and in one "
@@ -77,24 +78,12 @@ def _summary(found: Sequence[Diagnosis]) -> Html:
         notes.append(_FORCED)
     if s.model == "tiny" or s.model.startswith("tiny/"):
         notes.append(words.MODEL_ORGANISM)
-    tiles = [_tile(one) for one in found]
-    return join(
-        [
-            tag("div", tag("ul", said), class_="lead"),
-            tag("dl", tiles, class_="tiles"),
-            tag("div", [tag("p", note) for note in notes], class_="caution", role="note"),
-        ]
-    )
+    tiles = [entropy_tile(f"{_names(one)}, nats", entropy_point(entropy_record(one))) for one in found]
+    return summary(said, tiles, notes)
 
 
 def _partial(one: Diagnosis) -> str:
     return "" if one.complete else _PARTIAL.format(done=len(one.states), wanted=one.settings.states)
-
-
-def _tile(one: Diagnosis) -> Html:
-    mean = one.summary
-    big = f"{mean['act_first'].value:.2f} / {mean['think_first_lower'].value:.2f}–{mean['think_first_upper'].value:.2f}"
-    return tile(f"{_names(one)}, nats", big, "act-first / think-first (bracket)")
 
 
 def _measured(one: Diagnosis) -> Html:
@@ -128,7 +117,7 @@ def _by_state(one: Diagnosis) -> Html:
             _state_name(s),
             str(len(s.actions)),
             f"{s.act_first:.2f}",
-            _ends(s.lower, s.upper),
+            ends(s.lower, s.upper),
             _or_dash(s.no_think),
             _outside(s),
         ]
@@ -146,10 +135,6 @@ def _by_state(one: Diagnosis) -> Html:
 
 def _state_name(state: StateDiagnosis) -> str:
     return f"{state.game}: {task_name(state.task_type)}, step {state.step} ({state.source}, {state.position})"
-
-
-def _ends(low: float, high: float) -> str:
-    return f"{low:.2f} – {high:.2f}"
 
 
 def _or_dash(value: float | None) -> str:
@@ -171,7 +156,7 @@ def _by_part(one: Diagnosis) -> Html:
 
 
 def _part_row(part: Part) -> list[str]:
-    think = _ends(part.think_first_lower.value, part.think_first_upper.value)
+    think = ends(part.think_first_lower.value, part.think_first_upper.value)
     none = _or_dash(None if part.no_think is None else part.no_think.value)
     gap = f"{_banded(part.difference_lower)} and {_banded(part.difference_upper)}"
     return [part_name(part.name), str(part.states), str(part.games), f"{part.act_first.value:.2f}", think, none, gap]

@@ -1,7 +1,4 @@
-"""The report's sections, one function each: run records to HTML, a sentence where a piece is missing.
-
-Knows which words, chart and table show a record; the page around them is `page`'s.
-"""
+"""The report's sections, one function each: run records to HTML, with a sentence in place of missing data."""
 
 import dataclasses
 import math
@@ -29,7 +26,7 @@ _CHECKED = ("from_trained", "from_base", "tolerance")
 
 
 class Start(NamedTuple):
-    """A folder's measurement before training, and its diagnosis where it has one. name: "" where it is alone."""
+    """A folder's measurement before training, with its diagnosis if there is one. name: "" for a single folder."""
 
     name: str
     point: EntropyPoint
@@ -37,15 +34,20 @@ class Start(NamedTuple):
 
 
 def starts_of(runs: Sequence[RunRecord], diagnoses: Mapping[str, Diagnosis]) -> list[Start]:
-    """The diagnoses by their folders' names; without one the first run's measurement that there is."""
+    """The diagnoses by their folders' names; without any, the first measurement of a run before training."""
     if diagnoses:
         alone = len(diagnoses) == 1
         return [Start("" if alone else name, entropy_point(entropy_record(d)), d) for name, d in diagnoses.items()]
     return [Start("", p) for run in runs for p in run.entropy if p.iteration == 0][:1]
 
 
+def ends(low: float, high: float) -> str:
+    """A bracket in words."""
+    return f"{low:.2f} – {high:.2f}"
+
+
 def primary(runs: Sequence[RunRecord]) -> Group | None:
-    """The panel and order of the primary endpoint, unseen games thought first, or the nearest there is."""
+    """The panel and order of the primary endpoint (unseen games, think-first), or else the first evaluated ones."""
     found = groups(runs)
     return next((g for g in found if g == ("unseen", ORDER)), found[0] if found else None)
 
@@ -54,7 +56,7 @@ def primary(runs: Sequence[RunRecord]) -> Group | None:
 
 
 def entropy_start(starts: Sequence[Start]) -> Html:
-    """Both orders at the start: words, the means, state by state where there is a diagnosis."""
+    """Both orders before training: sentences, the means, and each state if there is a diagnosis."""
     if not starts:
         return missing(
             "No action entropy was measured before training",
@@ -66,7 +68,7 @@ def entropy_start(starts: Sequence[Start]) -> Html:
         [
             one.name,
             f"{one.point.act_first.value:.2f}",
-            f"{one.point.think_first_lower.value:.2f} – {one.point.think_first_upper.value:.2f}",
+            ends(one.point.think_first_lower.value, one.point.think_first_upper.value),
             one.point.verdict,
         ]
         for one in starts
@@ -76,7 +78,7 @@ def entropy_start(starts: Sequence[Start]) -> Html:
 
 
 def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
-    """One measurement before training: its words, its means and their chart."""
+    """One measurement before training: sentences, the means and their chart."""
     said = words.entropy_at_start(start)
     rows = [
         ["act-first, exact", *cells(start.act_first)],
@@ -87,9 +89,9 @@ def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
         *([QUANTITIES[name], *cells(value)] for name, value in start.others.items() if name in QUANTITIES),
     ]
     caption = (
-        f"Mean over {start.states} probe states, {start.thoughts} thoughts a state; whiskers are 95 % intervals over "
+        f"Mean over {start.states} probe states, {start.thoughts} thoughts per state; whiskers are 95 % intervals over "
         "games. The bar is a bracket, not an interval: the true value lies in it in expectation, and more thoughts "
-        "close it. Only the first two rows may be compared."
+        "narrow it. Only the first two rows may be compared."
     )
     parts = [
         [tag("p", sentence) for sentence in said],
@@ -106,8 +108,8 @@ def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
 
 
 def _self_check(start: EntropyPoint) -> Html:
-    """How often whole replies hold a listed action and the likeliest one, beside the exact probabilities."""
-    names = {"listed": "a listed action", "top": "the likeliest action"}
+    """How often whole replies contain a listed action and the most probable one, beside the exact probabilities."""
+    names = {"listed": "a listed action", "top": "the most probable action"}
     rows = [
         [
             str(one["order"]).replace("_", "-"),
@@ -118,12 +120,12 @@ def _self_check(start: EntropyPoint) -> Html:
         ]
         for one in start.self_check
     ]
-    said = "The measurement checks itself: replies sampled whole, beside the probability that was computed."
-    return join([tag("p", said), table(["order", "the reply holds", "sampled", "computed", "agrees"], rows)])
+    said = "Self-check of the measurement: the frequency in whole sampled replies, beside the computed probability."
+    return join([tag("p", said), table(["order", "the reply contains", "sampled", "computed", "agrees"], rows)])
 
 
 def entropy_course(runs: Sequence[RunRecord]) -> Html:
-    """Both orders through training, a chart a run, on one scale."""
+    """Both orders through training, one chart per run, on one scale."""
     measured = [run for run in runs if run.entropy]
     if not measured:
         return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
@@ -146,7 +148,7 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
             str(p.iteration),
             f"{p.env_steps:,}",
             f"{p.act_first.value:.2f}",
-            f"{p.think_first_lower.value:.2f} – {p.think_first_upper.value:.2f}",
+            ends(p.think_first_lower.value, p.think_first_upper.value),
             p.verdict,
         ]
         for run in measured
@@ -174,14 +176,13 @@ def _overlaid(runs: Sequence[RunRecord], top: float) -> Html:
 
 
 def learning(runs: Sequence[RunRecord]) -> Html:
-    """Success and return in training, and what each run has used."""
+    """Success and return in training, and each run's budget."""
     trained = [run for run in runs if run.curve("success")]
     if not trained:
         return missing("No training iteration was recorded", "metrics.jsonl is missing or empty")
     caption = (
-        "Thin: each iteration (its own games, at training temperature). Strong: mean of the last five "
-        "iterations. These are training games in the order of the stage, so they show learning; what "
-        "counts is the evaluation below."
+        "Thin: each iteration (its own games, at training temperature). Thick: mean of the last five iterations. These "
+        "are training games in the stage's order, so they show learning; runs are compared in the evaluation below."
     )
     parts = []
     for metric in ("success", "return"):
@@ -196,12 +197,12 @@ def learning(runs: Sequence[RunRecord]) -> Html:
 
 
 def success(runs: Sequence[RunRecord]) -> Html:
-    """Games won before and after, the paired differences, and both by task type."""
+    """Games won before and after training, the paired differences, and success by task type."""
     main = primary(runs)
     if main is None:
         return missing("No evaluation was recorded", "evaluation.jsonl is missing or empty")
     caption = (
-        "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
+        "Each game of a panel is played once, at evaluation temperature. Open: before training; filled: after. 95 % "
         "Wilson intervals."
     )
     parts: list[Html | None] = [figure(chart(run_plots.success_by_group(runs)), caption)]
@@ -256,9 +257,9 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def episodes(runs: Sequence[RunRecord]) -> Offline | None:
-    """The chosen episodes in the inspector; None where no episode was kept."""
+    """The chosen episodes in the inspector; None if no episode was kept."""
     shown = choose(runs)
-    entries: dict[int, Entry] = {}  # by identity: an episode may be in several exhibits
+    entries: dict[int, Entry] = {}  # by identity, because several exhibits may share an episode
     exhibits = []
     for one in shown:
         for name, trajectory in one.episodes:
@@ -270,27 +271,27 @@ def episodes(runs: Sequence[RunRecord]) -> Offline | None:
 
 
 def around_episodes(block: Html | None, runs: Sequence[RunRecord]) -> Html:
-    """The block of `episodes` with what has to be known to read it."""
+    """The block of `episodes`, with an explanation."""
     if block is None:
         return missing("No episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
     note = (
-        "Drawn by the seed or chosen by a measurement, as each line says; not picked. Each step in the order in which "
-        "it was written; every word is the model's or the game's. A line opens its episode below."
+        "The episodes were drawn by the seed or chosen by a measurement, as each line says; none was picked by hand. "
+        "Every step is shown as it was written, in the model's and the game's own words. A line opens its episode."
     )
     scored = any(run.scored for run in runs)
-    told = (
-        "What each order would do at a step is exact over the admissible actions: acting first directly, thinking "
-        "first as the mean after the thoughts that were drawn there, its entropy in a bracket. “After this thought” is "
-        "exact given the one thought that was written, and must not be set against acting first."
+    measured = (
+        "Each order's distribution at a step is exact over the admissible actions: directly for acting first; for "
+        "thinking first as the mean after sampled thoughts, with its entropy in a bracket. “After this thought” is "
+        "exact given the written thought, and must not be compared with acting first."
     )
     lacking = (
-        "What each order would do at a step was not measured: actre report RUN --score does so with the run's policy."
+        "Each order's distribution at a step was not measured: actre report RUN --score does so with the run's policy."
     )
-    return join([tag("p", note), tag("p", told if scored else lacking, class_="soft"), block])
+    return join([tag("p", note), tag("p", measured if scored else lacking, class_="soft"), block])
 
 
 def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
-    """Commands, seeds, what differs between runs, all settings and versions."""
+    """Commands, seeds, differences between runs, all settings and versions."""
     parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folders)))]
     if len(runs) > 1:
         parts.append(_differences(runs))
@@ -320,14 +321,14 @@ def all_settings(config: RunConfig | None, versions: Mapping[str, str]) -> Html:
 
 
 def _differences(runs: Sequence[RunRecord]) -> Html:
-    """Only what is not the same in all runs."""
+    """The settings and versions that differ between runs."""
     names = ["setting", *(run.name for run in runs)]
     rows = [[name, *values] for name, values in settings_that_differ(runs)]
     other = [[name, *values] for name, values in versions_that_differ(runs)]
     return join(
         [
-            tag("h3", "What differs between these runs"),
-            table(names, rows, css="settings") if rows else tag("p", "All settings are the same, the seed too."),
+            tag("h3", "Differences between these runs"),
+            table(names, rows, css="settings") if rows else tag("p", "All settings are the same, including the seed."),
             table(["package", *names[1:]], other, css="settings") if other else tag("p", "All versions are the same."),
         ]
     )
@@ -339,16 +340,16 @@ def _commands(runs: Sequence[RunRecord], folders: Sequence[Path]) -> list[str]:
 
 
 def _made(runs: Sequence[RunRecord], folder: Path) -> str | None:
-    """What made the runs of one folder."""
+    """The command that made the runs of one folder."""
     here = [run for run in runs if folder in (run.folder, run.folder.parent) and run.config is not None]
     config = here[0].config if here else None
     if config is None:
         return None
     if here[0].folder == folder:
         return f"actre train --config {folder / 'config.json'} --out {folder}-again"
-    if not (folder / "config.json").exists():  # some runs that stand side by side
+    if not (folder / "config.json").exists():  # separate runs in one folder
         return None
     env = "" if config.env.name == "alfworld" else f" --env {config.env.name}"
-    usual = preset(config.preset, config.env.name).env_steps if config.preset in PRESETS else None
-    steps = "" if config.env_steps == usual else f" --env-steps {config.env_steps}"
+    default = preset(config.preset, config.env.name).env_steps if config.preset in PRESETS else None
+    steps = "" if config.env_steps == default else f" --env-steps {config.env_steps}"
     return f"actre quickstart --preset {config.preset}{env}{steps} --seed {config.seed} --out {folder}"
