@@ -4,21 +4,26 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from actre.stats import Interval
 from actre.study.findings import Found, of_condition, rates
 from actre.study.mediation import entropy_at
 from actre.study.plan import PRIMARY
 from actre.study.record import CURVE, Record
 from actre.study.tables import endpoint, over
 from actre.study.words import contrast_name, name_of, signed
-from actre.view import blocks, svg
+from actre.view import blocks
 from actre.view.html import Html
-from actre.view.names import arm_css
+from actre.view.palette import ARMS, GREY
+from actre.view.rows import Mark, Row, row_chart
+from actre.view.run_plots import Course, courses
+from actre.view.still import chart
 
-_WIDTH = 736.0
 _WINDOW = 3
 """Iterations over which a training curve is smoothed."""
 _DRAWN = 4
 """The most arms in one chart."""
+Point = tuple[float, float, float, float]
+"""x, y, and the lowest and highest seed."""
 
 
 def figures(found: Found) -> list[Callable[[], Html | None]]:
@@ -36,23 +41,14 @@ def _success(found: Found) -> Html | None:
     rows = []
     for one in found.summaries.get(PRIMARY, {}).values():
         of_seeds = rates(found.part, found.lines, one.condition, *PRIMARY).values()
-        seeds = [svg.Cell("dot", "neutral", rate, open=True, lane=8.0) for rate in of_seeds]
-        text = f"{100 * one.success.value:.0f}%"
-        mean = svg.Cell("dot", "arm-0", *one.success[:3], text=text)
-        rows.append(svg.Row(name_of(one.condition), (*seeds, mean)))
+        seeds = [Mark(Interval(rate, rate, rate), GREY, kind="circle-open", shift=0.3) for rate in of_seeds]
+        mean = Mark(Interval(*one.success[:3]), ARMS[0], words=f"{100 * one.success.value:.0f}%")
+        rows.append(Row(name_of(one.condition), (*seeds, mean)))
     if not rows:
         return None
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title=f"Success by arm, {endpoint(found.part)}",
-        x_label=f"success, {endpoint(found.part)}",
-        low=0.0,
-        high=1.0,
-        label_width=20.0 + svg.CHAR * max(len(row.label) for row in rows),
-        percent=True,
-    )
-    return blocks.figure(chart, f"Mean with its 95 % interval over {over(found.part)}; open dots: single seeds.")
+    title, x = f"Success by arm, {endpoint(found.part)}", f"success, {endpoint(found.part)}"
+    drawn = chart(row_chart(rows, title, x, low=0.0, high=1.0, percent=True, row_height=30.0))
+    return blocks.figure(drawn, f"Mean with its 95 % interval over {over(found.part)}; open dots: single seeds.")
 
 
 def _contrasts(found: Found) -> Html | None:
@@ -63,30 +59,15 @@ def _contrasts(found: Found) -> Html | None:
     for one in compared:
         if one.contrast.confirmatory != kind:
             kind = one.contrast.confirmatory
-            rows.append(svg.Row("confirmatory" if kind else "exploratory", heading=True))
-        cell = svg.Cell(
-            "dot",
-            "arm-0" if kind else "neutral",
-            *one.both[:3],
-            open=not one.complete,
-            text=signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})"),
-        )
-        rows.append(svg.Row(contrast_name(one.contrast), (cell,)))
-    edge = max(0.1, *(abs(v) for one in compared for v in one.both[:3]))
-    chart = svg.row_chart(
-        rows,
-        width=_WIDTH,
-        title="Differences in success",
-        x_label="difference in success, points of 100",
-        low=-edge,
-        high=edge,
-        label_width=20.0 + svg.CHAR * max(len(contrast_name(one.contrast)) for one in compared),
-        right=96.0,
-        zero=True,
-        percent=True,
-    )
+            rows.append(Row("confirmatory" if kind else "exploratory"))
+        dot = "circle" if one.complete else "circle-open"
+        text = signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})")
+        mark = Mark(Interval(*one.both[:3]), ARMS[0] if kind else GREY, kind=dot, words=text)
+        rows.append(Row(contrast_name(one.contrast), (mark,)))
+    x = "difference in success, points of 100"
+    drawn = chart(row_chart(rows, "Differences in success", x, low=-0.1, high=0.1, zero=True, percent=True))
     return blocks.figure(
-        chart,
+        drawn,
         f"Differences in success on {endpoint(found.part)}, paired by seed, with the 95 % interval over "
         f"{over(found.part)}, not corrected for multiple contrasts; open dots: interim, some planned seeds are missing "
         "and nothing is concluded.",
@@ -131,7 +112,7 @@ def _entropy(found: Found, name: str) -> Html | None:
 def _lines(
     found: Found,
     needs: str,
-    course: Callable[[list[Record]], list[svg.Point]],
+    course: Callable[[list[Record]], list[Point]],
     *,
     title: str,
     y_label: str,
@@ -145,27 +126,18 @@ def _lines(
     able = [c for c in part.conditions if any(line[needs] for line in there[c])]
     named = {name for c in part.contrasts if c.confirmatory for name in c[:2]}
     drawn = [c for c in able if c in named or not named][:_DRAWN]
-    series = [svg.Line(name_of(c), arm_css(i), course(there[c])) for i, c in enumerate(drawn)]
-    if not any(line.points for line in series):
+    series = [Course(name_of(c), course(there[c])) for c in drawn]
+    if not any(one.points for one in series):
         return None
-    chart = svg.line_chart(
-        series,
-        width=_WIDTH,
-        height=300.0,
-        title=title,
-        y_label=y_label,
-        x_label=x_label,
-        y_top=1.0 if share else None,
-        percent=share,
-    )
+    figure = chart(courses(series, title, x_label, y_label, share=share))
     others = f" Shown: {len(drawn)} of {len(able)} arms; the tables have all." if len(drawn) < len(able) else ""
     return blocks.figure(
-        chart,
+        figure,
         f"{said} Mean over seeds; band: lowest to highest seed; a line ends where its shortest run ends.{others}",
     )
 
 
-def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
+def _mean_curve(records: list[Record], axis: str) -> list[Point]:
     x_at, y_at = CURVE.index(axis), CURVE.index("success")
     length = min(len(line["curve"]) for line in records)
     points = []
@@ -176,7 +148,7 @@ def _mean_curve(records: list[Record], axis: str) -> list[svg.Point]:
     return points
 
 
-def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
+def _entropy_course(records: list[Record], name: str) -> list[Point]:
     measured = [line for line in records if line["entropy"]]
     common = set.intersection(*({one["iteration"] for one in line["entropy"]} for line in measured))
     points = []
@@ -187,5 +159,5 @@ def _entropy_course(records: list[Record], name: str) -> list[svg.Point]:
     return points
 
 
-def _point(xs: list[float], ys: list[float]) -> svg.Point:
-    return svg.Point(math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))
+def _point(xs: list[float], ys: list[float]) -> Point:
+    return (math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))

@@ -1,7 +1,15 @@
-"""What people look at: figures, reports, and in a notebook the inspector and the play widget.
+"""Figures, reports, and for notebooks the inspector and the play widget.
 
-Knows records of runs and episodes; never trains. The widgets are loaded when they are asked for, so that reading a run
-needs no notebook library.
+It reads records of runs and episodes and never imports the trainer. The widgets are imported only when used, so reading
+a run needs no notebook library.
+
+    records, success, comparison, episodes       reading run folders: their data, success rates, differences, exhibits
+    plots (run_, diagnosis_, calibration_plots)  plotly figures; rows and palette are shared by them
+    still, axes                                  a figure as a static SVG
+    page, sections, replies, diagnosis_page      the pages of a report; blocks, html and report.css are their parts
+    report, scored                               writing a report; scoring its episodes
+    words, names                                 results as sentences; display names
+    inspector, play                              the notebook widgets
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
-"""Plotly figures of what the instrument can and cannot tell: the naive looks, and the calibration.
+"""Plotly figures of the measurement's limits: naive estimates, and the calibration.
 
-Drawn with Scatter alone. Every line and mark has a shape of its own besides its colour, so that the figures can be read
-in black and white. `actre.view.plots` offers these names.
+Every line and mark differs in shape as well as colour, so that the figures can be read in black and white.
+`actre.view.plots` offers these functions.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from actre.entropy.naive import Looks
-from actre.view._layout import ARMS, GREY, ORDERS, interval, laid_out
+from actre.view.palette import ARMS, GREY, ORDERS, interval, laid_out
 
 _KINDS = {"diffuse": ("circle", "dot"), "decisive": ("square", "solid"), "rare": ("diamond", "dash")}
 _VERDICTS = {
@@ -22,9 +22,9 @@ _VERDICTS = {
 
 
 def naive_mistake(looks: Looks, title: str | None = None) -> go.Figure:
-    """The apparent contraction in nats by three looks at the same states: two that mislead, and the bracket.
+    """The apparent contraction in nats by three estimates from the same states: two misleading ones, and the bracket.
 
-    Above 0 a look says that thinking narrows. A dashed line marks the truth where it is known.
+    Right of 0 an estimate says that thinking narrows. A dashed line marks the truth where it is known.
     """
     figure = go.Figure()
     shown = (
@@ -47,13 +47,13 @@ def naive_mistake(looks: Looks, title: str | None = None) -> go.Figure:
     if looks.truth is not None:
         figure.add_vline(x=looks.truth, line={"color": GREY, "width": 2, "dash": "dash"})
     verdict = f"What each look calls contraction; the fair verdict: {fair.verdict}"
-    figure.update_yaxes(range=[2.6, -0.6])  # the first look above
+    figure.update_yaxes(range=[2.6, -0.6])  # the first estimate on top
     laid_out(figure, title or verdict, "act-first minus think-first, nats", "", height=320)
     return figure.update_layout(showlegend=False)
 
 
 def naive_by_thoughts(looks: Sequence[Looks]) -> go.Figure:
-    """The same three looks as K grows: one mistake stays, one fades, the bracket closes on the truth."""
+    """The same three estimates as K grows: one error stays, one fades, the bracket closes on the truth."""
     ordered = sorted(looks, key=lambda one: one.k)
     k = [one.k for one in ordered]
     figure = go.Figure()
@@ -79,11 +79,11 @@ def naive_by_thoughts(looks: Sequence[Looks]) -> go.Figure:
         figure.add_hline(y=truth, line={"color": GREY, "width": 2, "dash": "dash"})
     figure.update_xaxes(type="log", tickvals=k, ticktext=[str(one) for one in k])
     title = "Apparent contraction and the number of thoughts"
-    return _legend_below(laid_out(figure, title, "K, thoughts a state", "nats", height=420))
+    return _legend_below(laid_out(figure, title, "K, thoughts per state", "nats", height=420))
 
 
 def calibration_bias(record: dict[str, Any], actions: int = 30, openness: float = 0.8) -> go.Figure:
-    """Both ends of the bracket minus the truth, over K, for each kind of thoughts: 0 lies between them."""
+    """Both ends of the bracket minus the truth, over K, for each kind of thoughts; 0 lies between them."""
     figure = go.Figure()
     for index, (kind, (symbol, dash)) in enumerate(_KINDS.items()):
         rows = _rows(record["estimators"], kind=kind, actions=actions, openness=openness)
@@ -102,11 +102,11 @@ def calibration_bias(record: dict[str, Any], actions: int = 30, openness: float 
     figure.add_hline(y=0.0, line={"color": GREY, "width": 1})
     _over_thoughts(figure, record)
     title = f"The bracket's ends minus the truth, {actions} actions"
-    return _legend_below(laid_out(figure, title, "K, thoughts a state", "bias, nats", height=460))
+    return _legend_below(laid_out(figure, title, "K, thoughts per state", "bias, nats", height=460))
 
 
 def calibration_width(record: dict[str, Any], openness: float = 0.8) -> go.Figure:
-    """The bracket's mean width over K, a line each kind of thoughts and number of actions; both axes logarithmic."""
+    """The bracket's mean width over K, one line per kind of thoughts and number of actions; both axes logarithmic."""
     figure = go.Figure()
     for index, actions in enumerate(sorted({row["actions"] for row in record["estimators"]})):
         for kind, (symbol, dash) in _KINDS.items():
@@ -124,13 +124,13 @@ def calibration_width(record: dict[str, Any], openness: float = 0.8) -> go.Figur
             )
     figure.update_yaxes(type="log")
     _over_thoughts(figure, record)
-    return _legend_below(laid_out(figure, "How the bracket closes", "K, thoughts a state", "width, nats", height=480))
+    return _legend_below(laid_out(figure, "How the bracket closes", "K, thoughts per state", "width, nats", height=480))
 
 
 def calibration_verdicts(record: dict[str, Any], kind: str = "diffuse", actions: int = 30, k: int = 16) -> go.Figure:
-    """How often each verdict is given, over the true difference; sets as a diagnosis's default has them.
+    """How often each verdict is given, over the true difference, for sets of a diagnosis's default design.
 
-    At 0 stands the null whose games differ as those of the other differences do.
+    At 0 it shows the null whose games vary as those of the other differences do.
     """
     rows = _rows(record["sets"], kind=kind, actions=actions, k=k, **_first_design(record))
     rows = [row for row in rows if not row["null"] or row["scenario"].endswith("games differ")]
@@ -155,7 +155,7 @@ def calibration_verdicts(record: dict[str, Any], kind: str = "diffuse", actions:
 
 
 def _legend_below(figure: go.Figure) -> go.Figure:
-    """Many names: above the plot they would cover the title."""
+    """Put a long legend below the plot, where it does not cover the title."""
     legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return figure.update_layout(legend=legend, margin={"l": 60, "r": 20, "t": 60, "b": 120})
 

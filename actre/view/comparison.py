@@ -1,4 +1,4 @@
-"""What tells several runs apart: which settings and versions are not the same in all. Knows run records; no page."""
+"""Which settings and package versions differ between runs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ NOT_SET = "–"
 
 
 def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as rows of a dotted name and a value.
+    """Nested settings as (dotted name, value) rows.
 
     >>> flat({"a": {"b": 1}, "c": [{"d": 2}]})
     [('a.b', '1'), ('c[0].d', '2')]
@@ -28,9 +28,9 @@ def flat(settings: dict[str, object], prefix: str = "") -> list[tuple[str, str]]
 
 
 def settings_that_differ(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """(setting's name, its value in each run) of those that are not the same in all.
+    """(name, value in each run) of the settings that differ.
 
-    What a stage that only some runs have leaves at its default is not among them.
+    Settings at their default are left out for a stage that only some runs have.
     """
     rows = _differing([dict(flat(dataclasses.asdict(run.config))) if run.config else {} for run in runs])
     defaults = {f.name: str(f.default) for f in dataclasses.fields(StageConfig)}
@@ -38,7 +38,7 @@ def settings_that_differ(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]
 
 
 def versions_that_differ(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """(package, its version in each run) of those that are not the same in all; the commit of the kit is one."""
+    """(package, version in each run) of those that differ, with the commit of actre among them."""
     return _differing([run.versions for run in runs])
 
 

@@ -1,7 +1,4 @@
-"""Which episodes a report shows, and why. Knows run records and recorded scores; draws nothing and asks no policy.
-
-What is shown is drawn by the run's seed or follows from a measurement; nothing is picked for how it looks.
-"""
+"""Which episodes a report shows, and why: drawn by the run's seed or chosen by a measurement, never picked by hand."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -15,18 +12,17 @@ from actre.view.records import RunRecord
 
 _T = TypeVar("_T")
 _MORE = 1
-"""Episodes an order that are scored beside the drawn ones, so that "differ most" has some to choose from."""
+"""Episodes per order that are scored beside the drawn ones, as candidates for "differ most"."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One of the report's exhibits: what it is, why it is here, and one or two episodes of runs by name.
+    """One of the report's exhibits: its title, why it was chosen, and one or two episodes with their names.
 
-    group: the run it is of, or what stands for several. step: where to begin reading, from 0.
+    group: the run's name, or a heading for several runs. step: the first step to show, from 0.
     """
 
     group: str
-
     title: str
     why: str
     episodes: tuple[tuple[str, Trajectory], ...]
@@ -34,12 +30,12 @@ class Shown:
 
 
 def choose(runs: Sequence[RunRecord]) -> list[Shown]:
-    """Of each run and order one episode won and one lost, drawn; where its two orders differ most; two endings.
+    """For each run: a won and a lost episode per order, and the one whose orders differ most; then two endings.
 
-    Drawn from the evaluation after training, on unseen games where there are such; without an evaluation from the last
-    training iteration. Where the orders differ most is told among the scored episodes. Two endings are one game that
-    two runs end differently, or one run before and after training. What nothing qualifies for is left out. Each run's
-    own seed draws, so that it shows the same episodes alone and beside others.
+    Episodes are drawn from the evaluation after training (on unseen games if there are any), or else from the last
+    training iteration. The orders are compared in the scored episodes only. Two endings are one game that two runs, or
+    one run before and after training, end differently. Exhibits without a candidate are left out. Each run's own seed
+    draws, so a run shows the same episodes alone and beside others.
     """
     shown: list[Shown] = []
     for run in runs:
@@ -53,7 +49,7 @@ def choose(runs: Sequence[RunRecord]) -> list[Shown]:
 
 
 def to_score(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, list[Trajectory]]]:
-    """The episodes of each run whose distributions a report would show: what `choose` draws, and some more an order."""
+    """The episodes of each run to score for a report: those that `choose` draws, and `_MORE` per order."""
     drawn = [episode for one in choose(runs) for _, episode in one.episodes]
     found = []
     for run in runs:
@@ -68,18 +64,18 @@ def to_score(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, list[Trajectory
 
 
 def with_scores(run: RunRecord, episode: Trajectory) -> Trajectory:
-    """The episode with what was scored of it, if it was."""
+    """The episode's scored copy, or the episode itself."""
     wanted = identity(episode)
     return next((t for t in run.scored if identity(t) == wanted), episode)
 
 
 def identity(t: Trajectory) -> tuple[object, ...]:
-    """What an episode and its scored copy have in common, and no other episode of a run has."""
+    """A key shared by an episode and its scored copy, unique within a run."""
     return (t.game, t.order, t.seed, t.meta.get("when"), tuple(step.reply_text for step in t.steps))
 
 
 def _pools(run: RunRecord) -> dict[str, list[Trajectory]]:
-    """What is drawn from, by order: the run's own last order first."""
+    """The candidates by order, think-first first."""
     episodes = run.after or run.last
     orders = [order for order in ("think_first", *ORDERS) if any(t.order == order for t in episodes)]
     return {order: _preferred(run, [t for t in episodes if t.order == order]) for order in dict.fromkeys(orders)}
@@ -93,12 +89,12 @@ def _drawn(run: RunRecord, order: str, pool: Sequence[Trajectory], won: bool) ->
         return None
     when = "after training" if run.after else "last iteration"
     title = f"{order_name(order)}, {ending}"
-    why = f"drawn by the seed from the {len(fitting)} of {len(pool)} that ended so"
+    why = f"drawn by the seed from the {len(fitting)} of {len(pool)} with this ending"
     return Shown(run.name, title, why, ((f"{run.name}, {when}", with_scores(run, drawn)),))
 
 
 def _differ_most(run: RunRecord) -> Shown | None:
-    """Of the scored episodes after training the one whose two orders lie furthest apart, on average over its steps."""
+    """The scored episode after training with the largest mean divergence of the two orders over its steps."""
     scored = [t for t in run.scored if t.meta.get("when", "after") == "after"]
     found = [(sum(apart) / len(apart), t) for t in scored if (apart := _divergences(t))]
     if len(found) < 2:
@@ -106,8 +102,8 @@ def _differ_most(run: RunRecord) -> Shown | None:
     mean, most = max(found, key=lambda one: one[0])
     at = max(range(len(most.steps)), key=lambda i: _divergence(most, i) or 0.0)
     why = (
-        f"of the {len(found)} episodes of this run that were scored, the one in which acting first and thinking first "
-        f"lie furthest apart (Jensen-Shannon divergence, at most 0.69 nats): {mean:.2f} on average over its steps, and "
+        f"of the {len(found)} scored episodes of this run, the one with the largest Jensen-Shannon divergence between "
+        f"acting first and thinking first (at most 0.69 nats): {mean:.2f} on average over its steps, and "
         f"{_divergence(most, at):.2f} at step {at + 1}, where it opens"
     )
     when = "after training" if run.after else "last iteration"
@@ -139,17 +135,17 @@ class _Side:
 
 
 def _pairs(runs: Sequence[RunRecord]) -> list[tuple[_Side, _Side]]:
-    """The runs that are compared; a run alone is, before training with after."""
+    """The compared runs; for a single run, before and after training."""
     if len(runs) == 1:
         return [(_Side(runs[0], "before", runs[0].before), _Side(runs[0], "after", runs[0].after))]
     return [(_Side(a, "after", a.after), _Side(b, "after", b.after)) for a, b in compared(runs)]
 
 
 def compared(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
-    """Which runs are set against which: in each folder its first against the others; across folders like against like.
+    """The pairs of runs to compare: in each folder the first with the others; across folders equal arms.
 
     Runs of one folder share seed and start (a quickstart's arms). A run of a later folder is compared with the first
-    folder's run of the same arm, and where it has none, with the first run.
+    folder's run of the same arm, or else with its first run.
     """
     pairs: list[tuple[RunRecord, RunRecord]] = []
     by_folder: dict[object, list[RunRecord]] = {}
@@ -182,7 +178,7 @@ def _heading(pair: tuple[_Side, _Side]) -> str:
 
 
 def _preferred(run: RunRecord, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Those on unseen games, if there are any, think-first if there are such."""
+    """The think-first episodes on unseen games, each criterion only if any episode meets it."""
     unseen = {result.game for result in run.all_results if result.panel == "unseen"}
     kept = list(trajectories)
     keeps: tuple[Callable[[Trajectory], bool], ...] = (lambda t: t.order == "think_first", lambda t: t.game in unseen)

@@ -1,4 +1,4 @@
-"""What things are called in front of a reader: orders, arms, flags, panels. Knows words only."""
+"""Display names of orders, arms, flags, task types and measured quantities."""
 
 _ARMS = {
     "actre": "ActRe",
@@ -13,7 +13,7 @@ _FLAGS = {
     "wrong_order": "wrong order",
     "no_thought": "no thought",
     "extra_text": "text outside the tags",
-    "inadmissible": "not possible here",
+    "inadmissible": "inadmissible",
     "truncated": "cut at the token limit",
     "env_error": "environment failed",
 }
@@ -31,8 +31,8 @@ _TASKS = {
 }
 QUANTITIES = {
     "no_think": "no-think, exact (its prompt asks for no thought)",
-    "equal_n_act_first": "act-first, from as many sampled actions",
-    "equal_n_think_first": "think-first, from as many sampled actions",
+    "equal_n_act_first": "act-first, from equally many sampled actions",
+    "equal_n_think_first": "think-first, from equally many sampled actions",
     "js": "Jensen-Shannon divergence of the two orders",
     "normalised_act_first": "act-first, share of the largest possible",
     "normalised_think_first": "think-first lower bound, share of the largest possible",
@@ -42,16 +42,16 @@ QUANTITIES = {
     "listed_act_first": "act-first, among the listed actions only",
     "listed_lower": "think-first, lower bound, among the listed actions only",
     "listed_upper": "think-first, upper bound, among the listed actions only",
-    "unfinished": "thoughts that never closed, share",
+    "unfinished": "unfinished thoughts, share",
     "token_thought": "token entropy of the thought (another quantity)",
     "token_action_act_first": "token entropy of the action, act-first (another quantity)",
     "token_action_think_first": "token entropy of the action, think-first (another quantity)",
 }
-"""What a diagnosis measures besides the two orders' action entropy."""
+"""The quantities a diagnosis measures besides the two orders' action entropy."""
 
 
 def arm_name(arm: str) -> str:
-    """What an arm is called: its folder's name, in words where it is a known one."""
+    """An arm in words: a known name, or the folder's name."""
     return _ARMS.get(arm, arm.replace("_", " "))
 
 
@@ -71,10 +71,5 @@ def flag_words(flag: str) -> str:
 
 
 def cut_words(cut: str | None) -> str:
-    """Why an episode was cut for its length, in words; empty where it was not."""
+    """Why an episode was cut for its length; empty if it was not cut."""
     return "" if cut is None else _CUTS.get(cut, cut)
-
-
-def arm_css(index: int) -> str:
-    """The colour class of the nth arm; from the fifth on the four colours come again, with broken lines."""
-    return f"arm-{index % 8}"

@@ -1,8 +1,7 @@
-"""The report's page: which sections there are, in which order, and what stands in for a missing piece.
+"""The report's page: its sections, its summary, and the HTML document around them.
 
-Knows run records, sentences and charts; reads no file but its style sheet. Everything that comes from a
-model or a game passes through `actre.view.html`, which escapes it; the page forbids loading anything,
-and runs no script but the inspector's, which it names by its fingerprint.
+All text of a model or a game passes through `actre.view.html`, which escapes it. The page's policy forbids loading
+anything, and allows no script but the inspector's, by its hash.
 """
 
 import math
@@ -12,12 +11,12 @@ from pathlib import Path
 from actre.config.model_names import shown
 from actre.entropy.diagnose import Diagnosis
 from actre.view import sections, words
-from actre.view.blocks import span, tile
+from actre.view.blocks import capital, span, tile
 from actre.view.episodes import compared
 from actre.view.html import Html, join, tag
 from actre.view.inspector.offline import fingerprint
 from actre.view.names import order_name
-from actre.view.records import RunRecord
+from actre.view.records import EntropyPoint, RunRecord
 from actre.view.replies import replies
 from actre.view.sections import Start
 from actre.view.success import Group, difference, pick, success
@@ -27,10 +26,10 @@ _NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'
 
 
 def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[str, Diagnosis] | None = None) -> str:
-    """The whole page as text, for the runs of some folders (the first is the one the others are compared with).
+    """The whole page as text, for the runs of some folders; the others are compared with the first.
 
-    diagnoses: of the untrained policy, by the folder's name; without one the first run's measurement before training
-    stands in.
+    diagnoses: of the untrained policy, by the folder's name; without any, the first run's measurement before training
+    is shown.
     """
     starts = sections.starts_of(runs, diagnoses or {})
     title = f"{' and '.join(folder.resolve().name for folder in folders)}: report"
@@ -53,7 +52,7 @@ def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[
 def document(
     title: str, kicker: str, heading: str, summary: Html, parts: Sequence[tuple[str, str, Html]], script: str = ""
 ) -> str:
-    """A whole page as text. parts: each section's anchor, name and content. script: the only one that may run in it."""
+    """A whole page as text. parts: each section's anchor, name and content. script: the only script allowed in it."""
     policy = _NOTHING_LOADS + (f"; script-src '{fingerprint(script)}'" if script else "")
     links = [tag("a", name, href=f"#{key}") for key, name, _ in parts]
     head = tag(
@@ -74,11 +73,29 @@ def document(
         class_="top",
     )
     bodies = [tag("section", tag("h2", name), body, id=key) for key, name, body in parts]
-    runs_it = "its one script steps through the episodes, which are written out too" if script else "runs no script"
-    foot = tag("footer", tag("p", f"Made by ActRe Lab. This file is complete in itself: it loads nothing; {runs_it}."))
+    scripts = "its one script steps through the episodes, which are written out too" if script else "runs no script"
+    foot = tag("footer", tag("p", f"Made by ActRe Lab. This file is self-contained: it loads nothing; {scripts}."))
     running = tag("script", Html(script), type="module") if script else None
     body = tag("body", top, tag("main", bodies), foot, running)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def summary(said: Sequence[str], tiles: Sequence[Html], notes: Sequence[object]) -> Html:
+    """A page's summary: sentences, tiles, and the notes on the result's limits."""
+    return join(
+        [
+            tag("div", tag("ul", [tag("li", one) for one in said]), class_="lead"),
+            tag("dl", tiles, class_="tiles") if tiles else None,
+            tag("div", [tag("p", note) for note in notes], class_="caution", role="note"),
+        ]
+    )
+
+
+def entropy_tile(name: str, point: EntropyPoint) -> Html:
+    """Both orders' action entropy as a tile."""
+    low, high = point.think_first_lower.value, point.think_first_upper.value
+    upper = f"{high:.2f}" if math.isfinite(high) else "?"
+    return tile(name, f"{point.act_first.value:.2f} / {low:.2f}–{upper}", "act-first / think-first (bracket)")
 
 
 def _kicker(runs: Sequence[RunRecord]) -> str:
@@ -105,36 +122,17 @@ def _summary(runs: Sequence[RunRecord], starts: Sequence[Start]) -> Html:
     if group is not None:
         said += _success_sentences(runs, group)
     if not said:
-        said = ["This folder holds neither an entropy measurement nor an evaluation yet: there is nothing to sum up."]
+        said = ["This folder has no entropy measurement and no evaluation yet, so there is no summary."]
     seeds = len({run.seed for run in runs})
     caution = words.CAUTION if seeds <= 1 else words.SEVERAL_SEEDS.format(count=seeds)
-    notes = [tag("p", tag("strong", "How far this goes. "), caution)]
+    notes: list[object] = [[tag("strong", "Limits. "), caution]]
     if any(run.config is not None and run.config.model.name.startswith("tiny") for run in runs):
-        notes.append(tag("p", words.MODEL_ORGANISM))
-    return join(
-        [
-            tag("div", tag("ul", [tag("li", one) for one in said]), class_="lead"),
-            _tiles(runs, starts, group),
-            tag("div", notes, class_="caution", role="note"),
-        ]
-    )
-
-
-def _tiles(runs: Sequence[RunRecord], starts: Sequence[Start], group: Group | None) -> Html | None:
-    tiles = []
-    for name, start, _ in starts:
-        low, high = start.think_first_lower.value, start.think_first_upper.value
-        upper = f"{high:.2f}" if math.isfinite(high) else "?"
-        tiles.append(
-            tile(
-                f"{name}: action entropy before training, nats" if name else "Action entropy before training, nats",
-                f"{start.act_first.value:.2f} / {low:.2f}–{upper}",
-                "act-first / think-first (bracket)",
-            )
-        )
+        notes.append(words.MODEL_ORGANISM)
+    what = "action entropy before training, nats"
+    tiles = [entropy_tile(f"{name}: {what}" if name else capital(what), start) for name, start, _ in starts]
     if group is not None:
-        tiles += [one for run in runs if (one := _success_tile(run, group)) is not None]
-    return tag("dl", tiles, class_="tiles") if tiles else None
+        tiles += [won for run in runs if (won := _success_tile(run, group)) is not None]
+    return summary(said, tiles, notes)
 
 
 def _success_tile(run: RunRecord, group: Group) -> Html | None:

@@ -1,7 +1,6 @@
-"""Reads what a run folder holds into plain records; a piece that is not there is empty, never an error.
+"""Reads run folders into plain records. A missing file gives an empty field, not an error.
 
-Knows the folder's layout, no chart and no page. Loads no torch, so that a folder made on a GPU machine can
-be looked at anywhere.
+It loads no torch, so a folder made on a GPU machine can be read anywhere.
 """
 
 import json
@@ -19,17 +18,17 @@ from actre.types import ActreError, Trajectory, read_jsonl, read_trajectories
 from actre.view.names import arm_name
 
 _LEFT_OVER = ".interrupted"
-"""What a quickstart that was stopped keeps beside the run that replaced it."""
+"""Suffix of an interrupted quickstart run, kept beside its replacement."""
 SCORED = "scored.jsonl.gz"
-"""The file among a run's trajectories that holds the scored ones."""
+"""The file of scored episodes among a run's trajectories."""
 _LOGS = ("metrics.jsonl", "entropy.jsonl", "evaluation.jsonl")
 
 
 @dataclass(frozen=True)
 class EntropyPoint:
-    """One measurement on the probe states, in nats; each band's interval is over games.
+    """One measurement on the probe states, in nats; intervals are over games.
 
-    in_training: the order in training then; env_steps: environment steps taken by then (cumulative).
+    in_training: the training order at that time; env_steps: cumulative environment steps.
     """
 
     iteration: int
@@ -45,14 +44,14 @@ class EntropyPoint:
     verdict: str
     words: str
     others: dict[str, Interval]
-    """What else was measured, by its name in `actre.entropy.diagnose.Diagnosis.summary`."""
+    """The other quantities, by their names in `actre.entropy.diagnose.Diagnosis.summary`."""
     self_check: tuple[dict[str, Any], ...] = ()
     """`actre.entropy.self_check.Agreement`s as JSON: frequencies sampled and computed; older records have none."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run folder, read. `arm` is the folder's name; `metrics` holds metrics.jsonl's lines as they are."""
+    """The content of one run folder. `arm` is the folder's name; `metrics` holds the lines of metrics.jsonl."""
 
     folder: Path
     arm: str
@@ -64,17 +63,17 @@ class RunRecord:
     before: tuple[Trajectory, ...] = field(repr=False)
     after: tuple[Trajectory, ...] = field(repr=False)
     last: tuple[Trajectory, ...] = field(repr=False, default=())
-    """The episodes of the last training iteration; read only where nothing was evaluated after training."""
+    """The episodes of the last training iteration; read only without an evaluation after training."""
     adapter_check: dict[str, float] | None = None
-    """What `adapters.check` found, as it stands in adapter_check.json."""
+    """The result of `adapters.check`, from adapter_check.json."""
     scored: tuple[Trajectory, ...] = field(repr=False, default=())
-    """Episodes with the distributions that `actre.study.scored` measured."""
+    """Episodes with the distributions measured by `actre.study.scored`."""
     label: str = ""
-    """What tells it from the other runs of a report; empty where the arm does."""
+    """Its name among the runs of a report; empty if the arm is unique."""
 
     @property
     def name(self) -> str:
-        """What the run is called in front of a reader."""
+        """The run's display name."""
         return self.label or arm_name(self.arm)
 
     @property
@@ -84,11 +83,11 @@ class RunRecord:
 
     @property
     def all_results(self) -> tuple[EpisodeResult, ...]:
-        """Every evaluated episode, before and after training."""
+        """All evaluated episodes, before and after training."""
         return tuple(result for results in self.results.values() for result in results)
 
     def curve(self, name: str) -> list[tuple[float, float]]:
-        """(environment steps so far, metric) of each iteration that has the metric as a finite number."""
+        """(cumulative environment steps, metric) of each iteration in which the metric is finite."""
         points = []
         for row in self.metrics:
             x, y = row.get("env_steps"), row.get(name)
@@ -108,12 +107,12 @@ class RunRecord:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run: settings and at least one log."""
+    """Whether a folder has settings and at least one log."""
     return (folder / "config.json").is_file() and any((folder / name).is_file() for name in _LOGS)
 
 
 def holds_runs(folder: Path) -> bool:
-    """Whether a folder is a run or has one in it."""
+    """Whether a folder is a run or contains one."""
     return folder.is_dir() and bool(_run_folders(folder))
 
 
@@ -125,24 +124,24 @@ def _run_folders(folder: Path) -> list[Path]:
 def read_runs(folder: str | Path) -> list[RunRecord]:
     """The run in a folder, or the runs in its subfolders (a quickstart's arms), "actre" first, then by name.
 
-    Raises ActreError where there is none, and where a file is damaged.
+    Raises ActreError without any run, and for a damaged file.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ActreError(f"{folder} is no folder; `actre quickstart` or `actre train` makes a run folder")
+        raise ActreError(f"{folder} is not a folder; `actre quickstart` or `actre train` creates a run folder")
     folders = _run_folders(folder)
     if not folders:
         raise ActreError(
-            f"{folder} is no run folder: neither it nor a folder in it has config.json beside "
-            f"{', '.join(_LOGS[:-1])} or {_LOGS[-1]}; `actre quickstart` or `actre train` makes one"
+            f"{folder} is not a run folder: neither it nor a subfolder has config.json beside "
+            f"{', '.join(_LOGS[:-1])} or {_LOGS[-1]}; `actre quickstart` or `actre train` creates one"
         )
     return sorted((read_run(f) for f in folders), key=lambda run: (run.arm != "actre", run.arm))
 
 
 def read_all(folders: Sequence[str | Path]) -> list[RunRecord]:
-    """The runs of several folders, each as `read_runs` reads it, one after the other, under names that tell them apart.
+    """The runs of several folders, each read by `read_runs`, with labels where their arms' names repeat.
 
-    A folder that is named twice, or lies in another one named, is read once. Raises ActreError as `read_runs` does.
+    A folder given twice, or inside another given one, is read once. Raises ActreError as `read_runs` does.
     """
     found = {run.folder.resolve(): run for folder in folders for run in read_runs(folder)}
     runs = list(found.values())
@@ -155,33 +154,33 @@ def read_all(folders: Sequence[str | Path]) -> list[RunRecord]:
 
 
 def read_diagnosis(folder: str | Path) -> Diagnosis | None:
-    """The folder's diagnosis.json, if there is one. Raises ActreError where it is damaged."""
+    """The folder's diagnosis.json, or None. Raises ActreError if it is damaged."""
     path = Path(folder) / "diagnosis.json"
     return load_diagnosis(path) if path.is_file() else None
 
 
 def read_diagnoses(folder: str | Path) -> list[Diagnosis]:
-    """The folder's diagnoses, the shared wording's first. Raises ActreError where one is damaged."""
+    """The folder's diagnoses, the shared wording first. Raises ActreError if one is damaged."""
     paths = [Path(folder) / f"{name}.json" for name in FILES.values()]
     return [load_diagnosis(path) for path in paths if path.is_file()]
 
 
 def read_settings(folder: Path) -> tuple[RunConfig | None, dict[str, str]]:
-    """The settings and versions in the folder's config.json; None and nothing where there is none."""
+    """The settings and versions in the folder's config.json; (None, {}) without one."""
     path = folder / "config.json"
     return (load_config(path), _versions(path)) if path.is_file() else (None, {})
 
 
 def read_run(folder: Path) -> RunRecord:
-    """One run folder. Raises ActreError where a file in it is damaged."""
+    """One run folder. Raises ActreError if a file in it is damaged."""
     settings = folder / "config.json"
     metrics = tuple(_lines(folder / "metrics.jsonl"))
     try:
         entropy = tuple(entropy_point(row, metrics) for row in _lines(folder / "entropy.jsonl"))
     except (KeyError, TypeError, ValueError) as error:
         raise ActreError(
-            f"{folder}: a line of entropy.jsonl lacks a field or has a wrong one ({error}); the file was "
-            "written by another version of actre or by hand"
+            f"{folder}: a line of entropy.jsonl has a missing or wrong field ({error}), as if written by another "
+            "version of actre or by hand; remove entropy.jsonl to report the run without it"
         ) from error
     after = _trajectories(folder / "trajectories" / "eval_after.jsonl.gz")
     trained = sorted((folder / "trajectories").glob("train_*.jsonl.gz"))
@@ -202,9 +201,9 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def continued(first: RunRecord, then: RunRecord, arm: str) -> RunRecord:
-    """Two runs as one: `then` went on from `first`'s adapter, so its iterations, steps and stages come after `first`'s.
+    """Two runs as one, where `then` continued from `first`'s adapter; its iterations, steps and stages come last.
 
-    What was evaluated is `then`'s, before training `first`'s. Folder and settings are `then`'s.
+    Evaluations before training are `first`'s, those after it `then`'s, as are folder and settings.
     """
     last = first.metrics[-1] if first.metrics else {}
     moved = ("iteration", "env_steps", "generated_tokens")
@@ -230,7 +229,7 @@ def continued(first: RunRecord, then: RunRecord, arm: str) -> RunRecord:
 
 
 def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ()) -> EntropyPoint:
-    """One line of entropy.jsonl; `metrics` tell how many environment steps its iteration had taken."""
+    """One line of entropy.jsonl; `metrics` give the environment steps up to its iteration."""
     iteration = int(row.get("iteration", 0))
     taken = [m.get("env_steps", 0) for m in metrics if m.get("iteration", 0) <= iteration]
     known = {f.name for f in fields(EntropyPoint)}

@@ -10,7 +10,6 @@ from actre.types import ActreError
 NAME = "report.html"
 PLOTS = "plots"
 """The subfolder of a diagnosis's figures, as SVG files."""
-_FIGURE_WIDTH = 736.0
 _MADE_BY = b"Made by ActRe Lab."
 """In the footer of every page."""
 
@@ -42,13 +41,14 @@ def _beside(folders: list[Path]) -> Path:
 
 
 def _write_diagnosis(folder: Path, out: Path | None) -> Path:
-    from actre.view.diagnosis_charts import figures, svg_file
     from actre.view.diagnosis_page import page
+    from actre.view.diagnosis_plots import figures
     from actre.view.records import read_diagnoses, read_settings
+    from actre.view.still import svg_file
 
     diagnoses = read_diagnoses(folder)
     for found in diagnoses:
-        for name, chart in figures(found, _FIGURE_WIDTH).items():
+        for name, chart in figures(found).items():
             _put(folder / PLOTS / f"{name}_{found.settings.wording}.svg", svg_file(chart), _is_figure)
     return _put_page(out or folder / NAME, page(diagnoses, folder, *read_settings(folder)), [folder])
 

@@ -1,26 +1,24 @@
-"""The report's sections, one function each: run records to HTML, a sentence where a piece is missing.
-
-Knows which words, chart and table show a record; the page around them is `page`'s.
-"""
+"""The report's sections, one function each: run records to HTML, with a sentence in place of missing data."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from actre.config import RunConfig
 from actre.config.presets import PRESETS, preset
 from actre.entropy.diagnose import Diagnosis, entropy_record
-from actre.view import charts, words
+from actre.view import diagnosis_plots, run_plots, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
 from actre.view.comparison import flat, settings_that_differ, versions_that_differ
 from actre.view.episodes import choose
 from actre.view.html import Html, join, tag
 from actre.view.inspector.data import Entry
 from actre.view.inspector.offline import Exhibit, Offline, offline
-from actre.view.names import QUANTITIES, arm_css, order_name, task_name
+from actre.view.names import QUANTITIES, order_name, task_name
 from actre.view.records import EntropyPoint, RunRecord, entropy_point
+from actre.view.still import chart
 from actre.view.success import ORDER, Group, difference, groups, pick, task_types
 from actre.view.success import success as share_won
 
@@ -28,7 +26,7 @@ _CHECKED = ("from_trained", "from_base", "tolerance")
 
 
 class Start(NamedTuple):
-    """A folder's measurement before training, and its diagnosis where it has one. name: "" where it is alone."""
+    """A folder's measurement before training, with its diagnosis if there is one. name: "" for a single folder."""
 
     name: str
     point: EntropyPoint
@@ -36,15 +34,20 @@ class Start(NamedTuple):
 
 
 def starts_of(runs: Sequence[RunRecord], diagnoses: Mapping[str, Diagnosis]) -> list[Start]:
-    """The diagnoses by their folders' names; without one the first run's measurement that there is."""
+    """The diagnoses by their folders' names; without any, the first measurement of a run before training."""
     if diagnoses:
         alone = len(diagnoses) == 1
         return [Start("" if alone else name, entropy_point(entropy_record(d)), d) for name, d in diagnoses.items()]
     return [Start("", p) for run in runs for p in run.entropy if p.iteration == 0][:1]
 
 
+def ends(low: float, high: float) -> str:
+    """A bracket in words."""
+    return f"{low:.2f} – {high:.2f}"
+
+
 def primary(runs: Sequence[RunRecord]) -> Group | None:
-    """The panel and order of the primary endpoint, unseen games thought first, or the nearest there is."""
+    """The panel and order of the primary endpoint (unseen games, think-first), or else the first evaluated ones."""
     found = groups(runs)
     return next((g for g in found if g == ("unseen", ORDER)), found[0] if found else None)
 
@@ -53,7 +56,7 @@ def primary(runs: Sequence[RunRecord]) -> Group | None:
 
 
 def entropy_start(starts: Sequence[Start]) -> Html:
-    """Both orders at the start: words, the means, state by state where there is a diagnosis."""
+    """Both orders before training: sentences, the means, and each state if there is a diagnosis."""
     if not starts:
         return missing(
             "No action entropy was measured before training",
@@ -65,7 +68,7 @@ def entropy_start(starts: Sequence[Start]) -> Html:
         [
             one.name,
             f"{one.point.act_first.value:.2f}",
-            f"{one.point.think_first_lower.value:.2f} – {one.point.think_first_upper.value:.2f}",
+            ends(one.point.think_first_lower.value, one.point.think_first_upper.value),
             one.point.verdict,
         ]
         for one in starts
@@ -75,7 +78,7 @@ def entropy_start(starts: Sequence[Start]) -> Html:
 
 
 def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
-    """One measurement before training: its words, its means and their chart."""
+    """One measurement before training: sentences, the means and their chart."""
     said = words.entropy_at_start(start)
     rows = [
         ["act-first, exact", *cells(start.act_first)],
@@ -86,28 +89,27 @@ def one_start(start: EntropyPoint, diagnosis: Diagnosis | None) -> Html:
         *([QUANTITIES[name], *cells(value)] for name, value in start.others.items() if name in QUANTITIES),
     ]
     caption = (
-        f"Mean over {start.states} probe states, {start.thoughts} thoughts a state; whiskers are 95 % intervals over "
+        f"Mean over {start.states} probe states, {start.thoughts} thoughts per state; whiskers are 95 % intervals over "
         "games. The bar is a bracket, not an interval: the true value lies in it in expectation, and more thoughts "
-        "close it. Only the first two rows may be compared."
+        "narrow it. Only the first two rows may be compared."
     )
     parts = [
         [tag("p", sentence) for sentence in said],
-        figure(charts.both(lambda width: charts.entropy_at_start(start, width)), caption),
+        figure(chart(run_plots.entropy_at_start(start)), caption),
     ]
     if start.words:
         parts.append(tag("p", f"In numbers: {start.words}", class_="soft"))
     if start.self_check:
         parts.append(_self_check(start))
     if diagnosis is not None:
-        by_state = charts.both(lambda width: charts.entropy_by_state(diagnosis.states, width))
-        told = "Each probe state: act-first (dot) and think-first's bracket (bar), the most open states on top."
-        parts += [tag("h3", "State by state"), figure(by_state, told)]
+        by_state = chart(diagnosis_plots.entropy_by_state(diagnosis))
+        parts += [tag("h3", "State by state"), figure(by_state, "Each probe state, highest act-first entropy on top.")]
     return join([*parts, numbers(["quantity, in nats unless it is a share", "mean", "95 % interval"], rows)])
 
 
 def _self_check(start: EntropyPoint) -> Html:
-    """How often whole replies hold a listed action and the likeliest one, beside the exact probabilities."""
-    names = {"listed": "a listed action", "top": "the likeliest action"}
+    """How often whole replies contain a listed action and the most probable one, beside the exact probabilities."""
+    names = {"listed": "a listed action", "top": "the most probable action"}
     rows = [
         [
             str(one["order"]).replace("_", "-"),
@@ -118,27 +120,26 @@ def _self_check(start: EntropyPoint) -> Html:
         ]
         for one in start.self_check
     ]
-    said = "The measurement checks itself: replies sampled whole, beside the probability that was computed."
-    return join([tag("p", said), table(["order", "the reply holds", "sampled", "computed", "agrees"], rows)])
+    said = "Self-check of the measurement: the frequency in whole sampled replies, beside the computed probability."
+    return join([tag("p", said), table(["order", "the reply contains", "sampled", "computed", "agrees"], rows)])
 
 
 def entropy_course(runs: Sequence[RunRecord]) -> Html:
-    """Both orders through training, a chart a run, on one scale."""
+    """Both orders through training, one chart per run, on one scale."""
     measured = [run for run in runs if run.entropy]
     if not measured:
         return missing("Action entropy was not measured during training", "there is no entropy.jsonl")
-    top = charts.entropy_top(measured)
+    top = run_plots.entropy_top(measured)
     overlaid = [_overlaid(measured, top)] if len(measured) > 1 else []
     each: list[Html] = []
     for run in measured:
-        each += [
-            tag("h3", capital(run.name)),
-            charts.both(partial(charts.entropy_through_training, run, top=top)),
-        ]
+        title = f"Action entropy through training of {run.name}"
+        drawn = run_plots.entropy_through_training(run.entropy, title, run.switches, top)
+        each += [tag("h3", capital(run.name)), chart(drawn)]
     figures = each if len(measured) <= 2 else [folded("Each run by itself", join(each))]
     caption = (
-        "Act-first is exact (the band: 95 % interval over games); think-first lies between the two edges "
-        "of its band. All measurements use the same probe states, prompt and temperature. A dashed line "
+        "Act-first is exact (whiskers: 95 % interval over games); think-first lies between the two edges "
+        "of its band. All measurements use the same probe states, prompt and temperature. A dotted line "
         "marks a change of order in training."
     )
     rows = [
@@ -147,7 +148,7 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
             str(p.iteration),
             f"{p.env_steps:,}",
             f"{p.act_first.value:.2f}",
-            f"{p.think_first_lower.value:.2f} – {p.think_first_upper.value:.2f}",
+            ends(p.think_first_lower.value, p.think_first_upper.value),
             p.verdict,
         ]
         for run in measured
@@ -165,45 +166,27 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
 
 
 def _overlaid(runs: Sequence[RunRecord], top: float) -> Html:
-    """All runs in one chart an order."""
-    drawn = [
-        charts.both(partial(charts.entropy_overlaid, runs, order, top=top)) for order in ("act_first", "think_first")
-    ]
-    told = "All runs on one scale: acting first (exact), and below it the brackets in which thinking first lies."
-    return tag("figure", tag("h3", "The runs together"), legend(runs), drawn, tag("figcaption", told))
-
-
-def legend(runs: Sequence[RunRecord]) -> Html | None:
-    """Which letter and colour of a chart is which run; nothing where their names stand in the chart."""
-    if len(runs) <= 2:
-        return None
-    named = [
-        tag("li", tag("span", charts.mark_of(runs, i), class_=f"key {arm_css(i)}"), " ", run.name)
-        for i, run in enumerate(runs)
-    ]
-    return tag("ul", named, class_="legend")
+    """All runs in one chart per order."""
+    drawn = [chart(run_plots.entropy_overlaid(runs, order, top)) for order in ("act_first", "think_first")]
+    caption = "All runs on one scale: act-first entropy (exact), and below it think-first's brackets."
+    return tag("figure", tag("h3", "The runs together"), drawn, tag("figcaption", caption))
 
 
 # --- learning and success ---
 
 
 def learning(runs: Sequence[RunRecord]) -> Html:
-    """Success and return in training, and what each run has used."""
+    """Success and return in training, and each run's budget."""
     trained = [run for run in runs if run.curve("success")]
     if not trained:
         return missing("No training iteration was recorded", "metrics.jsonl is missing or empty")
     caption = (
-        "Thin: each iteration (its own games, at training temperature). Strong: mean of the last five "
-        "iterations. These are training games in the order of the stage, so they show learning; what "
-        "counts is the evaluation below."
+        "Thin: each iteration (its own games, at training temperature). Thick: mean of the last five iterations. These "
+        "are training games in the stage's order, so they show learning; runs are compared in the evaluation below."
     )
-    parts: list[Html | None] = [
-        legend(trained),
-        tag("h3", "Success"),
-        charts.both(lambda width: charts.learning_curves(trained, "success", "share of episodes won", width)),
-        tag("h3", "Return"),
-        charts.both(lambda width: charts.learning_curves(trained, "return", "mean return, penalties included", width)),
-    ]
+    parts = []
+    for metric in ("success", "return"):
+        parts += [tag("h3", capital(metric)), chart(run_plots.learning_curve(trained, metric))]
     rows = []
     for run in trained:
         last, seconds = run.metrics[-1], sum(value for _, value in run.curve("seconds"))
@@ -214,32 +197,28 @@ def learning(runs: Sequence[RunRecord]) -> Html:
 
 
 def success(runs: Sequence[RunRecord]) -> Html:
-    """Games won before and after, the paired differences, and both by task type."""
+    """Games won before and after training, the paired differences, and success by task type."""
     main = primary(runs)
     if main is None:
         return missing("No evaluation was recorded", "evaluation.jsonl is missing or empty")
-    found = groups(runs)
-    chart = charts.both(lambda width: charts.success_rows(runs, width))
     caption = (
-        "Each game of a panel once, at evaluation temperature. Open: before training; filled: after. 95 % "
+        "Each game of a panel is played once, at evaluation temperature. Open: before training; filled: after. 95 % "
         "Wilson intervals."
     )
-    parts: list[Html | None] = [figure(chart, caption)]
-    if any(charts.differences(runs, g) for g in found if g.order == main.order):
-        gaps = charts.both(lambda width: charts.difference_rows(runs, main.order, width))
-        words_ = (
-            f"Paired on the same games, {order_name(main.order)}; 95 % bootstrap intervals over games. "
-            "Right of zero: more games won."
+    parts: list[Html | None] = [figure(chart(run_plots.success_by_group(runs)), caption)]
+    gaps = run_plots.success_differences(runs, main.order)
+    if gaps is not None:
+        paired = (
+            f"Paired on the same games, {order_name(main.order)}; percentage points, with 95 % bootstrap intervals "
+            "over games. Right of zero: more games won."
         )
-        parts += [tag("h3", "Differences on the same games"), legend(runs), figure(gaps, words_)]
-    types = task_types(runs)
-    if len(types) > 1:
-        by_type = charts.both(lambda width: charts.task_rows(runs, main, width))
+        parts += [tag("h3", "Differences on the same games"), figure(chart(gaps), paired)]
+    if len(task_types(runs)) > 1:
         few = (
-            f"{capital(main.panel)} games, {order_name(main.order)}. Few games a type: the intervals "
-            "are wide, and differences between types are exploratory."
+            f"{capital(main.panel)} games, {order_name(main.order)}. There are few games per type, so the intervals "
+            "are large and differences between types are exploratory."
         )
-        parts += [tag("h3", "By task type"), figure(by_type, few)]
+        parts += [tag("h3", "By task type"), figure(chart(run_plots.success_by_task(runs, main)), few)]
     return join(
         [
             *parts,
@@ -278,9 +257,9 @@ def _success_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def episodes(runs: Sequence[RunRecord]) -> Offline | None:
-    """The chosen episodes in the inspector; None where no episode was kept."""
+    """The chosen episodes in the inspector; None if no episode was kept."""
     shown = choose(runs)
-    entries: dict[int, Entry] = {}  # by identity: an episode may be in several exhibits
+    entries: dict[int, Entry] = {}  # by identity, because several exhibits may share an episode
     exhibits = []
     for one in shown:
         for name, trajectory in one.episodes:
@@ -292,27 +271,27 @@ def episodes(runs: Sequence[RunRecord]) -> Offline | None:
 
 
 def around_episodes(block: Html | None, runs: Sequence[RunRecord]) -> Html:
-    """The block of `episodes` with what has to be known to read it."""
+    """The block of `episodes`, with an explanation."""
     if block is None:
         return missing("No episode was kept", "trajectories/eval_after.jsonl.gz is missing or empty")
     note = (
-        "Drawn by the seed or chosen by a measurement, as each line says; not picked. Each step in the order in which "
-        "it was written; every word is the model's or the game's. A line opens its episode below."
+        "The episodes were drawn by the seed or chosen by a measurement, as each line says; none was picked by hand. "
+        "Every step is shown as it was written, in the model's and the game's own words. A line opens its episode."
     )
     scored = any(run.scored for run in runs)
-    told = (
-        "What each order would do at a step is exact over the admissible actions: acting first directly, thinking "
-        "first as the mean after the thoughts that were drawn there, its entropy in a bracket. “After this thought” is "
-        "exact given the one thought that was written, and must not be set against acting first."
+    measured = (
+        "Each order's distribution at a step is exact over the admissible actions: directly for acting first; for "
+        "thinking first as the mean after sampled thoughts, with its entropy in a bracket. “After this thought” is "
+        "exact given the written thought, and must not be compared with acting first."
     )
     lacking = (
-        "What each order would do at a step was not measured: actre report RUN --score does so with the run's policy."
+        "Each order's distribution at a step was not measured: actre report RUN --score does so with the run's policy."
     )
-    return join([tag("p", note), tag("p", told if scored else lacking, class_="soft"), block])
+    return join([tag("p", note), tag("p", measured if scored else lacking, class_="soft"), block])
 
 
 def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
-    """Commands, seeds, what differs between runs, all settings and versions."""
+    """Commands, seeds, differences between runs, all settings and versions."""
     parts: list[Html] = [tag("p", "Made by, and shown again by:"), tag("pre", "\n".join(_commands(runs, folders)))]
     if len(runs) > 1:
         parts.append(_differences(runs))
@@ -323,26 +302,33 @@ def settings(runs: Sequence[RunRecord], folders: Sequence[Path]) -> Html:
         if run.config is not None:
             parts.append(tag("p", f"Seed {run.config.seed}; preset {run.config.preset}; stages: {plan}."))
             parts += [tag("p", fact) for fact in words.otherwise(run)]
-            rows = [[name, value] for name, value in flat(dataclasses.asdict(run.config))]
-            parts.append(folded("All settings", table(["setting", "value"], rows, css="settings")))
         if run.adapter_check is not None:
             checked = {key: float(run.adapter_check.get(key, math.nan)) for key in _CHECKED}
             parts.append(tag("p", words.adapter_check(**checked)))
-        if run.versions:
-            rows = [[name, value] for name, value in run.versions.items()]
-            parts.append(folded("Versions", table(["package", "version"], rows, css="settings")))
+        parts.append(all_settings(run.config, run.versions))
+    return join(parts)
+
+
+def all_settings(config: RunConfig | None, versions: Mapping[str, str]) -> Html:
+    """Every setting and every package's version, folded."""
+    parts = []
+    if config is not None:
+        every = flat(dataclasses.asdict(config))
+        parts.append(folded("All settings", table(["setting", "value"], every, css="settings")))
+    if versions:
+        parts.append(folded("Versions", table(["package", "version"], list(versions.items()), css="settings")))
     return join(parts)
 
 
 def _differences(runs: Sequence[RunRecord]) -> Html:
-    """Only what is not the same in all runs."""
+    """The settings and versions that differ between runs."""
     names = ["setting", *(run.name for run in runs)]
     rows = [[name, *values] for name, values in settings_that_differ(runs)]
     other = [[name, *values] for name, values in versions_that_differ(runs)]
     return join(
         [
-            tag("h3", "What differs between these runs"),
-            table(names, rows, css="settings") if rows else tag("p", "All settings are the same, the seed too."),
+            tag("h3", "Differences between these runs"),
+            table(names, rows, css="settings") if rows else tag("p", "All settings are the same, including the seed."),
             table(["package", *names[1:]], other, css="settings") if other else tag("p", "All versions are the same."),
         ]
     )
@@ -354,16 +340,16 @@ def _commands(runs: Sequence[RunRecord], folders: Sequence[Path]) -> list[str]:
 
 
 def _made(runs: Sequence[RunRecord], folder: Path) -> str | None:
-    """What made the runs of one folder."""
+    """The command that made the runs of one folder."""
     here = [run for run in runs if folder in (run.folder, run.folder.parent) and run.config is not None]
     config = here[0].config if here else None
     if config is None:
         return None
     if here[0].folder == folder:
         return f"actre train --config {folder / 'config.json'} --out {folder}-again"
-    if not (folder / "config.json").exists():  # some runs that stand side by side
+    if not (folder / "config.json").exists():  # separate runs in one folder
         return None
     env = "" if config.env.name == "alfworld" else f" --env {config.env.name}"
-    usual = preset(config.preset, config.env.name).env_steps if config.preset in PRESETS else None
-    steps = "" if config.env_steps == usual else f" --env-steps {config.env_steps}"
+    default = preset(config.preset, config.env.name).env_steps if config.preset in PRESETS else None
+    steps = "" if config.env_steps == default else f" --env-steps {config.env_steps}"
     return f"actre quickstart --preset {config.preset}{env}{steps} --seed {config.seed} --out {folder}"

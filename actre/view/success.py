@@ -1,7 +1,4 @@
-"""Success by panel, order and task type from evaluated episodes, with 95 % intervals and paired differences.
-
-Knows evaluation records; no chart and no page.
-"""
+"""Success by panel, order and task type from evaluated episodes, with 95 % intervals and paired differences."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +10,7 @@ from actre.view.records import RunRecord
 
 PANELS = ("unseen", "seen")
 ORDER = "think_first"
-"""The order in which runs are compared: both end in it, and the primary endpoint is defined in it."""
+"""The order in which runs are compared: training ends in it, and the primary endpoint is defined in it."""
 
 
 class Group(NamedTuple):
@@ -38,20 +35,19 @@ def pick(run: RunRecord, when: When, group: Group, task_type: str | None = None)
 
 
 def task_types(runs: Sequence[RunRecord]) -> list[str]:
-    """Every task type that was evaluated."""
+    """All evaluated task types."""
     return sorted({e.task_type for run in runs for e in run.all_results})
 
 
 def success(results: Sequence[EpisodeResult]) -> Interval | None:
-    """The share won, with its 95 % interval; None without episodes."""
+    """The share of games won, with its 95 % interval; None without episodes."""
     return wilson(sum(r.won for r in results), len(results)) if results else None
 
 
 def difference(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> Interval | None:
-    """Success after minus before on the games both have, paired; None where they share fewer than MIN_GAMES.
+    """Success after minus before, paired on shared games; None for fewer than MIN_GAMES, too few for a bootstrap.
 
-    Fewer say nothing: a bootstrap of three games knows three numbers.
-    Differs from `evaluate.paired_difference`: an evaluation that was cut short still shows what it holds.
+    Differs from `evaluate.paired_difference`: unpaired games of an interrupted evaluation are left out.
     """
     shared = {r.game for r in before} & {r.game for r in after}
     if len(shared) < MIN_GAMES:
@@ -60,7 +56,7 @@ def difference(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) 
 
 
 def same_start(runs: Sequence[RunRecord], group: Group) -> bool:
-    """Whether all runs have the same episodes before training, so that one mark stands for all."""
+    """Whether all runs have the same results before training, so that one mark can show them."""
     starts = [sorted((e.game, e.won) for e in pick(run, "before", group)) for run in runs]
     return bool(starts) and bool(starts[0]) and all(s == starts[0] for s in starts)
 

@@ -1,6 +1,4 @@
-"""What was seen, in plain sentences, whichever way it came out. Numbers in, sentences out; knows no page
-and no chart.
-"""
+"""Results as plain sentences, in the same form whichever way they came out."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +11,17 @@ from actre.view.names import cut_words
 from actre.view.records import EntropyPoint, RunRecord
 
 CAUTION = (
-    "One seed was run. This shows what happened here, not what the method does: another seed "
-    "can come out the other way. A claim about ActRe needs at least three seeds per arm, compared at "
-    "equal environment steps."
+    "One seed was run. This shows what happened here, not what the method does in general: another seed may show the "
+    "opposite. A claim about ActRe needs at least three seeds per arm, compared at equal environment steps."
 )
 SEVERAL_SEEDS = (
-    "Runs of {count} seeds stand side by side; nothing here is averaged over them, and the intervals are over games, "
-    "not over seeds. A claim about ActRe needs at least three seeds per arm at equal environment steps, and "
-    "intervals over them: actre study makes those."
+    "Runs of {count} seeds are shown side by side. Nothing is averaged over them, and the intervals are over games, "
+    "not over seeds. A claim about ActRe needs at least three seeds per arm at equal environment steps, with intervals "
+    "over seeds; actre study computes those."
 )
 MODEL_ORGANISM = (
-    "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It "
-    "is made for watching the method at work in minutes; it is no evidence about large language models."
+    "The tiny policy is a model organism: a small network pretrained on a scripted expert's episodes. It shows the "
+    "method at work within minutes and is not evidence about large language models."
 )
 
 
@@ -40,7 +37,7 @@ def nats(band: Interval) -> str:
 
 
 def share(band: Interval) -> str:
-    """A share with its interval, in per cent.
+    """A share with its interval, in percent.
 
     >>> share(Interval(0.5, 0.4, 0.61))
     '50% [40, 61]'
@@ -55,49 +52,58 @@ def points(band: Interval) -> str:
     >>> points(Interval(-0.05, -0.15, 0.04))
     '−5 points [−15, +4]'
     """
-    inner = f" [{_signed(band.low)}, {_signed(band.high)}]" if _bounded(band) else ""
-    return f"{_signed(band.value)} points{inner}"
+    inner = f" [{signed(band.low)}, {signed(band.high)}]" if _bounded(band) else ""
+    return f"{signed(band.value)} points{inner}"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in whole percentage points.
+
+    >>> signed(-0.05), signed(0.104), signed(0.001)
+    ('−5', '+10', '0')
+    """
+    rounded = round(difference * 100)
+    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
 
 
 def entropy_at_start(point: EntropyPoint) -> list[str]:
-    """What the first measurement says: both orders, the verdict, and the trap."""
+    """The first measurement: both orders, the verdict, and the quantity that must not be compared."""
     low, high = point.think_first_lower, point.think_first_upper
     bracket = f"between {low.value:.2f} and {high.value:.2f} nats"
     if not math.isfinite(high.value):
-        bracket = f"at least {low.value:.2f} nats (too few thoughts to bound it from above)"
+        bracket = f"at least {low.value:.2f} nats (too few thoughts for an upper bound)"
     said = [
-        f"On {point.states} fixed states the policy's choice of action holds {nats(point.act_first)} when "
-        f"it acts first, about {math.exp(point.act_first.value):.1f} equally likely actions; when it "
-        f"thinks first, {bracket}."
+        f"On {point.states} fixed states, the policy's action entropy is {nats(point.act_first)} when it acts first "
+        f"(about {math.exp(point.act_first.value):.1f} equally likely actions), and {bracket} when it thinks first."
     ]
     said.append(verdict_words(point))
     if math.isfinite(point.conditional.value):
         said.append(
-            f"Once a thought is written, {nats(point.conditional)} remain. That is a different quantity: "
-            "set against act-first's whole entropy it would show a narrowing by construction."
+            f"After a given thought, {nats(point.conditional)} remain. This is a different quantity: compared with "
+            "act-first's entropy, it would show a narrowing by construction."
         )
     return said
 
 
 def verdict_words(point: EntropyPoint) -> str:
     """The recorded verdict as a sentence."""
-    thoughts = f"with {point.thoughts} thoughts a state" if point.thoughts else "with these thoughts"
+    thoughts = f"with {point.thoughts} thoughts per state" if point.thoughts else "with these thoughts"
     return {
-        "narrowed": "Thinking first narrowed the choice: act-first lies above even think-first's upper bound.",
-        "widened": "Thinking first widened the choice: act-first lies below even think-first's lower bound.",
-        "equivalent": f"The two orders hold the same choice within {MARGIN_NATS:g} nats.",
-        "inconclusive": f"Which order holds more choice stays open: {thoughts} the bracket and intervals "
-        "leave both directions possible. That is not the same as no difference.",
-        "withheld": "No verdict is given: the measurement failed its own check, so its entropies are not those of what "
+        "narrowed": "Thinking first narrowed the choice: act-first's entropy lies above think-first's upper bound.",
+        "widened": "Thinking first widened the choice: act-first's entropy lies below think-first's lower bound.",
+        "equivalent": f"The two orders' entropies are equal within {MARGIN_NATS:g} nats.",
+        "inconclusive": f"Inconclusive: {thoughts}, the bracket and the intervals leave both directions possible. "
+        "This is not the same as no difference.",
+        "withheld": "No verdict is given: the measurement failed its self-check, so its entropies do not describe what "
         "the policy writes.",
     }.get(point.verdict, "No verdict was recorded.")
 
 
 def entropy_through_training(name: str, measured: Sequence[EntropyPoint]) -> str:
-    """First against last measurement of one run."""
+    """The first and the last measurement of one run."""
     name = _capital(name)
     if len(measured) < 2:
-        return f"{name}: measured once only, so nothing can be said about its course."
+        return f"{name}: measured only once, so there is no course to describe."
     first, last = measured[0], measured[-1]
     act = f"from {first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
     return f"{name}: {act}; thinking first from {_bracket(first)} to {_bracket(last)}."
@@ -120,15 +126,15 @@ def arms_compared(first: str, second: str, difference: Interval, panel: str) -> 
         difference,
         f"{first} won more",
         f"{second} won more",
-        "the interval includes zero, so these games do not tell the two runs apart",
+        "the interval includes zero, so these games show no difference between the two runs",
     )
     return f"After training, {first} minus {second} on the same {panel} games is {points(difference)}: {direction}."
 
 
 def adapter_check(from_trained: float, from_base: float, tolerance: float) -> str:
-    """What reloading the exported adapter onto the plain base model showed."""
+    """The check of the exported adapter, reloaded onto the plain base model."""
     passed = from_trained <= tolerance < from_base
-    verdict = "it is the trained one and does something" if passed else "it is NOT the trained one, or it does nothing"
+    verdict = "it is the trained adapter and has an effect" if passed else "it is NOT the trained one, or has no effect"
     return (
         f"The exported adapter, reloaded onto the plain base: its logits differ by at most {from_trained:.2g} from "
         f"the trained model's and by up to {from_base:.2g} from the base's, so {verdict}."
@@ -146,11 +152,6 @@ def _direction(band: Interval, above: str, below: str, open_: str) -> str:
     return above if band.low > 0 else below if band.high < 0 else open_
 
 
-def _signed(value: float) -> str:
-    rounded = round(value * 100)
-    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "−")
-
-
 def _interval(band: Interval) -> str:
     return f" [{band.low:.2f}, {band.high:.2f}]" if _bounded(band) else ""
 
@@ -164,21 +165,21 @@ def _capital(text: str) -> str:
 
 
 def otherwise(run: RunRecord) -> list[str]:
-    """What went otherwise than the settings say, a sentence each."""
-    told = []
+    """Deviations from the settings, one sentence each."""
+    found = []
     planned = [stage.iterations for stage in run.config.stages] if run.config else []
     ran = [sum(line.get("stage") == number for line in run.metrics) for number in range(len(planned))]
     if any(a != b for a, b in zip(planned[:-1], ran, strict=False) if b):
-        told.append(f"Iterations that the stages took: {', '.join(map(str, ran))}.")
+        found.append(f"Iterations per stage: {', '.join(map(str, ran))}.")
     failed = sum(line.get("env_errors", 0) for line in run.metrics)
     if failed:
-        told.append(
-            f"The environment failed in {failed:,} training episodes; they were not trained on, and are in no curve."
+        found.append(
+            f"The environment failed in {failed:,} training episodes. They were not trained on and are in no curve."
         )
     for why in get_args(Cut):
         played = sum(line.get(f"cut_{why}", 0) for line in run.metrics)
         evaluated = sum(result.cut == why for result in run.all_results)
         counts = [f"{n:,} {what}" for n, what in ((played, "training"), (evaluated, "evaluated")) if n]
         if counts:
-            told.append(f"Episodes that were cut because {cut_words(why)}: {' and '.join(counts)} ones.")
-    return told
+            found.append(f"Episodes cut because {cut_words(why)}: {' and '.join(counts)} ones.")
+    return found

@@ -266,7 +266,7 @@ def test_200_episodes_of_50_steps_are_packed_in_under_2_seconds() -> None:
 
 
 def test_no_episode_at_all_is_refused() -> None:
-    with pytest.raises(ActreError, match="no episode to look at"):
+    with pytest.raises(ActreError, match="no episode to show"):
         Inspector([])
 
 

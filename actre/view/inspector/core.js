@@ -1,5 +1,5 @@
-// What both widgets are made of: elements whose text is always text, requests to the kernel, numbers, light and dark.
-// Nothing here, or in any file beside it, ever parses text as HTML.
+// The common parts of both widgets: elements, numbers, requests to the kernel, light and dark.
+// Text is never parsed as HTML, here or in the other files.
 
 function h(name, props = {}, ...children) {
   const made = document.createElement(name);
@@ -45,8 +45,8 @@ function percent(p) {
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 // ---- requests ------------------------------------------------------------------------------------------------------
-// One request at a time travels on a channel; the newest one that waits replaces those before it. So a slow kernel is
-// never flooded, and an answer is handed on only while nothing newer has been asked: an old one cannot overwrite it.
+// Each channel has one request in flight; a newer one replaces those that wait. A slow kernel is therefore never
+// flooded, and an answer is delivered only if nothing newer was asked, so an old one cannot overwrite it.
 class Kernel {
   constructor(model) {
     this.model = model;
@@ -65,7 +65,7 @@ class Kernel {
     if (!channel.travelling) this.sendNext(channel);
   }
 
-  // What was asked on this channel is no longer wanted.
+  // Drops the channel's pending request.
   forget(name) {
     const channel = this.channels.get(name);
     if (!channel) return;
@@ -113,7 +113,7 @@ const trouble = (words) => h("p", { class: "trouble", role: "alert" }, words);
 const working = (words) => h("p", { class: "soft working", role: "status" }, words);
 
 // ---- light and dark ------------------------------------------------------------------------------------------------
-// The page around decides, whatever it is (JupyterLab, Notebook, Colab, VS Code): its ground is looked at, not its name.
+// The background of the surrounding page decides (JupyterLab, Notebook, Colab, VS Code).
 function followTheme(root) {
   const look = () => {
     let at = root.parentElement;
@@ -134,7 +134,7 @@ function followTheme(root) {
   const media = matchMedia("(prefers-color-scheme: dark)");
   media.addEventListener("change", later);
   requestAnimationFrame(look);
-  const once = setTimeout(look, 400); // a theme's style sheet may come after the widget
+  const once = setTimeout(look, 400); // a theme's style sheet may load after the widget
   return () => {
     clearTimeout(once);
     watch.disconnect();
@@ -142,7 +142,7 @@ function followTheme(root) {
   };
 }
 
-// Keys typed in a widget are the widget's: a notebook's own shortcuts ("dd" deletes a cell) must not see them.
+// Keys typed in a widget must not reach the notebook's shortcuts ("dd" deletes a cell).
 function keepKeys(root, act) {
   root.dataset.lmSuppressShortcuts = "true";
   root.addEventListener("keydown", (event) => {

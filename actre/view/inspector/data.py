@@ -1,7 +1,6 @@
-"""Turns trajectories into what the inspector's page reads: an index of episodes, and each episode as compact JSON.
+"""Turns trajectories into the inspector page's data: an index of episodes, and each episode as compact JSON.
 
-Knows trajectories and nothing of widgets, policies or the page. Text stays text: JSON strings here, and characters
-that no page may show become U+FFFD. Numbers that JSON lacks (nan, infinities) become null.
+Characters that HTML forbids become U+FFFD. Numbers that JSON lacks (nan, infinities) become null.
 """
 
 import json
@@ -15,36 +14,36 @@ from actre.view.html import visible
 from actre.view.names import cut_words, flag_words, order_name, task_name
 
 PACK_LIMIT = 8 * 2**20
-"""Bytes, compressed, that travel with the widget; episodes beyond are sent when they are looked at."""
+"""Compressed bytes sent with the widget; later episodes are sent when they are opened."""
 
 Runs = Sequence[Trajectory] | Mapping[str, Sequence[Trajectory]]
 
 
 class Entry(NamedTuple):
-    """One episode and the name of the run it is from ("" where runs have no names)."""
+    """One episode and the name of its run ("" without a name)."""
 
     run: str
     trajectory: Trajectory
 
 
 def entries(trajectories: Runs) -> list[Entry]:
-    """Every episode, in the given order. Raises ActreError where there is none."""
+    """All episodes, in the given order. Raises ActreError if there is none."""
     runs = trajectories if isinstance(trajectories, Mapping) else {"": trajectories}
     found = [Entry(str(run), t) for run, episodes in runs.items() for t in episodes]
     if not found:
         raise ActreError(
-            "no episode to look at: give trajectories, as actre.types.read_trajectories or actre.rollout make them"
+            "no episode to show: pass trajectories, for example from actre.types.read_trajectories or actre.rollout"
         )
     return found
 
 
 def index(found: Sequence[Entry], first: int = 0) -> list[dict[str, Any]]:
-    """What the list of episodes shows of each, numbered from `first`."""
+    """The episodes' entries in the list, numbered from `first`."""
     return [_summary(number, entry) for number, entry in enumerate(found, first)]
 
 
 def episode(number: int, entry: Entry) -> dict[str, Any]:
-    """One episode whole, ready for JSON. `actions` holds every action text once; steps name them by place."""
+    """One whole episode, ready for JSON. `actions` holds every action text once; steps refer to them by index."""
     trajectory = entry.trajectory
     names: dict[str, int] = {}
     recorded = zip(trajectory.steps, _recorded(trajectory, SCORES), _recorded(trajectory, TOKENS), strict=True)
@@ -60,8 +59,8 @@ def episode(number: int, entry: Entry) -> dict[str, Any]:
 
 
 def pack(found: Sequence[Entry], limit: int = PACK_LIMIT) -> tuple[bytes, int]:
-    """The first episodes, gzipped, one JSON a line, until they fill `limit` bytes; and how many these are."""
-    # one stream, not a member an episode: browsers read a gzip file's first member only
+    """The first episodes as gzipped JSON lines, up to about `limit` bytes, and their number."""
+    # one stream, not one member per episode: browsers read only the first member of a gzip file
     squeeze = zlib.compressobj(level=3, wbits=31)
     chunks: list[bytes] = []
     size = count = 0
@@ -76,13 +75,13 @@ def pack(found: Sequence[Entry], limit: int = PACK_LIMIT) -> tuple[bytes, int]:
 
 
 def surprise(trajectory: Trajectory) -> float | None:
-    """Mean surprise of the episode's sampled tokens, in nats a token; None where none was recorded."""
+    """Mean -log p of the episode's sampled tokens, in nats per token; None if none was recorded."""
     logps = [logp for step in trajectory.steps for logp in step.reply_logps]
     return -sum(logps) / len(logps) if logps else None
 
 
 def mean_score(trajectory: Trajectory, order: str, name: str) -> float | None:
-    """The mean over steps of one recorded number ("entropy", "lower"); None where no step has it."""
+    """The mean over steps of one recorded number ("entropy", "lower"); None if no step has it."""
     found = [scores[order][name] for scores in _recorded(trajectory, SCORES) if scores and scores.get(order)]
     known = [value for value in found if value is not None]
     return sum(known) / len(known) if known else None
@@ -130,7 +129,7 @@ def _step(step: Step, scores: Any, tokens: Any, names: dict[str, int]) -> dict[s
 
 
 def _recorded(trajectory: Trajectory, key: str) -> list[Any]:
-    """One record a step; None for each where nothing, or nothing of that length, was recorded."""
+    """One record per step; None for each if nothing was recorded, or not for every step."""
     values = trajectory.meta.get(key)
     return (
         values if isinstance(values, list) and len(values) == len(trajectory.steps) else [None] * len(trajectory.steps)
@@ -138,7 +137,7 @@ def _recorded(trajectory: Trajectory, key: str) -> list[Any]:
 
 
 def clean(value: Any) -> Any:
-    """Any record as JSON that a page may show: text made visible, numbers rounded, what JSON lacks as null."""
+    """Any record as JSON for a page: text made visible, numbers rounded, nan and infinities as null."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""A game played by hand: the state, the moves so far, and the episode they make. Knows environments, no widget.
+"""A game played by hand: the state, the moves so far, and the episode they make.
 
-What a person does is recorded like what a policy does: an episode of the order "no_think", without token ids, whose
-`meta` says who played. A step can be taken back, by playing the others again.
+A person's actions are recorded like a policy's: an episode of the order "no_think", without token ids, whose `meta`
+names the player. A step is taken back by replaying the earlier ones.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,22 @@ from actre.types import ActreError, Flag, Observation, Step, Trajectory
 
 
 class Game:
-    """One environment, one game at a time. `trajectory` is the episode so far; `finished` those that ended."""
+    """One environment, one game at a time. `trajectory` is the current episode; `finished` holds the ended ones."""
 
     def __init__(self, env: Any, games: Sequence[str]) -> None:
         if not games:
-            raise ActreError("no game to play: give the names of games, or a panel's (actre.envs.worlds.list_games)")
+            raise ActreError(
+                "no game to play: pass names of games, for example a panel's from actre.envs.worlds.list_games"
+            )
         self.env = env
         self.games = tuple(games)
         self.finished: list[Trajectory] = []
         self.start(self.games[0])
 
     def start(self, game: str) -> None:
-        """Begin a game. Raises ActreError where it is not one of `games`, or cannot be started."""
+        """Begin a game. Raises ActreError if it is not one of `games` or cannot be started."""
         if game not in self.games:
-            raise ActreError(f"no game {game!r} among the {len(self.games)} that were given")
+            raise ActreError(f"no game {game!r} among the {len(self.games)} games of this widget: choose one of them")
         text, info = self.env.reset(seed=0, options={"game": game})
         self.game, self.task_type = game, str(info.get("task_type", ""))
         self.steps: list[Step] = []
@@ -33,15 +35,15 @@ class Game:
         self.seen = _observation(text, info)
 
     def act(self, action: str) -> None:
-        """Send an action, admissible or not (which is recorded). Raises ActreError where the game is over."""
+        """Send an action; an inadmissible one is flagged. Raises ActreError if the game is over."""
         if self.over:
-            raise ActreError("this game is over: start another, or take the last step back")
+            raise ActreError("this game is over: start another one, or take the last step back")
         self._send(action)
         if self.over:
             self.finished.append(self.trajectory)
 
     def back(self) -> None:
-        """Take the last step back: the game anew, with the steps before it."""
+        """Take the last step back: restart the game and replay the steps before it."""
         actions = [str(step.action) for step in self.steps[:-1]]
         if self.over and self.finished:
             self.finished.pop()
@@ -51,7 +53,7 @@ class Game:
 
     @property
     def trajectory(self) -> Trajectory:
-        """The episode so far."""
+        """The current episode."""
         spec = self.env.spec
         return Trajectory(
             env=spec.id if spec is not None else type(self.env.unwrapped).__name__,

@@ -1,5 +1,5 @@
-// The inspector's page: the list of episodes, one episode or two side by side, step by step. Knows the records that
-// data.py makes; a step's drawing is panels.js, what needs a policy live.js.
+// The inspector's page: the list of episodes, and one episode or two side by side, step by step. It reads the records of
+// data.py; panels.js draws a step, live.js holds the panels that need a policy.
 
 class InspectorView {
   constructor(model, el) {
@@ -13,7 +13,7 @@ class InspectorView {
     const place = model.get("_place") ?? {};
     this.at = { episode: 0, step: 0, tab: "here", other: null, coloured: false, checkpoint: this.about.checkpoints.length - 1, ...place };
     this.list = new EpisodeList(this, place.filter);
-    if (!this.rows[this.at.episode]) Object.assign(this.at, { episode: 0, step: 0 }); // a branch, and the kernel began anew
+    if (!this.rows[this.at.episode]) Object.assign(this.at, { episode: 0, step: 0 }); // a branch of an earlier kernel
     if (!this.rows[this.at.other]) this.at.other = null;
     this.whatIf = new WhatIf(this);
     this.branches = new Branches(this);
@@ -70,7 +70,7 @@ class InspectorView {
     this.open(this.at.episode, this.at.step);
   }
 
-  // Hands the episode on, at once where it is here, after an answer of the kernel where it is not.
+  // Calls back with the episode: at once if it is loaded, or after the kernel's answer.
   fetch(id, then) {
     if (!this.episodes.has(id) && this.lines[id]) this.episodes.set(id, JSON.parse(this.lines[id]));
     if (this.episodes.has(id)) return then(this.episodes.get(id));
@@ -90,7 +90,7 @@ class InspectorView {
     return `${checkpoint}|${id}|${step}`;
   }
 
-  // What is known of a step: what the live policy said, else what was recorded.
+  // A step's scores: the live policy's, or else the recorded ones.
   scoresOf(episode, step) {
     return this.scores.get(this.scoreKey(episode.id, step)) ?? episode.steps[step]?.scores ?? null;
   }
@@ -169,7 +169,7 @@ class InspectorView {
     }
   }
 
-  // Whom to compare with: the same game in other runs and the group's other members first, then the rest of the list.
+  // Partners for a comparison: the same game in other runs and the group's other members first, then the rest.
   partners() {
     const e = this.episode;
     const name = (row) => `${row.won ? "✓" : "✗"} ${row.run ? `${row.run}: ` : ""}${row.task || row.game} (${row.order_name}, ${plural(row.count, "step")})`.slice(0, 110);
@@ -217,7 +217,7 @@ class InspectorView {
     this.markStep();
   }
 
-  // The tokens' texts, where only a policy's tokenizer knows them.
+  // The tokens' texts, which may need a policy's tokenizer.
   askTokens() {
     const wanting = [this.episode, this.other].filter((one) => one && !this.tokens.has(one.id) && one.steps.some((step) => step.logps.length && !step.tokens));
     wanting.forEach((episode, i) =>
@@ -238,7 +238,7 @@ class InspectorView {
     put(this.strip, [this.episode, this.other].filter(Boolean).map(one), this.measureAll());
   }
 
-  // A button that scores every step, some at a time, so that the kernel stays free for others in between.
+  // A button that scores every step, in batches, so that the kernel can answer other requests in between.
   measureAll() {
     if (!this.live) return null;
     const episode = this.episode;
@@ -368,7 +368,7 @@ class InspectorView {
     return h("div", {}, title, h("div", { class: "message" }, said), h("p", { class: "soft small" }, plural(names.length, "admissible action")), listed);
   }
 
-  // Asked a moment after the last key, so that stepping fast asks once.
+  // Asks shortly after the last key press, so that fast stepping asks once.
   askScores(episode, step, channel = "scores") {
     const checkpoint = this.checkpoint;
     const still = () => this.at.step === step && [this.episode, this.other].includes(episode) && this.checkpoint === checkpoint;

@@ -1,7 +1,7 @@
-// The list of episodes: filtered, sorted, and which one is open. Knows the index that data.py makes.
+// The list of episodes: filter, order, and the open one. It reads the index of data.py.
 
 const SORTS = [["given", "as given"], ["won", "won first"], ["lost", "lost first"], ["short", "shortest first"], ["long", "longest first"], ["high", "highest entropy"], ["low", "lowest entropy"]];
-const MEASURES = [["surprise", "surprise a token"], ["act_entropy", "entropy, acting first"], ["think_entropy", "entropy, thinking first"]];
+const MEASURES = [["surprise", "surprise per token"], ["act_entropy", "entropy, acting first"], ["think_entropy", "entropy, thinking first"]];
 const everything = { type: "", run: "", outcome: "", sort: "given", measure: "surprise", least: "", most: "" };
 
 class EpisodeList {
@@ -14,7 +14,7 @@ class EpisodeList {
     this.root = h("section", { class: "side", "aria-label": "choose an episode" }, this.filters, this.count, this.list);
   }
 
-  // The episode so many places on in what is shown, if there is one.
+  // The episode at this offset in the shown list, if there is one.
   beside(by) {
     const ids = this.shown.map((row) => row.id);
     return ids[ids.indexOf(this.view.at.episode) + by];

@@ -1,5 +1,5 @@
-// What only a live policy can show: what-if, and branches from a state. Each panel keeps its own elements and asks the
-// kernel on a channel of its own.
+// The panels that need a live policy: what-if, and branches from a state. Each has its own elements and its own channel
+// to the kernel.
 
 // ---- what if the thought, or the history, had been another --------------------------------------------------------------
 class WhatIf {
@@ -9,7 +9,7 @@ class WhatIf {
     this.key = null;
   }
 
-  // The form of a step is made once, so that what is typed stays while other parts are drawn again.
+  // A step's form is made once, so that typed text stays when other parts are redrawn.
   show(episode, number, recorded) {
     this.recorded = recorded;
     const key = `${episode.id}:${number}`;

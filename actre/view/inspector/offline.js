@@ -1,5 +1,5 @@
-// The inspector in a page of its own, without Jupyter and without a kernel: a report's episodes stand in the page.
-// Where this runs it takes the place of the episodes written out below it, which then fold.
+// The inspector in a report, without Jupyter and without a kernel. When it runs, it folds the written-out episodes below
+// it.
 
 class OfflineView extends InspectorView {
   load() {
@@ -14,14 +14,14 @@ function startOffline() {
   const nothing = () => undefined;
   const model = { get: (name) => traits[name], set: nothing, save_changes: nothing, on: nothing, off: nothing, send: nothing };
   const host = document.querySelector(".inspector-host");
-  // a tree of its own: the page's style sheet and the inspector's do not reach into each other
+  // a shadow tree keeps the page's style sheet and the inspector's apart
   const tree = host.attachShadow({ mode: "open" });
   tree.append(h("style", {}, traits._style));
   const view = new OfflineView(model, tree);
   const written = document.querySelector("details.written");
   written.open = false;
   addEventListener("beforeprint", () => { written.open = true; });
-  // a link into the folded part unfolds it
+  // a link into the folded part opens it
   const unfold = () => { if (location.hash && written.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`)) written.open = true; };
   addEventListener("hashchange", unfold);
   unfold();

@@ -1,8 +1,7 @@
-"""The inspector in a page of its own: its script, its style and the episodes as one block, for a report.
+"""The inspector in a report: script, style and episodes as one block that needs no request and no kernel.
 
-Knows the widget's page (the same files that a notebook loads, and offline.js for the kernel's part) and episodes as
-data.py makes them; nothing of runs. The block holds everything: no request, no kernel. Where no script runs, the
-episodes stand written out, as in a saved notebook.
+The files are the notebook widget's, with offline.js in place of the kernel. Without a script, the episodes are shown
+written out, as in a saved notebook.
 """
 
 import base64
@@ -17,31 +16,31 @@ from actre.view.inspector.assets import SCRIPTS, STYLES, parts
 from actre.view.inspector.static import transcript
 
 MOST_BYTES = 2_500_000
-"""How much of a page its episodes may take, as data and written out each; those beyond are left out, and it is said."""
+"""Limit for the episodes' data, and for their written form; the page states how many were left out."""
 
 UNSCORED = "No distribution was recorded at this step: actre report RUN --score measures the chosen episodes."
 
 
 class Exhibit(NamedTuple):
-    """A line above the inspector: which one or two episodes it opens, by place, where, and why they are here."""
+    """A link above the inspector: the episodes it opens (one or two indices), the step, and why they were chosen."""
 
     title: str
     why: str
     episodes: tuple[int, ...]
     step: int = 0
     group: str = ""
-    """Under which heading the line stands."""
+    """The heading above the link."""
 
 
 class Offline(NamedTuple):
-    """What goes into a page: the block, and its script as it stands in a <script> element."""
+    """The parts for a page: the block, and the text of its <script> element."""
 
     block: Html
     script: str
 
 
 def offline(entries: Sequence[data.Entry], exhibits: Sequence[Exhibit]) -> Offline:
-    """The block for these episodes; the first exhibit is open. Exhibits of episodes that found no room are left out."""
+    """The block for these episodes; the first exhibit is open. Exhibits of episodes beyond MOST_BYTES are left out."""
     episodes = [data.episode(number, entry) for number, entry in enumerate(entries)]
     kept = _within(episodes)
     shown = [one for one in exhibits if all(number < kept for number in one.episodes)]
@@ -53,7 +52,7 @@ def offline(entries: Sequence[data.Entry], exhibits: Sequence[Exhibit]) -> Offli
         for group, lines in groups.items()
     ]
     written = [_written(episode) for episode in episodes[:kept]]
-    hint = "The same episodes written out, every step below the other"
+    hint = "The same episodes written out, step by step"
     block = [
         tag("div", listed, class_="chosen"),
         tag("div", class_="inspector-host"),
@@ -61,18 +60,18 @@ def offline(entries: Sequence[data.Entry], exhibits: Sequence[Exhibit]) -> Offli
         _block(entries[:kept], episodes[:kept], shown),
     ]
     if kept < len(entries):
-        left = f"{len(entries) - kept} more episodes were chosen and found no room: a report is to stay a small file."
+        left = f"{len(entries) - kept} more episodes were chosen but left out, to keep the report small."
         block.insert(1, tag("p", left, class_="soft"))
     return Offline(tag("div", block), script())
 
 
 def script() -> str:
-    """The script, wrapped so that it reads the same to a parser of HTML and to one of XML."""
+    """The script, wrapped so that HTML and XML parsers read it alike."""
     return f"//<![CDATA[\n{parts((*SCRIPTS, 'offline.js'))}//]]>"
 
 
 def fingerprint(text: str) -> str:
-    """What a Content-Security-Policy names a script by, so that it runs and no other does.
+    """The hash by which a Content-Security-Policy allows this script and no other.
 
     >>> fingerprint("")
     'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
@@ -118,7 +117,7 @@ def _block(entries: Sequence[data.Entry], episodes: Sequence[dict[str, Any]], ex
 
 
 def _json(record: Any) -> str:
-    r"""JSON that is neither markup nor the end of its element, whatever text is in it.
+    r"""JSON without markup characters, so that no text in it can end its element.
 
     >>> _json("</script>&")
     '"\\u003c/script\\u003e\\u0026"'

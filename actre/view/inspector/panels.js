@@ -1,4 +1,4 @@
-// How one state's distributions, one episode's entropy and one step's words are drawn. Knows records, asks nothing.
+// Draws one state's distributions, one episode's entropy and one step's words.
 
 const ORDERS = { act_first: "acts first", think_first: "thinks first", after: "after this thought" };
 const MARKS = { act_first: "act", think_first: "think", after: "after" };
@@ -69,7 +69,7 @@ function thoughts(names, scores) {
 }
 
 // ---- the entropy ribbon ------------------------------------------------------------------------------------------------
-// Height is entropy in nats; the band is what is known of thinking first (exact values lie in it), the dots act-first.
+// Height is entropy in nats; the band is think-first's bracket, the dots are act-first's exact values.
 function ribbon(steps, at, scoresOf, go) {
   const all = steps.map((_, i) => scoresOf(i));
   const values = all.flatMap((one) => (one ? [one.act_first.entropy, one.think_first?.lower ?? 0, Math.min(one.think_first?.upper ?? 0, 5)] : []));
@@ -111,7 +111,7 @@ function ribbon(steps, at, scoresOf, go) {
   return h("div", { class: "ribbon" }, h("div", { class: "plot" }, picture, h("div", { class: "steps", role: "group", "aria-label": "steps" }, buttons)), legend);
 }
 
-// A dot in a picture that is stretched sideways: a short thick line with round ends stays round.
+// A dot as a short thick line with round ends, which stays round when the picture is stretched sideways.
 function stretched(dot) {
   const [cx, cy] = [Number(dot.getAttribute("cx")), Number(dot.getAttribute("cy"))];
   return s("line", { x1: cx, x2: cx + 0.01, y1: cy, y2: cy, class: dot.getAttribute("class") });
@@ -135,7 +135,7 @@ function token(text, logp) {
   return h("span", { class: `tok t${shade(logp)}`, title: `${nats(-logp, 3)} nats` }, text);
 }
 
-// Where only the numbers were recorded, not the tokens' texts: the reply's surprises one after the other.
+// Without the tokens' texts: the surprises of the reply's tokens in sequence.
 function surprises(step) {
   if (!step.logps.length) return null;
   const total = -step.logps.reduce((a, b) => a + b, 0);

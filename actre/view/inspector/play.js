@@ -1,5 +1,5 @@
-// The play widget's page: what is seen, what is possible, what was done, and on demand what a policy would do here.
-// The kernel keeps the game; a click names the step it is meant for.
+// The play widget's page: the observation, the admissible actions, the steps so far, and on demand a policy's
+// distribution. The kernel keeps the game; a click names its step.
 
 class PlayView {
   constructor(model, el) {
@@ -73,7 +73,7 @@ class PlayView {
     put(this.moves, filled, h("div", { class: "choices", role: "group", "aria-label": "what is possible here" }, plain));
   }
 
-  // An action with a place to fill, such as search[<query>].
+  // An action with a placeholder, such as search[<query>].
   filling(verb, action) {
     const id = unique("fill");
     const input = h("input", { id, type: "text", autocomplete: "off" });

@@ -1,7 +1,7 @@
-"""Episodes as HTML that needs no widget, no script, no style and no kernel: what a saved notebook shows.
+"""Episodes as HTML without widget, script or kernel, as a saved notebook shows them.
 
-Knows episodes as data.py makes them and `actre.view.html`. Some readers (GitHub's among them) drop styles and scripts,
-so that tables, headings and blocks that fold must carry it all; bars and ribbons are characters.
+Some viewers (GitHub's among them) drop styles and scripts, so the structure is tables, headings and <details> blocks;
+bars and ribbons are characters.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from actre.view.html import Html, tag
 from actre.view.inspector import data
 
 MOST_WHOLE, MOST_BYTES, MOST_LISTED = 6, 300_000, 200
-"""How much of a large selection a saved notebook is to carry."""
+"""Limits for a saved notebook: whole episodes, their bytes, and listed episodes."""
 _RAMP = "▁▂▃▄▅▆▇█"
 _STYLE = Html(
     ".actre-saved p{margin:.2rem 0;white-space:pre-line;overflow-wrap:anywhere}"
@@ -22,7 +22,7 @@ _STYLE = Html(
 
 
 def page(entries: Sequence[data.Entry]) -> str:
-    """The list of episodes, and the first ones whole (as many as a notebook should carry)."""
+    """The list of episodes, and the first ones in full within the limits."""
     rows = data.index(entries[:MOST_LISTED])
     whole: list[Html] = []
     size = 0
@@ -32,14 +32,14 @@ def page(entries: Sequence[data.Entry]) -> str:
             break
         whole.append(one)
         size += len(one)
-    said = f"{len(entries)} episodes, {sum(e.trajectory.won for e in entries)} won; {len(whole)} of them whole below."
+    said = f"{len(entries)} episodes, {sum(e.trajectory.won for e in entries)} won; {len(whole)} of them in full below."
     listed = tag("details", tag("summary", f"The list of episodes ({len(rows)})"), _list(rows))
-    note = tag("p", tag("em", "Run this notebook to step through them, compare them and ask the policy."))
+    note = tag("p", tag("em", "Run this notebook to step through them, compare them and query the policy."))
     return tag("div", tag("style", _STYLE), tag("p", said), note, listed, whole, class_="actre-saved")
 
 
 def transcript(episode: dict[str, Any], *, unfolded: bool = False) -> Html:
-    """One episode as `data.episode` makes it: a block that folds."""
+    """One episode, as from `data.episode`, in a <details> block."""
     run = f"{episode['run']} · " if episode["run"] else ""
     head = f"{run}{_ending(episode)} · {episode['task'] or episode['game']} ({episode['count']} steps)"
     facts = f"{episode['order_name']} · {episode['type']} · {episode['game']} · return {episode['return']:g}"
@@ -91,7 +91,7 @@ def _bounds(one: dict[str, Any]) -> str:
 
 
 def bar(p: float) -> str:
-    """A probability as a bar of characters with its per cent.
+    """A probability as a bar of characters with its percentage.
 
     >>> bar(0.5), bar(0.004)
     ('█████ 50%', '0.4%')
@@ -101,7 +101,7 @@ def bar(p: float) -> str:
 
 
 def _ribbon(episode: dict[str, Any]) -> Html | None:
-    """The act-first entropy over the episode, one character a step."""
+    """The act-first entropy over the episode, one character per step."""
     values = [step["scores"]["act_first"]["entropy"] if step["scores"] else None for step in episode["steps"]]
     known = [value for value in values if value is not None]
     if not known:
@@ -113,7 +113,7 @@ def _ribbon(episode: dict[str, Any]) -> Html | None:
 
 
 def _list(rows: Sequence[dict[str, Any]]) -> Html:
-    names = ("run", "outcome", "task", "kind", "order", "steps", "surprise a token (nats)")
+    names = ("run", "outcome", "task", "kind", "order", "steps", "surprise per token (nats)")
     body = [
         tag(
             "tr",
@@ -127,4 +127,4 @@ def _list(rows: Sequence[dict[str, Any]]) -> Html:
 
 
 def _ending(row: dict[str, Any]) -> str:
-    return "won" if row["won"] else "lost" if row["count"] else "not begun"
+    return "won" if row["won"] else "lost" if row["count"] else "not started"

@@ -1,4 +1,4 @@
-"""Continuations from one state as a tree: what was done, how often, and how it ended. Pure; knows trajectories only."""
+"""Continuations from one state as a tree of actions, with their counts and outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ class _Node:
 def tree(continuations: Sequence[Trajectory], depth: int, first: int = 0) -> dict[str, Any]:
     """The continuations after their common `depth` steps; episodes are numbered from `first`.
 
-    A node: actions (a stretch that no branch leaves), n, won (how many of its continuations), ends (episodes that end
-    with it), children (most frequent first).
+    A node: actions (a stretch without a branch), n (continuations through it), won (how many of them were won), ends
+    (episodes that end there), children (most frequent first).
     """
     root = _Node("")
     for number, trajectory in enumerate(continuations):

@@ -1,6 +1,4 @@
-"""The inspector as a notebook's widget. Knows its parts and puts them together: data.py what is shown, live.py what is
-answered, static.py what shows where no widget can, inspector.js the page.
-"""
+"""The inspector as a notebook widget, put together from data.py, live.py (its answers), static.py and the scripts."""
 
 from typing import Any
 
@@ -17,13 +15,13 @@ from actre.view.inspector.widget import AnsweringWidget
 
 
 class Inspector(AnsweringWidget):
-    """Shows episodes in a notebook; the last expression of a cell displays it.
+    """Shows episodes in a notebook; make it the last expression of a cell.
 
     trajectories: a list of episodes, or {name of a run: its episodes}, which can then be compared. policy: None shows
-    what was recorded; a policy scores every state, edits and branches; {name: policy} are checkpoints in order, put
-    on a slider. config: the settings they were made with (None: the tiny preset's). env: the environment to branch in
-    (None makes one by the settings). thoughts: K, drawn for each think-first distribution.
-    Raises ActreError where there is no episode.
+    the recorded data; a policy scores every state, edits and branches; {name: policy} are checkpoints in order, on a
+    slider. config: the settings of the episodes (None: the tiny preset's). env: the environment to branch in (None
+    makes one from the settings). thoughts: K, sampled for each think-first distribution.
+    Raises ActreError if there is no episode.
     """
 
     _esm = parts(SCRIPTS)
@@ -56,17 +54,17 @@ class Inspector(AnsweringWidget):
 
     @property
     def trajectories(self) -> list[Trajectory]:
-        """The episodes, those that branching made at the end."""
+        """The episodes, followed by those made by branching."""
         return [entry.trajectory for entry in self._live.entries]
 
     def static(self) -> str:
-        """The episodes as HTML that needs no widget: a table, and some of them whole."""
+        """The episodes as HTML without a widget: a table, and some in full."""
         return page(self._shown)
 
     def _answer_to(self, request: dict[str, Any]) -> Any:
         answer = self._live.answer(request)
         if request.get("kind") == "branch":
-            self._index = data.index(self._live.entries)  # a page that is loaded anew lists them too
+            self._index = data.index(self._live.entries)  # a reloaded page lists them too
         return answer
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""What the inspector and the play widget share: requests in, answers out, and what shows where no widget can.
+"""The base of the inspector and the play widget: requests, answers, and a static fallback.
 
-Knows anywidget and the form of a request ({"id", ...} in; {"re": id, "ok" or "error"} out); not what is asked.
+A request is {"id", ...}; its answer is {"re": id, "ok" or "error": ...}.
 """
 
 import sys
@@ -17,13 +17,13 @@ from actre.view.html import visible
 
 
 class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
-    """A widget whose page asks and whose kernel answers. `_place` is where the reader is; a reloaded page stays there.
+    """A widget whose page sends requests to the kernel. `_place` is the reader's position, kept over a reload.
 
-    A subclass answers in `_answer_to`, and gives its page a fallback in `static`. The fallback is what a notebook shows
-    that nbconvert (or papermill, or anything on nbclient) executes: its state is sent as no cell's (`_of_no_cell`).
+    A subclass answers in `_answer_to` and returns a fallback in `static`. A notebook executed by nbclient (nbconvert,
+    papermill) shows the fallback, because the widget's state is sent without a parent cell (`_of_no_cell`).
     """
 
-    _ipython_display_ = None  # ipywidgets 7 displays by this, and leaves out what shows without a widget
+    _ipython_display_ = None  # ipywidgets 7 displays through this and drops the static fallback
     _place = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
@@ -32,7 +32,7 @@ class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
         self.on_msg(self._receive)
 
     def send_state(self, *args: Any, **kwargs: Any) -> None:
-        """Send the state, or a part of it, to the pages that show the widget."""
+        """Send the state, or part of it, to the pages that show the widget."""
         with _of_no_cell():
             super().send_state(*args, **kwargs)
 
@@ -48,13 +48,13 @@ class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
             self.send(self.answer(request))
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request of the page; an error is an answer, in words."""
+        """The answer to one request of the page; an error becomes an answer with its message."""
         try:
             return {"re": request["id"], "ok": self._answer_to(request)}
         except ActreError as error:
             return {"re": request["id"], "error": visible(str(error))}
         except Exception as error:
-            # The reader sits before a page, not before the kernel's log: whatever failed has to be said there.
+            # The reader sees the page, not the kernel's log, so any failure must be shown there.
             return {
                 "re": request["id"],
                 "error": visible(f"The kernel failed on this ({type(error).__name__}: {error}). This is a bug."),
@@ -74,12 +74,11 @@ class AnsweringWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
 @contextmanager
 def _of_no_cell() -> Iterator[None]:
-    """What widgets send meanwhile names no request as its cause.
+    """Messages that widgets send inside this context have no parent cell.
 
-    A page takes every message of a widget (JupyterLab and the classic notebook do), whatever caused it. nbclient reads
-    those that a cell caused, and would keep the widget's state in the notebook. nbconvert then prefers the widget to
-    the HTML beside it, and the page needs a CDN and scripts to show anything. Colab is left alone: what it does with
-    such messages was not tried.
+    JupyterLab and the classic notebook accept every message of a widget, whatever its parent. nbclient reads only
+    those with a parent cell, and would store the widget's state in the notebook; nbconvert then prefers the widget to
+    the HTML beside it, and the page needs a CDN and scripts. Colab is excluded, because this was not tested there.
     """
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if kernel is None or "google.colab" in sys.modules:

@@ -1,6 +1,6 @@
-"""What every plotly figure here shares: colours, layout, error bars. Knows no data.
+"""What all plotly figures here share: colours, line styles, layout, error bars.
 
-Transparent grounds, mid-grey words and mid-tone colours, for light and dark notebooks alike.
+Grounds are transparent, words mid-grey and colours mid-tone, for light and dark pages alike.
 """
 
 import math
@@ -16,9 +16,21 @@ GREY, GRID = "#7d828b", "rgba(128,128,128,0.22)"
 ARMS = ("#3f82d0", "#d07a22", "#6d9a34", "#8c6fd0")
 ORDERS = {"act_first": "#189484", "think_first": "#cc4f92", "no_think": GREY}
 
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+
+
+def arm_line(index: int, width: float = 2.5) -> dict[str, Any]:
+    """Line and marker of the nth series; the first sixteen differ in dash and symbol, without their colour too."""
+    color = ARMS[index % 4]
+    return {
+        "line": {"color": color, "width": width, "dash": _DASHES[(index + index // 4) % 4]},
+        "marker": {"color": color, "size": 6, "symbol": _SYMBOLS[index % 4]},
+    }
+
 
 def laid_out(figure: go.Figure, title: str, x: str, y: str, height: int = 380) -> go.Figure:
-    """The figure with title, axes and the house's look: transparent, any width, legend above."""
+    """The figure with title and axes: transparent, of any width, its legend above."""
     nothing = "rgba(0,0,0,0)"
     figure.update_layout(
         title={"text": title, "font": {"size": 15}},
@@ -39,7 +51,7 @@ def laid_out(figure: go.Figure, title: str, x: str, y: str, height: int = 380) -
 
 
 def plain(words: Iterable[str]) -> list[str]:
-    """Words that plotly shows as they are: its labels read a few HTML tags and entities."""
+    """Words escaped for plotly, whose labels interpret a few HTML tags and entities."""
     return [w.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for w in words]
 
 
@@ -51,8 +63,25 @@ def interval(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def known(values: Iterable[float]) -> list[float | None]:
-    """Values plotly can draw: None, a gap, for what is infinite or NaN."""
+    """Values that plotly can draw: None, a gap, for infinite or NaN."""
     return [value if math.isfinite(value) else None for value in values]
+
+
+def band(
+    figure: go.Figure,
+    x: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    line: dict[str, Any],
+    name: str | None = None,
+) -> None:
+    """Add the region between two lines; only a named one has visible edges and an entry in the legend."""
+    edge = {**line, "width": 0 if name is None else 1}
+    for values, fill in ((low, None), (high, "tonexty")):
+        look = {"line": edge, "fill": fill, "fillcolor": clear(line["color"], 0.2)}
+        shown = {"name": name, "showlegend": name is not None and fill is not None}
+        figure.add_trace(go.Scatter(x=x, y=known(values), mode="lines", **look, **shown))
 
 
 def clear(color: str, opacity: float) -> str:
