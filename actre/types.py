@@ -166,11 +166,6 @@ class Trajectory:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def success(self) -> bool:
-        """Whether the episode reached its goal."""
-        return self.won
-
-    @property
     def env_return(self) -> float:
         """The sum of the environment's rewards."""
         return sum(step.reward for step in self.steps)
