@@ -296,7 +296,7 @@ def test_a_game_that_could_not_be_played_is_named_and_counts_in_no_result(panel:
     def played(env: type[Room]) -> ev.Played:
         return ev.play(CharPolicy("left"), [env(), env()], "unseen", order="no_think", config=CONFIG, seed=0)
 
-    with pytest.warns(UserWarning, match=rf"1 of the 7 games of unseen left out:\s+{panel[3]}: .*the file is damaged"):
+    with pytest.warns(UserWarning, match=rf"1 of the 7 games of unseen are left out:\s+{panel[3]}: .*the file is damaged"):
         found = played(Broken)
     assert found.results == [result for result in played(Room).results if result.game != panel[3]]
     assert [t.game for t in found.trajectories if "env_error" in t.meta] == [panel[3]]
