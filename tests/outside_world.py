@@ -77,6 +77,20 @@ class AnySource(DoorEnv):
         return super().games("unseen")
 
 
+class Vague(DoorEnv):
+    """Breaks the contract: `won` is no bool."""
+
+    def _info(self) -> dict[str, Any]:
+        return {**super()._info(), "won": "not yet"}
+
+
+class Unseeded(DoorEnv):
+    """Breaks the contract: reset takes no options."""
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return super().reset()
+
+
 class Gameless(CorridorEnv):
     """Breaks the contract: it does not say what its games are."""
 

@@ -11,7 +11,7 @@ class Corridor(gymnasium.Env):
     """Made without arguments."""
 
     def games(self, source: str) -> list[str]:
-        """The games of a source: what the settings env.train, env.seen and env.unseen say, as "train"."""
+        """The games of a source, which is the value of the setting env.train, env.seen or env.unseen."""
 
     def reset(self, *, seed=None, options=None):
         """Start the game options["game"], the same for the same name and seed; return (text, info)."""
@@ -19,10 +19,11 @@ class Corridor(gymnasium.Env):
     def step(self, action: str):
         """Return (text, reward, terminated, truncated, info). The text also answers an action that is not possible."""
 
-`info` holds, after reset and after each step: "admissible_commands", the list of actions possible now; "won", a bool;
-"task", what the episode asks for; and, if games are of several types, "task_type". An ActreError or OSError raised in a
-game ends that episode and is recorded; any other exception ends the run. The settings limit the steps of an episode.
-Branches from one state (the inspector, play) need `snapshot()` and `restore(snapshot)` too.
+After reset and after each step, `info` has "admissible_commands", the list of actions possible now; "won", a bool;
+"task", what the episode asks for; and, if games are of several types, "task_type". An ActreError or OSError from reset or
+step ends the episode and is recorded; any other exception ends the run. `games` raises ActreError for an unknown source.
+The settings limit the steps of an episode. Branches from one state (in the inspector) need `snapshot()` and
+`restore(snapshot)` too.
 '''
 
 import gymnasium

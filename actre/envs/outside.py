@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import gymnasium
+import numpy as np
 
 from actre.types import ActreError
 
 _SEE = "see help(actre.envs)"
+_BOOL = (bool, np.bool_)
 
 
 class BrokenContractError(ActreError):
@@ -40,6 +42,8 @@ class Checked(gymnasium.Wrapper[str, str, str, str]):
         self._must(isinstance(answer, tuple) and len(answer) == 5, form, answer)
         text, reward, terminated, truncated, info = answer
         self._must(isinstance(reward, SupportsFloat), "step() has to return a number as the reward", reward)
+        for flag in (terminated, truncated):
+            self._must(isinstance(flag, _BOOL), "step() has to return bools as terminated and truncated", flag)
         return text, reward, terminated, truncated, self._info("step()", text, info)
 
     def _info(self, call: str, text: Any, info: Any) -> dict[str, Any]:
@@ -51,6 +55,7 @@ class Checked(gymnasium.Wrapper[str, str, str, str]):
         strings = isinstance(listed, (list, tuple)) and all(isinstance(action, str) for action in listed)
         self._must(strings, f"{call} has to list strings in info['admissible_commands']", listed)
         self._must(isinstance(info["task"], str), f"{call} has to have a str in info['task']", info["task"])
+        self._must(isinstance(info["won"], _BOOL), f"{call} has to have a bool in info['won']", info["won"])
         return {"task_type": "", **info}
 
     def _must(self, kept: bool, rule: str, found: Any) -> None:
@@ -63,24 +68,26 @@ class Checked(gymnasium.Wrapper[str, str, str, str]):
 def make(name: str) -> gymnasium.Env[str, str]:
     """An environment of that name, its answers checked.
 
-    Raises ActreError where the name leads to none, and BrokenContractError where what it leads to cannot be called
-    without arguments, makes something else than a gymnasium.Env, or has no `games`.
+    Raises ActreError if the name leads to none. Raises BrokenContractError if what it leads to cannot be called without
+    arguments, makes something other than a gymnasium.Env, has no `games`, or does not take `reset(seed=, options=)`.
     """
     factory = _from_path(name) if _is_path(name) else _from_registry(name)
     env = factory()
     if not isinstance(env, gymnasium.Env):
-        raise BrokenContractError(f"{name} made {env!r}, which is no gymnasium.Env; {_SEE}")
+        raise BrokenContractError(f"{name} made {env!r}, which is not a gymnasium.Env; {_SEE}")
     if not callable(getattr(env.unwrapped, "games", None)):
         raise BrokenContractError(
             f"the environment {name} does not say what its games are: give {type(env.unwrapped).__name__} a method "
             f"games(source: str) -> list[str]; {_SEE}"
         )
+    _must_take(env.unwrapped.reset, {"seed": 0, "options": {}}, f"reset() of {name} has to take seed and options")
     return Checked(env, name)
 
 
 def list_games(name: str, source: str) -> list[str]:
-    """What the environment's own `games(source)` returns. Raises ActreError as `make`, and where that is no list of
-    strings or an empty one.
+    """The result of the environment's own `games(source)`.
+
+    Raises ActreError as `make`, and if the result is not a list of strings, or is empty.
     """
     env: Any = make(name)
     try:
@@ -114,7 +121,7 @@ def _from_path(name: str) -> Callable[[], Any]:
         if not hasattr(found, part):
             raise ActreError(f"no environment {name!r}: {module} has no {attribute}; set env.name to MODULE:FACTORY")
         found = getattr(found, part)
-    _must_need_nothing(found, {}, name)
+    _must_make(found, {}, name)
     return found  # type: ignore[no-any-return]
 
 
@@ -132,8 +139,8 @@ def _from_registry(name: str) -> Callable[[], Any]:
     if isinstance(creator, str):
         home, _, attribute = creator.partition(":")
         creator = getattr(_imported(home, name), attribute)
-    _must_need_nothing(creator, spec.kwargs, name)
-    # no limit of its own: rollout counts the steps, and a branch takes more than an episode's between two resets
+    _must_make(creator, spec.kwargs, name)
+    # without its own step limit: rollout counts the steps, and a branch takes more steps than one episode between resets
     return lambda: gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True)
 
 
@@ -151,10 +158,14 @@ def _imported(module: str, name: str) -> Any:
         ) from error
 
 
-def _must_need_nothing(factory: Any, given: dict[str, Any], name: str) -> None:
+def _must_make(factory: Any, given: dict[str, Any], name: str) -> None:
     if not callable(factory):
         raise BrokenContractError(f"{name} is {factory!r}, which cannot be called; {_SEE}")
+    _must_take(factory, given, f"{name} has to make an environment without arguments")
+
+
+def _must_take(function: Callable[..., Any], given: dict[str, Any], rule: str) -> None:
     try:
-        inspect.signature(factory).bind(**given)
+        inspect.signature(function).bind(**given)
     except TypeError as error:
-        raise BrokenContractError(f"{name} has to make an environment without arguments: {error}; {_SEE}") from error
+        raise BrokenContractError(f"{rule} ({error}); {_SEE}") from error

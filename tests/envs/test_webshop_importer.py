@@ -62,7 +62,7 @@ def test_progress_adds_up_to_the_files_size(folder: Path) -> None:
         ('[{"a": 1} {"b": 2}]', "after entry 0"),
         ('[{"a": 1}', "after entry 0"),
         ('[{"a": 1},', "entry 1"),
-        ('{"a": 1}', "no list of products"),
+        ('{"a": 1}', "not a list of products"),
         ("", "no list of products"),
     ],
 )

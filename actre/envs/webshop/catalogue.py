@@ -117,29 +117,14 @@ def read_catalogue(folder: str | Path, *, full: bool = False, strict: bool = Tru
     """The catalogue in a folder of official files: products, instructions and, if present, human instructions.
 
     full: use items_shuffle.json even if the 1,000-product file is there. Files may end in .gz. A file nouns.json
-    ({asin: [noun, ...]}) in the folder is the noun table. strict: as for `load_catalogue`.
+    ({asin: [noun, ...]}) in the folder is the noun table. strict: True raises for an asin that repeats, is 'nan' or is
+    longer than 10 characters; False skips such an entry, as the original does. Raises ActreError naming file, entry and
+    field.
     """
     files = find_files(folder, full=full)
     reader = ProductReader(files.products, files.instructions, human=files.human, strict=strict)
     nouns = read_nouns(files.nouns) if files.nouns else None
     return Catalogue(reader.read(stream(files.products)), nouns, source=str(files.products))
-
-
-def load_catalogue(
-    products: str | Path,
-    instructions: str | Path,
-    *,
-    human: str | Path | None = None,
-    nouns: Mapping[str, Sequence[str]] | None = None,
-    strict: bool = True,
-) -> Catalogue:
-    """A catalogue from its files.
-
-    strict: True raises for an asin that repeats, is 'nan' or is longer than 10 characters; False skips such an entry,
-    as the original does. Raises ActreError naming file, entry and field.
-    """
-    reader = ProductReader(products, instructions, human=human, strict=strict)
-    return Catalogue(reader.read(stream(products)), nouns, source=str(products))
 
 
 class ProductReader:
