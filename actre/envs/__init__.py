@@ -20,9 +20,9 @@ class Corridor(gymnasium.Env):
         """Return (text, reward, terminated, truncated, info). The text also answers an action that is not possible."""
 
 After reset and after each step, `info` has "admissible_commands", the list of actions possible now; "won", a bool;
-"task", what the episode asks for; and, if games are of several types, "task_type". An ActreError or OSError from reset or
-step ends the episode and is recorded; any other exception ends the run. `games` raises ActreError for an unknown source.
-The settings limit the steps of an episode. Branches from one state (in the inspector) need `snapshot()` and
+"task", what the episode asks for; and, if games are of several types, "task_type". An ActreError or OSError from reset
+or step ends the episode and is recorded; any other exception ends the run. `games` raises ActreError for an unknown
+source. The settings limit the steps of an episode. Branches from one state (in the inspector) need `snapshot()` and
 `restore(snapshot)` too.
 '''
 

@@ -140,7 +140,7 @@ def _from_registry(name: str) -> Callable[[], Any]:
         home, _, attribute = creator.partition(":")
         creator = getattr(_imported(home, name), attribute)
     _must_make(creator, spec.kwargs, name)
-    # without its own step limit: rollout counts the steps, and a branch takes more steps than one episode between resets
+    # without its own step limit: rollout counts the steps, and branches take many steps between resets
     return lambda: gymnasium.make(spec, max_episode_steps=-1, disable_env_checker=True)
 
 
