@@ -147,7 +147,7 @@ def _from_registry(name: str) -> Callable[[], Any]:
 def _imported(module: str, name: str) -> Any:
     if not all(part.isidentifier() for part in module.split(".")):
         raise ActreError(
-            f"no environment {name!r}: {module!r} is no module; set env.name to MODULE:FACTORY or PACKAGE:ID"
+            f"no environment {name!r}: {module!r} is not a module name; set env.name to MODULE:FACTORY or PACKAGE:ID"
         )
     try:
         return importlib.import_module(module)

@@ -24,7 +24,7 @@ def list_games(name: EnvName, source: str) -> list[str]:
     """The games of a panel, as the environment's `reset(options={"game": ...})` takes them.
 
     source: for alfworld see `actre.envs.alfworld.list_games`, for webshop `actre.envs.webshop.panels`; for another
-    environment whatever its `games` takes. Raises ActreError where there is no such panel.
+    environment whatever its `games` takes. Raises ActreError if there is no such panel.
     """
     if name == "webshop":
         from actre.envs.webshop.panels import list_goals

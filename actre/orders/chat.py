@@ -55,10 +55,10 @@ def chat_format(tokenizer: Any, date: str = PromptConfig.date) -> ChatFormat:
     head = _same(tokenizer, "before the first message", [cut[0] for cut in cuts])
     opened = _same(tokenizer, "before a reply", [cut[-1] for cut in cuts])
     shown = _same(tokenizer, "before an earlier reply", [text for cut in cuts for text in cut[1:-1:2]])
-    to_user = _same(tokenizer, "behind a reply", [text for cut in cuts for text in cut[2:-1:2]])
+    to_user = _same(tokenizer, "after a reply", [text for cut in cuts for text in cut[2:-1:2]])
     to_assistant = _OWN_THOUGHT.sub("", opened)
     if to_assistant.rstrip() != _OWN_THOUGHT.sub("", shown).rstrip():
-        raise _refused(tokenizer, f"opens a reply with {opened!r}, and shows earlier ones behind {shown!r}")
+        raise _refused(tokenizer, f"opens a reply with {opened!r}, and shows earlier ones after {shown!r}")
     if extra := _more_than_a_header(to_assistant, to_user, _special_tokens(tokenizer)):
         raise _refused(tokenizer, f"writes {extra!r} between the assistant's header and the reply ({opened!r})")
     return ChatFormat(head, to_assistant, to_user)

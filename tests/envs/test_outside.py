@@ -119,7 +119,7 @@ def test_training_and_evaluation_run_from_a_saved_config(tmp_path: Path, capsys:
         ("outside_world:nothing_there", "outside_world has no nothing_there; set env.name to MODULE:FACTORY"),
         ("outside_world:Outside/Window-v0", "Window.*Set env.name to PACKAGE:ID"),
         ("Nobody/Registered-v0", "Nobody.*Set env.name to PACKAGE:ID"),
-        (".relative:make", "'.relative' is no module"),
+        (".relative:make", "'.relative' is not a module name"),
         ("outside_world:WORD", "'a word', which cannot be called"),
         ("outside_world:needing", r"without arguments \(missing a required argument: 'size'\)"),
         ("outside_world:nothing", "made None, which is not a gymnasium.Env"),

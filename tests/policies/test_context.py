@@ -16,7 +16,7 @@ from tiny_models import char_tokenizer, tiny_gpt2, tiny_llama
 from transformers import BloomConfig, Gemma3Config, GPT2Config, LlamaConfig, OPTConfig, Qwen2Config, XLNetConfig
 
 from actre import cli
-from actre.adapters import _logits
+from actre.adapters.trained import _logits
 from actre.cli.evaluate import described
 from actre.config import EnvConfig, ModelConfig, PromptConfig, RunConfig, SamplingConfig
 from actre.entropy.diagnose import diagnose

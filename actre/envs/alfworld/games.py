@@ -135,7 +135,7 @@ def listing(source: str | Path) -> Listing:
     if len(path.parts) == 2 and not path.parent.exists():
         shipped_panel(name)  # probably a misspelt panel name: raises with a hint
     raise ActreError(
-        f"{name} is no file, folder or panel{_hint(name)}: `actre games list` shows the panels that are here"
+        f"{name} is not a file, folder or panel{_hint(name)}: `actre games list` lists the panels that are here"
     )
 
 
