@@ -229,7 +229,7 @@ def test_the_rule_baseline_leaves_out_what_it_cannot_play_and_the_random_one_pla
     ):
         played = evaluate.play_baseline("rule", "unseen", config=config, seed=0)
     assert [(Path(one.game).parts[-3], one.won) for one in played] == [("a", True), ("b", True)]
-    with pytest.warns(UserWarning, match=r"1 of the 4 games of unseen \(random\) left out"):
+    with pytest.warns(UserWarning, match=r"1 of the 4 games of unseen \(random\) are left out"):
         assert len(evaluate.play_baseline("random", "unseen", config=config, seed=0)) == 3
 
 
