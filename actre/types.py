@@ -1,20 +1,19 @@
-"""The glossary: the records that flow through the kit, their JSONL form, and how a written action is read.
+"""The glossary: the records that flow through the kit, their JSONL form, and how a written action is parsed.
 
-Knows no policy, no environment and no training library; a trajectory written on a GPU machine is read back
-here with the standard library alone.
+Imports only the standard library, so that a trajectory written on a GPU machine can be read anywhere.
 
-Glossary (each name is used in this sense everywhere):
+Glossary (each name has this meaning everywhere):
     episode     one game played from reset to its end; a `Trajectory` is its record
     step        one action sent to the environment (or nothing, if the reply held none); a `Step`
     token       one id of the policy's tokenizer
-    order       what a reply writes first: "think_first" (thought, then action), "act_first" (action, then
-                thought), "no_think" (action alone)
+    order       the form of a reply: "think_first" (thought, then action), "act_first" (action, then thought),
+                "no_think" (action alone)
     stage       a part of training with one order
-    history     what earlier steps leave in the prompt: "growing" (all of it) or "windowed" (the last n)
+    history     the earlier steps in the prompt: "growing" (all of them) or "windowed" (the last n)
     observation the environment's text; `task` is what the episode asks for
-    admissible  an action the environment lists as possible in this state
+    admissible  of an action: listed by the environment as possible in this state
     thought     the text between <think> and </think>;  action: the text between <action> and </action>
-    group       the episodes of one game in one iteration, compared with each other
+    group       the episodes of one game in one iteration, which are compared with each other
     panel       a fixed list of games, each played exactly once in an evaluation
 Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units are suffixes: _nats, _logp, _s, _tokens.
 """
@@ -35,35 +34,35 @@ SCHEMA_VERSION = 1
 Order = Literal["think_first", "act_first", "no_think"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
-# What can be wrong with one step; a step without a flag is a well-formed, admissible one.
+# What can be wrong with a step; a step without flags is well-formed and admissible.
 Flag = Literal[
-    "no_action",  # the tags hold no action: nothing was sent to the environment
-    "wrong_order",  # all parts are there, in another order than asked
-    "no_thought",  # the order asks for a thought and the tags hold none
-    "extra_text",  # something stands outside the tags, or a tag stands twice
+    "no_action",  # no action between the tags; nothing was sent to the environment
+    "wrong_order",  # all parts are there, but not in the order of the stage
+    "no_thought",  # the order has a thought, but there is none between the tags
+    "extra_text",  # text outside the tags, or a repeated tag
     "inadmissible",  # the action is well-formed but not in the admissible list
     "truncated",  # the token limit ended the reply
-    "env_error",  # the environment failed on this step; the episode ends here
+    "env_error",  # the environment failed in this step, which ends the episode
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 
 Cut = Literal["prompt", "context"]
-"""Why an episode was cut for its length. prompt: its prompt grew past `SamplingConfig.max_prompt_tokens`; context: with
-the longest reply it was more than the policy can hold (`Policy.max_context`)."""
+"""Why an episode was cut for its length. prompt: its prompt exceeded `SamplingConfig.max_prompt_tokens`; context: its
+prompt and the longest reply together exceeded `Policy.max_context`."""
 
 
 _BRACKETED = re.compile(r"(.+)\[(.+)\]")
 
 
 class ActreError(Exception):
-    """An error a user can mend: its text says what, why, and the command that helps."""
+    """An error that a user can fix: its text says what happened, why, and the command that fixes it."""
 
 
 def parse_action(action: str) -> tuple[str, str | None]:
-    """The verb and the argument of an action written verb[argument]; the whole text and None for any other.
+    """The verb and the argument of an action of the form verb[argument]; for any other, the whole text and None.
 
-    The rule of princeton-nlp/WebShop@64fa2a5: the last opening bracket that something and a closing one follow on the
-    same line begins the argument, the last closing one ends it, and what stands behind that does not count.
+    The rule is that of princeton-nlp/WebShop@64fa2a5: the argument begins at the last opening bracket that is followed
+    by some text and a closing bracket on the same line, and ends at the last closing bracket. Text after it is ignored.
 
     >>> parse_action("search[Red shoes]"), parse_action("search[a] click[b]"), parse_action("think")
     (('search', 'Red shoes'), ('search[a] click', 'b'), ('think', None))
@@ -73,10 +72,10 @@ def parse_action(action: str) -> tuple[str, str | None]:
 
 
 def parse_click(action: str, offered: Callable[[str], bool], *, whole: bool = True) -> str | None:
-    """Which of the offered texts an action clicks, lower-cased; None if it clicks none.
+    """The offered text that an action clicks, lower-cased; None if it clicks none.
 
-    whole: all between "click[" and a closing bracket at the end will do as well, so that a text with brackets or line
-    breaks in it, which mislead `parse_action`, can be clicked.
+    whole: also accept everything between "click[" and a closing bracket at the end, so that texts with brackets or line
+    breaks, which `parse_action` splits elsewhere, can be clicked.
 
     >>> parse_click("click[Us [10]]", {"us [10]"}.__contains__)
     'us [10]'
@@ -94,7 +93,7 @@ def parse_click(action: str, offered: Callable[[str], bool], *, whole: bool = Tr
 
 @dataclass(frozen=True)
 class Observation:
-    """What the policy may know before a step. `admissible` is in the environment's own order."""
+    """What the policy may see before a step. `admissible` is in the environment's own order."""
 
     text: str
     task: str
@@ -102,10 +101,10 @@ class Observation:
 
 
 class Spelling(list[int]):
-    """Token ids that stand for their text: the last one for every token whose text begins with its own.
+    """Token ids that stand for their text: the last id stands for every token whose text begins with its own text.
 
-    A policy scores plain ids as these very tokens, and a spelling as "this text is written, whatever follows": in most
-    tokenizers the `>` that closes a tag may also be written as the beginning of `><` or of `>` with a line break.
+    A policy scores plain ids as exactly these tokens, and a spelling as "this text is written, whatever follows". In
+    most tokenizers the `>` that closes a tag can also be the beginning of `><` or of `>` with a line break.
     """
 
 
@@ -113,9 +112,9 @@ class Spelling(list[int]):
 class Reply:
     """What a policy generated after one prompt.
 
-    token_ids: the sampled ids, the stop string's last token included; logps: their log-probabilities in nats
-    under the sampling distribution (temperature applied), same length; text: their decoding;
-    truncated: the token limit came before a stop.
+    token_ids: the sampled ids, the last token of the stop string included; logps: their log-probabilities in nats under
+    the sampling distribution (temperature applied), same length; text: their decoding; truncated: the token limit was
+    reached before a stop.
     """
 
     token_ids: tuple[int, ...]
@@ -130,12 +129,11 @@ SCORES, TOKENS = "orders", "tokens"
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what was seen, what was written, what came of it.
+    """One step: the observation, the reply, and their outcome.
 
-    prompt_ids end with the forced opening tag, if one is forced; reply_ids continue them. `action` is exactly
-    what the tags held (outer blanks stripped), None if they held nothing and nothing was sent.
-    `reward` is the environment's; penalties are the trainer's and are not in here. advantage: what the step was trained
-    with, None where none was computed.
+    prompt_ids end with the forced opening tag, if there is one; reply_ids continue them. `action` is the exact text
+    between the tags (outer blanks stripped), None if there is none and nothing was sent. `reward` is the environment's,
+    without the trainer's penalties. advantage: what the step was trained with, None where none was computed.
     """
 
     observation: Observation
@@ -152,11 +150,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode. `final` is the observation after the last step, `game` where it came from (path or id).
+    """One episode. `final` is the observation after the last step, `game` the game's path or id.
 
-    group: index of the group within an iteration, None outside training. `meta` holds what a reader may want and
-    no computation needs (stage, iteration, policy name, probe distributions), "env_error" where the environment failed,
-    and "cut" where the episode was ended for its length.
+    group: index of the group within an iteration, None outside training. `meta` holds information for readers (stage,
+    iteration, policy name, probe distributions), "env_error" if the environment failed, and "cut" if the episode was
+    cut for its length.
     """
 
     env: str
@@ -172,24 +170,19 @@ class Trajectory:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def success(self) -> bool:
-        """Whether the episode reached its goal."""
-        return self.won
-
-    @property
     def env_return(self) -> float:
         """The sum of the environment's rewards."""
         return sum(step.reward for step in self.steps)
 
     @property
     def cut(self) -> Cut | None:
-        """Why the episode was cut for its length; None where it was not, and in records made before that was noted."""
+        """Why the episode was cut for its length; None if it was not, and in records older than this field."""
         return self.meta.get("cut")
 
 
 def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
-    """A plain dict. A prompt that extends the previous step's prompt and reply is stored as its new ids only."""
-    # by hand, for dataclasses.asdict copies every token id: 20 times slower
+    """A plain dict. Of a prompt that extends the previous step's prompt and reply only the new ids are stored."""
+    # not dataclasses.asdict, which copies every token id and is 20 times slower
     record = {**vars(trajectory), "final": vars(trajectory.final)}
     record["steps"] = [{**vars(step), "observation": vars(step.observation)} for step in trajectory.steps]
     previous: tuple[int, ...] = ()
@@ -203,7 +196,7 @@ def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def trajectory_from_json(record: dict[str, Any]) -> Trajectory:
-    """The inverse of `trajectory_to_json`. Raises ActreError on another schema or a missing field."""
+    """The inverse of `trajectory_to_json`. Raises ActreError for another schema or a missing field."""
     if record.get("schema") != SCHEMA_VERSION:
         raise ActreError(
             f"trajectory schema {record.get('schema')!r} is not {SCHEMA_VERSION}: "
@@ -240,11 +233,11 @@ def _observation(raw: dict[str, Any]) -> Observation:
 
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EIO)
-"""What an OSError of a folder says that cannot be used, or no longer; a full disk is another matter."""
+"""The error numbers of an unusable folder; a full disk is handled separately."""
 
 
 def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write dicts, one a line, gzipped if the name ends in .gz; the old file stays until the new one is whole."""
+    """Write dicts, one a line, gzipped if the name ends in .gz; the file is replaced atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -253,14 +246,14 @@ def write_jsonl(path: str | Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def jsonl_bytes(path: str | Path, records: Iterable[dict[str, Any]]) -> bytes:
-    """What `write_jsonl` writes into a file of that name; the same records give the same bytes."""
-    # ASCII on disk: a lone surrogate in model text has no UTF-8 form
+    """The bytes that `write_jsonl` writes to a file of that name; the same records give the same bytes."""
+    # ASCII, because a lone surrogate in a model's text cannot be encoded as UTF-8
     lines = "".join(json.dumps(record) + "\n" for record in records).encode()
     return gzip.compress(lines, mtime=0) if Path(path).suffix == ".gz" else lines
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The dicts of a JSONL file, gzipped or not. Raises ActreError naming file and line where one does not parse."""
+    """The dicts of a JSONL file, gzipped or not. Raises ActreError, with file and line, if a line does not parse."""
     path = Path(path)
     if not path.exists():
         raise ActreError(f"{path} does not exist")
@@ -279,7 +272,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off a last line without its end, which is what an interruption leaves of one."""
+    """Remove an incomplete last line, as an interruption leaves it."""
     text = path.read_bytes()
     if not text.endswith(b"\n"):
         os.truncate(path, text.rfind(b"\n") + 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from actre.cli.measure_into import keep_settings, must_take
-from actre.config import ENV_NAMES, RunConfig, derive_seed, load_config
+from actre.config import ENV_HELP, RunConfig, derive_seed, load_config
 from actre.config.checks import Nats, Natural, Positive, Seed, Several, of
 from actre.config.model_names import settle
 from actre.config.paths import place
@@ -117,7 +117,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         help="settings by name (default: those of the run that --adapter lies in; else the model's own, else tiny's)",
     )
-    parser.add_argument("--env", choices=ENV_NAMES, help="what is played (default: alfworld, or the run's)")
+    parser.add_argument("--env", help=f"{ENV_HELP} (default: alfworld, or the run's)")
     parser.add_argument(
         "--model",
         help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "

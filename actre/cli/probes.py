@@ -30,9 +30,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--sources",
         nargs="+",
-        default=["expert", "random"],
         choices=_SOURCES,
-        help="who plays up to the states, in turn (default: expert random); policy: the one that --model names",
+        help="who plays up to the states, in turn (default: expert random, or random where there is no expert); "
+        "policy: the one that --model names",
     )
     parser.add_argument("--out", type=place, required=True, help="a .jsonl or .jsonl.gz file")
     parser.set_defaults(run=_probes)
@@ -44,7 +44,7 @@ def _probes(args: argparse.Namespace) -> int:
     outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is played
     env = policy_config(args).env.name
     panel = args.panel or preset("tiny", env).env.unseen
-    play = _policy_play(args, panel) if "policy" in args.sources else None
+    play = _policy_play(args, panel) if "policy" in (args.sources or ()) else None
     made = panel_probes(panel, args.n, args.seed, args.sources, env, play)
     save_probes(args.out, made)
     games = len({probe.game for probe in made})

@@ -7,7 +7,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from actre.config import ENV_NAMES, RunConfig, StageConfig, load_config
+from actre.config import ENV_HELP, RunConfig, StageConfig, load_config
 from actre.config import overrides as settings
 from actre.config.arms import ARMS, arm, name_of
 from actre.config.checks import Large, Seed, of
@@ -30,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="FILE",
         help="another run's config.json, whose settings are taken for the preset's",
     )
-    train.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="what is played (default: alfworld)")
+    train.add_argument("--env", default="alfworld", help=f"{ENV_HELP} (default: alfworld)")
     train.add_argument(
         "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
     )

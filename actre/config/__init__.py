@@ -8,13 +8,13 @@ Files:
     checks.py       types and ranges of values
     paths.py        `~` and `$VARIABLE` in paths
     model_names.py  models by hub name, shipped name or folder
+    env_names.py    environments by built-in name, gymnasium id or import path
 """
 
+from actre.config.env_names import ENV_HELP, ENV_NAMES, EnvName
 from actre.config.run import (
-    ENV_NAMES,
     CheckpointConfig,
     EnvConfig,
-    EnvName,
     EvalConfig,
     ModelConfig,
     OptimConfig,
@@ -33,6 +33,7 @@ from actre.config.run import (
 )
 
 __all__ = [
+    "ENV_HELP",
     "ENV_NAMES",
     "CheckpointConfig",
     "EnvConfig",

@@ -2,10 +2,9 @@
 
 import dataclasses
 
+from actre.config.env_names import EnvName
 from actre.config.run import (
-    ENV_NAMES,
     EnvConfig,
-    EnvName,
     ModelConfig,
     OptimConfig,
     PromptConfig,
@@ -69,12 +68,20 @@ PRESETS: dict[str, RunConfig] = {
 
 
 def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
-    """The preset of that name, for that environment. Raises ActreError, with the names there are, for another."""
+    """The preset of that name, for that environment. Raises ActreError, with the names there are, for another.
+
+    An environment from outside the package gets the text world's settings, with the sources "train", "seen" and
+    "unseen".
+    """
     if name not in PRESETS:
         raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
-    if env not in ENV_NAMES:
-        raise ActreError(f"no environment {env!r}; there are: {', '.join(ENV_NAMES)}")
-    return PRESETS[name] if env == "alfworld" else _in_shop(PRESETS[name])
+    config = PRESETS[name]
+    if env == "alfworld":
+        return config
+    if env == "webshop":
+        return _in_shop(config)
+    outside = EnvConfig(env, "train", "seen", "unseen", max_steps=config.env.max_steps)
+    return dataclasses.replace(config, env=outside)
 
 
 def _in_shop(config: RunConfig) -> RunConfig:

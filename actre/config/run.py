@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from actre.config.checks import (
     Count,
@@ -34,12 +34,10 @@ from actre.config.checks import (
     Weight,
     must_fit,
 )
+from actre.config.env_names import EnvName, must_name_an_env
 from actre.config.estimators import Advantage
 from actre.config.paths import variable
 from actre.types import ActreError, Order
-
-EnvName = Literal["alfworld", "webshop"]
-ENV_NAMES: tuple[EnvName, ...] = get_args(EnvName)
 
 _LIBRARIES = (
     "torch",
@@ -81,11 +79,17 @@ class EnvConfig(Ranged):
     """Which environment and which panels of games (see `actre games list` and `actre webshop report`)."""
 
     name: EnvName = "alfworld"
+    """"alfworld", "webshop", or an environment from outside the package: a gymnasium id ("my_package:My/Env-v0") or an
+    import path ("my_module:factory"). `actre.envs` says what such an environment has to keep to."""
     train: str = "small/train"
     seen: str = "small/seen"
     unseen: str = "small/unseen"
     max_steps: Count = 50
     """Steps after which an episode is cut; 50 is the usual limit for full-size games, 15 for WebShop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must_name_an_env(self.name)
 
 
 @dataclass(frozen=True)

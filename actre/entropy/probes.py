@@ -16,7 +16,8 @@ import numpy as np
 
 from actre.config import EnvConfig, EnvName, RunConfig, data_folder, derive_seed
 from actre.envs import not_played as notplayed
-from actre.envs.worlds import list_games, make_env, scripted
+from actre.envs.outside import BrokenContractError
+from actre.envs.worlds import list_games, make_env, players, scripted
 from actre.runtime import outputs
 from actre.types import ActreError, Observation, Trajectory, jsonl_bytes, read_jsonl
 
@@ -109,6 +110,8 @@ def _with_spares(
             try:
                 probes.append(probe(i, one))
                 break
+            except BrokenContractError:
+                raise
             except ActreError as error:
                 failed[one] = str(error)
                 one = spare.pop(0) if spare and i not in played else None
@@ -189,20 +192,24 @@ def probes_for(config: RunConfig) -> list[Probe]:
     """`shipped_probes` where they are shipped; else as many made anew on the first games of
     `config.env.unseen`.
     """
-    if config.env.unseen in SHIPPED:
+    env = config.env
+    if env.name == "alfworld" and env.unseen in SHIPPED:
         return shipped_probes(config)
-    return panel_probes(config.env.unseen, config.probe.states, _SHIPPED_SEED, name=config.env.name)
+    return panel_probes(env.unseen, config.probe.states, _SHIPPED_SEED, name=env.name)
 
 
 def panel_probes(
     panel: str,
     n: int,
     seed: int,
-    sources: Sequence[Source] = ("expert", "random"),
+    sources: Sequence[Source] | None = None,
     name: EnvName = "alfworld",
     play: Play | None = None,
 ) -> list[Probe]:
-    """`make_probes` on a panel's games, in episodes of `panel_steps`, named by the panel where it is a shipped one."""
+    """`make_probes` on a panel's games, in episodes of `panel_steps`, named by the panel where it is a shipped one.
+
+    sources: None takes all the scripted players the environment has, in turn.
+    """
     from actre.envs.alfworld.games import SHIPPED as PANELS
 
     steps = panel_steps(panel, name)
@@ -210,7 +217,7 @@ def panel_probes(
     if name == "alfworld" and panel in PANELS:
         games = [f"{panel}#{game.partition('#')[2]}" for game in games]
     env = make_env(EnvConfig(name, train=panel, max_steps=steps))
-    return make_probes(games, env, n, seed, sources, steps, play, name)
+    return make_probes(games, env, n, seed, players(name) if sources is None else sources, steps, play, name)
 
 
 def panel_steps(panel: str, name: EnvName = "alfworld") -> int:

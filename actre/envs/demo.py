@@ -1,17 +1,17 @@
-"""Demonstrations: what an expert wrote, step by step, in any environment. Knows no environment."""
+"""Records of demonstrations, the same for every environment."""
 
 from typing import NamedTuple
 
 
 class Decision(NamedTuple):
-    """What an expert writes: one thought, one action."""
+    """One thought and one action of an expert."""
 
     thought: str
     action: str
 
 
 class DemoStep(NamedTuple):
-    """One step of an expert; `observation` is the answer to the action."""
+    """One step of an expert; `observation` is the answer to its action."""
 
     thought: str
     action: str
@@ -19,7 +19,7 @@ class DemoStep(NamedTuple):
 
 
 class Demo(NamedTuple):
-    """One episode. game: its id in its panel, or its path. admissible[t]: whether step t's action was listed."""
+    """One episode. game: its id in its panel, or its path. admissible[t]: whether the action of step t was listed."""
 
     game: str
     task: str

@@ -1,6 +1,6 @@
 """The environments by their names in the settings: the games of a panel, an environment to play them, scripted players.
 
-Knows which room each environment lives in and loads only the one that is asked for; knows no policy.
+Only the environment asked for is imported. `actre.envs.outside` looks up every name but "alfworld" and "webshop".
 """
 
 import random
@@ -10,42 +10,51 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from actre.config import EnvConfig, EnvName, derive_seed
+from actre.config import ENV_NAMES, EnvConfig, EnvName, derive_seed
 from actre.envs import not_played as notplayed
+from actre.envs import outside
 from actre.types import ActreError, Observation
 
 Scripted = Callable[[Observation], str]
-"""What is seen -> what is done. One is made for each episode."""
+"""Chooses an action for an observation. Each episode has its own."""
+Player = Literal["expert", "random"]
 
 
 def list_games(name: EnvName, source: str) -> list[str]:
     """The games of a panel, as the environment's `reset(options={"game": ...})` takes them.
 
-    source: for alfworld see `actre.envs.alfworld.list_games`, for webshop `actre.envs.webshop.panels`. Raises
-    ActreError where there is no such panel.
+    source: for alfworld see `actre.envs.alfworld.list_games`, for webshop `actre.envs.webshop.panels`; for another
+    environment whatever its `games` takes. Raises ActreError if there is no such panel.
     """
     if name == "webshop":
         from actre.envs.webshop.panels import list_goals
 
         return list_goals(source)
+    if name != "alfworld":
+        return outside.list_games(name, source)
     from actre.envs.alfworld.games import list_games
 
     return list_games(source)
 
 
 def make_env(env: EnvConfig) -> gymnasium.Env[str, str]:
-    """An environment of this kind. All of one shop share its catalogue."""
+    """An environment of this kind. Shops of the same catalogue share it.
+
+    Raises ActreError where the package or the data it needs are missing, or where `env.name` leads to none.
+    """
     if env.name == "webshop":
         from actre.envs.webshop.panel_env import PanelEnv
 
         return PanelEnv(env.train, env.max_steps)
+    if env.name != "alfworld":
+        return outside.make(env.name)
     from actre.envs.alfworld import AlfworldEnv
 
     return AlfworldEnv(max_steps=env.max_steps)
 
 
 def readable(name: EnvName, source: str) -> list[str]:
-    """The games of a panel without those whose file cannot be read; a warning names these, each with the reason.
+    """The games of a panel except those whose file cannot be read; a warning lists these with the reasons.
 
     Raises ActreError as `list_games`, and where no game can be read.
     """
@@ -60,7 +69,7 @@ def readable(name: EnvName, source: str) -> list[str]:
 
 
 def left_out(name: EnvName, source: str) -> str:
-    """What is left out of a panel's games and why, as "12 games, 3 left out: ..."; "" where nothing is."""
+    """Which of a panel's games are left out and why, as "12 games, 3 left out: ..."; "" if none is."""
     if name != "alfworld":
         return ""
     from actre.envs.alfworld.games import listing
@@ -69,17 +78,23 @@ def left_out(name: EnvName, source: str) -> str:
     return str(found) if found.left_out else ""
 
 
-def scripted(
-    name: EnvName, source: Literal["expert", "random"], first: Observation, seed: int, game: str | None = None
-) -> Scripted:
+def players(name: EnvName) -> tuple[Player, ...]:
+    """The scripted players an environment has; one from outside has no expert."""
+    return ("expert", "random") if name in ENV_NAMES else ("random",)
+
+
+def scripted(name: EnvName, source: Player, first: Observation, seed: int, game: str | None = None) -> Scripted:
     """A player without a model, for one episode that begins with `first`.
 
-    game: what was reset to; ALFWorld's expert then goes by what the game's own data ask for, else by the sentence.
-    Raises ActreError for a game that the expert has no plan for.
+    expert: ALFWorld's searching expert with its default behaviour; in a shop the rule (baselines.py). random: any
+    admissible action except help; in a shop any click, or the instruction where only a search is possible.
+    game: the name that was reset to. With it ALFWorld's expert plans from the game's own data, without it from the task
+    sentence.
 
-    expert: ALFWorld's searching expert with its default habits; in a shop the rule (baselines.py). random: any
-    admissible action but help; in a shop any click, and the instruction where only a search is possible.
+    Raises ActreError for a game that the expert has no plan for, and where the environment has no expert.
     """
+    if source not in players(name):
+        raise ActreError(f"the environment {name} has no scripted expert: random actions or a policy can play it")
     if name == "webshop":
         from actre.envs.webshop.baselines import random_clicks, rule
 
@@ -101,7 +116,7 @@ def _any_action(seed: int) -> Scripted:
     def act(seen: Observation) -> str:
         actions = [action for action in seen.admissible if action != "help"]
         if not actions:
-            raise ActreError("a state without admissible actions: nothing can be tried in it")
+            raise ActreError("the environment lists no admissible action in this state, so no action can be drawn")
         return actions[rng.integers(len(actions))]
 
     return act

@@ -1,5 +1,10 @@
-"""What the notebooks share beside their lessons: setting up, choosing a preset, training that goes on, self-checks.
+"""What the notebooks share.
 
-Loads nothing by itself. install stands alone, for it runs before anything is installed; form and runner write and run
-the notebooks; presets, live and exercise are what their cells call.
+Files:
+    install.py   sets up the environment; runs before anything is installed, so it needs only Python
+    form.py      badge and install cell of every notebook, and the form in which notebooks are committed
+    runner.py    runs the notebooks: `actre notebooks`
+    presets.py   PRESET and SEED -> settings
+    live.py      training in a cell, with a live curve
+    exercise.py  checks answers to exercises
 """

@@ -1,4 +1,4 @@
-"""Judges the answer to a notebook's exercise. Knows the right number; the words are the notebook's."""
+"""Checks the answer to a notebook's exercise."""
 
 import math
 
@@ -6,7 +6,7 @@ import math
 def judge(answer: float | str | None, right: float | str, *, within: float = 0.0, hint: str = "") -> str:
     """A sentence: not answered yet, right, or not yet, with the hint.
 
-    within: how far a number may be off. Words count without case and surrounding blanks.
+    within: the tolerance for a number. Case and surrounding blanks of words are ignored.
 
     >>> judge(None, 0.5)
     'Not answered yet: put your answer in place of None and run this cell again.'

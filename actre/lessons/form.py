@@ -1,7 +1,4 @@
-"""The form all notebooks have in common: badge, install cell, and how an executed one is saved.
-
-Knows the notebooks' JSON and the one place where the repository's address stands; runs nothing.
-"""
+"""The common form of all notebooks: badge, install cell, and how an executed notebook is saved."""
 
 import copy
 import json
@@ -11,8 +8,8 @@ from typing import Any
 from actre.runtime import outputs
 
 REPOSITORY = ""
-"""Where the kit is published, as https://github.com/OWNER/NAME; empty until it is. After a change:
-`actre notebooks --form` writes it into every notebook."""
+"""The kit's address, https://github.com/OWNER/NAME; "" until it is published. After a change run
+`actre notebooks --form`, which writes it into every notebook."""
 
 BRANCH = "main"
 _BADGE_MARK = "colab-badge.svg"
@@ -46,12 +43,12 @@ def paths() -> list[Path]:
 
 
 def install_cell(repository: str = REPOSITORY) -> str:
-    """The source of the one install cell, the same in every notebook."""
+    """The source of the install cell, the same in every notebook."""
     return _INSTALL.format(repository=repository)
 
 
 def badge(name: str, repository: str = REPOSITORY) -> str:
-    """The Colab badge of a notebook as a line of markdown; empty without an address.
+    """The Colab badge of a notebook as a line of Markdown; "" without an address.
 
     >>> badge("00_tour", "")
     ''
@@ -66,7 +63,7 @@ def badge(name: str, repository: str = REPOSITORY) -> str:
 
 
 def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY) -> dict[str, Any]:
-    """The notebook with the badge above its title and the install cell as it is to be; nothing else changes."""
+    """The notebook with the current badge above its title and the current install cell; nothing else changes."""
     done = copy.deepcopy(notebook)
     opening = done["cells"][0]
     text = "\n".join(line for line in _text(opening).split("\n") if _BADGE_MARK not in line).lstrip("\n")
@@ -81,8 +78,8 @@ def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY)
 def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
     """An executed notebook as it is committed: outputs without widget state, warnings, timings and machine paths.
 
-    A widget's output keeps its text/html, which reads without a kernel, and goes where there is none. stderr (warnings
-    of libraries, with their paths) is left out.
+    A widget's output keeps its text/html, which needs no kernel, and is dropped without one. stderr (libraries'
+    warnings, with their paths) is left out.
     """
     done = copy.deepcopy(notebook)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -96,7 +93,7 @@ def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pieces of one stream that follow each other, as one: where they were cut hangs on the clock."""
+    """The outputs with consecutive pieces of one stream merged: where a stream is split depends on timing."""
     joined: list[dict[str, Any]] = []
     for output in outputs:
         before = joined[-1] if joined else {}
@@ -112,7 +109,7 @@ def _kept(output: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if "data" in output:
         if _WIDGET in output["data"] and "text/html" not in output["data"]:
-            return None  # a progress bar: without its state the text is the bar before it moved
+            return None  # a progress bar: without its state its text shows only the start
         data = {kind: value for kind, value in output["data"].items() if kind != _WIDGET}
         if not data:
             return None
@@ -126,10 +123,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, notebook: dict[str, Any]) -> None:
-    """Write it the way Jupyter does: words as lists of lines, so that a change is a few lines of the file."""
+    """Write a notebook as Jupyter does: texts as lists of lines, so that diffs are small."""
     lined = {**notebook, "cells": [_in_lines(cell) for cell in notebook["cells"]]}
     text = json.dumps(lined, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    outputs.put(path, text.encode(), lambda old: True)  # as a whole, so that a full disk leaves the old one
+    outputs.put(path, text.encode(), lambda old: True)  # atomic, so that a full disk leaves the old file
 
 
 def _in_lines(cell: dict[str, Any]) -> dict[str, Any]:

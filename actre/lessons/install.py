@@ -1,11 +1,11 @@
-"""Sets up what a notebook needs, and leaves alone what is there. Runs before the kit is installed: needs only Python.
+"""Installs what a notebook needs and keeps what is there. Runs before the kit is installed, so it needs only Python.
 
     python actre/lessons/install.py [--dry-run]
 
-Knows pyproject.toml's lists (the kit and its extra `lab`) and the constraints files beside it. Where everything is
-present in versions that the lists accept it installs nothing. On Colab what Colab brings stays as it is (torch,
-transformers, ipywidgets, plotly, the notebook server: constraints-colab.txt pins none of them); elsewhere the tested
-versions are taken. `ACTRE_PIP_ARGS` is passed on to pip, for PyTorch's CPU wheels say.
+The requirements are those of pyproject.toml (the kit and its extra `lab`). If all are present in accepted versions,
+nothing is installed. On Colab, Colab's own packages stay (torch, transformers, ipywidgets, plotly, the notebook server:
+constraints-colab.txt pins none of them); elsewhere constraints.txt pins the tested versions. `ACTRE_PIP_ARGS` is passed
+to pip, for example to select PyTorch's CPU wheels.
 """
 
 import importlib
@@ -23,11 +23,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 EXTRA = "lab"
 NOT_ON_COLAB = ("jupyterlab",)
-"""Colab has a notebook server of its own, which this would replace parts of."""
+"""Not installed on Colab, where they would replace parts of its own notebook server."""
 
 
 def wanted(root: Path = ROOT) -> list[str]:
-    """What the kit and its notebooks need, as pyproject.toml has it: "torch>=2.8" and so on."""
+    """The requirements of the kit and its notebooks in pyproject.toml's form: "torch>=2.8" and so on."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *_extra(project)]
 
@@ -38,7 +38,7 @@ def _extra(project: dict[str, Any]) -> list[str]:
 
 
 def lacking(requirements: list[str]) -> list[str]:
-    """Those of the requirements that are not there, or not in a version that fits.
+    """The requirements that are not installed in an accepted version.
 
     >>> lacking(["pip>=1", "no-such-package-of-ours>=2"])
     ['no-such-package-of-ours>=2']
@@ -56,24 +56,24 @@ def _there(requirement: str) -> bool:
         return False
     try:
         from packaging.specifiers import SpecifierSet
-    except ModuleNotFoundError:  # a bare environment: pip will look at the versions
+    except ModuleNotFoundError:  # a bare environment: pip checks the versions
         return False
     return SpecifierSet(versions).contains(version, prereleases=True)
 
 
 def on_colab() -> bool:
-    """Whether this is Google Colab, or an environment that says so."""
+    """Whether this is Google Colab, or an environment that claims to be."""
     return bool(os.environ.get("COLAB_RELEASE_TAG")) or "google.colab" in sys.modules
 
 
 def kit_is_here(root: Path = ROOT) -> bool:
-    """Whether `import actre` takes this very checkout."""
+    """Whether `import actre` imports this checkout."""
     spec = importlib.util.find_spec("actre")
     return spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent == root / "actre"
 
 
 def command(root: Path = ROOT) -> list[str]:
-    """pip's command line for this Python, in the checkout's folder; paths are relative to it."""
+    """pip's command line for this Python; its paths are relative to the checkout."""
     more = shlex.split(os.environ.get("ACTRE_PIP_ARGS", ""))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", *more]
     if on_colab():
@@ -83,7 +83,7 @@ def command(root: Path = ROOT) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Install what is lacking; then the kit can be imported, in this process too."""
+    """Install what is missing; afterwards the kit can be imported, in this process too."""
     missing = lacking(wanted())
     installed = kit_is_here()
     if not missing and installed:
@@ -96,12 +96,12 @@ def main(arguments: list[str]) -> None:
             print(" ".join(["python", *command()[1:]]))
             return
         subprocess.run([sys.executable, "-m", "ensurepip"], check=False, capture_output=True)
-        # the planner's build calls `python`, which a system may have under another name only
+        # the planner's build calls `python`, which some systems have only under another name
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         subprocess.run(command(), check=True, cwd=ROOT, env={**os.environ, "PATH": path})
         print("installed")
     if "actre" not in sys.modules and str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))  # a running process does not see what was installed beside it
+        sys.path.insert(0, str(ROOT))  # a running process does not see new editable installs
     importlib.invalidate_caches()
 
 

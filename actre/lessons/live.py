@@ -1,7 +1,4 @@
-"""Training in a notebook cell: a curve that grows while it runs, and a run that goes on where it was stopped.
-
-Knows the run folder's metrics and IPython's display; trains through `actre.training`.
-"""
+"""Training in a notebook cell: a live learning curve, and a run that resumes where it was stopped."""
 
 import contextvars
 import json
@@ -23,10 +20,10 @@ _EVERY_S = 2.0
 
 
 def train_here(config: RunConfig, run: str | Path, **more: Any) -> TrainResult:
-    """`actre.training.train` beside its live curve; the same call again goes on with what is in the folder.
+    """`actre.training.train` with a live curve; the same call again resumes the run in the folder.
 
-    more: as `train` takes it. Interrupting the cell leaves a checkpoint; a run that is finished stays as it is.
-    Raises ActreError where the folder holds a run with other settings.
+    more: further arguments of `train`. Interrupting the cell leaves a checkpoint; a finished run is not changed.
+    Raises ActreError if the folder holds a run with other settings.
     """
     run = Path(run)
     with live_curve(run):
@@ -34,16 +31,16 @@ def train_here(config: RunConfig, run: str | Path, **more: Any) -> TrainResult:
 
 
 def settings_of(run: str | Path, otherwise: RunConfig) -> RunConfig:
-    """The settings a run began with, for one that another notebook may have left; else those given."""
+    """The settings of the run in a folder, where another notebook may have left one; else `otherwise`."""
     path = Path(run) / "config.json"
     return load_config(path) if path.exists() else otherwise
 
 
 @contextmanager
 def live_curve(run: str | Path, every_s: float = _EVERY_S) -> Iterator[None]:
-    """Shows success in training over environment steps, drawn anew whenever an iteration has ended.
+    """Shows success in training over environment steps, redrawn after every iteration.
 
-    The picture is a static SVG: it needs no script, and stands in the saved notebook as it was last.
+    The figure is a static SVG: it needs no script, and a saved notebook keeps its last state.
     """
     run = Path(run)
     stop = threading.Event()
@@ -57,7 +54,7 @@ def live_curve(run: str | Path, every_s: float = _EVERY_S) -> Iterator[None]:
                 seen = now
                 draw()
 
-    # in the cell's own context, so that what the thread shows belongs to the cell
+    # in the cell's own context, so that the thread's output appears in the cell
     watcher = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
     watcher.start()
     try:
@@ -74,7 +71,7 @@ def _size(run: Path) -> int:
 
 
 def _curve(run: Path) -> str:
-    """The learning curve so far; an empty frame before the first iteration, and while a line is half written."""
+    """The learning curve so far; an empty frame before the first iteration and while a line is incomplete."""
     try:
         runs = [read_run(run)] if _size(run) else []
     except json.JSONDecodeError:

@@ -1,6 +1,6 @@
-"""Turns a notebook's PRESET and SEED into settings; "auto" takes what this machine can train, and says why.
+"""Turns a notebook's PRESET and SEED into settings; "auto" selects what this machine can train, and says why.
 
-Knows doctor's findings and the presets; loads no model and asks no network.
+It uses the results of `actre doctor`, loads no model and needs no network.
 """
 
 import re
@@ -18,24 +18,22 @@ from actre.runtime.estimate import gpu as device
 
 AUTO = "auto"
 _LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-1.5b-16gb")
-"""Presets of the published scale; the first that fits the card is taken, and all want the official games."""
+"""Presets of the published scale, of which "auto" takes the first that fits; all need the official games."""
 
 
 class Chosen(NamedTuple):
-    """The settings, and the sentence that says what was chosen and why."""
+    """The settings, and a sentence that says what was chosen and why."""
 
     config: RunConfig
     words: str
 
 
 def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Check] | None = None) -> Chosen:
-    """The settings of a preset, or of the one that fits this machine where `name` is "auto".
+    """The settings of a preset, or of the one that fits this machine if `name` is "auto".
 
-    checks: what doctor found; None asks it. auto: without a usable GPU tiny; with one SmolLM2, or where the official
-    games are there too the largest Qwen preset that fits; unsloth loads the model and vLLM samples its episodes where
-    they are installed.
-    Measuring and training through "auto" on a GPU has not run: none was at hand. Raises ActreError for a preset there
-    is not.
+    checks: the results of doctor; None runs it. auto: tiny without a usable GPU; with one, the largest Qwen preset that
+    fits if the official games are there, else SmolLM2. If installed, unsloth loads the model and vLLM samples episodes.
+    Measuring and training through "auto" has not been run on a GPU. Raises ActreError for an unknown preset.
     """
     if name != AUTO:
         return Chosen(replace(preset(name, env), seed=seed), f"preset {name}, seed {seed}")
@@ -58,7 +56,7 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
 
 
 def folder(out: str | Path, config: RunConfig) -> Path:
-    """Where the notebooks of one preset and seed leave their runs, so that they find each other's and no other's.
+    """The folder for the runs of one preset and seed, which the notebooks share.
 
     >>> folder("runs/notebooks", RunConfig(seed=3)).as_posix()
     'runs/notebooks/tiny-3'

@@ -1,7 +1,6 @@
-"""Runs the notebooks with nbclient, at full length or on a small budget; `actre notebooks` is its command.
+"""Runs the notebooks with nbclient, at full length or on a small budget; its command is `actre notebooks`.
 
-Knows each notebook's parameters; what a notebook does is its own. The small budget is for tests and CI: every cell does
-its work, and no figure it shows means anything.
+The small budget is for tests and CI: every cell runs, but the resulting figures are meaningless.
 """
 
 import argparse
@@ -18,8 +17,8 @@ from actre.lessons import form
 from actre.runtime import outputs
 from actre.types import ActreError
 
-# Large enough that every cell does its work: about one episode in ten is won at the start, and a group in which none is
-# changes nothing, so an adapter needs some groups of some size to differ from the base.
+# Large enough that every cell works: about one episode in ten is won at the start, and a group without a win changes
+# nothing, so an adapter differs from the base only after several groups of some size.
 SMALL: dict[str, dict[str, Any]] = {
     "00_tour": {},
     "01_environments": {},
@@ -38,14 +37,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "08_scale_up": {"GROUPS": 2},
     "09_design_your_own_study": {"SEEDS": (0, 1), "ITERATIONS": 2, "GROUPS": 2, "GROUP_SIZE": 4, "EVAL_GAMES": 6},
 }
-"""The small budget: the parameters that differ from a notebook's own."""
+"""The small budget: notebook -> parameters that replace its own."""
 
 
 def run(path: Path, parameters: Mapping[str, Any], timeout_s: int = 900) -> dict[str, Any]:
-    """The notebook as executed, its folder as working directory; nothing is written.
+    """The executed notebook, run in its own folder; no file is written.
 
-    parameters: set behind its parameters cell, where papermill would put them; that cell is not part of what is
-    returned. Raises nbclient's CellExecutionError where a cell fails, ActreError where nbclient is missing.
+    parameters: set in a cell after the notebook's parameters cell, as papermill does; the result lacks that cell.
+    Raises nbclient's CellExecutionError if a cell fails, ActreError if nbclient is missing.
     """
     try:
         import nbformat
@@ -76,14 +75,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "notebooks", help="run the notebooks again, from top to bottom, and save their outputs", description=__doc__
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (all of them)")
-    parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: a few minutes for all")
-    parser.add_argument("--check", action="store_true", help="run only; what is committed stays as it is")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (default: all)")
+    parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: minutes for all notebooks")
+    parser.add_argument("--check", action="store_true", help="run only; the committed notebooks stay unchanged")
     parser.add_argument(
-        "--out", type=place, help="where they leave their runs (../runs/notebooks, as seen from notebooks/)"
+        "--out", type=place, help="folder for their runs (default: ../runs/notebooks, relative to notebooks/)"
     )
-    parser.add_argument("--form", action="store_true", help="run nothing: write badges and install cells")
-    parser.add_argument("--timeout", type=of(Count), default=3600, help="seconds a cell may take (3600)")
+    parser.add_argument("--form", action="store_true", help="only write badges and install cells; run nothing")
+    parser.add_argument("--timeout", type=of(Count), default=3600, help="seconds that a cell may take (default: 3600)")
     parser.set_defaults(run=_run)
 
 
@@ -98,9 +97,9 @@ def _run(args: argparse.Namespace) -> None:
             form.write(path, form.with_form(form.read(path), path.stem))
         return
     if args.budget == "small" and not args.check:
-        raise ActreError("what a small budget shows is not to be saved: add --check")
+        raise ActreError("the outputs of a small budget are meaningless and must not be saved: add --check")
     if args.out:
-        outputs.growing(args.out, _is_notebooks, what="what notebooks leave")
+        outputs.growing(args.out, _is_notebooks, what="the runs of notebooks")
     for path in chosen:
         parameters = dict(SMALL[path.stem]) if args.budget == "small" else {}
         if args.out:
@@ -113,11 +112,11 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _is_notebooks(folder: Path) -> bool:
-    """Whether a folder holds the notebooks' runs alone: a folder for each preset and seed (presets.folder)."""
+    """Whether a folder holds only the notebooks' runs: one folder for each preset and seed (presets.folder)."""
     return all(re.fullmatch(r"[\w.-]+-\d+", name) and (folder / name).is_dir() for name in outputs.visible(folder))
 
 
 def _cpu_s() -> float:
-    """Processor seconds of the kernels that have ended: on a shared machine the clock says little."""
+    """Processor seconds of the finished kernels; on a shared machine the elapsed time says little."""
     spent = os.times()
     return spent.children_user + spent.children_system

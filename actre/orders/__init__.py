@@ -1,9 +1,9 @@
-"""The three orders: prompts, tags, and how a reply is read.
+"""The three orders: prompts, tags, and parsing of replies.
 
 Files:
     prompts.py  all prompt text; Renderer: prompts and candidates as token ids
-    parsing.py  how a reply is read; which actions a list admits
-    chat.py     a tokenizer's chat template, cut into the pieces of a prompt
+    parsing.py  parses replies; checks actions against the admissible list
+    chat.py     splits a tokenizer's chat template into the pieces of a prompt
 """
 
 from actre.orders.chat import ChatFormat, chat_format

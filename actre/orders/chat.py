@@ -1,15 +1,15 @@
-"""A tokenizer's chat template, cut into the pieces that prompts are put together from.
+"""Splits a tokenizer's chat template into the pieces that prompts are assembled from.
 
-Knows templates only by what they render: conversations of marks go through, and the text between the marks is kept. No
-order and no environment. The kit opens its own tags and keeps replies as they were sampled, so of a template it needs
-the text around the messages, and that this text is the same at every turn. Two things are put right:
+A template is only rendered: with conversations of marks as messages, the text between the marks gives the pieces. The
+kit writes its own tags and keeps replies as they were sampled, so it needs only the text around the messages, and this
+text must be the same at every turn. Two things are corrected:
 
-- A thought that the template itself opens behind the assistant's header (<think>, with or without its end) is cut off:
-  the order's own tag stands there instead, once.
-- The date is not today's but the settings' (`PromptConfig.date`): the same prompts on every day.
+- A thought that the template opens after the assistant's header (<think>, closed or not) is removed; the order's own
+tag takes its place. - The date is that of the settings (`PromptConfig.date`), so that prompts are the same on every
+day.
 
-What a template does to the messages themselves (dropping earlier thoughts, trimming blanks) is not done: a growing
-history holds the replies' ids as they were sampled. What else a template adds is refused, with the text it adds.
+A template's changes to the messages themselves (dropping earlier thoughts, trimming blanks) do not apply: a growing
+history holds the replies' ids as they were sampled. Any other text that a template adds is refused and quoted.
 """
 
 import re
@@ -21,18 +21,18 @@ from actre.config import PromptConfig
 from actre.types import ActreError
 
 _TURNS = (1, 2, 3)
-"""Lengths of the conversations that are compared, in messages of the user's: the first, a middle and the last turn."""
+"""Lengths of the compared conversations, in user messages: these give a first, a middle and a last turn."""
 _OWN_THOUGHT = re.compile(r"(<think>\s*(</think>\s*)?|</think>\s*)\Z")
 _THINKS = re.compile(r"think|thought|reason|analy[sz]", re.IGNORECASE)
 _TAG = re.compile(r"<\w+>")
 _MARKER = re.compile(r"<\|[^<>|]*\|>")
-"""A special token's usual look, for tokenizers that write theirs as plain text."""
+"""The usual form of a special token, for tokenizers that do not declare theirs."""
 
 
 class ChatFormat(NamedTuple):
-    """A chat template cut into its pieces; a prompt is head, user text, to_assistant, reply, to_user, user text, ...
+    """The pieces of a chat template; a prompt is head, user text, to_assistant, reply, to_user, user text, ...
 
-    to_assistant ends with the assistant's header: no thought is open behind it.
+    to_assistant ends with the assistant's header, without an opened thought.
     """
 
     head: str
@@ -41,11 +41,11 @@ class ChatFormat(NamedTuple):
 
 
 def chat_format(tokenizer: Any, date: str = PromptConfig.date) -> ChatFormat:
-    """The pieces of a tokenizer's chat template. date: the day and time given to it, in ISO format.
+    """The pieces of a tokenizer's chat template. date: the day and time passed to it, in ISO format.
 
-    Raises ActreError, naming the model and the reason, for a tokenizer without a template, and for a template that
-    fails, drops or changes a message, or writes text around the messages that is not the same at every turn or is more
-    than the speaker's name.
+    Raises ActreError, with the model and the reason, for a tokenizer without a template, and for a template that fails,
+    drops or changes a message, or writes text around the messages that differs between turns or is more than the
+    speaker's name.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ActreError(
@@ -55,18 +55,18 @@ def chat_format(tokenizer: Any, date: str = PromptConfig.date) -> ChatFormat:
     head = _same(tokenizer, "before the first message", [cut[0] for cut in cuts])
     opened = _same(tokenizer, "before a reply", [cut[-1] for cut in cuts])
     shown = _same(tokenizer, "before an earlier reply", [text for cut in cuts for text in cut[1:-1:2]])
-    to_user = _same(tokenizer, "behind a reply", [text for cut in cuts for text in cut[2:-1:2]])
+    to_user = _same(tokenizer, "after a reply", [text for cut in cuts for text in cut[2:-1:2]])
     to_assistant = _OWN_THOUGHT.sub("", opened)
     if to_assistant.rstrip() != _OWN_THOUGHT.sub("", shown).rstrip():
-        raise _refused(tokenizer, f"opens a reply with {opened!r}, and shows earlier ones behind {shown!r}")
+        raise _refused(tokenizer, f"opens a reply with {opened!r}, and shows earlier ones after {shown!r}")
     if extra := _more_than_a_header(to_assistant, to_user, _special_tokens(tokenizer)):
         raise _refused(tokenizer, f"writes {extra!r} between the assistant's header and the reply ({opened!r})")
     return ChatFormat(head, to_assistant, to_user)
 
 
 def _between_marks(tokenizer: Any, turns: int, date: str) -> list[str]:
-    """What a template writes before, between and behind the messages of a conversation that ends with the user's."""
-    # capitals, quotes and brackets: a template that changes or escapes its messages does not give them back
+    """The text of a template before, between and after the messages of a conversation that ends with a user message."""
+    # capitals, quotes and brackets reveal a template that changes or escapes its messages
     marks = [f"@@{i} <A> & \"b\"\n'c'@@" for i in range(2 * turns - 1)]
     messages = [{"role": ("user", "assistant")[i % 2], "content": mark} for i, mark in enumerate(marks)]
     text = _rendered(tokenizer, messages, date)
@@ -77,12 +77,12 @@ def _between_marks(tokenizer: Any, turns: int, date: str) -> list[str]:
 
 
 def _rendered(tokenizer: Any, messages: list[dict[str, str]], date: str) -> str:
-    """A conversation as the template renders it. Raises ActreError with the reason where it does not."""
+    """A conversation as the template renders it. Raises ActreError, with the reason, if the template fails."""
     from jinja2 import TemplateError
 
-    # what Python raises in a template's own expressions comes through as it is
+    # jinja2 passes on Python's exceptions from a template's expressions
     failures = (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-    # passed where it is asked for: a name that is given stands before transformers' own, which asks the clock
+    # passed only if the template uses it; it takes precedence over transformers' own, which reads the clock
     clock = {"strftime_now": datetime.fromisoformat(date).strftime} if "strftime_now" in _source(tokenizer) else {}
 
     def render(conversation: list[dict[str, str]]) -> str:
@@ -105,7 +105,7 @@ def _source(tokenizer: Any) -> str:
 
 
 def _same(tokenizer: Any, where: str, texts: Sequence[str]) -> str:
-    """The one text. Raises ActreError where there are several."""
+    """The text that all of `texts` equal. Raises ActreError if they differ."""
     for text in texts:
         if text != texts[0]:
             raise _refused(tokenizer, f"writes one text {where} at one turn, {texts[0]!r}, and another later, {text!r}")
@@ -113,9 +113,9 @@ def _same(tokenizer: Any, where: str, texts: Sequence[str]) -> str:
 
 
 def _more_than_a_header(to_assistant: str, to_user: str, special: Sequence[str]) -> str:
-    """What stands before a reply and is more than who speaks; empty if nothing does.
+    """The text before a reply beyond the speaker's name; "" if there is none.
 
-    Special tokens and as many words as announce the user may stand there, and nothing that opens a thought.
+    Allowed are special tokens and as many words as announce the user, but nothing that opens a thought.
 
     >>> _more_than_a_header("<|end|><|assistant|>final: ", "<|end|><|user|>", ())
     'final:'
@@ -131,14 +131,14 @@ def _more_than_a_header(to_assistant: str, to_user: str, special: Sequence[str])
 
 
 def _plain(text: str, special: Sequence[str]) -> str:
-    """A text with a blank for each special token."""
+    """A text with each special token replaced by a blank."""
     for token in special:
         text = text.replace(token, " ")
     return _MARKER.sub(" ", text)
 
 
 def _special_tokens(tokenizer: Any) -> list[str]:
-    """Special and added tokens, long ones first, so that none is looked for inside another."""
+    """Special and added tokens, long ones first, so that none is matched inside another."""
     added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
     return sorted({*getattr(tokenizer, "all_special_tokens", ()), *added}, key=lambda token: (-len(token), token))
 

@@ -1,4 +1,4 @@
-"""How a reply is read: its tags, its thought, its action, and whether a list of actions admits it."""
+"""Parses replies (tags, thought, action) and checks actions against the admissible list."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ _OPEN = re.compile(r"(?!click\[)(\w+)\[<\w+>\]")
 
 
 def open_verb(action: str) -> str | None:
-    """The verb of an open action, which stands in a list of admissible ones for all its fillings; None for any other.
+    """The verb of an open action, one that stands for all its fillings in a list of admissible actions; else None.
 
-    A click is never open: what it names is what a page shows, even where that looks like a place to fill.
+    A click is never open: its argument is a text of the page, even if it looks like a placeholder.
 
     >>> open_verb("search[<query>]"), open_verb("click[buy now]"), open_verb("click[<b>]")
     ('search', None, None)
@@ -26,10 +26,10 @@ def open_verb(action: str) -> str | None:
 
 
 def admits(admissible: Sequence[str], action: str) -> bool:
-    """Whether an action is in the list, fills an open one of it, or clicks a listed text, as the shop reads actions.
+    """Whether an action is in the list, fills an open action of it, or clicks a listed text, by the shop's own parsing.
 
-    So clicks are found in any case, text behind the closing bracket does not count, and a search that the shop would
-    ignore (two actions in one, a line break, a bracket that opens within the words) is not admitted.
+    So clicks match in any case, text after the closing bracket is ignored, and a search that the shop would ignore (two
+    actions in one, a line break, an opening bracket within the words) is not admitted.
 
     >>> admits(("search[<query>]",), "search[red socks]"), admits(("search[<query>]",), "search[]")
     (True, False)
@@ -47,25 +47,25 @@ def admits(admissible: Sequence[str], action: str) -> bool:
 
 
 def listed(admissible: Sequence[str]) -> tuple[str, ...]:
-    """The admissible actions, each once: an action listed twice is still one outcome."""
+    """The admissible actions without repetitions: an action listed twice is still one outcome."""
     return tuple(dict.fromkeys(admissible))
 
 
 class Opened(NamedTuple):
-    """Ids after which an action is written: the last of them completes the opening tag. written: what it holds beyond
-    the tag, which an action then has to begin with."""
+    """Ids after which an action follows. The last one completes the opening tag; written: its text beyond the tag, with
+    which the action then begins."""
 
     ids: tuple[int, ...]
     written: str
 
 
 Blanks = tuple[str, str]
-"""White space between the opening tag and an action, and between the action and the closing tag."""
+"""The white space between the opening tag and the action, and between the action and the closing tag."""
 NO_BLANKS: Blanks = ("", "")
 
 
 def opened(reply: Reply) -> Opened | None:
-    """A reply that was sampled up to its opening <action> tag; None where the tag was never written.
+    """The ids of a reply that was sampled up to its opening <action> tag; None if the tag was never written.
 
     >>> opened(Reply((7, 8, 9), (0.0, 0.0, 0.0), "so</think> <action>go"))
     Opened(ids=(7, 8, 9), written='go')
@@ -75,7 +75,7 @@ def opened(reply: Reply) -> Opened | None:
 
 
 def thought_text(reply_text: str) -> str:
-    """The thought of a reply that was sampled up to its action, or up to the thought's end.
+    """The thought of a reply that was sampled up to its action or to the end of the thought.
 
     >>> thought_text("need mug </think> <action>")
     'need mug'
@@ -84,7 +84,7 @@ def thought_text(reply_text: str) -> str:
 
 
 def tokens_up_to(text: str, ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
-    """How many of the first tokens it takes until their decoding holds a text; all of them if it never does.
+    """The number of leading tokens whose decoding contains a text; all of them if it never does.
 
     >>> tokens_up_to("b", [0, 1, 2], lambda ids: "".join("abc"[i] for i in ids))
     2
@@ -99,7 +99,7 @@ def tokens_up_to(text: str, ids: Sequence[int], decode: Callable[[Sequence[int]]
 
 
 def unwritten(text: str, begun: str) -> str:
-    """What is left to write of a text whose writing may have begun within its last token.
+    """The rest of `text` after the longest beginning of it that `begun` ends with.
 
     >>> unwritten("<action>", "</think><"), unwritten("<action>", "</think> ")
     ('action>', '<action>')
@@ -109,7 +109,7 @@ def unwritten(text: str, begun: str) -> str:
 
 
 class Parsed(NamedTuple):
-    """A reply read strictly. `action` is what the tags hold (outer blanks stripped), None if nothing is to be sent."""
+    """A strictly parsed reply. `action` is the text between its tags (outer blanks stripped), None if there is none."""
 
     thought: str | None
     action: str | None
@@ -117,10 +117,10 @@ class Parsed(NamedTuple):
 
 
 def parse(text: str, order: Order, *, truncated: bool = False) -> Parsed:
-    """Read a whole reply (forced opening tag included).
+    """Parse a whole reply, with its forced opening tag.
 
-    The action is taken only where exactly one <action>...</action> stands in the text, holds no other tag and is not
-    blank; then it is sent as it is, whatever else is wrong. Whatever is wrong is a flag.
+    There is an action only if the text has exactly one <action>...</action>, which is not blank and contains no other
+    tag. It is then sent unchanged. Everything wrong with the reply becomes a flag.
 
     >>> parse("<think>find mug</think> <action>go to shelf 1</action>", "think_first")
     Parsed(thought='find mug', action='go to shelf 1', flags=())
@@ -150,7 +150,7 @@ def parse(text: str, order: Order, *, truncated: bool = False) -> Parsed:
 
 
 def _between(text: str, opening: str, closing: str) -> tuple[str | None, int]:
-    """The stripped text of the only tag pair and where it starts; (None, -1) if there is no such pair."""
+    """The stripped text between the only pair of these tags and its position; (None, -1) without exactly one pair."""
     if text.count(opening) != 1 or text.count(closing) != 1:
         return None, -1
     start, end = text.index(opening), text.index(closing)

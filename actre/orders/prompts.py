@@ -1,9 +1,9 @@
-"""The three orders: prompts, the tags to open and to stop at, candidates to score, and how a reply is read.
+"""The three orders: prompts, the tags to open and to stop at, and the candidates to score.
 
-The only file with prompt text. Knows no model: a tokenizer comes in as an `encode` function and the pieces of
-its chat template (chat.py). Each text is tokenised once and whole, for pieces tokenised apart are not what a model
-writes: most tokenizers have one token `><` for the end of a tag and the beginning of the next. What was sampled stays
-as it is: a growing history is the previous prompt, the reply's own ids, and the ids of the text that follows.
+The only file with prompt text. A tokenizer enters as an `encode` function and the pieces of its chat template
+(chat.py). Each text is tokenised whole, because tokenising pieces separately gives tokens that a model does not write:
+most tokenizers have one token `><` for the end of one tag and the beginning of the next. Sampled ids are never
+tokenised again: a growing history is the previous prompt, the reply's own ids, and the ids of the text that follows.
 """
 
 import re
@@ -35,7 +35,7 @@ _WORLDS = {
         "You are asked: ",
     ),
 }
-"""World -> who the policy is, and what stands before the task."""
+"""World -> the policy's role, and the text before the task."""
 _REPLY_SHARED = f"Reply with a thought in {THINK} {END_THINK} and one action in {ACTION} {END_ACTION}."
 _REPLY: dict[Order, str] = {
     "think_first": f"First write a thought in {THINK} {END_THINK}, then one action in {ACTION} {END_ACTION}.",
@@ -43,7 +43,7 @@ _REPLY: dict[Order, str] = {
     "no_think": f"Write one action in {ACTION} {END_ACTION} and nothing else.",
 }
 NO_ACTION_NOTE = "No action was read."
-"""What the policy sees when its reply held no action; nothing was sent to the environment."""
+"""Shown to the policy instead of an observation if its reply had no action."""
 _OPENING: dict[Order, str] = {"think_first": THINK, "act_first": ACTION, "no_think": ACTION}
 _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "no_think": END_ACTION}
 
@@ -52,8 +52,8 @@ _STOP: dict[Order, str] = {"think_first": END_ACTION, "act_first": END_THINK, "n
 class Renderer:
     """Prompts and candidates of one order, as token ids.
 
-    encode: text to ids, no special tokens added. end_id: the tokenizer's end-of-turn id, which a free reply may end
-    with (the template's own is then not repeated), or None.
+    encode: text to ids, without special tokens. end_id: the tokenizer's end-of-turn id, or None. If a free reply ends
+    with it, the template's own is not repeated.
     """
 
     encode: Callable[[str], list[int]]
@@ -64,23 +64,23 @@ class Renderer:
 
     @property
     def opening(self) -> str:
-        """The tag that is prefilled; empty where tags are free."""
+        """The prefilled tag; "" if tags are free."""
         return _OPENING[self.order] if self.config.tags == "first" else ""
 
     @property
     def stop(self) -> str | None:
-        """The string that ends a reply; None: the end-of-turn token alone does (free tags)."""
+        """The string that ends a reply; None (free tags): only the end-of-turn token does."""
         return _STOP[self.order] if self.config.tags == "first" else None
 
     @property
     def opening_tokens(self) -> int:
-        """How many of a prompt's last tokens are the prefilled tag."""
+        """The number of tokens of the prefilled tag at the end of a prompt."""
         return len(self.encode(self.chat.to_assistant + self.opening)) - len(self.encode(self.chat.to_assistant))
 
     def prompt(self, steps: Sequence[Step], observation: Observation, *, opening: str | None = None) -> tuple[int, ...]:
-        """The prompt's ids for the next step of an episode, the forced opening tag included.
+        """The ids of the prompt for the next step of an episode, with the forced opening tag.
 
-        opening: another tag than the order's own, "" for none.
+        opening: a tag instead of the order's own, "" for none.
         """
         opening = self.opening if opening is None else opening
         if self.config.history == "windowed":
@@ -97,10 +97,10 @@ class Renderer:
         return (*last.prompt_ids, *last.reply_ids, *turn)
 
     def probe_prompt(self, observations: Sequence[Observation], actions: Sequence[str]) -> tuple[int, ...]:
-        """A prompt whose history is observations and actions only, the same for every order but for the opening tag.
+        """A prompt whose history has only observations and actions; orders differ only in the opening tag.
 
-        observations: n+1 of them, actions: the n between. With a growing history each past reply is its bare action
-        in its tags; thoughts never appear.
+        observations: n+1 of them; actions: the n between. In a growing history each past reply is its action in its
+        tags, without a thought.
         """
         steps = [_bare_step(o, a) for o, a in zip(observations, actions, strict=False)]
         if self.config.history == "windowed":
@@ -108,8 +108,8 @@ class Renderer:
         return self._without_thoughts(steps, observations[-1], self.opening)
 
     def continued(self, text: str) -> list[int]:
-        """The ids of a text behind other text; `encode` puts a blank before every text in some tokenizers."""
-        # what stands before it is a tag, as a rule; where its end and the text would share a token, a line break
+        """The ids of a text that follows other text. Some tokenizers' `encode` puts a blank before every text."""
+        # usually a tag precedes it; if the end of the tag and the text would share a token, try a line break
         for before in (">", "\n", "|"):
             own, both = self.encode(before), self.encode(before + text)
             if both[: len(own)] == own:
@@ -117,18 +117,18 @@ class Renderer:
         return self.encode(text)
 
     def candidates(self, actions: Sequence[str], *, after_thought: bool = False) -> list[Spelling]:
-        """Each action with its closing tag; after a thought that has ended they begin with the opening <action> tag.
+        """Each action with its closing tag. after_thought: they begin with the opening <action> tag.
 
-        An open action's is its verb and bracket alone: with their probability a reply begins that holds one of its
-        fillings. So all searches are one class.
+        The candidate of an open action is its verb and bracket, whose probability is that of all its fillings together.
+        So all searches are one class.
         """
         opening = ACTION if after_thought else ""
         return [Spelling(self.continued(opening + _in_tags(action, NO_BLANKS))) for action in actions]
 
     def continuation(self, action: str, written: str, blanks: Blanks = NO_BLANKS) -> Spelling | None:
-        """What is left to write of an action where `written` already stands behind the opening tag.
+        """The rest of an action of which `written` already follows the opening tag.
 
-        Empty where all of it stands there; None where the action does not begin so. Blanks before it do not count.
+        Empty if all of it is written; None if the action does not begin like this. Blanks before it are ignored.
         """
         text = _in_tags(action, blanks)
         begun = written.lstrip()
@@ -139,9 +139,9 @@ class Renderer:
         return Spelling(self.continued(("" if written else blanks[0]) + text[len(begun) :]))
 
     def filling(self, action: str, written: str = "") -> list[int] | None:
-        """Ids after which a policy writes what fills an open action: "[red socks]</action>" after "search".
+        """The ids after which a policy writes the filling of an open action: "[red socks]</action>" after "search".
 
-        None where what is `written` behind the opening tag is no beginning of it.
+        None if the text `written` after the opening tag is not a beginning of the action.
         """
         verb = open_verb(action) or action
         begun = written.lstrip()
@@ -150,9 +150,9 @@ class Renderer:
         return self.continued(verb[len(begun) :]) if verb.startswith(begun) else None
 
     def reply_ids(self, thought: str | None, action: str, *, opening: str = "") -> list[int]:
-        """The ids of a well-formed reply in this order, after the forced opening tag: what demonstrations teach.
+        """The ids of a well-formed reply in this order, after the forced opening tag; used for demonstrations.
 
-        opening: a tag before it, where the reply writes its own first one.
+        opening: the first tag, if the reply writes it itself.
         """
         acted = action + END_ACTION
         if self.order == "no_think" or thought is None:
@@ -162,7 +162,7 @@ class Renderer:
         return self.continued(opening + acted + THINK + thought + END_THINK)
 
     def parse(self, reply_text: str, observation: Observation, *, truncated: bool = False) -> Parsed:
-        """Read a reply to one of these prompts; adds the flag "inadmissible" where the action is not in the list."""
+        """Parse a reply to one of these prompts; adds the flag "inadmissible" if the list does not admit the action."""
         parsed = parse(self.opening + reply_text, self.order, truncated=truncated)
         if parsed.action is not None and not admits(observation.admissible, parsed.action):
             return parsed._replace(flags=(*parsed.flags, "inadmissible"))
@@ -172,7 +172,7 @@ class Renderer:
         return tuple(self.encode(self.chat.head + user_text + self.chat.to_assistant + opening))
 
     def _instruction(self) -> str:
-        # no_think has no thought to ask for, so it cannot share the wording of the other two
+        # no_think asks for no thought, so it cannot share the wording of the other two
         shared = self.config.wording == "shared" and self.order != "no_think"
         return _REPLY_SHARED if shared else _REPLY[self.order]
 
@@ -201,7 +201,7 @@ class Renderer:
         return "\nYou can: " + "; ".join(listed)
 
     def _without_thoughts(self, steps: Sequence[Step], observation: Observation, opening: str) -> tuple[int, ...]:
-        """A growing history in which each past reply is its action in its tags."""
+        """A prompt with a growing history in which each past reply is its action in its tags."""
         seen = [step.observation for step in steps] + [observation]
         text = self._opening_text(seen[0])
         for step, after in zip(steps, seen[1:], strict=True):
@@ -212,7 +212,7 @@ class Renderer:
 
 
 def _in_tags(action: str, blanks: Blanks) -> str:
-    """An action up to the end of its closing tag; of an open one what all its fillings begin with."""
+    """An action up to the end of its closing tag; for an open one, the common beginning of its fillings."""
     verb = open_verb(action)
     return f"{verb}[" if verb else action + blanks[1] + END_ACTION
 
@@ -222,5 +222,5 @@ def _bare_step(observation: Observation, action: str) -> Step:
 
 
 def _without_banner(text: str) -> str:
-    """ALFWorld's first observation begins with a banner line that says nothing."""
+    """The text without the banner line that begins ALFWorld's first observation."""
     return re.sub(r"\A-=.*=-\s*", "", text)

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from actre.config import EnvName, derive_seed
+from actre.config import derive_seed
 from actre.envs.alfworld.expert import Habits
 from actre.envs.webshop import shopper
 from actre.organisms.rows import Batch, Mix, Row, batches, pad
@@ -105,7 +105,7 @@ class Recipe:
     parts: tuple[Part, ...] = (_FIRST, _PLAY, _HABITS)
     """The world, good play, then habits with room to learn: the expert searches in no clever order, wanders, and
     forgets to clean, heat and cool."""
-    world: EnvName = "alfworld"
+    world: Literal["alfworld", "webshop"] = "alfworld"
     games: int = 600
     """Fresh small games (or goals of fresh shops) that the expert plays, the same in all parts."""
     max_steps: int = 20

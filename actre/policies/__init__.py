@@ -1,4 +1,4 @@
-"""What the rest of the kit may ask of a policy. Its implementations live beside this: hf, vllm, scripted."""
+"""The interface of policies. The implementations are hf.py, vllm/ and scripted.py."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,15 +11,15 @@ from actre.types import Order, Reply
 
 
 class Policy(Protocol):
-    """Token ids in, token ids and log-probabilities (nats) out; it knows no environment."""
+    """Token ids in, token ids and log-probabilities (nats) out."""
 
     @property
     def max_context(self) -> int | None:
-        """Most tokens of a prompt and its reply together; None: no limit. What is longer is refused (ActreError)."""
+        """Most tokens of a prompt and its reply together; None: no limit. Longer ones raise ActreError."""
         ...
 
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
-        """Makes prompts in this policy's tokens, and reads its replies."""
+        """Makes prompts in this policy's tokens and parses its replies."""
         ...
 
     def generate(
@@ -31,7 +31,7 @@ class Policy(Protocol):
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        """One sampled reply a prompt, ended by the token that completes `stop` or by the end-of-turn token."""
+        """One sampled reply for each prompt; the token that completes `stop`, or the end-of-turn token, ends it."""
         ...
 
     def action_logprobs(
@@ -43,14 +43,14 @@ class Policy(Protocol):
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability (nats) of each of its candidates: arrays (A,), float64.
 
-        Plain ids are scored as these tokens; a `types.Spelling` (what `Renderer.candidates` gives) as its text.
+        Plain ids are scored as exactly these tokens, a `types.Spelling` (as from `Renderer.candidates`) as its text.
         """
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids, no special tokens added."""
+        """Text to ids, without special tokens."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids to text, every token shown."""
+        """Ids to text, special tokens included."""
         ...

@@ -1,11 +1,10 @@
-"""A model together with the prefixes it has computed: what is known of a sequence is never computed again.
+"""A model with a cache of computed prefixes, so that nothing of a sequence is computed twice.
 
-Knows sequences of token ids, cache rows and weights; no sampling and no text. Rows are matched by their longest
-common beginning, so a row serves a longer sequence, a branch of it, or one that differs in its end only.
+A sequence uses the cache row with the longest common beginning: that of a shorter sequence, of another branch, or of a
+sequence with another end.
 
-Differs: a small float32 model with adapters runs as a copy with the adapters merged in (log-probabilities then
-agree with the unmerged ones to about 1e-6). Copy and prefixes are dropped as soon as a parameter changes or other
-adapters become active.
+Differs: a small float32 model with adapters runs as a copy with merged adapters (log-probabilities agree with the
+unmerged ones to about 1e-6). Copy and prefixes are dropped when a parameter changes or other adapters become active.
 """
 
 import copy
@@ -24,20 +23,20 @@ from actre.types import ActreError
 
 BLOCK_TOKENS = 8192
 """Tokens in one forward pass of new prompts or candidates."""
-_MERGED_PARAMETERS = 20_000_000  # up to this size adapters are merged into a copy for sampling and scoring
+_MERGED_PARAMETERS = 20_000_000  # up to this size, a copy with merged adapters samples and scores
 
 
 class Prefilled(NamedTuple):
-    """slots[i]: the cache row of sequence i, (n,). logits: after each row's last token, by row, (n, V)."""
+    """slots (n,): the cache row of each sequence. logits (n, V): after the last token of each row, in order of rows."""
 
     slots: np.ndarray
     logits: torch.Tensor
 
 
 class CachedModel:
-    """A causal LM and its cache; `sequences[r]` are the ids whose keys and values row r holds.
+    """A causal LM and its cache; `sequences[r]` are the ids whose keys and values are in row r.
 
-    computed_tokens counts the tokens that went through the model, padding included.
+    computed_tokens counts the tokens processed by the model, padding included.
     """
 
     def __init__(self, model: Any, *, reuse: bool) -> None:
@@ -52,25 +51,25 @@ class CachedModel:
         return self.model.device
 
     def reset(self) -> None:
-        """Forget the computed prefixes and free their memory."""
+        """Drop the computed prefixes and free their memory."""
         self.cache = RowCache(self.model.config.get_text_config().num_hidden_layers)
         self.sequences: list[tuple[int, ...]] = []
-        self._runner: Any = None  # what computes: the model, or its small merged copy
-        self._key: object = None  # the weights that the rows and the runner belong to
+        self._runner: Any = None  # the module to run: the model, or its merged copy
+        self._key: object = None  # identifies the weights of the rows and the runner
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Inference mode, dropout off, rows of the present weights only; afterwards the model's own mode again."""
+        """Inference mode without dropout, and with rows of the current weights only; restores the model's mode."""
         training = self.model.training
         if training:
             self.model.eval()
         try:
             self._refresh()
-            # weights that are gathered in inference mode could not be trained afterwards
+            # sharded weights gathered in inference mode could not be trained afterwards
             with torch.no_grad() if ranks.cuts_weights() else torch.inference_mode():
                 yield
         except BaseException:
-            self.reset()  # an interrupted call leaves rows half written
+            self.reset()  # an interrupted call leaves incomplete rows
             raise
         finally:
             if training:
@@ -96,9 +95,10 @@ class CachedModel:
         positions: torch.Tensor | None = None,
         keep: int = 1,
     ) -> torch.Tensor:
-        """Write ids (rows, tokens) at `columns` of the rows from `start` on. Returns logits (rows, keep, V), 0 is all.
+        """Compute ids (rows, tokens) and store them at `columns` of the rows from `start` on.
 
-        width: the columns in sight. mask and positions: for blocks that are no plain continuation.
+        Returns logits (rows, keep, V); keep 0: of all tokens. width: the number of visible columns. mask, positions:
+        for blocks that do not simply continue their rows.
         """
         self.cache.aim(start, start + ids.shape[0], columns, width)
         self.computed_tokens += ids.numel()
@@ -112,12 +112,12 @@ class CachedModel:
         ).logits
 
     def prefill(self, sequences: list[tuple[int, ...]], *, room: int) -> Prefilled:
-        """Give each sequence a row of its own and compute what is new in it; `room` columns stay free behind it.
+        """Assign each sequence a row and compute its new tokens; `room` columns stay free after it.
 
-        Equal sequences are computed once. The rows of anything else are forgotten.
+        Equal sequences are computed once. Rows of other sequences are dropped.
         """
         if not all(sequences):
-            raise ActreError("a prompt holds no token")
+            raise ActreError("a prompt has no token: each needs at least one")
         unique = list(dict.fromkeys(sequences))
         self.cache.reserve(len(sequences), max(map(len, sequences)) + room)
         rows, known = self._place(unique)
@@ -136,11 +136,11 @@ class CachedModel:
         return Prefilled(slots, logits)
 
     def _extend(self, sequences: list[tuple[int, ...]], known: list[int], start: int) -> torch.Tensor:
-        """Compute what follows the `known` first ids of these sequences, in the rows from `start` on: (rows, V)."""
+        """Compute these sequences after their first `known` ids, in rows from `start` on. Returns logits (rows, V)."""
         longest = max(len(s) - k for s, k in zip(sequences, known, strict=True))
         ids = np.zeros((len(sequences), longest), dtype=np.int64)
         columns = np.full((len(sequences), longest), -1, dtype=np.int64)
-        # right-aligned, so that the last column is every row's last token
+        # right-aligned, so that the last column holds the last token of every row
         for row, (sequence, k) in enumerate(zip(sequences, known, strict=True)):
             at = longest - (len(sequence) - k)
             ids[row, at:] = sequence[k:]
@@ -150,9 +150,9 @@ class CachedModel:
         return self.forward(torch.from_numpy(ids).to(self.device), placed, start, width)[:, -1]
 
     def _place(self, wanted: list[tuple[int, ...]]) -> tuple[np.ndarray, list[int]]:
-        """Give each sequence one of the first len(wanted) rows, with what is known of it moved there.
+        """Assign each sequence one of the first len(wanted) rows and move its computed beginning there.
 
-        Returns the rows and how many ids of each are computed (never all: the last one's logits are wanted).
+        Returns the rows, and for each how many ids are computed (never all, because the last one's logits are needed).
         """
         sources, known = self._longest_matches(wanted)
         rows = np.full(len(wanted), -1)
@@ -168,14 +168,14 @@ class CachedModel:
                 rows[i] = next(free)
                 if known[i]:
                     moves.append((source, rows[i]))
-        # a source is below len(wanted) only if its first user took it, so no row is both source and target
+        # a source below len(wanted) was taken by its first user, so no row is both source and target
         if moves:
             source_rows, target_rows = torch.tensor(moves, device=self.device).T
             self.cache.copy_rows(source_rows, target_rows)
         return rows, known
 
     def _longest_matches(self, wanted: list[tuple[int, ...]]) -> tuple[list[int], list[int]]:
-        """For each sequence the stored row with the longest common beginning, and that beginning's length."""
+        """For each sequence, the stored row with the longest common beginning and the length of that beginning."""
         if not self.sequences:
             return [0] * len(wanted), [0] * len(wanted)
         stored = np.full((len(self.sequences), max(map(len, self.sequences)) + 1), -1, dtype=np.int64)
@@ -185,7 +185,7 @@ class CachedModel:
         for sequence in wanted:
             ids = np.asarray(sequence[: stored.shape[1] - 1])
             same = stored[:, : len(ids)] == ids
-            # the first difference of each row; a row without one agrees to the end
+            # argmin: the first difference of a row; a row without one agrees to the end
             common = np.where(same.all(1), len(ids), same.argmin(1))
             row = int(common.argmax())
             rows.append(row)
@@ -194,7 +194,7 @@ class CachedModel:
 
 
 def chunks(sizes: Sequence[int], bound: int) -> Iterator[tuple[int, int]]:
-    """Runs of rows whose padded size (rows times the largest) stays within the bound, or of one row."""
+    """Consecutive ranges of rows, each a single row or of a padded size (rows times the largest) within the bound."""
     start, largest = 0, 0
     for row, size in enumerate(sizes):
         largest = max(largest, size)
@@ -205,9 +205,9 @@ def chunks(sizes: Sequence[int], bound: int) -> Iterator[tuple[int, int]]:
 
 
 def _spread(sources: list[int], unique: int) -> tuple[np.ndarray, list[int]]:
-    """Rows for sequences some of which are equal: the first of its kind keeps row sources[i], a repeat gets a new one.
+    """Rows for sequences, some equal: the first of equal ones keeps row sources[i], a repeat gets a new row.
 
-    Returns each sequence's row, and for the rows from `unique` on the row that each repeats.
+    Returns the row of each sequence, and for each row from `unique` on the row that it repeats.
 
     >>> _spread([0, 1, 0], 2)
     (array([0, 1, 2]), [0])
@@ -226,11 +226,12 @@ def _spread(sources: list[int], unique: int) -> tuple[np.ndarray, list[int]]:
 
 
 def _runner(model: Any) -> Any:
-    """The module that computes: for a small float32 PeftModel a copy with its adapters merged in, else its base.
+    """The module to run: for a small float32 PeftModel a copy with merged adapters, else its base model.
 
-    An adapter triples the number of matrix products, which is most of the time where the matrices are small.
+    An adapter triples the number of matrix products, which dominate the time if the matrices are small.
     """
-    if not isinstance(model, PeftModel) or ranks.cuts_weights():  # cut weights are gathered where it is called itself
+    # sharded weights are gathered only when the model itself is called
+    if not isinstance(model, PeftModel) or ranks.cuts_weights():
         return model
     if model.dtype != torch.float32 or sum(p.numel() for p in model.parameters()) > _MERGED_PARAMETERS:
         return model.get_base_model()
@@ -240,10 +241,10 @@ def _runner(model: Any) -> Any:
 
 
 def _weights_key(model: Any) -> tuple[object, ...]:
-    """Changes whenever a parameter does or other adapters become active.
+    """A value that changes when a parameter changes or other adapters become active.
 
-    What may be trained is summed up, bit pattern by bit pattern: a fused optimizer changes parameters without their
-    version counters. For what is frozen the counters do.
+    For trainable parameters it has the sum of bit patterns, because a fused optimizer changes parameters without their
+    version counters; for frozen ones it has the counters.
     """
     trained = [_bits(p).sum() for p in model.parameters() if p.requires_grad]
     sums = torch.stack([s.to(model.device) for s in trained]).tolist() if trained else []
@@ -252,7 +253,7 @@ def _weights_key(model: Any) -> tuple[object, ...]:
 
 
 def _bits(parameter: torch.Tensor) -> torch.Tensor:
-    """The numbers' bit patterns as integers; of a parameter that is cut over processes, those of the part here."""
+    """A parameter's bit patterns as integers; of a sharded parameter, those of the local part."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
     return ranks.part_here(parameter).detach().view(integers)
 
@@ -262,7 +263,7 @@ def _tuner_layers(model: Any) -> list[BaseTunerLayer]:
 
 
 def _check_attention(config: Any) -> None:
-    """Raises ActreError for a model whose attention does not take our masks."""
+    """Raises ActreError for a model whose attention does not take 4D masks."""
     text = config.get_text_config()
     if text._attn_implementation not in ("sdpa", "eager"):
         raise ActreError(
@@ -272,5 +273,5 @@ def _check_attention(config: Any) -> None:
     if kinds != {"full_attention"}:
         raise ActreError(
             f"layers of kind {', '.join(sorted(kinds))}: only models with full attention in every layer "
-            "are supported (Llama, Qwen2.5, SmolLM2 and their like)"
+            "are supported (such as Llama, Qwen2.5 and SmolLM2): choose one of these"
         )

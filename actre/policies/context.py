@@ -1,7 +1,7 @@
-"""How many tokens a model can hold at once, and the refusal of what is longer. Knows lengths and settings alone.
+"""The context length of a model, and the refusal of longer sequences.
 
-Past its positions a model with learned ones has no row to look up, and one with rotary ones answers as it was never
-trained to. Both are refused; an episode is cut before it gets there (see rollout.py).
+Beyond it, a model with learned positions has no embedding, and one with rotary positions is untrained. Longer sequences
+are refused in both cases; rollout ends an episode before it gets there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,29 +10,29 @@ from typing import Any, NamedTuple
 from actre.config import SamplingConfig
 from actre.types import ActreError, Cut
 
-SHORTER = "a model with a longer context, a windowed history, or a shorter reply (sampling.max_reply_tokens)"
-"""What helps where a prompt and its reply are too long."""
+SHORTER = "use a model with a longer context, a windowed history, or a shorter reply (sampling.max_reply_tokens)"
+"""The remedy for a prompt and reply that are too long, for messages."""
 
 
 class PromptLimit(NamedTuple):
-    """The longest prompt an episode may have, and which of two limits that is."""
+    """The longest prompt of an episode, and which of the two limits sets it."""
 
     tokens: int
     cut: Cut
 
 
 def held_by(config: Any) -> int | None:
-    """Most tokens of prompt and reply together that a transformers model holds; None where its config says none.
+    """Most tokens of prompt and reply together for a transformers model; None if its config does not say.
 
-    config: the model's; of one with several parts the text's counts. Rotary, scaled, sliding and learned positions all
-    have it as max_position_embeddings, under whatever name their config writes it (GPT-2: n_positions).
+    config: the model's; of a multimodal one the text part counts. For rotary, scaled, sliding and learned positions
+    alike it is max_position_embeddings, which transformers also maps to other names (GPT-2: n_positions).
     """
     tokens = getattr(config.get_text_config(), "max_position_embeddings", None)
     return tokens if isinstance(tokens, int) and tokens > 0 else None
 
 
 def prompt_limit(sampling: SamplingConfig, max_context: int | None) -> PromptLimit:
-    """The smaller of what the settings allow a prompt and what the model holds beside the longest reply.
+    """The smaller of the settings' prompt limit and the model's context minus the longest reply.
 
     >>> prompt_limit(SamplingConfig(max_prompt_tokens=4096, max_reply_tokens=48), 2048)
     PromptLimit(tokens=2000, cut='context')
@@ -54,17 +54,17 @@ def with_candidates(prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequ
         yield len(prefix) + max(map(len, listed), default=0)
 
 
-def must_hold(max_context: int | None, lengths: Iterable[int], more: int, what: str, mend: str) -> None:
-    """Raises ActreError where the longest of some sequences, with `more` tokens behind it, is more than a model holds.
+def must_hold(max_context: int | None, lengths: Iterable[int], more: int, what: str, remedy: str) -> None:
+    """Raises ActreError if the longest of some sequences, with `more` tokens after it, exceeds a model's context.
 
-    what: the sequences, as in "a prompt"; mend: what to do about it.
+    what: the sequences, as in "a prompt"; remedy: what to do about it.
     """
     if max_context is None:
         return
     longest = max(lengths, default=0)
     if longest + more <= max_context:
         return
-    behind = f" and {more} new ones are" if more else " is"
+    after = f" and {more} new ones are" if more else " is"
     raise ActreError(
-        f"{what} of {longest} tokens{behind} more than the {max_context} that this policy holds at once: {mend}"
+        f"{what} of {longest} tokens{after} more than the {max_context} that this policy holds at once: {remedy}"
     )

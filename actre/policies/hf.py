@@ -1,11 +1,10 @@
-"""A policy from any transformers causal language model: sampling replies and scoring candidates, batched.
+"""A policy from any transformers causal language model, with batched sampling and scoring.
 
-Knows the Policy protocol and the tokenizer; no environment and no order. Not `model.generate`: the key-value cache
-of one call is kept for the next (cached.py), so a growing episode costs its new tokens only; equal prompts are
-computed once and finished rows leave the batch (decoding.py); a reply ends at a stop string (stops.py). Candidates
-are scored exactly, all of a prefix in one pass (scoring.py).
+It does not use `model.generate`: the key-value cache is kept between calls (cached.py), so a growing episode costs only
+its new tokens; equal prompts are computed once, and finished rows leave the batch (decoding.py); a reply ends at a stop
+string (stops.py). Candidates are scored exactly, all of a prefix in one pass (scoring.py).
 
-Not tried: a model loaded through unsloth, whose patched attention may not take our cache; no GPU was at hand.
+Not tested: a model loaded through unsloth, whose patched attention may not accept this cache.
 """
 
 from collections.abc import Sequence
@@ -27,10 +26,10 @@ from actre.types import ActreError, Order, Reply
 
 
 class HFPolicy:
-    """The Policy protocol over a transformers causal LM, a PeftModel too, on the device where the model is.
+    """The Policy protocol for a transformers causal LM or PeftModel, on the model's device.
 
-    reuse: keep computed prefixes between calls; they are dropped by themselves when a weight changes or other
-    adapters become active. `reset()` drops them at once and frees their memory.
+    reuse: keep computed prefixes between calls. They are dropped when a weight changes or other adapters become active;
+    `reset()` drops them at once and frees their memory.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, reuse: bool = True) -> None:
@@ -41,20 +40,20 @@ class HFPolicy:
         self._stops: dict[str | None, Stops] = {}
         self._texts = TokenTexts(tokenizer)
         self.max_context = held_by(model.config)
-        # prompts are made of a few pieces, repeated at every step of every episode
+        # the same texts recur at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
 
     @property
     def computed_tokens(self) -> int:
-        """Tokens that went through the model so far, padding included."""
+        """Tokens processed by the model so far, padding included."""
         return self._cached.computed_tokens
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids, no special tokens added."""
+        """Text to ids, without special tokens."""
         return list(self._encode(text))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids to text, every token shown."""
+        """Ids to text, special tokens included."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
@@ -63,7 +62,7 @@ class HFPolicy:
         return Renderer(self.encode, chat_format(self.tokenizer, prompt.date), prompt, order, end_id=end_id)
 
     def reset(self) -> None:
-        """Forget the computed prefixes and free their memory."""
+        """Drop the computed prefixes and free their memory."""
         self._cached.reset()
 
     def generate(
@@ -75,17 +74,17 @@ class HFPolicy:
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        """One sampled reply a prompt; temperature 0 takes the likeliest tokens, with log-probability 0.
+        """One sampled reply for each prompt; temperature 0 takes the likeliest tokens, with log-probability 0.
 
-        logps: float32 log-softmax of logits / temperature. The same prompts, weights and seed give the same
-        replies, whether prefixes are reused or not (up to rounding). Differs: `Reply.text` leaves out the
-        end-of-turn token that a reply may end with. Raises ActreError for an empty prompt, a bad number, or a prompt
-        that with the longest reply is more than `max_context`.
+        logps: float32 log-softmax of logits / temperature. The same prompts, weights and seed give the same replies up
+        to rounding, whether prefixes are reused or not. Differs: `Reply.text` lacks the end-of-turn token at the end of
+        a reply. Raises ActreError for an empty prompt, a number out of range, or a prompt that together with the
+        longest reply exceeds `max_context`.
         """
         if temperature < 0 or max_new_tokens < 1:
             raise ActreError(
                 f"temperature {temperature} and max_new_tokens {max_new_tokens}: "
-                "the one must not be negative, the other at least 1"
+                "the first must not be negative, and the second must be at least 1"
             )
         if not prompts:
             return []
@@ -106,9 +105,9 @@ class HFPolicy:
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
-        Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
-        begin with its text. Raises ActreError for an empty prefix or candidate, a temperature that is not positive, or
-        a prefix that with its candidate is more than `max_context`.
+        Equal to one plain forward pass for each candidate, up to rounding; a `Spelling`'s last token counts together
+        with all tokens that begin with its text. Raises ActreError for an empty prefix or candidate, a temperature that
+        is not positive, or a prefix that together with its candidate exceeds `max_context`.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
@@ -124,7 +123,7 @@ class HFPolicy:
             return score(self._cached, sequences, tries, prefilled, temperature)
 
     def _stops_at(self, stop: str | None, vocabulary: int) -> Stops:
-        """The table of tokens that may end a reply, made once a stop string."""
+        """The table of tokens that may end a reply, cached for each stop string."""
         if stop not in self._stops:
             self._stops[stop] = Stops(self.tokenizer, stop, self._end_ids, vocabulary, self.model.device)
         return self._stops[stop]
@@ -134,7 +133,7 @@ class HFPolicy:
 
 
 def end_ids(settings: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end a turn: the tokenizer's, and those that `settings` (a GenerationConfig, or None) list."""
+    """The ids that end a turn: the tokenizer's and those of `settings`, a GenerationConfig or None."""
     listed = settings.eos_token_id if settings is not None else None
     ids = listed if isinstance(listed, list) else [listed]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)

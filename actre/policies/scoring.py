@@ -1,7 +1,6 @@
-"""Exact log-probabilities of candidates, all those of a prefix in one pass: a token tree under its own mask.
+"""Exact log-probabilities of candidates, all those of a prefix in one pass over a tree of tokens with its own mask.
 
-Knows tries of token ids and a `CachedModel` whose rows hold the prefixes. A candidate that stands for its text
-(`types.Spelling`) may end in any token that begins with the text of its last one.
+A candidate that stands for its text (`types.Spelling`) may end in any token that begins with its last token's text.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from actre.policies.rowcache import additive
 from actre.policies.trie import Trie, build_trie
 from actre.types import ActreError, Spelling
 
-_LOGITS = 1 << 27  # numbers in one tensor of logits (0.5 GB in float32)
+_LOGITS = 1 << 27  # most numbers in one tensor of logits (0.5 GB in float32)
 
 
 def score(
@@ -26,7 +25,7 @@ def score(
     prefilled: Prefilled,
     temperature: float,
 ) -> list[np.ndarray]:
-    """For each prefix, whose row is already computed, its candidates' log-probabilities (A,), float64."""
+    """For each prefix, whose row must be computed already, its candidates' log-probabilities (A,), float64."""
     by_row = np.argsort(prefilled.slots)
     bound = min(BLOCK_TOKENS, max(1, _LOGITS // prefilled.logits.shape[-1]))
     result: list[np.ndarray] = [np.empty(0)] * len(prefixes)
@@ -43,9 +42,9 @@ def score(
 def make_tries(
     candidates: Sequence[Sequence[Sequence[int]]], beginning_like: Callable[[int], tuple[int, ...]]
 ) -> list[Trie]:
-    """One trie a list of candidates; equal lists share theirs. Raises ActreError for an empty candidate.
+    """One trie for each list of candidates, shared by equal lists. Raises ActreError for an empty candidate.
 
-    beginning_like: the tokens whose text begins with a token's (`TokenTexts.beginning_like`).
+    beginning_like: the tokens whose text begins with a given token's text (`TokenTexts.beginning_like`).
     """
     made: dict[tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], Trie] = {}
     tries = []
@@ -61,7 +60,7 @@ def make_tries(
 
 
 def last_tokens(candidate: Sequence[int], beginning_like: Callable[[int], tuple[int, ...]]) -> tuple[int, ...]:
-    """The tokens any of which may be a candidate's last, where there are several; else none."""
+    """The tokens that may be a candidate's last one, if there are several; else ()."""
     ends = beginning_like(candidate[-1]) if isinstance(candidate, Spelling) and candidate else ()
     return ends if len(ends) > 1 else ()
 
@@ -69,7 +68,7 @@ def last_tokens(candidate: Sequence[int], beginning_like: Callable[[int], tuple[
 def _tree_logits(
     model: CachedModel, start: int, lengths: list[int], tries: list[Trie], last: torch.Tensor
 ) -> torch.Tensor:
-    """(rows, 1 + nodes, V): `last`, the logits after each prefix, then those after each node of its trie."""
+    """Logits (rows, 1 + nodes, V): `last`, those after each prefix, then those after each node of its trie."""
     nodes = max(len(trie.tokens) for trie in tries)
     if nodes == 0:
         return last[:, None]
@@ -95,7 +94,7 @@ class _TreeBlock(NamedTuple):
 
 
 def _tree_block(lengths: list[int], tries: list[Trie], nodes: int) -> _TreeBlock:
-    """The tries as one padded block: each node sees its row's prefix, its ancestors and itself."""
+    """The tries as one padded block. Each node sees the prefix of its row, its ancestors and itself."""
     rows = len(tries)
     width = max(length + len(trie.tokens) for length, trie in zip(lengths, tries, strict=True))
     ids = np.zeros((rows, nodes), dtype=np.int64)
@@ -114,7 +113,7 @@ def _tree_block(lengths: list[int], tries: list[Trie], nodes: int) -> _TreeBlock
 
 @lru_cache(maxsize=256)
 def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
-    """(nodes, nodes): whether column's node is row's node or above it."""
+    """(nodes, nodes) bool: whether the column's node is the row's node or an ancestor of it."""
     above = np.eye(len(parents), dtype=bool)
     for node, parent in enumerate(parents):
         if parent >= 0:
@@ -123,7 +122,7 @@ def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
 
 
 def _sum_scores(logps: torch.Tensor, trie: Trie) -> np.ndarray:
-    """(A,) sums over each candidate's (node, token) pairs in logps (1 + nodes, V); over its ends for its last token."""
+    """(A,): each candidate's sum over its (node, token) pairs in logps (1 + nodes, V); its last token over its ends."""
     if not trie.scores:
         return np.empty(0)
     pairs = torch.tensor([pair for listed in trie.scores for pair in listed], device=logps.device)

@@ -1,8 +1,8 @@
-"""Policies whose every probability is known in closed form: for tests, and to calibrate what measures them.
+"""Policies with known probabilities, for tests and for calibrating the measurements. They need no torch.
 
-Knows no torch and no weights. A `ScriptedPolicy` says a thought, then an action given the thought, each drawn from a
-table; so its action entropy, its conditional entropy and their difference are known to the last digit. It speaks
-through a word tokenizer of its own, with which `orders.Renderer` works as with any other.
+A `ScriptedPolicy` draws a thought and an action given the thought from a table, so its action entropy, its conditional
+entropy and their difference are known exactly. It has its own word tokenizer, which `orders.Renderer` uses like any
+other.
 """
 
 import math
@@ -25,7 +25,7 @@ _PIECE = re.compile(r"</?think>|</?action>|<\|[a-z]+\|>|\s+|\w+|[^\w\s]")
 
 
 class WordTokenizer:
-    """Tags, words, punctuation and blanks, one id each, given out as they come up; nothing is unknown.
+    """One id for each tag, word, punctuation mark and blank, assigned on first occurrence; no word is unknown.
 
     >>> words = WordTokenizer()
     >>> words.decode(words.encode("<action>go to shelf 1</action>"))
@@ -51,16 +51,16 @@ class WordTokenizer:
 
 @dataclass(frozen=True)
 class Table:
-    """A joint distribution of thought and action in a state: p(thought), and p(action | thought).
+    """A joint distribution of thought and action in a state: p(thought) and p(action | thought).
 
-    The probabilities of a thought's actions may sum to less than 1: the rest is a reply without an action.
+    The probabilities of a thought's actions may sum to less than 1; the rest is that of a reply without an action.
     """
 
     thoughts: Mapping[str, float]
     actions: Mapping[str, Mapping[str, float]]
 
     def marginal(self) -> dict[str, float]:
-        """p(action), the thought summed out.
+        """p(action), summed over the thoughts.
 
         >>> Table({"x": 0.5, "y": 0.5}, {"x": {"a": 1.0}, "y": {"a": 0.5, "b": 0.5}}).marginal()
         {'a': 0.75, 'b': 0.25}
@@ -79,25 +79,25 @@ class Table:
 
 
 def uniform(actions: Sequence[str], thought: str = "any will do") -> Table:
-    """One thought, and every action alike."""
+    """One thought, with all actions equally likely."""
     return Table({thought: 1.0}, {thought: {action: 1 / len(actions) for action in actions}})
 
 
 @dataclass
 class ScriptedPolicy:
-    """The Policy protocol over tables: `state(prompt text)` gives the table that holds there.
+    """The Policy protocol over tables; `state(prompt text)` returns the table of a state.
 
-    think_first: a thought, then an action given it. act_first: an action from `act_first(prompt text)` (None: the
-    marginal of the same table, so that the orders agree), then a thought given it. no_think: the action alone.
-    Which one is asked for is read off the prompt's end, the forced opening tag; a free prompt is answered think-first.
-    A prompt may also end after a thought, which is then given.
+    think_first: a thought, then an action given it. act_first: an action from `act_first(prompt text)` (None: from the
+    marginal of the same table, so that the orders agree), then a thought given it. no_think: only the action. The
+    forced opening tag at the end of the prompt determines the order; the answer to a free prompt is think-first. A
+    prompt may also end after a thought.
     """
 
     state: Callable[[str], Table]
     act_first: Callable[[str], Mapping[str, float]] | None = None
     words: WordTokenizer = field(default_factory=WordTokenizer)
     max_context: int | None = None
-    """As of a model that holds so many tokens; None: it has no positions to run out of."""
+    """A context limit like a model's; None: no limit."""
 
     def encode(self, text: str) -> list[int]:
         return self.words.encode(text)
@@ -106,11 +106,11 @@ class ScriptedPolicy:
         return self.words.decode(ids)
 
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
-        """Prompts in this policy's words."""
+        """Makes prompts in this policy's tokens and parses its replies."""
         return Renderer(self.encode, _CHAT, prompt, order, end_id=self.encode(END)[0])
 
     def reset(self) -> None:
-        """Nothing is kept between calls."""
+        """Does nothing: no state is kept between calls."""
 
     def generate(
         self,
@@ -121,7 +121,7 @@ class ScriptedPolicy:
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        """Replies drawn from the tables; a part's log-probability stands on its first token, 0 on the others."""
+        """Replies drawn from the tables. A part's first token has the part's log-probability, the others have 0."""
         _check_numbers(prompts, max_new_tokens, temperature)
         must_hold(self.max_context, map(len, prompts), max_new_tokens, "a prompt", SHORTER)
         draw = random.Random(seed)
@@ -134,7 +134,7 @@ class ScriptedPolicy:
         *,
         temperature: float = 1.0,
     ) -> list[np.ndarray]:
-        """Log-probabilities in nats of the candidates (A,); -inf for what the table does not hold."""
+        """Log-probabilities in nats of the candidates (A,); -inf for those not in the table."""
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
         if len(prefixes) != len(candidates):
@@ -143,7 +143,7 @@ class ScriptedPolicy:
         result = []
         for prefix, listed in zip(prefixes, candidates, strict=True):
             if not prefix or not all(listed):
-                raise ActreError("a prompt or a candidate holds no token")
+                raise ActreError("a prompt or a candidate has no token: each needs at least one")
             p = _heated(self._actions_at(self.decode(prefix)), temperature)
             texts = [self.decode(ids).removeprefix(ACTION).removesuffix(END_ACTION) for ids in listed]
             result.append(np.array([_log(p.get(text, 0.0)) for text in texts], dtype=np.float64))
@@ -157,7 +157,7 @@ class ScriptedPolicy:
             tokens = self.encode(text)
             ids += tokens
             logps += [_log(p) if temperature else 0.0] + [0.0] * (len(tokens) - 1)
-        # a reply of a free prompt ends its turn, a forced one ends at its stop string
+        # a reply to a free prompt ends its turn; any other ends at its stop string
         if stop is None:
             ids, logps = [*ids, *self.encode(END)], [*logps, 0.0]
         truncated = len(ids) > limit
@@ -165,7 +165,7 @@ class ScriptedPolicy:
         return Reply(tuple(ids[:limit]), tuple(logps[:limit]), shown.removesuffix(END), truncated)
 
     def _parts(self, prompt: str, stop: str | None, temperature: float, draw: random.Random) -> list[tuple[str, float]]:
-        """The pieces of one reply, each with its probability."""
+        """The parts of one reply, each with its probability."""
         state = prompt.removesuffix(ACTION).removesuffix(THINK)
         if prompt.endswith((ACTION, END_THINK)):
             said = [] if prompt.endswith(ACTION) else [(ACTION, 1.0)]
@@ -180,7 +180,7 @@ class ScriptedPolicy:
         said = [] if prompt.endswith(THINK) else [(THINK, 1.0)]
         thought, q = _draw(_heated(table.thoughts, temperature), draw)
         said.append((_closed(thought, END_THINK), q))
-        if stop == END_THINK:  # a thought alone is asked for
+        if stop == END_THINK:  # only a thought is wanted
             return said
         if stop == ACTION:
             return [*said, (ACTION, 1.0)]
@@ -188,20 +188,20 @@ class ScriptedPolicy:
         return [*said, (ACTION, 1.0), (_closed(action, END_ACTION), p)]
 
     def _actions_at(self, prefix: str) -> Mapping[str, float]:
-        """p(action) at the end of a prefix: after a thought given it, after the opening <action> tag the marginal."""
+        """p(action) at the end of a prefix: given the thought, if it ends with one, else the marginal."""
         if prefix.endswith((END_THINK, END_THINK + ACTION)):
             state, _, thought = prefix.removesuffix(ACTION).removesuffix(END_THINK).rpartition(THINK)
             return self.state(state).actions.get(thought.strip(), {})
         if prefix.endswith(ACTION):
             return self._marginal(prefix.removesuffix(ACTION))
-        raise ActreError("a scripted policy scores actions after <action> or </think>, this prefix ends elsewhere")
+        raise ActreError("a scripted policy scores actions only after a prefix that ends with <action> or </think>")
 
     def _marginal(self, state: str) -> Mapping[str, float]:
         return self.state(state).marginal() if self.act_first is None else self.act_first(state)
 
 
 def _draw(p: Mapping[str, float], draw: random.Random) -> tuple[str | None, float]:
-    """An outcome and its probability; None with what is missing to 1."""
+    """An outcome and its probability; None with the probability missing to 1."""
     at = draw.random()
     for outcome, weight in p.items():
         at -= weight
@@ -210,7 +210,7 @@ def _draw(p: Mapping[str, float], draw: random.Random) -> tuple[str | None, floa
     rest = 1 - sum(p.values())
     if rest > 1e-9:
         return None, rest
-    outcome = max(p, key=lambda name: p[name])  # the table's rounding, not a missing outcome
+    outcome = max(p, key=lambda name: p[name])  # a rounding error of the table, not a missing outcome
     return outcome, p[outcome]
 
 
@@ -219,7 +219,7 @@ def _closed(said: str | None, tag: str) -> str:
 
 
 def _heated(p: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """The distribution at another temperature, what is missing to 1 being one more outcome; 0: the likeliest alone."""
+    """The distribution at a temperature, with one more outcome for what is missing to 1; 0: only the likeliest."""
     if temperature == 1:
         return dict(p)
     rest = max(0.0, 1 - sum(p.values()))
@@ -238,6 +238,6 @@ def _log(p: float) -> float:
 def _check_numbers(prompts: Sequence[Sequence[int]], max_new_tokens: int, temperature: float) -> None:
     if temperature < 0 or max_new_tokens < 1 or not all(prompts):
         raise ActreError(
-            f"temperature {temperature}, max_new_tokens {max_new_tokens}: the one must not be negative, "
-            "the other at least 1, and no prompt empty"
+            f"temperature {temperature}, max_new_tokens {max_new_tokens}: the first must not be negative, the second "
+            "must be at least 1, and no prompt may be empty"
         )

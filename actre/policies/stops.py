@@ -1,8 +1,8 @@
-"""Where a sampled reply ends: the token that completes a stop string, or the end-of-turn token.
+"""Decides where a sampled reply ends: at the token that completes a stop string, or at the end-of-turn token.
 
-Knows token ids and their texts, no model. A token can complete the stop string only if its text holds the string or
-begins with an end of it; these tokens are found once. A token that holds the whole string ends the reply at once;
-one that holds only a part makes the reply's last few tokens be decoded and looked at.
+A token can complete the stop string only if its text contains the string or begins with an end of it; these tokens are
+found once. A token with the whole string ends the reply at once; after one with a part of it, the last few tokens of
+the reply are decoded and checked.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ import torch
 
 
 class Stops:
-    """The table of one stop string; `stop` None leaves the end-of-turn ids alone."""
+    """The table of one stop string; with `stop` None only the end-of-turn ids end a reply."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Stops:
         if self._any_perhaps and self._stop is not None:
             perhaps = self._perhaps[token]
             if perhaps.any():
-                # each of the tokens that make up the stop string holds at least one of its characters
+                # each token of the stop string contains at least one of its characters
                 first = max(0, t + 1 - len(self._stop))
                 for i in perhaps.nonzero().flatten().tolist():
                     ends[i] = self._stop in self._decode(tokens[rows[i], first : t + 1].tolist())
@@ -55,7 +55,7 @@ class Stops:
 
 
 def _texts(tokenizer: Any, vocabulary: int) -> list[str]:
-    """The text of each id, blanks at its beginning dropped or kept as the tokenizer does for a single token."""
+    """The text of each id, decoded as a single token, which may drop a blank at its beginning."""
     known = min(vocabulary, len(tokenizer))
     return tokenizer.batch_decode(
         [[i] for i in range(known)], skip_special_tokens=False, clean_up_tokenization_spaces=False

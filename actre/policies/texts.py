@@ -1,18 +1,18 @@
-"""The text of each token of a tokenizer, as it stands inside a text.
+"""The text of each token of a tokenizer, as it appears inside a text.
 
-Knows a tokenizer, no model. A single token's own decoding is not enough: tokenizers that mark a word's beginning
-(Llama-2's kind) drop the blank of a text's first token.
+Decoding a single token is not enough: tokenizers that mark the beginning of a word (such as Llama-2's) drop the blank
+of a text's first token.
 """
 
 from functools import lru_cache
 from typing import Any
 
 _ANCHOR = ">"
-"""What every token is decoded behind: the end of a tag, which is where these texts matter."""
+"""Every token is decoded after this: the end of a tag, where these texts are needed."""
 
 
 class TokenTexts:
-    """Made at no cost; the texts of all tokens are decoded once, when first asked for."""
+    """Decodes all tokens once, on first use."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -20,11 +20,11 @@ class TokenTexts:
         self._texts: list[str] = []
 
     def _beginning_like(self, token: int) -> tuple[int, ...]:
-        """The tokens whose text begins with the text of this one, itself among them; rising ids."""
+        """The tokens whose text begins with the text of this one, including itself; ids in ascending order."""
         if not self._texts:
             self._texts = self._all()
         text = self._texts[token] if token < len(self._texts) else ""
-        # part of a character, or an id without text, begins no text that could be compared
+        # part of a character, or an id without text, cannot be compared
         if not text or "\ufffd" in text:
             return (token,)
         return tuple(i for i, other in enumerate(self._texts) if other.startswith(text))

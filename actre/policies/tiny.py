@@ -1,11 +1,10 @@
-"""The tiny policy's body: a word tokenizer with a chat template, and a small Llama with fresh weights.
+"""The tiny policy before training: a word tokenizer with a chat template, and a small Llama with fresh weights.
 
-Knows the classes of alfworld's wheel and the words of its engine; does not train (pretrain.py does) and does not
-load (policies/models.py does: what is saved here is a standard folder that AutoModelForCausalLM and AutoTokenizer
-read). The vocabulary is closed: a word outside it becomes `<unk>`, and `unknown_words` says which.
+Both are saved as a standard folder for AutoModelForCausalLM and AutoTokenizer. The vocabulary is closed: a word outside
+it becomes `<unk>`, and `unknown_words` finds such words.
 
-A name with its number is one token ("cabinet 2"), so that copying a name from the context is copying one token.
-Only names of known classes count as names; in "You have taken 3 steps" the 3 is its own token.
+A name with its number is one token ("cabinet 2"), so that copying a name from the context means copying one token. Only
+alfworld's classes count as names; in "You have taken 3 steps" the 3 is its own token.
 """
 
 import re
@@ -24,7 +23,7 @@ START, ASSISTANT, END, PAD, UNKNOWN = "<|start|>", "<|assistant|>", "<|end|>", "
 SPECIAL = (PAD, UNKNOWN, START, ASSISTANT, END)
 TAGS = (THINK, END_THINK, ACTION, END_ACTION)
 
-# A user's turn is opened by <|start|> or by the <|end|> of the assistant's: two marks a step, not four.
+# <|start|>, or the <|end|> of the assistant's turn, opens the user's turn: two special tokens a step instead of four.
 CHAT_TEMPLATE = (
     "{{ '" + START + "' }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}"
@@ -35,10 +34,10 @@ CHAT_TEMPLATE = (
 
 MAX_POSITIONS = 2048
 OBJECT_NUMBERS = 6
-"""The generator puts at most four things of a class into a room; official games go a little further."""
+"""The generator puts at most four objects of a class into a room; official games have a few more."""
 STEP_NUMBERS = 50
 
-# Every word of the engine's answers, the goal sentences and the prompts, whether a demonstration uses it or not.
+# Every word of the engine's answers, the goal sentences and the prompts, even if no demonstration uses it.
 ENGINE_WORDS = """
 welcome to textworld , alfred ! you are in the middle of a room . looking quickly around you see an and nothing on
 it is open closed your task : put some clean hot heat cool two find them look at under examine with arrive close
@@ -50,7 +49,7 @@ have taken steps last saw did now can ; ( ) -= =- ? hold need try
 
 
 def names() -> tuple[list[str], dict[str, int]]:
-    """Lower-case class names, and how high each is numbered (receptacles: as in the fullest floor plan)."""
+    """Lower-case class names, and the highest number of each (of receptacles: in the fullest floor plan)."""
     highest: Counter[str] = Counter()
     for plan in wheel.floor_plans():
         for kind, count in Counter(spot.kind.lower() for spot in rooms.spots(plan)).items():
@@ -64,7 +63,7 @@ def names() -> tuple[list[str], dict[str, int]]:
 def make_tokenizer(texts: Iterable[str] = ()) -> "PreTrainedTokenizerFast":
     """A tokenizer over the names with their numbers, the engine's words, and the words of `texts` (thoughts).
 
-    Decoding joins tokens by blanks, which gives back every action exactly (they hold no punctuation).
+    Decoding joins tokens with blanks, which restores every action exactly, since actions have no punctuation.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -97,22 +96,22 @@ def make_tokenizer(texts: Iterable[str] = ()) -> "PreTrainedTokenizerFast":
 
 
 def _pieces(classes: Iterable[str]) -> str:
-    """The pattern of one token: a tag, a name with its number, a word, a number, or one other mark."""
-    # the longest name first, and none inside a longer word: "desklamp 1" is no "lamp 1"
+    """The pattern of one token: a tag, a name with its number, a word, a number, or one other character."""
+    # the longest name first, and none inside a longer word: "desklamp 1" does not contain "lamp 1"
     either = "|".join(sorted(classes, key=lambda name: (-len(name), name)))
     tags = "|".join(re.escape(tag) for tag in TAGS)
     return rf"{tags}|(?<![a-z])(?:{either}) [0-9]+|[a-z]+|[0-9]+|-=|=-|[^\sa-z0-9]"
 
 
 def unknown_words(tokenizer: "PreTrainedTokenizerFast", text: str) -> Counter[str]:
-    """How often each word of `text` occurs that the tokenizer does not know; empty if it knows them all."""
+    """The words of `text` that are not in the vocabulary, with their counts."""
     core = tokenizer.backend_tokenizer
     pieces = core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(text))
     return Counter(piece for piece, _ in pieces if core.token_to_id(piece) is None)
 
 
 def name_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
-    """The ids of all names with their numbers, in order."""
+    """The ids of all names with their numbers, in ascending order."""
     found = tokenizer.get_vocab().items()
     return sorted(number for token, number in found if re.fullmatch(r"[a-z]+ [0-9]+", token))
 
@@ -122,11 +121,12 @@ def make_model(
 ) -> "LlamaForCausalLM":
     """A Llama with fresh weights: rotary positions, tied embeddings, about 1 M parameters (float32).
 
-    Differs from Llama's initial weights, so that names are copied and ruled out early: embeddings have unit variance,
-    and the last norm a small weight instead (with embeddings of 0.05, what layers wrote soon drowned the names: after
-    12 M tokens the policy still went where it stood); layers write nothing at first, but for the attention of all
-    layers above the first, whose heads in turn subtract and add half of a projection of what they look at. That is a
-    mimetic start (Trockman & Kolter 2023, arXiv 2305.09828), here with both signs.
+    Differs: the initial weights are not Llama's, so that the policy learns early to copy and to rule out names.
+    Embeddings have unit variance, and the last norm has a small weight instead (with embeddings of 0.05, the layers'
+    outputs soon dominated the names: after 12 M tokens the policy still went where it stood). Layers initially write
+    nothing, except the attention of all layers above the first, whose heads alternately subtract and add half of a
+    projection of what they attend to: a mimetic initialisation (Trockman & Kolter 2023, arXiv 2305.09828) with both
+    signs.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -159,7 +159,7 @@ def make_model(
 
 
 def _look_and_copy(attention: "LlamaAttention", width: int, heads: int) -> None:
-    """Values are a random projection; what is written is half of it, with the sign of even heads turned."""
+    """Set values to a random projection and outputs to half of it, with a negative sign for even heads."""
     import torch
 
     size = width // heads

@@ -1,8 +1,8 @@
-"""The tiny shopper's tokenizer: phrases of the generated shop as single tokens, so that copying is copying one token.
+"""The tiny shopper's tokenizer: phrases of the generated shop are single tokens, so copying means copying one token.
 
-Knows the words of wares.py, the fixed parts of the shop's pages and the names of products it is given; a name is one
-token, as are an option's value ("pack of 2"), a trait ("space saving") and a ware ("storage baskets"). The vocabulary
-is closed: it serves any shop that `generate` draws with these names, and no other.
+One token each are the name of a product, the value of an option ("pack of 2"), a trait ("space saving") and a ware
+("storage baskets"). The vocabulary is closed: it covers shops that `generate` makes with the given names, and no
+others.
 """
 
 import re
@@ -15,7 +15,7 @@ from actre.policies.tiny import ASSISTANT, CHAT_TEMPLATE, END, MAX_POSITIONS, PA
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# Parts that always stand together on a page are one token: they cost nothing then.
+# Fixed parts of a page are one token each, which saves tokens.
 PARTS = (
     "webshop [sep] instruction: [sep]",
     "instruction: [sep]",
@@ -42,7 +42,7 @@ have taken steps last saw did see now did no here all chosen want need try next 
 
 
 def phrases() -> list[str]:
-    """What one copies: brands, wares, traits, names and values of options; lower case."""
+    """The phrases to copy, in lower case: brands, wares, traits, names and values of options."""
     found = {brand.lower() for brand in BRANDS}
     for kind in KINDS:
         found |= {kind.query, kind.name, *kind.is_, *kind.with_, *kind.for_, *kind.options}
@@ -51,7 +51,7 @@ def phrases() -> list[str]:
 
 
 def _prices() -> list[str]:
-    """Whole dollars of tags, their cents, and limits."""
+    """The parts of prices: whole dollars, cents, and price limits."""
     high = max(kind.high for kind in KINDS)
     cents = [".0", ".00", ".49", ".95", ".99"]
     return [*(f"${n}" for n in range(high + 1)), "$100", *cents, *(f"{n}.00" for n in range(10, high + 50, 10))]
@@ -60,7 +60,7 @@ def _prices() -> list[str]:
 def make_shop_tokenizer(asins: Iterable[str], texts: Iterable[str]) -> "PreTrainedTokenizerFast":
     """A tokenizer over product names, the shop's phrases and the words of `texts` (pages, thoughts).
 
-    Decoding gives back every click exactly, and searches with single blanks.
+    Decoding restores every click exactly, and searches with single blanks.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -93,16 +93,16 @@ def make_shop_tokenizer(asins: Iterable[str], texts: Iterable[str]) -> "PreTrain
 
 
 def _pieces() -> str:
-    """The pattern of one token: a tag, a page's part, a phrase, a limit, a price or its cents, a word, or a mark."""
+    """The pattern of one token: a tag, a page's part, a phrase, a limit, a price or its cents, a word, a character."""
     tags = "|".join(re.escape(tag) for tag in TAGS)
     parts = "|".join(re.escape(part) for part in sorted(PARTS, key=len, reverse=True))
-    # the longest phrase first, and none inside a longer word: "x-large" is no "large"
+    # the longest phrase first, and none inside a longer word: "x-large" does not contain "large"
     either = "|".join(re.escape(phrase) for phrase in sorted(phrases(), key=lambda p: (-len(p), p)))
     numbers = r"[0-9]+\.00|\$[0-9]+|[0-9]+|\.[0-9]+"
     return rf"{tags}|{parts}|(?<![a-z0-9-])(?:{either})(?![a-z0-9-])|{numbers}|b[0-9a-z]{{9}}|[a-z]+|[^\sa-z0-9]"
 
 
 def shop_name_ids(tokenizer: "PreTrainedTokenizerFast", asins: Iterable[str]) -> list[int]:
-    """The ids of all that is copied: product names and phrases, in order."""
+    """The ids of everything to copy, product names and phrases, in ascending order."""
     vocabulary = tokenizer.get_vocab()
     return sorted({vocabulary[name] for name in (*(asin.lower() for asin in asins), *phrases())})

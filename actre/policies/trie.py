@@ -1,6 +1,6 @@
-"""The shared beginnings of a list of candidates, so that each token is computed once. Pure Python, no model.
+"""A trie of candidates, so that tokens of shared beginnings are computed once. Pure Python, no model.
 
-"go to shelf 1", "go to shelf 2" and "take mug" have seven words between them, of which "go to shelf" is computed once.
+Of the words in "go to shelf 1", "go to shelf 2" and "take mug", "go to shelf" is computed once.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 
 class Trie(NamedTuple):
-    """Nodes are the proper beginnings of the candidates, each node one token to compute; parents come first.
+    """Nodes are the proper prefixes of the candidates; each is one token to compute. Parents come first.
 
     tokens[m], parents[m] (-1: the prefix itself) and depths[m] (0 right after the prefix) describe node m.
-    scores[a] lists, for candidate a, the pairs (node whose output predicts it, token), one pair a token.
-    ends[a]: the tokens any of which may be candidate a's last, where there are several; else empty.
+    scores[a] lists the tokens of candidate a as pairs (node whose output predicts the token, token).
+    ends[a]: the tokens that may be candidate a's last one, if there are several; else empty.
     """
 
     tokens: tuple[int, ...]
@@ -23,7 +23,7 @@ class Trie(NamedTuple):
 
 
 def build_trie(candidates: Sequence[Sequence[int]], ends: Sequence[tuple[int, ...]] = ()) -> Trie:
-    """The trie of these candidates; ends: as in `Trie`, none if empty. Raises ValueError for an empty candidate.
+    """The trie of these candidates. ends: as in `Trie`; (): none. Raises ValueError for an empty candidate.
 
     >>> trie = build_trie([[5, 6, 7], [5, 6, 8], [9]])
     >>> trie.tokens, trie.parents, trie.depths
@@ -36,7 +36,7 @@ def build_trie(candidates: Sequence[Sequence[int]], ends: Sequence[tuple[int, ..
     scores = []
     for candidate in candidates:
         if not candidate:
-            raise ValueError("a candidate holds no token")
+            raise ValueError("a candidate has no token")
         at, pairs = -1, []
         for depth, token in enumerate(candidate):
             pairs.append((at, token))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import gymnasium
 
 from actre.config import EnvConfig, SamplingConfig, derive_seed
+from actre.envs.outside import BrokenContractError
 from actre.envs.worlds import make_env
 from actre.orders import Renderer
 from actre.policies import Policy
@@ -202,6 +203,8 @@ def _start(env: gymnasium.Env, game: str, group: int, seed: int) -> _Episode:
     episode = _Episode(env, game, group, seed, Observation("", "", ()))
     try:
         text, info = env.reset(seed=seed, options={"game": game})
+    except BrokenContractError:
+        raise
     except _FAILURES as error:
         episode.fail(error)
         return episode
@@ -255,6 +258,8 @@ def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) 
     if parsed.action is not None:
         try:
             reward = _send(episode, parsed.action)
+        except BrokenContractError:
+            raise
         except _FAILURES as error:
             flags = (*flags, "env_error")
             episode.fail(error)

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from actre.config import EnvConfig, EnvName, RunConfig, derive_seed
+from actre.config import EnvConfig, RunConfig, derive_seed
 from actre.envs import not_played as notplayed
+from actre.envs.outside import BrokenContractError
 from actre.envs.worlds import list_games, make_env, scripted
 from actre.policies import Policy
 from actre.stats import Interval, bootstrap, percentiles, wilson
@@ -150,7 +151,9 @@ def play_baseline(
     for place, game in enumerate(games):
         try:
             stream = derive_seed(seed, "baseline", baseline, place)
-            results.append(_baseline_episode(baseline, panel, env, game, config.env.name, stream))
+            results.append(_baseline_episode(baseline, panel, env, game, config.env, stream))
+        except BrokenContractError:
+            raise
         except (ActreError, OSError) as error:
             failed[game] = str(error)
         if progress is not None:
@@ -159,12 +162,12 @@ def play_baseline(
     return results
 
 
-def _baseline_episode(baseline: Baseline, panel: str, env: Any, game: str, name: EnvName, seed: int) -> EpisodeResult:
+def _baseline_episode(baseline: Baseline, panel: str, env: Any, game: str, kind: EnvConfig, seed: int) -> EpisodeResult:
     text, info = env.reset(options={"game": game})
     seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
-    act = scripted(name, "expert" if baseline == "rule" else "random", seen, seed, game)
+    act = scripted(kind.name, "expert" if baseline == "rule" else "random", seen, seed, game)
     steps, total, over = 0, 0.0, False
-    while not over:
+    while not over and steps < kind.max_steps:
         text, reward, terminated, truncated, info = env.step(act(seen))
         seen = Observation(text, info["task"], tuple(info["admissible_commands"]))
         steps, total, over = steps + 1, total + float(reward), terminated or truncated

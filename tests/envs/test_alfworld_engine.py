@@ -145,7 +145,7 @@ def test_a_goal_that_can_never_be_reached_is_refused() -> None:
     game = first_of("pick_and_place_simple")
     head, _, _ = game.pddl_problem.rpartition("(:goal")
     assert head
-    with pytest.raises(ActreError, match="never be reached"):
+    with pytest.raises(ActreError, match="cannot be reached"):
         engine.load(replace(game, pddl_problem=head + "(:goal (isOn agent1))\n)"))
 
 

@@ -128,7 +128,7 @@ def test_one_who_forgets_brings_the_object_as_it_is_and_may_recall() -> None:
 
 
 def test_an_unknown_task_is_refused_and_every_form_is_understood() -> None:
-    with pytest.raises(ActreError, match="does not know the task"):
+    with pytest.raises(ActreError, match="has no plan for the task"):
         _started("dance with the cup")
     forms = {
         "put a cup in shelf": ("cup", "shelf", 1, None),

@@ -255,7 +255,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ActreError, match="not JSON"):
         games.read_game(tmp_path / "bad.tw-pddl")
     (tmp_path / "bad.tw-pddl").write_text("[1]")
-    with pytest.raises(ActreError, match="no ALFWorld game"):
+    with pytest.raises(ActreError, match="not an ALFWorld game"):
         games.read_game(tmp_path / "bad.tw-pddl")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ActreError, match=r"holds no game\.tw-pddl"):
@@ -298,7 +298,7 @@ def test_real_games_put_back_into_the_older_words_come_out_as_they_were(real_gam
 def test_damaged_panels_are_named(tmp_path: Path) -> None:
     whole = tmp_path / "p.jsonl.gz"
     paths = panels.write_panel(whole, _first("small", "train", 3))
-    with pytest.raises(ActreError, match="is a panel of many games"):
+    with pytest.raises(ActreError, match="is a panel of several games"):
         games.read_game(whole)
     cut = tmp_path / "cut.jsonl.gz"
     cut.write_bytes(whole.read_bytes()[:200])
@@ -310,7 +310,7 @@ def test_damaged_panels_are_named(tmp_path: Path) -> None:
     records = [json.loads(line) for line in gzip.decompress(whole.read_bytes()).splitlines()]
     records[0]["objects"] = records[0]["objects"][1:]
     write_jsonl(whole, records)
-    with pytest.raises(ActreError, match="differs from what its panel was made with"):
+    with pytest.raises(ActreError, match="is not the one its panel was made with"):
         games.read_game(paths[0])
     del records[1]["plan"]
     write_jsonl(whole, records)

@@ -360,7 +360,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_what_is_trained_on_is_what_can_be_read(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "a" / "trial"), write(tmp_path / "b" / "trial")
     bad.write_text("{")
-    with pytest.warns(UserWarning, match=rf"1 of the 2 games of .* left out:\s+{bad} is damaged"):
+    with pytest.warns(UserWarning, match=rf"1 of the 2 games of .* are left out:\s+{bad} is damaged"):
         assert readable("alfworld", str(tmp_path)) == [str(good)]
     good.write_text("{")
     with pytest.raises(ActreError, match="none of the 2 games"):

@@ -300,9 +300,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "wrong type": ({"items_shuffle": [SOAP, {**SHIRT, "images": "x.jpg"}]}, r"entry 1 \(B000000001\).*'images'.*a str"),
     "wrong item": ({"items_shuffle": [{**SHIRT, "images": [3]}]}, r"entry 0 .*'images'.*value 0 is a int"),
     "no asin": ({"items_shuffle": [{"name": "x"}]}, r"entry 0: field 'asin': is missing"),
-    "long asin": ({"items_shuffle": [{**SHIRT, "asin": "B0000000011"}]}, r"entry 0 .*'asin'.*no asin"),
+    "long asin": ({"items_shuffle": [{**SHIRT, "asin": "B0000000011"}]}, r"entry 0 .*'asin'.*not an asin"),
     "duplicate": ({"items_shuffle": [SHIRT, SOAP, SHIRT]}, r"entry 2 \(B000000001\).*'asin'.*repeats"),
-    "no price": ({"items_shuffle": [{**SHIRT, "pricing": "$.."}]}, r"entry 0 .*'pricing'.*no price"),
+    "no price": ({"items_shuffle": [{**SHIRT, "pricing": "$.."}]}, r"entry 0 .*'pricing'.*not a price"),
     "odd option": (
         {"items_shuffle": [{**SHIRT, "customization_options": {"Size": [{"value": 7}]}}]},
         r"entry 0 .*'customization_options: Size'.*value 0",

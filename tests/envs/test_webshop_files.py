@@ -133,11 +133,11 @@ REFUSED: dict[str, tuple[Callable[[str], bytes], str]] = {
     "a mark alone": (lambda _: b"\xef\xbb\xbf", "is not JSON .*it is empty"),
     "blank": (lambda _: b" \n\n", r"is not JSON \(it is empty.*line 3 column 1 \(char 3\)"),
     "empty, zipped": (lambda _: zipped(b""), "is not JSON .*it is empty"),
-    "text behind": (lambda text: f"{text}\n\n x".encode(), r"'x' behind its end: line 3 column 2 \(char \d+\)"),
-    "text behind, zipped": (lambda text: zipped(f"{text} x".encode()), r"'x' behind its end: line 1 column \d+ "),
-    "text behind, UTF-16": (lambda text: f"{text}\nx".encode("utf-16"), r"'x' behind its end: line 2 column 1 "),
-    "twice": (lambda text: f"{text}\n{text}".encode(), r"'[\[{]' behind its end: line 2 column 1 "),
-    "a zero behind": (lambda text: text.encode() + b"\0", r"'\\x00' behind its end"),
+    "text behind": (lambda text: f"{text}\n\n x".encode(), r"'x' after its end: line 3 column 2 \(char \d+\)"),
+    "text behind, zipped": (lambda text: zipped(f"{text} x".encode()), r"'x' after its end: line 1 column \d+ "),
+    "text behind, UTF-16": (lambda text: f"{text}\nx".encode("utf-16"), r"'x' after its end: line 2 column 1 "),
+    "twice": (lambda text: f"{text}\n{text}".encode(), r"'[\[{]' after its end: line 2 column 1 "),
+    "a zero behind": (lambda text: text.encode() + b"\0", r"'\\x00' after its end"),
     "two marks": (lambda text: b"\xef\xbb\xbf" + text.encode("utf-8-sig"), r"is not JSON .*line 1 column 1 \(char 0\)"),
     "cut off": (lambda text: text[:-1].encode(), "is not JSON"),
     "cut off in a word": (lambda text: text[: text.index("soft") + 2].encode(), "is not JSON .*Unterminated string"),
@@ -253,7 +253,7 @@ def test_a_damaged_end_does_not_hide_the_wrong_entries_before_it(tmp_path: Path)
     folder = write(tmp_path, items_shuffle=json.dumps([SHIRT, 7, SOAP]) + "\nmore")
     found = check(folder)
     assert [problem.number for problem in found.problems] == [1, 3]
-    assert "'m' behind its end: line 2 column 1" in found.problems[1].words
+    assert "'m' after its end: line 2 column 1" in found.problems[1].words
     with pytest.raises(ActreError) as error:
         import_shop(folder)
     assert str(error.value) == found.problems[0].words
@@ -333,4 +333,4 @@ def test_the_place_of_an_error_is_the_standard_librarys(
         for read in (read_json, lambda path: list(stream(path))):
             with pytest.raises(ActreError) as error:
                 read(path)
-            assert f"behind its end: {place}" in str(error.value)
+            assert f"after its end: {place}" in str(error.value)

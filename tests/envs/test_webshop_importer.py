@@ -62,7 +62,7 @@ def test_progress_adds_up_to_the_files_size(folder: Path) -> None:
         ('[{"a": 1} {"b": 2}]', "after entry 0"),
         ('[{"a": 1}', "after entry 0"),
         ('[{"a": 1},', "entry 1"),
-        ('{"a": 1}', "no list of products"),
+        ('{"a": 1}', "not a list of products"),
         ("", "no list of products"),
     ],
 )
@@ -174,7 +174,7 @@ def test_check_names_entry_and_field_of_every_problem_and_goes_on(folder: Path) 
 
 
 def test_missing_files_say_which(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(ActreError, match="no folder"):
+    with pytest.raises(ActreError, match="not a folder"):
         find_files(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ActreError, match=r"items_shuffle\.json"):
@@ -189,5 +189,5 @@ def test_a_store_whose_files_do_not_fit_is_refused(folder: Path) -> None:
     cache = folder / importer.CACHE / generate.PRODUCTS
     with (cache / "products.jsonl").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(ActreError, match="do not fit"):
+    with pytest.raises(ActreError, match="do not match"):
         open_catalogue(folder)

@@ -139,7 +139,7 @@ def test_wrong_names_say_what_there_is(tmp_path: Path, monkeypatch: pytest.Monke
         list_goals("official/unseen")
     monkeypatch.setenv("WEBSHOP_DATA", str(data_folder() / "webshop"))
     assert list_goals("official/seen") == [game.replace("shop", "official") for game in list_goals("shop/seen")]
-    with pytest.raises(ActreError, match="no folder"):
+    with pytest.raises(ActreError, match="not a folder"):
         list_goals(f"{tmp_path}/nowhere/unseen")
 
 

@@ -120,7 +120,7 @@ def test_what_a_template_adds_to_every_reply_is_refused_and_shown(header: str, a
 
 
 def test_a_template_that_begins_no_reply_is_refused() -> None:
-    with pytest.raises(ActreError, match="opens a reply with '', and shows earlier ones behind"):
+    with pytest.raises(ActreError, match="opens a reply with '', and shows earlier ones after"):
         chat_format(with_template("{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}"))
 
 
@@ -149,7 +149,7 @@ def test_a_template_that_does_not_keep_the_messages_as_they_are_is_refused(templ
         ("{{ messages|length }} messages: " + CHATML, "before the first message"),
         (CHATML.replace("{% if add", "{% if messages|length > 4 %}Hurry.{% endif %}{% if add"), "before a reply"),
         (CHATML.replace("'<|im_start|>'", "loop.index|string"), "before an earlier reply"),
-        (CHATML.replace("'<|im_end|>\n'", "('.' if loop.index == 2 else '<|im_end|>\n')"), "behind a reply"),
+        (CHATML.replace("'<|im_end|>\n'", "('.' if loop.index == 2 else '<|im_end|>\n')"), "after a reply"),
     ],
 )
 def test_text_that_changes_from_turn_to_turn_is_refused_and_shown(template: str, where: str) -> None:

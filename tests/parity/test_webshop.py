@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from actre.envs.webshop.analyzer import tokens
-from actre.envs.webshop.catalogue import Catalogue, Product, load_catalogue
+from actre.envs.webshop.catalogue import Catalogue, Product, read_catalogue
 from actre.envs.webshop.env import WebshopEnv
 from actre.envs.webshop.goals import Goal, Goals, Kind, draw
 from actre.envs.webshop.pages import MODES, parse_action
@@ -69,8 +69,7 @@ def catalogue() -> Catalogue:
     if not products.exists():
         pytest.skip(f"no {products}: point ACTRE_SHARED at the real data")
     ((_, nouns),) = _holding("name_nouns")
-    instructions, human = FOLDER / "items_ins_v2_1000.json", FOLDER / "items_human_ins.json"
-    return load_catalogue(products, instructions, human=human, nouns=nouns)
+    return Catalogue(read_catalogue(FOLDER).products, nouns)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -462,7 +462,7 @@ def test_weights_taken_over_are_used_by_the_next_call_prefixes_included(folder, 
         beside.model.merge_and_unload().save_pretrained(merged)
         policy.use_weights(merged)
         assert _agree(policy.action_logprobs(prefixes, candidates), expected) < BOUND_NATS
-    with pytest.raises(ActreError, match="cannot take over the weights"):
+    with pytest.raises(ActreError, match="cannot load the weights"):
         policy.use_weights(tmp_path / "nowhere")
 
 

@@ -141,7 +141,7 @@ def test_a_limited_panel_is_its_first_games(monkeypatch: pytest.MonkeyPatch) -> 
     assert ev.panel_games(config, "unseen") == ["small/unseen#0", "small/unseen#1"]
     assert ev.panel_games(CONFIG, "seen") == [f"small/seen#{i}" for i in range(5)]
     assert ev.panel_games(config, "my.jsonl")[0] == "my.jsonl#0"
-    with pytest.raises(ActreError, match="is no folder"):
+    with pytest.raises(ActreError, match="is not a folder"):
         ev.panel_games(replace(CONFIG, env=EnvConfig(name="webshop")), "seen")
 
 
@@ -296,7 +296,7 @@ def test_a_game_that_could_not_be_played_is_named_and_counts_in_no_result(panel:
     def played(env: type[Room]) -> ev.Played:
         return ev.play(CharPolicy("left"), [env(), env()], "unseen", order="no_think", config=CONFIG, seed=0)
 
-    with pytest.warns(UserWarning, match=rf"1 of the 7 games of unseen left out:\s+{panel[3]}: .*the file is damaged"):
+    with pytest.warns(UserWarning, match=rf"1 of the 7 games of unseen are left out:\s+{panel[3]}: .* is damaged"):
         found = played(Broken)
     assert found.results == [result for result in played(Room).results if result.game != panel[3]]
     assert [t.game for t in found.trajectories if "env_error" in t.meta] == [panel[3]]

@@ -1,6 +1,6 @@
-"""ALFWorld: games, a fast engine with the stock engine's answers, and an expert.
+"""ALFWorld: games, a fast engine that gives the stock engine's answers, and a scripted expert.
 
-`AlfworldEnv`, `Snapshot`, `Game`, `read_game` and `list_games` are loaded when first asked for.
+`AlfworldEnv`, `Snapshot`, `Game`, `read_game` and `list_games` are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,9 +1,9 @@
-"""Keeps translated games on disk, so that a known game loads in milliseconds.
+"""The cache of translated games on disk: a game translated once loads in milliseconds.
 
-Knows files and their sizes; not what is in them. One gzipped JSON file a game in `$ACTRE_CACHE/alfworld`, else
-`$XDG_CACHE_HOME/actre/alfworld`, else ~/.cache/actre/alfworld, named by a digest of everything the translation
-depends on. Files are replaced as a whole, the least recently used go first when the folder outgrows LIMIT_BYTES,
-and the folder may be deleted at any time. A folder that cannot be written, or a damaged file, costs time only.
+Each game is one gzipped JSON file in `$ACTRE_CACHE/alfworld`, else `$XDG_CACHE_HOME/actre/alfworld`, else
+~/.cache/actre/alfworld. Its name is a digest of everything the translation depends on. Files are replaced atomically;
+when the folder exceeds LIMIT_BYTES, the least recently used files are deleted. The folder may be deleted at any time.
+An unwritable folder or a damaged file only costs time.
 """
 
 import gzip
@@ -21,20 +21,20 @@ from actre.config.paths import variable
 from actre.types import ActreError
 
 LIMIT_BYTES = 256 * 2**20
-# Looking through the folder takes longer than writing a file: do it now and then.
+# Listing the folder takes longer than writing a file, so prune only every few writes.
 _PRUNE_EVERY = 32
 _writes = 0
 
 
 def folder() -> Path:
-    """Where translations are kept."""
+    """The folder of the cached translations."""
     if root := variable("ACTRE_CACHE"):
         return root / "alfworld"
     return (variable("XDG_CACHE_HOME") or Path.home() / ".cache") / "actre" / "alfworld"
 
 
 def key(*texts: str) -> str:
-    """A digest of the texts and of the versions of the packages that translate them."""
+    """A digest of the texts and of the versions of the packages that translate them: 40 hexadecimal digits."""
     digest = hashlib.sha256("\0".join(_versions()).encode())
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")
@@ -54,7 +54,7 @@ def _versions() -> tuple[str, ...]:
 
 
 def read(name: str, form: int) -> dict[str, Any] | None:
-    """The record kept under a key, None if there is none, or none that can be read, or it is of another form."""
+    """The record cached under a key; None if it is missing, unreadable or of another format version."""
     path = folder() / f"{name}.json.gz"
     try:
         record = json.loads(gzip.decompress(path.read_bytes()))
@@ -65,7 +65,7 @@ def read(name: str, form: int) -> dict[str, Any] | None:
 
 
 def write(name: str, record: dict[str, Any]) -> bool:
-    """Keep a record. Returns whether that worked; a folder that cannot be written is no error."""
+    """Cache a record. Returns whether it was written; an unwritable folder is not an error."""
     global _writes
     target = folder() / f"{name}.json.gz"
     raw = gzip.compress(json.dumps(record, separators=(",", ":")).encode(), 3, mtime=0)
@@ -88,7 +88,7 @@ def write(name: str, record: dict[str, Any]) -> bool:
 
 
 def prune(limit_bytes: int | None = None) -> int:
-    """Drop the least recently used files until the rest fit. Returns how many bytes remain."""
+    """Delete the least recently used files until the rest fit. Returns the bytes that remain."""
     limit = LIMIT_BYTES if limit_bytes is None else limit_bytes
     found = []
     try:

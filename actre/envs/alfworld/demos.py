@@ -1,7 +1,4 @@
-"""Plays the expert through games and records what it wrote: the demonstrations that policies are made from.
-
-Knows the environment and the expert; knows no policy, no prompt and no tokenizer.
-"""
+"""Demonstrations in ALFWorld: episodes of the scripted expert, from which policies are pretrained."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def play(env: "AlfworldEnv", expert: Expert, game: str, max_steps: int = 50) -> Demo:
-    """One episode of `expert` in one game, cut after `max_steps`. Raises NoPlanError where it has no plan."""
+    """One episode of `expert` in one game, at most `max_steps` long. Raises NoPlanError if the expert has no plan."""
     obs, info = env.reset(options={"game": game})
     first, task, task_type = obs, info["task"], info["task_type"]
     name = game.partition("#")[2] or game
@@ -50,12 +47,10 @@ def demonstrations(
 ) -> Iterator[Demo]:
     """Episodes on `n_games` fresh games that are in no shipped panel, `episodes` of each, game after game.
 
-    The games depend on size, split and seed alone: two calls that differ in habits play the same games.
-    panel: where to keep the games as a panel file (a temporary file unless given).
+    The games depend only on size, split and seed, so calls with different `habits` play the same games.
+    panel: where to write the games as a panel file (default: a temporary file).
     """
-    from actre.envs.alfworld.env import (
-        AlfworldEnv,
-    )  # the engine is heavy; reading demos' types must stay light
+    from actre.envs.alfworld.env import AlfworldEnv  # the engine is heavy, and importing the types here must stay cheap
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(panel) if panel else Path(folder) / "fresh.jsonl.gz"
@@ -63,15 +58,15 @@ def demonstrations(
         env = AlfworldEnv(games, max_steps=max_steps)
         for game in games:
             for k in range(episodes):
-                # a seed of its own for each episode, so that cutting the list short changes nothing before
+                # each episode has its own seed, so that fewer games or episodes leave the others unchanged
                 name = game.rpartition("#")[2]
                 yield play(env, Expert(habits, seed=f"{seed} {name} {k}"), game, max_steps)
 
 
 def attempts(game: str | Room, tries: int = 3, max_steps: int | None = None) -> Iterator[Demo]:
-    """The full-skill expert's attempts at one game under seeds 0, 1, ...; the last one is won, if any is.
+    """The full-skill expert's attempts at one game with seeds 0, 1, ...; they end with the first win.
 
-    max_steps: 50, or 100 in a room of more than 12 receptacles, unless given.
+    max_steps: by default 50, or 100 in a room of more than 12 receptacles.
     """
     from actre.envs.alfworld.env import AlfworldEnv
 

@@ -1,10 +1,10 @@
-"""The fast engine: games ready to play, each compiled once and shared by every environment that plays it.
+"""The fast engine: compiled games, each shared by every environment that plays it.
 
-Knows states, commands and their text; not episodes, rewards or step limits (env.py). The rules come from
-machine.py, the words from text.py, both from one translation of the game (translate.py, kept by cache.py).
+machine.py runs the rules of a game and text.py writes its text, both from one translation of the game (translate.py,
+cached by cache.py). Episodes, rewards and step limits are in env.py.
 
-It answers as the stock engine does (textworld 1.7.0's PddlEnv under alfworld 0.4.2's AlfredDemangler(shuffle=False)),
-byte for byte; tests/parity replays its recordings.
+The answers equal the stock engine's byte for byte (textworld 1.7.0's PddlEnv under alfworld 0.4.2's
+AlfredDemangler(shuffle=False)); tests/parity replays recordings of it.
 """
 
 from collections import OrderedDict
@@ -24,20 +24,20 @@ _lock = Lock()
 
 
 class CompiledGame:
-    """One game, ready to play. It holds no state of play: a state is a value that its methods take and return."""
+    """One game, ready to play. It is stateless: its methods take and return states."""
 
     def __init__(self, program: Program) -> None:
         self._machine = Machine(program)
         self._writer = Writer(program)
         self._actions = program["actions"]
-        # Per action: which arguments its command text depends on; None if that text may change with the state.
+        # Per action: the arguments its command text depends on; None if the text may also depend on the state.
         self._needs = [self._writer.needs(action) for action in range(len(self._actions))]
         self._texts: dict[tuple[int, ...], str] = {}
         self.initial: State = self._machine.initial
         self.intro: str = self._writer.write([["n", "intro"]], self.initial)
 
     def commands(self, state: State) -> dict[str, Operator]:
-        """What can be typed in a state, with what it does; sorted by text."""
+        """The admissible commands of a state and the operator each stands for, sorted by text."""
         found: dict[str, Operator] = {}
         for op in self._machine.applicable(state):
             found.setdefault(self._texts.get(op.key) or self._command(op, state), op)
@@ -48,7 +48,7 @@ class CompiledGame:
         needs = self._needs[op.action]
         if needs is None:
             return self._writer.write(template, state, op.action, op.args)
-        # Negative, so that it is no operator's key: "go to shelf 1" is one text wherever one stands.
+        # Negative, so that it never equals an operator's key: "go to shelf 1" is the same text from every location.
         key = (-op.action - 1, *[op.args[k] for k in needs])
         text = self._texts.get(key)
         if text is None:
@@ -57,7 +57,7 @@ class CompiledGame:
         return text
 
     def apply(self, state: State, op: Operator) -> tuple[State, str]:
-        """The next state and the feedback that describes it."""
+        """The next state and its feedback text."""
         after = self._machine.apply(state, op)
         return after, self._writer.write(self._actions[op.action][3], after, op.action, op.args)
 
@@ -67,10 +67,9 @@ class CompiledGame:
 
 
 def load(game: Game) -> CompiledGame:
-    """A game ready to play: from memory, from the cache on disk, or translated now and then kept there.
+    """A game ready to play: from memory, from the cache on disk, or translated now and then cached.
 
-    The most recently used games stay in memory, at most 64. Raises ActreError if the game's texts are not a game
-    of this engine.
+    The 64 most recently used games stay in memory. Raises ActreError if the engine cannot play the game.
     """
     key = cache.key(str(FORMAT), game.pddl_domain, game.pddl_problem, game.grammar)
     with _lock:
@@ -98,4 +97,4 @@ def _from_cache(key: str) -> CompiledGame | None:
         try:
             return None if program is None else CompiledGame(program)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, ActreError):
-            return None  # whole JSON, but not what we wrote: translate again
+            return None  # valid JSON of another form: translate again

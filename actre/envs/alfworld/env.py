@@ -1,8 +1,4 @@
-"""ALFWorld as a gymnasium environment: text in, text out, one game an episode.
-
-Knows episodes, rewards and the step limit; not how a game works (engine.py). Observations are the engine's own
-text, byte for byte.
-"""
+"""ALFWorld as a gymnasium environment: episodes, rewards and the step limit. Observations are the engine's own text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +14,13 @@ from actre.envs.alfworld.machine import Operator, State
 from actre.types import ActreError
 
 _TASK_MARK = "Your task is to: "
-# Printable Latin text and the line feed: more than the shipped grammar writes, and tasks may be human sentences.
+# Printable Latin text and the line feed: human-written tasks use more characters than the shipped grammar.
 _CHARSET = frozenset(chr(c) for c in (*range(32, 127), *range(160, 592), *range(0x2010, 0x2027))) | {"\n"}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of an episode, for `AlfworldEnv.restore`; may be pickled and given to another environment."""
+    """A state of an episode, for `AlfworldEnv.restore`; can be pickled and restored in another environment."""
 
     game: str
     state: State
@@ -37,15 +33,15 @@ class AlfworldEnv(gymnasium.Env[str, str]):
     """An ALFWorld text game.
 
     games: what `read_game` takes: game.tw-pddl files, folders holding one, "panel.jsonl.gz#id". reset draws one of
-    them, or takes the one in `options={"game": path}`, which need not be among them.
-    max_steps: after so many steps the episode is truncated; commands that do nothing count.
+    them, or starts `options={"game": path}`, which need not be among them.
+    max_steps: the episode is truncated after this many steps, including those that have no effect.
 
     reward: 1.0 on the step that wins, else 0.0. info: admissible_commands (sorted list of str), won (bool), task (the
-    sentence after "Your task is to: "), game (the path given), task_type. An action that is not exactly admissible
-    (outer blanks aside) answers "Nothing happens." and the state stays.
+    sentence after "Your task is to: "), game (the path given), task_type. An action that equals no admissible
+    command, apart from surrounding blanks, is answered with "Nothing happens." and leaves the state unchanged.
 
-    Errors are ActreErrors: no game to draw, a missing, damaged or foreign game, a step before reset or after the end,
-    an action that is no str. The environment stays usable: an unfinished episode goes on, or it can be reset.
+    Raises ActreError if there is no game to draw, for a missing, damaged or unsupported game, for a step before reset
+    or after the end, and for an action that is not a str. An unfinished episode then continues.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 (gymnasium's own name and form)
@@ -73,7 +69,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
             raise ActreError("there is no game to play: give AlfworldEnv a list of games, or options={'game': path}")
         path = options["game"] if "game" in options else self.games[self.np_random.integers(len(self.games))]
         game = read_game(path)
-        compiled = load(game)  # what fails, fails before anything of the last episode is touched
+        compiled = load(game)  # may fail, so it comes before any change to the last episode
         self._enter(game, compiled, compiled.initial, compiled.intro, 0, over=False)
         return self._text, self._info()
 
@@ -97,15 +93,15 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         return self._text, float(self._won), self._won, truncated, self._info()
 
     def snapshot(self) -> Snapshot:
-        """This moment of the episode; costs next to nothing."""
+        """The current state of the episode; cheap."""
         if self._game is None:
             raise ActreError("the environment has not been reset: there is nothing to take a snapshot of")
         return Snapshot(self._game.path, self._state, self._text, self._steps, self._over)
 
     def restore(self, snapshot: Snapshot) -> tuple[str, dict[str, Any]]:
-        """Return to a moment of this or another environment's episode; gives its observation and info.
+        """Return to a state of this or another environment's episode; returns its observation and info.
 
-        The generator that draws games is left as it is.
+        The random generator that draws games is not restored.
         """
         if self._game is None or self._game.path != snapshot.game:
             game = read_game(snapshot.game)
@@ -116,7 +112,7 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         return self._text, self._info()
 
     def render(self) -> str | None:  # type: ignore[override]
-        """The last observation, in the mode "ansi"."""
+        """The last observation in render mode "ansi", else None."""
         return self._text if self.render_mode == "ansi" and self._game is not None else None
 
     def _enter(self, game: Game, compiled: CompiledGame, state: State, text: str, steps: int, over: bool) -> None:

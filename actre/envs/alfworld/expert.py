@@ -1,8 +1,8 @@
-"""An expert that plays on text alone: it looks around, remembers what it saw, takes, changes, places.
+"""A scripted expert that plays ALFWorld from its text alone: it searches, remembers what it saw, and does the task.
 
-Knows the engine's sentences and its own memory; sees neither the game file nor the admissible actions. Its
-`Habits` say how it searches and what it does badly. Before each action it writes one short thought, in a
-small closed vocabulary, that names what the action needs; demonstrations are made of these pairs.
+It sees neither the game file nor the admissible actions. `Habits` set how it searches and what it does badly. Before
+each action it writes one short thought, from a small closed vocabulary, that names what the action needs; these pairs
+are the demonstrations.
 """
 
 import random
@@ -23,32 +23,32 @@ _MACHINE = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
 
 @dataclass(frozen=True)
 class Habits:
-    """How an expert searches, and how well it plays."""
+    """How the expert searches, and how well it plays."""
 
     search: Search = "random"
-    """"listed": in the order of the first observation; "random": in an order drawn for each game; "likely":
-    first where such things usually are, ties in an order drawn for each game."""
+    """"listed": in the order of the first observation; "random": in an order drawn for each game; "likely": where such
+    things usually are first, ties in an order drawn for each game."""
 
     order_noise: float = 0.0
-    """Probability that a search step picks any unseen receptacle instead of the next one."""
+    """Probability that a search step goes to a random unseen receptacle instead of the next one."""
 
     random_moves: float = 0.0
-    """Probability of a step that serves nothing: go somewhere, open, examine or take what is there."""
+    """Probability of a step without a purpose: going somewhere, or opening, examining or taking what is there."""
 
     forget: float = 0.0
-    """Probability, once a game, of forgetting to clean, heat or cool in this game."""
+    """Probability, drawn once a game, of forgetting to clean, heat or cool."""
 
     recall: float = 0.0
-    """Probability that a forgetful expert remembers, each time it has searched everything in vain."""
+    """Probability that an expert which forgot remembers, drawn each time it has searched everything without success."""
 
 
 def kind(name: str) -> str:
-    """The class in a name: "cabinet" of "cabinet 12"."""
+    """The class of a name: "cabinet" for "cabinet 12"."""
     return name.partition(" ")[0]
 
 
 class Memory:
-    """What the text has told so far. seen: receptacle -> what lies there, for those looked into."""
+    """What the text has shown so far. seen: receptacle -> the objects in it, for receptacles already inspected."""
 
     def __init__(self, obs: str) -> None:
         self.receptacles = _THING.findall(obs.partition("you see ")[2].partition("Your task")[0])
@@ -62,20 +62,20 @@ class Memory:
         self.failed: set[str] = set()
 
     def near(self, receptacle: str) -> bool:
-        """Whether it needs no going: the agent stands at it, or at one known to share its place."""
+        """Whether the agent stands at a receptacle, or at one that shares its location."""
         return receptacle == self.here or receptacle in self.beside.get(self.here or "", ())
 
     def where(self, thing: str) -> str | None:
-        """The receptacle in which a thing was last seen."""
+        """The receptacle where a thing was last seen; None if it was not seen."""
         return next((r for r, things in self.seen.items() if thing in things), None)
 
     def known(self, thing_kind: str) -> list[str]:
-        """All things of a class that were seen and not taken, those within reach first."""
+        """All things of a class that were seen and not taken; those within reach first."""
         spots = sorted(self.seen, key=lambda r: not self.near(r))
         return [t for r in spots for t in self.seen[r] if kind(t) == thing_kind]
 
     def observe(self, action: str, obs: str) -> None:
-        """Take in the answer to an action."""
+        """Update the memory with the answer to an action."""
         if obs.startswith("Nothing happens"):
             self._failure(action)
             return
@@ -104,7 +104,7 @@ class Memory:
     def _failure(self, action: str) -> None:
         names = re.findall(r"\w+ \d+", action)
         if action.startswith("go to") and self.here and names:
-            # the engine refuses to go where the agent already stands: both share one place
+            # the engine refuses to go to where the agent already stands, so both are at the same location
             self.beside.setdefault(self.here, set()).add(names[0])
             self.beside.setdefault(names[0], set()).add(self.here)
         elif action.startswith("take"):
@@ -117,27 +117,27 @@ class Memory:
 
 
 class Expert:
-    """Plays one game at a time: `reset` with the first observation, then `act` on each. Seeded."""
+    """Plays one game at a time: call `reset` with the first observation, then `act` on every one. Seeded."""
 
     def __init__(self, habits: Habits, seed: int | str) -> None:
         self.habits = habits
         self._rng = random.Random(f"actre expert {seed}")
 
     def reset(self, obs: str, task: str) -> None:
-        """Begin a game. task: its sentence, or `Game.plan`, which says the same where a person put it in other words.
+        """Begin a game. task: its sentence, or `Game.plan()` if a person wrote the sentence.
 
-        Raises NoPlanError where the sentence is none of the six types' templates, and where nothing is seen to go to.
+        Raises NoPlanError if the sentence matches no template of the six task types, or no receptacle is seen.
         """
         goal = parse_task(task)
         if goal is None:
             raise NoPlanError(
-                f"the scripted expert does not know the task {task!r} and has no plan for it; it reads the sentences "
-                "of the six ALFWorld task types"
+                f"the scripted expert has no plan for the task {task!r}: it reads only the template sentences of the "
+                "six ALFWorld task types"
             )
         self._task: Task = goal
         self._memory = Memory(obs)
         if not self._memory.receptacles:
-            raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees nowhere to go to")
+            raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees no receptacle to go to")
         self._order = list(self._memory.receptacles)
         if self.habits.search != "listed":
             self._rng.shuffle(self._order)
@@ -145,7 +145,7 @@ class Expert:
         self._last: str | None = None
 
     def act(self, obs: str) -> Decision:
-        """The next thought and action, given the answer to the last action (or the first observation)."""
+        """The next thought and action. obs: the answer to the last action, or the first observation."""
         if self._last is not None:
             self._memory.observe(self._last, obs)
         wander = self._rng.random() < self.habits.random_moves
@@ -173,13 +173,13 @@ class Expert:
         return self._search(task.thing)
 
     def _finished(self, thing: str, spot: str) -> bool:
-        """Whether a thing already lies where and as the task wants it (or as this expert believes)."""
+        """Whether this expert believes that a thing already lies where, and is changed as, the task wants it."""
         task = self._task
         if task.receptacle is None or kind(spot) != task.receptacle:
             return False
         if task.verb and thing not in self._memory.changed and not self._forgets:
             return False
-        # what a forgetful expert has not put there itself, it would still bring
+        # an expert that forgot would still bring a thing that it has not put there itself
         if task.verb and self._forgets and thing not in self._memory.origin:
             return False
         return task.number == 1 or spot == self._goal()
@@ -194,7 +194,7 @@ class Expert:
     def _change(self, held: str, verb: str) -> Decision:
         machines = [r for r in self._memory.receptacles if kind(r) == _MACHINE[verb]]
         machines = [r for r in machines if f"{verb} {held} with {r}" not in self._memory.failed]
-        if not machines:  # a room without one: nothing better than to place it as it is
+        if not machines:  # none in this room: place the object unchanged
             return self._place(held)
         machine = next((r for r in machines if self._memory.near(r)), machines[0])
         if self._memory.near(machine):
@@ -202,7 +202,7 @@ class Expert:
         return Decision(f"i hold {held} . {verb} it at {machine}", f"go to {machine}")
 
     def _goal(self) -> str | None:
-        """The receptacle to fill: with most of what is wanted, then within reach, then seen."""
+        """The receptacle to fill: first one with most of the wanted things, then one within reach, then one seen."""
         memory, task = self._memory, self._task
         fitting = [r for r in memory.receptacles if kind(r) == task.receptacle]
         fitting = [r for r in fitting if f"move {memory.holding} to {r}" not in memory.failed] or fitting
@@ -257,7 +257,7 @@ class Expert:
                 return Decision(f"{spot} is here . examine it", f"examine {spot}")
         unseen = [r for r in self._order if r not in memory.seen]
         if not unseen:
-            # all was seen in vain: something was missed, moved or forgotten; look everywhere again
+            # everything was searched without success: something was missed, moved or forgotten, so search again
             if self._forgets and self.habits.recall and self._rng.random() < self.habits.recall:
                 self._forgets = False
                 return self._plan()
@@ -274,7 +274,7 @@ class Expert:
 
     def _hope(self, wanted: str, receptacle: str) -> float:
         hope = usual(wanted, kind(receptacle))
-        # what must be brought there and need not be changed is not there yet
+        # an object that is to be brought here unchanged is rarely here already
         waits = kind(receptacle) == self._task.receptacle and not self._task.verb
         return hope / 100 if waits else hope
 
@@ -283,7 +283,7 @@ class Expert:
         return bool(goal) and any(kind(t) == self._task.thing for t in self._memory.seen.get(goal or "", ()))
 
     def _wander(self) -> Decision:
-        """A step that serves nothing, but is possible as far as memory goes."""
+        """A step without a purpose that should be possible according to memory."""
         memory = self._memory
         options = [f"go to {r}" for r in memory.receptacles if not memory.near(r)]
         doing: list[str] = []

@@ -1,7 +1,7 @@
-"""Reads games: a game.tw-pddl file, or one game of a panel; and lists the games of a panel or a folder.
+"""Reads games (a game.tw-pddl file, or one game of a panel) and lists the games of a panel or a folder.
 
-Knows the file formats and where shipped and official games lie; does not play and imports neither alfworld
-nor textworld. A panel is a JSONL file (gzipped or not), one room a line; `panel.jsonl.gz#id` names one game.
+Imports neither alfworld nor textworld. A panel is a JSONL file (gzipped or not) with one room a line;
+`panel.jsonl.gz#id` names one game.
 """
 
 import difflib
@@ -26,7 +26,7 @@ from actre.types import ActreError, read_jsonl
 SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
 OFFICIAL = tuple(f"official/{split}" for split in ("train", "valid_seen", "valid_unseen"))
 _OLD = "put {o} in/on {r}"
-"""A command as only format 2.1.1 words it; today it is `move {o} to {r}`."""
+"""A command that only format 2.1.1 has; the current one is `move {o} to {r}`."""
 _SENTENCE = re.compile(r'Your task is to: ((?:[^"\\]|\\.)*)')
 
 
@@ -34,10 +34,10 @@ _SENTENCE = re.compile(r'Your task is to: ((?:[^"\\]|\\.)*)')
 class Game:
     """One game as the engine needs it.
 
-    id: a short name for records. path: what `read_game` was given. task_type: one of tasks.TASK_TYPES, another that the
-    game's data name, or tasks.OTHER. goal: what the scripted expert is to reach; None: it has no plan for this game,
-    which can be played all the same. converted: the file is in the older format 2.1.1, whose objects and task are
-    played by today's rules and words.
+    id: a short name for records. path: the argument of `read_game`. task_type: one of tasks.TASK_TYPES, another one
+    named in the game's data, or tasks.OTHER. goal: the scripted expert's goal; None if it has no plan for this game,
+    which a policy can still play. converted: the file is in the older format 2.1.1 and is played with the current rules
+    and text.
     """
 
     id: str
@@ -51,27 +51,27 @@ class Game:
 
     @property
     def task(self) -> str:
-        """The sentence that says what is asked for, without full stop; "" where there is none."""
+        """The task sentence without its full stop; "" if there is none."""
         found = _SENTENCE.search(self.grammar)
         return found[1].strip().rstrip(".") if found else ""
 
     def plan(self) -> str:
-        """The goal as a sentence that the scripted expert reads. Raises NoPlanError where it has no plan."""
+        """The goal as a sentence that the scripted expert reads. Raises NoPlanError if it has no plan."""
         if self.goal is None:
             raise NoPlanError(
-                f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): neither its sentence, "
-                "in alfworld's templates, nor traj_data.json says what to bring where, or the expert cannot do it "
-                "(slices, movable receptacles). A policy can play it"
+                f"the scripted expert has no plan for the task {self.task!r} ({self.task_type}): the sentence matches "
+                "no template of alfworld and traj_data.json does not say what to bring where, or the task needs slices "
+                "or movable receptacles, which the expert cannot handle. A policy can play the game"
             )
         return sentence_of(self.goal)
 
 
 class NotHereError(ActreError):
-    """A panel that has a name and has not been brought here."""
+    """The data of a named panel are not on this machine."""
 
 
 class Listing(NamedTuple):
-    """The games that a source names, and how many are left out for which reason."""
+    """The games of a source, and how many are left out, by reason."""
 
     games: list[str]
     left_out: dict[str, int]
@@ -81,13 +81,13 @@ class Listing(NamedTuple):
 
 
 def data_folder() -> Path:
-    """Where shipped panels lie: `$ACTRE_DATA/alfworld`, or data/alfworld of the checkout."""
+    """The folder of the shipped panels: `$ACTRE_DATA/alfworld`, or data/alfworld of the checkout."""
     root = paths.variable("ACTRE_DATA") or Path(__file__).resolve().parents[3] / "data"
     return root / "alfworld"
 
 
 def shipped_panel(name: str) -> Path:
-    """The file of a shipped panel such as "small/train". Raises ActreError, with a hint, on another name."""
+    """The file of a shipped panel such as "small/train". Raises ActreError, with a hint, for another name."""
     if name not in SHIPPED:
         raise ActreError(f"no panel is called {name!r}{_hint(name)}; there are {', '.join(SHIPPED + OFFICIAL)}")
     path = data_folder() / f"{name}.jsonl.gz"
@@ -105,21 +105,21 @@ def _hint(name: str) -> str:
 
 
 def list_games(source: str | Path) -> list[str]:
-    """The paths that `read_game` takes, in a fixed order: the games of `listing`."""
+    """The games of `listing`: paths for `read_game`, in a fixed order."""
     return listing(source).games
 
 
 def listing(source: str | Path) -> Listing:
     """The games of a source, and what is left out of it.
 
-    source: a panel file; a folder, searched for game.tw-pddl files (see runtime/game_files.py); a game, which is never
-    left out; the name of a shipped panel ("small/train"), or "official/train", "official/valid_seen",
-    "official/valid_unseen" (found in `$ALFWORLD_DATA/json_2.1.1`). Raises ActreError where there is no such thing, or
-    nothing to play in it.
+    source: a panel file; a folder, searched for game.tw-pddl files (see runtime/game_files.py); a single game, which is
+    never left out; the name of a shipped panel ("small/train"); or "official/train", "official/valid_seen" or
+    "official/valid_unseen" (in `$ALFWORLD_DATA/json_2.1.1`). Raises ActreError if the source does not exist or has no
+    game to play.
     """
     name = str(source)
     if name in SHIPPED:
-        # by the panel's name, not its place: records then say the same on every machine
+        # named by the panel, not by its path, so that records are the same on every machine
         return Listing([f"{name}#{game}" for game in _panel(shipped_panel(name))], {})
     if name in OFFICIAL:
         return _in_folder(_official(name.partition("/")[2]))
@@ -133,9 +133,9 @@ def listing(source: str | Path) -> Listing:
         read_game(name)
         return Listing([name], {})
     if len(path.parts) == 2 and not path.parent.exists():
-        shipped_panel(name)  # no such file and two words: a panel's name, misspelt
+        shipped_panel(name)  # probably a misspelt panel name: raises with a hint
     raise ActreError(
-        f"{name} is no file, folder or panel{_hint(name)}: `actre games list` shows the panels that are here"
+        f"{name} is not a file, folder or panel{_hint(name)}: `actre games list` lists the panels that are here"
     )
 
 
@@ -155,8 +155,7 @@ def _in_folder(folder: Path) -> Listing:
         return Listing([str(path) for path in found.games], found.left_out)
     if found.left_out:
         raise ActreError(
-            f"{folder} holds no game to play: {described(0, found.left_out)}. A game that is named by its own path is "
-            "played all the same"
+            f"{folder} holds no game to play: {described(0, found.left_out)}. To play one anyway, give its own path"
         )
     raise ActreError(f"{folder} holds no {GAME}: give a folder of games, a panel file, or a panel's name")
 
@@ -169,8 +168,8 @@ def read_game(path: str | Path) -> Game:
     """One game: a game.tw-pddl file, a folder holding one, or `panel.jsonl.gz#id` (panel: a file or a name).
 
     A game in the older format 2.1.1 ("put X in/on Y", "You arrive at loc 5.") is converted: it keeps its problem and
-    its task, and gets the rules and words of the installed alfworld, as all games of today have; `Game.converted` and a
-    warning say so. Raises ActreError on a missing or damaged file, or an unknown id.
+    task, and gets the rules and text of the installed alfworld. `Game.converted` is then set and a warning is issued.
+    Raises ActreError for a missing or damaged file, or an unknown id.
     """
     name = str(path)
     panel, mark, game = name.partition("#")
@@ -179,34 +178,34 @@ def read_game(path: str | Path) -> Game:
     file = _there(name)
     if _is_panel(file):
         raise ActreError(
-            f"{name} is a panel of many games: name one as {name}#ID; `actre games list {name}` shows them"
+            f"{name} is a panel of several games: name one as {name}#ID; `actre games list {name}` lists them"
         )
     return _from_file(name, *_read(file))
 
 
 def _there(name: str) -> Path:
-    """The path as it is written if something lies there, as what was found by walking does; else what it stands for."""
+    """The path as written if it exists (paths from a directory listing do), else with ~ and variables expanded."""
     return Path(name) if os.path.lexists(name) else paths.place(name)
 
 
 def _read(file: Path) -> tuple[Path, Any]:
-    """A game's file, which may be named by its folder, and the JSON in it. Raises ActreError where it cannot be had."""
+    """A game's file (`file` may be its folder) and the JSON in it. Raises ActreError if it cannot be read."""
     try:
         file = file / GAME if file.is_dir() else file
         if file.exists() and not file.is_file():
-            raise ActreError(f"{file} is no file: `actre games list FOLDER` shows the games in a folder")
+            raise ActreError(f"{file} is not a file: `actre games list FOLDER` lists the games in a folder")
         return file, json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        lost = "is a link to what does not exist" if file.is_symlink() else "does not exist"
-        raise ActreError(f"{file} {lost}: `actre games list FOLDER` shows the games in a folder") from None
+        lost = "is a broken link" if file.is_symlink() else "does not exist"
+        raise ActreError(f"{file} {lost}: `actre games list FOLDER` lists the games in a folder") from None
     except OSError as error:
         raise ActreError(f"{file} cannot be read ({error.strerror}): make it readable, or fetch it again") from error
-    except (ValueError, RecursionError) as error:  # json's own, no UTF-8, or what Python refuses to build
+    except (ValueError, RecursionError) as error:  # invalid JSON, invalid UTF-8, or nested too deeply
         raise ActreError(f"{file} is damaged, not JSON ({error}): fetch or generate it again") from error
 
 
 def unreadable(games: Iterable[str]) -> dict[str, str]:
-    """The game files among these that cannot be read, with the reason; not the games of a panel, which is one file."""
+    """The unreadable ones among these game files, with the reasons. Games of panels are not checked."""
     found = {}
     for name in games:
         if not _is_panel(Path(name.partition("#")[0])) and name.partition("#")[0] not in SHIPPED:
@@ -220,7 +219,7 @@ def unreadable(games: Iterable[str]) -> dict[str, str]:
 def _from_file(name: str, file: Path, raw: Any) -> Game:
     fields = ("pddl_domain", "grammar", "pddl_problem")
     if not isinstance(raw, dict) or not all(isinstance(raw.get(k), str) for k in fields):
-        raise ActreError(f"{file} is no ALFWorld game: it needs the texts {', '.join(fields)}")
+        raise ActreError(f"{file} is not an ALFWorld game: it lacks one of the texts {', '.join(fields)}")
     domain, grammar, pddl = (raw[k] for k in fields)
     short = "/".join(file.resolve().parent.parts[-2:])
     game = Game(short, name, "", domain, grammar, pddl)
@@ -230,8 +229,8 @@ def _from_file(name: str, file: Path, raw: Any) -> Game:
     if _OLD not in grammar:
         return game
     warnings.warn(
-        "games in the older format 2.1.1 are converted as they are read: their rooms and tasks by today's rules and "
-        "words. Figures on them are not those of the old games; `alfworld-download` fetches today's",
+        "games in the older format 2.1.1 are converted when they are read: the same rooms and tasks, with the current "
+        "rules and text. Results on them are not those of the old games; `alfworld-download` fetches current games",
         stacklevel=2,
     )
     return replace(game, pddl_domain=wheel.domain(), grammar=wheel.grammar(game.task), converted=True)
@@ -239,12 +238,12 @@ def _from_file(name: str, file: Path, raw: Any) -> Game:
 
 @lru_cache(maxsize=16)
 def _records(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, Any]]:
-    """A panel's records by id; `stamp` (time and size of the file) makes a changed file a new one."""
+    """A panel's records by id. `stamp`, the file's time and size, makes the cache reread a changed file."""
     try:
         return {record["id"]: record for record in read_jsonl(path)}
     except (KeyError, TypeError, AttributeError, OSError, EOFError, UnicodeDecodeError) as error:
         raise ActreError(
-            f"{path} is no panel of games, or damaged ({error!r}): make it again with `actre games generate`"
+            f"{path} is not a panel of games, or is damaged ({error!r}): make it again with `actre games generate`"
         ) from error
 
 
@@ -256,7 +255,7 @@ def _panel(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_rooms(path: str | Path) -> list[Room]:
-    """The rooms of a panel file or a shipped panel, in its order; each is checked against its digest."""
+    """The rooms of a panel file or a shipped panel, in order; each is checked against its digest."""
     file = shipped_panel(str(path)) if str(path) in SHIPPED else _there(str(path))
     return [Room.from_json(record) for record in _panel(file).values()]
 
@@ -266,11 +265,11 @@ def _from_panel(name: str, file: Path, game: str) -> Game:
     if game not in records:
         close = difflib.get_close_matches(game, list(records), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ActreError(f"{file} has no game {game!r}{hint}: `actre games list {file}` shows its {len(records)} games")
+        raise ActreError(f"{file} has no game {game!r}{hint}: `actre games list {file}` lists its {len(records)} games")
     return game_of(Room.from_json(records[game]), name)
 
 
 def game_of(room: Room, path: str = "") -> Game:
-    """The game that a room stands for."""
+    """The game of a room."""
     goal = parse_task(room.task)
     return Game(room.id, path, room.task_type, wheel.domain(), wheel.grammar(room.task), problem(room), goal=goal)

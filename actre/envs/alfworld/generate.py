@@ -1,9 +1,8 @@
-"""Draws rooms: six task types, small and full-size, on floor plans of its split. Seeded.
+"""Generates rooms: six task types, small and full-size, on the floor plans of a split. Seeded.
 
-Knows alfworld's wheel and where things usually are; does not play. The same seed gives the same rooms on
-every Python. Every room is solvable by
-construction (all receptacles are reachable, what must be changed can be, the goal is not met at the start);
-the shipped panels are also played through by the expert (`actre games check`).
+The same seed gives the same rooms in every Python version. Every room is solvable by construction: all receptacles are
+reachable, what must be changed can be changed, and the goal is not met at the start. The expert also plays the shipped
+panels to their end (`actre games check`).
 """
 
 import random
@@ -42,7 +41,7 @@ _TRIES = 200
 
 
 class Goal(NamedTuple):
-    """What a room is drawn for. source: receptacle classes where the object may lie at the start."""
+    """What a room asks for. source: receptacle classes where the object may lie at the start."""
 
     task_type: str
     thing: str
@@ -51,14 +50,14 @@ class Goal(NamedTuple):
 
 
 def plans(split: Split) -> tuple[int, ...]:
-    """The floor plans of a split: "unseen" has the 24 that alfworld holds out, the others share 96."""
+    """The floor plans of a split: "unseen" has the 24 that alfworld holds out, the other splits share 96."""
     held = wheel.held_out_plans()
     return tuple(p for p in wheel.floor_plans() if (p in held) == (split == "unseen"))
 
 
 @lru_cache(maxsize=256)
 def possible_goals(plan: int, task_type: str) -> tuple[Goal, ...]:
-    """Every goal of one task type that makes sense on one floor plan, in a fixed order."""
+    """Every possible goal of one task type on one floor plan, in a fixed order."""
     if wheel.room_kind(plan) not in _KINDS_OF_ROOM[task_type]:
         return ()
     have = sorted({s.kind for s in spots(plan)})
@@ -77,7 +76,7 @@ def possible_goals(plan: int, task_type: str) -> tuple[Goal, ...]:
         if ability and thing not in wheel.can()[ability]:
             continue
         for target in have:
-            # what lies in the machine of its own task would make "put a cool pan in fridge" a shorter riddle
+            # an object that starts in the machine of its own task would make "put a cool pan in fridge" too easy
             source = tuple(r for r in have if thing in fits[r] and r not in (target, machine))
             if thing in fits[target] and target != machine and source:
                 goals.append(Goal(task_type, thing, target, source))
@@ -85,11 +84,11 @@ def possible_goals(plan: int, task_type: str) -> tuple[Goal, ...]:
 
 
 def draw(size: Size, plan: int, task_type: str, game_id: str, rng: random.Random) -> Room | None:
-    """One room, or None if this plan has no such goal."""
+    """One room; None if this plan has no such goal."""
     goals = possible_goals(plan, task_type)
     if not goals:
         return None
-    # first the object, then the receptacle: classes that fit in many places do not crowd out the others
+    # first the object, then the receptacle, so that classes which fit in many places do not dominate
     thing = rng.choice(sorted({g.thing for g in goals}))
     goal = rng.choice([g for g in goals if g.thing == thing])
     chosen = _choose_small(plan, goal, rng) if size == "small" else tuple(range(len(spots(plan))))
@@ -107,7 +106,7 @@ def draw(size: Size, plan: int, task_type: str, game_id: str, rng: random.Random
 
 
 def _choose_small(plan: int, goal: Goal, rng: random.Random) -> tuple[int, ...]:
-    """7 to 9 receptacles at different places: what the goal needs, two where the object may lie, then any."""
+    """7 to 9 receptacles at different locations: what the goal needs, two where the object may lie, then any."""
     order = list(range(len(spots(plan))))
     rng.shuffle(order)
     kind = {i: spots(plan)[i].kind for i in order}
@@ -129,12 +128,12 @@ def _choose_small(plan: int, goal: Goal, rng: random.Random) -> tuple[int, ...]:
 
 
 def _place(thing: str, kinds: list[str], allowed: Iterable[str], rng: random.Random) -> int | None:
-    """A position in `kinds` for a thing, favouring where such things usually are; None if none is allowed."""
+    """A position in `kinds` for a thing, weighted by where such things usually are; None if none is allowed."""
     allowed = set(allowed)
     options = [n for n, k in enumerate(kinds) if k in allowed]
     if not options:
         return None
-    # a class's weight is shared by its receptacles, else rooms with 20 cabinets hide everything in cabinets
+    # divided by the root of their number, or rooms with 20 cabinets would have nearly everything in cabinets
     counts = Counter(kinds)
     weights = [usual(thing.lower(), kinds[n].lower()) / counts[kinds[n]] ** 0.5 for n in options]
     return rng.choices(options, weights)[0]
@@ -152,7 +151,7 @@ def _targets(size: Size, goal: Goal, kinds: list[str], rng: random.Random) -> li
 
 
 def _others(size: Size, plan: int, goal: Goal, kinds: list[str], rng: random.Random) -> list[tuple[str, int]]:
-    """Things that the goal does not ask for, at most four of a class."""
+    """Objects that the goal does not ask for, at most four of a class."""
     holds = {o: [r for r in set(kinds) if o in wheel.fits()[r]] for o in sorted(wheel.objects_of(plan))}
     classes = [o for o, places in holds.items() if places and o not in (goal.thing, "DeskLamp")]
     wanted = rng.randint(8, 12) if size == "small" else rng.randint(48, 58)
@@ -163,9 +162,9 @@ def _others(size: Size, plan: int, goal: Goal, kinds: list[str], rng: random.Ran
 
 
 def solvable_by_construction(room: Room) -> bool:
-    """Whether the room has what the goal needs, and does not meet it at the start.
+    """Whether the room has what the goal needs and does not meet the goal at the start.
 
-    A small room can lack its machine: where the sink shares the place of a receptacle chosen before it.
+    A small room lacks its machine if, say, the sink is at the location of a receptacle that was chosen before.
     """
     kinds = [spots(room.plan)[i].kind for i in room.receptacles]
     at = [kinds[n] for thing, n in room.objects if thing == room.thing]
@@ -178,9 +177,9 @@ def solvable_by_construction(room: Room) -> bool:
 
 
 def rooms(size: Size, split: Split, seed: int | str, exclude: Iterable[str] = ()) -> Iterator[Room]:
-    """Endless rooms, the six task types in turn, none twice and none whose `content_key` is in `exclude`.
+    """An endless stream of rooms: the six task types in turn, without repeats and without `content_key`s in `exclude`.
 
-    The stream depends on size, split and seed alone. Raises ActreError on an unknown size or split.
+    The stream depends only on size, split and seed. Raises ActreError for an unknown size or split.
     """
     if size not in SIZES or split not in SPLITS:
         raise ActreError(f"no games of size {size!r} and split {split!r}: sizes are {SIZES}, splits {SPLITS}")
@@ -189,7 +188,7 @@ def rooms(size: Size, split: Split, seed: int | str, exclude: Iterable[str] = ()
         task_type = TASK_TYPES[n % len(TASK_TYPES)]
         rng = random.Random(f"actre games {size} {split} {seed} {n}")
         for _ in range(_TRIES):
-            # the room kind first, so that kinds are even whatever their number of plans
+            # the room kind first, so that kinds are equally frequent whatever their number of plans
             kind = rng.choice(_KINDS_OF_ROOM[task_type])
             plan = rng.choice([p for p in plans(split) if wheel.room_kind(p) == kind])
             room = draw(size, plan, task_type, f"{size}-{split}-{seed}-{n:04d}", rng)

@@ -1,12 +1,12 @@
-"""Turns a game's text grammar into plain JSON that text.py can render.
+"""Converts a game's text grammar into plain JSON that text.py can render.
 
-Knows TextWorld's grammar parsers (textworld 1.7.0), and calls them unchanged. Knows no game but its task sentence:
-grammars differ by nothing else, so one is parsed once and the sentence put in its place.
+TextWorld's own parsers (textworld 1.7.0) read the grammar. Grammars of games differ only in the task sentence, so one
+is parsed once and each game's sentence is inserted.
 
-The form:
+The format:
     nodes    [node...]; a node is str (text) | ["n", symbol] | ["e", expression] | ["c", node, query or null]
              | ["l", ["c", ...]]   (n: replaced by a rule; e: evaluated; c: once per answer; l: those as a list)
-    query    [[predicate, [[placeholder, type]...], [[type...]...]]...]   last: signatures in the order searched
+    query    [[predicate, [[placeholder, type]...], [[type...]...]]...]   last: signatures in search order
     grammar  {"actions": {name: [template nodes, feedback nodes]}, "rules": {symbol: [[query or null, nodes]...]}}
 """
 
@@ -20,7 +20,7 @@ from actre.types import ActreError
 
 FORM = 1
 Grammar = dict[str, Any]
-# The task sentence, if it is so plain that the grammar's parser takes it for text and nothing else.
+# The task sentence, if the grammar's parser reads all of it as plain text.
 _TASK = re.compile(r'(?<="Your task is to: )[A-Za-z0-9 ,.\'-]+(?=")')
 _PLACE = "TASKGOESHERE"
 
@@ -28,7 +28,7 @@ _PLACE = "TASKGOESHERE"
 def read_grammar(text: str, supertypes: tuple[tuple[str, tuple[str, ...]], ...]) -> Grammar:
     """The grammar of a game. Raises ActreError if it cannot be read.
 
-    supertypes: (type, its supertypes) in the order in which the PDDL domain has them.
+    supertypes: (type, its supertypes) in the order of the PDDL domain.
     """
     tasks = _TASK.findall(text)
     if len(tasks) != 1 or _PLACE in text:
@@ -49,7 +49,7 @@ def _with_task(part: Any, task: str) -> Any:
 
 @lru_cache(maxsize=4)
 def _parsed(text: str, supertypes: tuple[tuple[str, tuple[str, ...]], ...]) -> Grammar:
-    # On disk too: the parser takes longer to import than a game to translate.
+    # Cached on disk too: importing the parser takes longer than translating a game.
     key = cache.key("grammar", str(FORM), text, repr(supertypes))
     kept = cache.read(key, FORM)
     if kept is None:
@@ -66,7 +66,7 @@ def _parse(text: str, supertypes: tuple[tuple[str, tuple[str, ...]], ...]) -> Gr
 
     types = TypeHierarchy()
     for name, parents in supertypes:
-        if all(name != known.name for known in types):  # PddlState skips a type named twice
+        if all(name != known.name for known in types):  # PddlState skips repeated types
             types.add(Type(name, parents))
     try:
         logic = GameLogic(domain="", grammar=text)
@@ -84,8 +84,8 @@ def _parse(text: str, supertypes: tuple[tuple[str, tuple[str, ...]], ...]) -> Gr
     except (ParseException, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise ActreError(
-            f"its text grammar cannot be read ({type(error).__name__}: {reason}): it is no ALFWorld game, or damaged; "
-            "fetch or generate it again, and check it with `actre games check`"
+            f"its text grammar cannot be read ({type(error).__name__}: {reason}): it is not an ALFWorld game, or is "
+            "damaged; fetch or generate it again, and check it with `actre games check`"
         ) from error
     return {"actions": actions, "rules": rules}
 
@@ -125,7 +125,7 @@ def _query(expression: str | None, types: Any) -> list[Any] | None:
 
 
 def asked_predicates(grammar: Grammar) -> set[str]:
-    """The predicates that the grammar's queries ask about, without "not_"."""
+    """The predicates in the grammar's queries, without "not_"."""
     found: set[str] = set()
     for rules in grammar["rules"].values():
         for query, nodes in rules:

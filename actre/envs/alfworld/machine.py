@@ -1,11 +1,11 @@
 """The state machine of one game: which actions apply in a state, what each does, whether the goal holds.
 
-Knows the ground operators, axioms and goal that Fast Downward's translator wrote (translate.py). Knows no text.
+It runs the ground operators, axioms and goal that Fast Downward's translator produces (translate.py).
 
-Differs from the stock engine, which asks a copy of libdownward.so: the same translated task is run here in Python
-on sets of true facts. A state is then a value, so that a snapshot costs nothing, environments share no C state,
-and nothing has to be unloaded. The answers are the same (tests/parity), except that operators stand in the
-translator's order; two with the same command text would have to differ in their effect for that to be seen.
+Differs: the stock engine runs the translated task in a copy of libdownward.so, this one in Python on sets of true
+facts. States are values here, so snapshots are free, environments share no C state, and nothing has to be unloaded. The
+answers are the same (tests/parity). Operators are in the translator's order; this would show only if two operators with
+the same command text had different effects.
 """
 
 import json
@@ -15,13 +15,13 @@ from actre.envs.alfworld.translate import Program
 
 
 class State(NamedTuple):
-    """One state. All are sets of fact numbers (`Program["variables"]`).
+    """One state, as sets of fact numbers (`Program["variables"]`).
 
-    true: what holds, for the operators and the goal, derived facts included.
-    told: what the text generator believes to hold; denied: what it was told has ended.
-    The two differ from `true` since the stock engine tells its text generator of each effect of an action, in
-    order, whether or not the effect's condition held (switching on a lamp, say), and since it is told that
-    something does not hold only when an action ends it.
+    true: the facts that hold, derived facts included; operators and the goal use these.
+    told: the facts that the text generator takes to hold; denied: those it takes to have ended.
+    They differ from `true`: the stock engine reports every effect of an action to its text generator, in order, even if
+    the effect's condition (of switching on a lamp, say) did not hold, and reports that a fact does not hold only when
+    an action ends it.
     """
 
     true: frozenset[int]
@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 class Operator:
-    """One ground action: `positive` facts must hold and `negative` must not, for it to apply."""
+    """One ground action. It applies if all `positive` facts hold and no `negative` one does."""
 
     __slots__ = ("action", "args", "effects", "key", "negative", "positive")
 
@@ -44,13 +44,13 @@ class Operator:
 
 
 def _last(literals: list[int]) -> tuple[frozenset[int], frozenset[int]]:
-    """What a sequence of literals makes true and what false: the last word on each fact counts."""
+    """The facts that a sequence of literals makes true and false; the last literal of each fact counts."""
     final = {abs(x) - 1: x > 0 for x in literals}
     return frozenset(v for v, on in final.items() if on), frozenset(v for v, on in final.items() if not on)
 
 
 class Machine:
-    """The transition system of one game; stateless but for operators parsed on first need."""
+    """The transition system of one game; stateless except that operators are parsed on first use."""
 
     def __init__(self, program: Program) -> None:
         self._packed = {int(key): packed for key, packed in program["operators"].items() if key}
@@ -110,7 +110,7 @@ class Machine:
         return frozenset(facts)
 
     def _group(self, pivot: int) -> list[Operator]:
-        # Threads may share a game: what is parsed is put in its place before the text is dropped.
+        # Threads may share a game, so the parsed operators are stored before their text is dropped.
         packed = self._packed.get(pivot)
         if packed is not None:
             self._groups[pivot] = _unpack(packed)

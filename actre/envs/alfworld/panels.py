@@ -1,7 +1,4 @@
-"""Makes panels of generated games: the shipped set, and fresh games that are in no shipped panel.
-
-Knows which seeds the shipped set has; drawing is generate.py's work and reading games.py's.
-"""
+"""Makes panels of generated games: the shipped set, and fresh games that are in no shipped panel."""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -18,7 +15,7 @@ SHIPPED_SEED = "v1"
 
 
 def shipped_keys() -> set[str]:
-    """The `content_key`s of all games in shipped panels; of those that are here, before the set is made."""
+    """The `content_key`s of all games in those shipped panels that exist (none before the set is first made)."""
     here = [name for name in SHIPPED if (data_folder() / f"{name}.jsonl.gz").exists()]
     return {content_key(room) for name in here for room in read_rooms(name)}
 
@@ -28,7 +25,7 @@ def generate(
 ) -> list[Room]:
     """`n` fresh rooms, the task types in turn, none of them in a shipped panel.
 
-    exclude: further `content_key`s to avoid. The result depends on the arguments and the shipped set alone.
+    exclude: further `content_key`s to avoid. The result depends only on the arguments and the shipped set.
     """
     avoid = set(exclude) | (shipped_keys() if avoid_shipped else set())
     return list(islice(rooms(size, split, seed, avoid), n))
@@ -37,8 +34,8 @@ def generate(
 def write_panel(path: str | Path, games: Iterable[Room], own: Callable[[bytes], bool] | None = None) -> list[str]:
     """Write a panel; returns the paths that `games.read_game` takes. The same rooms give the same bytes.
 
-    own: whether the content of a file that is there may be replaced; None: only the same games'. Raises ActreError
-    where it may not: runs name their games by the panel they were in.
+    own: whether an existing file with this content may be replaced; None: only one with the same games. Raises
+    ActreError if it may not, since the records of runs refer to games by panel and id.
     """
     games = list(games)
     outputs.put(path, jsonl_bytes(path, (room.to_json() for room in games)), own)
@@ -46,9 +43,9 @@ def write_panel(path: str | Path, games: Iterable[Room], own: Callable[[bytes], 
 
 
 def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, list[str]]:
-    """Write the six shipped panels under `folder`; returns the ids of drawn rooms `keep` refused, by panel.
+    """Write the six shipped panels under `folder`; returns the ids of the rooms that `keep` rejected, by panel.
 
-    `keep` tells whether an expert solves a room. No content stands in two panels.
+    `keep` says whether an expert solves a room. No two panels share a room's content.
     """
     known: set[str] = set()
     refused: dict[str, list[str]] = {}
@@ -57,7 +54,7 @@ def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, 
         for split in SPLITS:
             chosen: list[Room] = []
             dropped = refused.setdefault(f"{size}/{split}", [])
-            # by task type, so that a refused room is replaced by one of its own type
+            # counted by task type, so that a rejected room is replaced by one of the same type
             per_type: dict[str, int] = {}
             for room in rooms(size, split, SHIPPED_SEED, known):
                 if per_type.get(room.task_type, 0) >= COUNTS[split] // 6:

@@ -1,6 +1,6 @@
-"""Where things usually are: the prior that the generator places by and a habit of the expert searches by.
+"""Where things usually are: a prior for the generator's placement and the expert's "likely" search.
 
-Knows classes by their lower-case names only; not what fits where (the wheel knows) and nothing of any game.
+Classes are in lower case. Which object fits in which receptacle is in wheel.py.
 """
 
 _KITCHEN_SURFACE = ("countertop", "diningtable")
@@ -34,12 +34,12 @@ USUAL: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("towel",), ("towelholder",)),
     **dict.fromkeys(("desklamp",), ("desk", "sidetable", "dresser")),
 }
-# bins and machines rarely hold what one looks for
+# bins and machines rarely hold a task's object
 RARE = ("coffeemachine", "garbagecan", "microwave", "toaster")
 
 
 def usual(thing: str, receptacle: str) -> float:
-    """How readily `thing` lies in one receptacle of that class, relative to others: 8, 1 or 0.5.
+    """The relative weight of finding `thing` in one receptacle of that class: 8, 1 or 0.5.
 
     >>> usual("lettuce", "fridge"), usual("lettuce", "cabinet"), usual("lettuce", "garbagecan")
     (8.0, 1.0, 0.5)

@@ -1,12 +1,11 @@
-"""A generated room in a few hundred bytes, and the PDDL problem it stands for.
+"""A generated room as a specification of a few hundred bytes, and the PDDL problem it defines.
 
-Knows the shape of ALFRED's problems; does not know how rooms are drawn (generate.py) or played. The problem
-follows from the spec and alfworld's wheel alone, so panels store specs; each carries the digest of its
-problem, and a spec whose problem comes out differently is refused by `games.read_game`.
+The specification and alfworld's wheel determine the problem, so panels store specifications. Each is stored with the
+digest of its problem; `games.read_game` refuses a specification whose problem has another digest.
 
-Differs from the official games: only the classes that occur are declared; what lies inside bowls and cups
-is left out (alfworld's domain has no action for it); every openable receptacle starts closed; floor plans
-with fewer than 20 receptacles are filled up with drawers, shelves or cabinets; none holds more than 40.
+Differs: unlike the official games, only classes that occur are declared; the contents of bowls and cups are left out
+(alfworld's domain has no action for them); every openable receptacle starts closed; floor plans with fewer than 20
+receptacles are filled up with drawers, shelves or cabinets, and none has more than 40.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from actre.envs.alfworld import wheel
 from actre.envs.alfworld.wheel import Pose, Spot
 from actre.types import ActreError
 
-# the domain names these whether a room has them or not
+# the domain names these even if a room has none
 _ALWAYS_RTYPES = ("FridgeType", "MicrowaveType", "SinkBasinType")
 _ALWAYS_OTYPES = ("ButterKnifeType", "KnifeType")
 _FILL = {
@@ -42,8 +41,8 @@ _ABILITIES = {
 class Room:
     """One game: a floor plan, some of its receptacles, what lies in them, and a goal.
 
-    receptacles: indices into `spots(plan)`. objects: (class, position there). scenery: the same,
-    for things that stand beside a receptacle and cannot be taken. target: a receptacle class, or the lamp's.
+    receptacles: indices into `spots(plan)`. objects: (class, position in `receptacles`). scenery: the same, for things
+    that stand beside a receptacle and cannot be taken. target: a receptacle class, or the lamp's class.
     """
 
     id: str
@@ -57,12 +56,12 @@ class Room:
     scenery: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict for a panel line, with the digest of the problem."""
+        """A dict for a panel line, with the digest of the problem."""
         return {**asdict(self), "sha": digest(problem(self))}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Room":
-        """The inverse of `to_json`. Raises ActreError if a field is missing or the problem differs."""
+        """The inverse of `to_json`. Raises ActreError if a field is missing or the problem's digest differs."""
         try:
             objects, scenery = (tuple((str(c), int(n)) for c, n in record[k]) for k in ("objects", "scenery"))
             plain = {k: record[k] for k in ("id", "plan", "task_type", "task", "thing", "target")}
@@ -74,8 +73,8 @@ class Room:
             ) from error
         if not same:
             raise ActreError(
-                f"game {room.id} differs from what its panel was made with: by another alfworld or another "
-                "generator. pip install alfworld==0.4.2, or make the panel again: actre games generate"
+                f"game {room.id} is not the one its panel was made with: alfworld or the generator has another "
+                "version. pip install alfworld==0.4.2, or make the panel again: actre games generate"
             )
         return room
 
@@ -86,7 +85,7 @@ def digest(text: str) -> str:
 
 
 def content_key(room: Room) -> str:
-    """What makes two games the same game, whatever their ids: plan, receptacles, contents, goal."""
+    """A digest of plan, receptacles, contents and goal: equal for two rooms that differ only in their ids."""
     parts = [room.plan, room.task_type, room.thing, room.target, room.receptacles, sorted(room.objects)]
     return digest(json.dumps(parts))
 
@@ -96,7 +95,7 @@ def spots(plan: int) -> tuple[Spot, ...]:
     """A floor plan's receptacles, at least 20 and at most 40, in a fixed order."""
     found = list(wheel.receptacles_of(plan))
     while len(found) > 40:
-        # the surplus of the commonest class goes, last ones first, so that nothing unique is lost
+        # remove from the commonest class, last ones first, so that no class is lost
         kind = Counter(s.kind for s in found).most_common(1)[0][0]
         found.pop(max(i for i, s in enumerate(found) if s.kind == kind))
     fill = _FILL[wheel.room_kind(plan)]
@@ -108,7 +107,7 @@ def spots(plan: int) -> tuple[Spot, ...]:
 
 
 def mangle(name: str) -> str:
-    """ALFRED's id as PDDL writes it: `Sink|-01.9` becomes `Sink_bar__minus_01_dot_9`."""
+    """ALFRED's id in PDDL: `Sink|-01.9` becomes `Sink_bar__minus_01_dot_9`."""
     for sign, word in (("|", "_bar_"), ("-", "_minus_"), ("+", "_plus_"), (".", "_dot_")):
         name = name.replace(sign, word)
     return name
@@ -119,7 +118,7 @@ def _location(pose: Pose) -> str:
 
 
 def _ids(room: Room) -> list[str]:
-    """Ids for objects, then scenery: near their receptacle, no two alike. Names are numbered by these."""
+    """Distinct ids for objects, then scenery, near their receptacle. Displayed names are numbered by ids."""
     rng = random.Random(f"actre room {room.id}")
     ids: list[str] = []
     for kind, position in (*room.objects, *room.scenery):
@@ -133,11 +132,11 @@ def _ids(room: Room) -> list[str]:
 
 
 def problem(room: Room) -> str:
-    """The PDDL problem of a room, for the domain that alfworld ships."""
+    """The PDDL problem of a room, for alfworld's domain."""
     here = [spots(room.plan)[i] for i in room.receptacles]
     places = [mangle(s.name) for s in here]
     locations = [_location(s.pose) for s in here]
-    start = _location(Pose(0, 0, 0, 77))  # no receptacle has this pose: the middle of the room
+    start = _location(Pose(0, 0, 0, 77))  # the middle of the room; no receptacle has this pose
     ids = _ids(room)
     kinds = [kind for kind, _ in (*room.objects, *room.scenery)]
     rtypes = sorted({f"{s.kind}Type" for s in here} | set(_ALWAYS_RTYPES))
@@ -172,7 +171,7 @@ def _traits(room: Room, ids: list[str]) -> list[str]:
     for name, (kind, position) in zip(ids, room.objects, strict=False):
         if kind in wheel.can()["Toggleable"]:
             lines.append(f"(toggleable {name})")
-            continue  # lamps are switched where they stand
+            continue  # lamps cannot be taken
         lines.append(f"(pickupable {name})")
         if kind in wheel.kinds()["movable"]:
             lines.append(f"(isReceptacleObject {name})")

@@ -1,7 +1,7 @@
-"""What a task asks for: task type, object, receptacle, lamp; from ALFRED's data on it, or from its sentence.
+"""What a task asks for (task type, object, receptacle, lamp), from ALFRED's traj_data.json or from its sentence.
 
-Knows the fields of traj_data.json and the sentence forms of alfworld's goal library; knows no game and no engine. A
-person's sentence says the same in any words, so the data come first, and no sentence is guessed at.
+Only the sentence forms of alfworld's goal library are parsed. People word tasks freely, so the data come first, and a
+sentence of another form is never guessed at.
 """
 
 import re
@@ -21,15 +21,15 @@ TASK_TYPES = (
 )
 
 OTHER = "other"
-"""The type of a task that neither the game's data nor its folder nor its sentence tells."""
+"""The task type if neither the game's data nor its folder nor its sentence determines it."""
 
 
 class NoPlanError(ActreError):
-    """The scripted expert does not know what a game asks for, or cannot do it; a policy may."""
+    """The scripted expert cannot tell what a game asks for, or cannot do it; a policy may."""
 
 
 class Task(NamedTuple):
-    """What is to be done. verb: "clean", "heat" or "cool" where the object must change first, else None.
+    """A parsed task. verb: "clean", "heat" or "cool" if the object must be changed first, else None.
 
     receptacle is None for look_at_obj_in_light, lamp is None for all others.
     """
@@ -56,7 +56,7 @@ _FORMS = (
 
 
 def parse_task(sentence: str) -> Task | None:
-    """The task of a sentence, with or without `Your task is to:` and a full stop; None if no form matches.
+    """The task in a sentence, with or without `Your task is to:` and a full stop; None if no form matches.
 
     >>> parse_task("Your task is to: heat some egg and put it in garbagecan.")[:3]
     ('pick_heat_then_place_in_recep', 'egg', 'garbagecan')
@@ -79,7 +79,7 @@ def parse_task(sentence: str) -> Task | None:
 
 
 def sentence_of(task: Task) -> str:
-    """A task in the words that `parse_task` reads.
+    """A task as a sentence that `parse_task` reads.
 
     >>> sentence_of(Task("pick_heat_then_place_in_recep", "egg", "garbagecan", None, 1, "heat"))
     'put a hot egg in garbagecan'
@@ -91,7 +91,7 @@ def sentence_of(task: Task) -> str:
 
 
 def task_type_of(data: Mapping[str, Any], folders: Iterable[str], parsed: Task | None) -> str:
-    """A game's task type: from its traj_data.json, else an official folder's name, else its sentence, else `OTHER`.
+    """A game's task type: from its traj_data.json, else from an official folder name, else its sentence, else `OTHER`.
 
     >>> task_type_of({}, ["pick_and_place_simple-Mug-None-Shelf-1"], None)
     'pick_and_place_simple'
@@ -106,9 +106,9 @@ def task_type_of(data: Mapping[str, Any], folders: Iterable[str], parsed: Task |
 
 
 def goal_of(task_type: str, data: Mapping[str, Any], parsed: Task | None) -> Task | None:
-    """What the scripted expert is to reach: what traj_data.json says, else the sentence if it is of the game's type.
+    """The scripted expert's goal: from traj_data.json, else from the sentence if that is of the game's type.
 
-    None where neither says it, and for what the expert cannot do: slices, movable receptacles, types of one's own.
+    None if neither gives one, and for what the expert cannot do: slices, movable receptacles, other task types.
 
     >>> params = {"object_target": "Mug", "parent_target": "Shelf", "toggle_target": "", "object_sliced": False}
     >>> goal_of("pick_heat_then_place_in_recep", {"pddl_params": params}, None)[1:]
@@ -129,6 +129,6 @@ def goal_of(task_type: str, data: Mapping[str, Any], parsed: Task | None) -> Tas
 
 
 def _class(params: Mapping[str, Any], name: str) -> str | None:
-    """A class as the engine's text has it; None where there is none."""
+    """A class in the engine's lower case; None if the field has none."""
     value = params.get(name)
     return value.lower() if isinstance(value, str) and re.fullmatch(r"\w+", value) else None

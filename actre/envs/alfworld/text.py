@@ -1,11 +1,11 @@
 """Renders a game's grammar: the feedback after an action and the text of a command.
 
-Knows the grammar as translate.py wrote it, and answers its queries from indexed tables of facts. Knows no rules of
-the game. Every derivation follows textworld.envs.pddl.textgen (textworld 1.7.0); queries give the assignments that
-textworld.logic.State.all_assignments gives, in its order.
+It takes the grammar in translate.py's form and answers its queries from indexed tables of facts. Derivations follow
+textworld.envs.pddl.textgen (textworld 1.7.0); queries yield the assignments of textworld.logic.State.all_assignments in
+the same order.
 
-Differs: expressions in braces are not `eval`ed. What a game file may say there is names, the attributes of an
-entity, strings, `+`, `or` and `and`; anything else is refused, so that a foreign game file cannot run code.
+Differs: expressions in braces are not `eval`ed. Only names, the attributes of an entity, strings, `+`, `or` and `and`
+are allowed; anything else is refused, so that an untrusted game file cannot run code.
 """
 
 import ast
@@ -16,21 +16,21 @@ from actre.envs.alfworld.machine import State
 from actre.envs.alfworld.translate import Program
 from actre.types import ActreError
 
-# A place is a (placeholder, type) pair. It stands for an entity number or, where an action declares its parameter
-# with another type than the entity has, for an (entity, type) pair: the stock engine never takes these two for equal.
+# A place is a (placeholder, type) pair. Its value is an entity number or, if an action declares its parameter with
+# another type than the entity's, an (entity, type) pair: the stock engine treats these two as different.
 Place = tuple[str, str]
 Thing = int | tuple[int, str]
 
 
 class Context(NamedTuple):
-    """What the names in a piece of grammar stand for: placeholders without type, and places of queries."""
+    """The values of the names in a piece of grammar: placeholders without type, and places of queries."""
 
     names: dict[str, int]
     places: dict[Place, Thing]
 
 
 class Entity(NamedTuple):
-    """What expressions may read of an entity; the stock engine leaves the rest of EntityInfo empty."""
+    """The attributes of an entity that expressions may read; the stock engine leaves the rest of EntityInfo empty."""
 
     id: str
     type: str
@@ -46,7 +46,7 @@ Row = tuple[int | None, tuple[int, ...]]  # fact number (None: it always holds) 
 
 
 class _Relation:
-    """The facts of one predicate that can ever hold, in the order in which the stock engine finds them."""
+    """All possible facts of one predicate, in the stock engine's order."""
 
     def __init__(self, rows: list[Row], negated: bool) -> None:
         self._rows = rows
@@ -63,15 +63,15 @@ class _Relation:
             index = {}
             for row in self._rows:
                 index.setdefault(tuple(row[1][k] for k in bound), []).append(row)
-            self._indexes[bound] = index  # whole: threads may share a game
+            self._indexes[bound] = index  # set when complete: threads may share a game
         return index.get(key, [])
 
 
-Query = list[tuple[_Relation, list[Place]]]  # predicates in order, with the places they are to fill
+Query = list[tuple[_Relation, list[Place]]]  # predicates in order, with the places to fill
 
 
 class Writer:
-    """The text of one game. Raises ActreError where the game's grammar cannot be followed."""
+    """Writes the text of one game. Raises ActreError if the game's grammar cannot be followed."""
 
     def __init__(self, program: Program) -> None:
         self._names: list[str] = program["names"]
@@ -86,7 +86,7 @@ class Writer:
         for predicate, *args in program["static"]:
             self._facts[predicate].append((None, tuple(args)))
         self._relations: dict[tuple[str, ...], _Relation] = {}
-        self._queries: dict[int, Query] = {}  # by the identity of the parsed form, which lives in the grammar
+        self._queries: dict[int, Query] = {}  # by the identity of the parsed form, which the grammar keeps alive
 
     def write(self, nodes: list[Any], state: State, action: int | None = None, args: Sequence[int] = ()) -> str:
         """The text of `nodes` in a state, after (or for) an action with these arguments."""
@@ -100,16 +100,16 @@ class Writer:
             self._emit(nodes, context, state, out)
         except (KeyError, TypeError, RecursionError) as error:
             raise ActreError(
-                f"the game's grammar cannot be followed ({error!r}): the game is foreign or damaged; "
+                f"the game's grammar cannot be followed ({error!r}): the game is unsupported or damaged; "
                 "check it with `actre games check`"
             ) from error
         return "".join(out)
 
     def needs(self, action: int) -> list[int] | None:
-        """The arguments on which the command text of an action depends, None if it depends on the state.
+        """The arguments on which the command text of an action depends; None if it also depends on the state.
 
-        Facts that never change do not count. A place that a query has yet to fill may not be filled with any
-        argument of the action, so that the text then depends on all of them.
+        Constant facts do not count as state. A query never fills a free place with an argument of the action, so a text
+        with a free place depends on all arguments.
         """
         _, parameters, template, _ = self._actions[action]
         positions: dict[Place, int] = {(name, type_): k for k, (name, type_) in enumerate(parameters)}
@@ -120,7 +120,7 @@ class Writer:
             part: list[Any] = node[1] if node[0] == "l" else node
             if part[0] != "c" or part[1][0] != "e" or (node[0] == "l" and not self._plain_lists()):
                 return None
-            _expression(part[1][1])  # refuses what is no expression
+            _expression(part[1][1])  # raises for an invalid expression
             words = {w.id for w in ast.walk(ast.parse(part[1][1].strip())) if isinstance(w, ast.Name)}
             found |= {k for (name, _), k in positions.items() if name in words}
             for relation, wanted in self._query(part[2]) if part[2] else ():
@@ -131,7 +131,7 @@ class Writer:
         return sorted(found)
 
     def _plain_lists(self) -> bool:
-        """Whether lists are joined by mere text."""
+        """Whether lists are joined by constant text."""
         rules = [self._grammar.get(symbol) for symbol in ("list_empty", "list_separator", "list_last_separator")]
         return all(r and r[0][0] is None and all(isinstance(node, str) for node in r[0][1]) for r in rules)
 
@@ -163,7 +163,7 @@ class Writer:
         for query, nodes in self._grammar.get(symbol, []):
             if query is None or next(self._assignments(query, context, state), None) is not None:
                 return nodes
-        raise ActreError(f"the game's grammar has no rule for #{symbol}# here: the game is damaged or foreign")
+        raise ActreError(f"the game's grammar has no rule for #{symbol}# here: the game is unsupported or damaged")
 
     def _contexts(self, node: list[Any], context: Context, state: State) -> Iterator[Context]:
         if node[2] is None:
@@ -176,7 +176,7 @@ class Writer:
             yield Context(names, places)
 
     def _assignments(self, query: list[Any], context: Context, state: State) -> Iterator[dict[Place, Thing]]:
-        """Every way to fill the query's places, no two with the same entity."""
+        """Every way to fill the query's places with distinct entities."""
         return self._extend(self._query(query), 0, context.places, state)
 
     def _extend(
@@ -194,7 +194,7 @@ class Writer:
                 continue
             new = dict(places) if free else places
             for k in free:
-                if wanted[k] in new:  # twice in one predicate
+                if wanted[k] in new:  # repeated in one predicate
                     if new[wanted[k]] != args[k]:
                         break
                 elif args[k] in new.values():
@@ -237,7 +237,7 @@ def _expression(text: str) -> Evaluate:
         try:
             tree = ast.parse(text.strip(), mode="eval").body
         except SyntaxError as error:
-            raise ActreError(f"the game's grammar holds an expression that is no expression: {text!r}") from error
+            raise ActreError(f"the game's grammar has an invalid expression: {text!r}; is the game damaged?") from error
         _EXPRESSIONS[text] = _compile(tree, text)
     return _EXPRESSIONS[text]
 
@@ -266,4 +266,4 @@ def _compile(tree: ast.expr, text: str) -> Evaluate:
                 return result
 
             return evaluate
-    raise ActreError(f"the game's grammar holds an expression that is not allowed: {text!r}; is the game foreign?")
+    raise ActreError(f"the game's grammar has an expression that is not allowed: {text!r}; the game is unsupported")

@@ -1,25 +1,25 @@
-"""Turns one game's PDDL and grammar into a plain-JSON `Program` that machine.py and text.py can run.
+"""Translates one game's PDDL and grammar into a plain-JSON `Program` that machine.py and text.py run.
 
-Knows Fast Downward's translator (fast-downward-textworld 20.6.4), which parses, normalises and grounds the game, and
-is set as textworld.envs.pddl sets it (no invariants, nothing filtered). Knows no state, no step and no cache.
+Fast Downward's translator (fast-downward-textworld 20.6.4) parses, normalises and grounds the game, with the options of
+textworld.envs.pddl (no invariants, nothing filtered).
 
-Differs from textworld.envs.pddl.PddlEnv:
-- one translation where load and reset each make two (the optimised one serves only the planner);
-- the ground actions are taken as they are and not written to SAS text and read again. That text has one variable,
-  true or false, per fluent fact, so that an action without conditional effects can be copied; one with conditional
-  effects goes through the translator's own function. A test compares the result with the SAS text;
-- variables are not reordered, which the planner alone would notice.
+Differs: unlike textworld.envs.pddl.PddlEnv,
+- it translates once, where load and reset translate twice each (the optimised translation is only for the planner);
+- it uses the ground actions directly, without writing and rereading SAS text. That text has one binary variable per
+  fluent fact, so an action without conditional effects can be copied; one with conditional effects goes through the
+  translator's own function. A test compares the result with the SAS text;
+- it does not reorder variables, which only matters to the planner.
 
 The Program (`i` indexes `names`, `v` indexes `variables`, a literal is v+1 if true, -(v+1) if false):
     names, types, shown  [str]   per entity: PDDL id, declared type, displayed name (null: in no initial fact)
     variables   [[predicate, i...]]   one per fluent ground fact
-    initial     [v]   those true at the start, but for derived ones
-    asked       [predicate]   those that the grammar asks about
-    static      [[predicate, i...]]   facts that never change, of those predicates
+    initial     [v]   those true at the start, without derived ones
+    asked       [predicate]   those in the grammar's queries
+    static      [[predicate, i...]]   constant facts of those predicates
     rules       [[layer, v, [literal...]]]   derived facts;  goal: [literal...]
-    operators   {v or "": str}   JSON text of [[action, [i...], [v...], [v...], [effect...]]...], parsed when first
-                needed: the operators that have v as a precondition ("": those with none), with what else must be true
-                and what false. effect: literal, or [literal, [condition literal...]]
+    operators   {v or "": str}   JSON text of [[action, [i...], [v...], [v...], [effect...]]...], parsed on first use:
+                the operators with precondition v ("": those with none), the other facts that must be true, and
+                those that must be false. effect: literal, or [literal, [condition literal...]]
     actions     [[name, [[placeholder, type]...], template nodes, feedback nodes]]
     grammar     {symbol: [[query or null, nodes]...]}   (nodes, query: see grammar.py)
 """
@@ -40,9 +40,9 @@ from actre.types import ActreError
 Program = dict[str, Any]
 FORMAT = 4
 
-# The translator keeps its settings in a module, which is read from sys.argv on import, and prints as it works.
+# The translator keeps its options in a module, reads them from sys.argv on import, and prints while it works.
 _TRANSLATOR = threading.Lock()
-# What the translator raises on texts that are no PDDL task it knows, besides its own ParseError.
+# What the translator raises for invalid PDDL, besides its own ParseError.
 _NO_GAME = (StopIteration, SystemExit, AssertionError, ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -55,17 +55,17 @@ class GroundOperator(NamedTuple):
 
 
 def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
-    """The Program of one game. Raises ActreError if the texts are not a game of this engine."""
+    """The Program of one game. Raises ActreError if the engine cannot play the game."""
     with _quiet_translator():
         program, task = _read_pddl(pddl_domain, pddl_problem)
         index = {name: i for i, name in enumerate(program["names"])}
-        # Assignments (distances, total-cost) are no facts; PddlState drops those whose value is a whole number.
+        # Assignments (distances, total-cost) are not facts; PddlState drops those with whole-number values.
         facts = [(a.predicate, *(index[x] for x in a.args)) for a in task.init if getattr(a, "predicate", "=") != "="]
     words = read_grammar(grammar, tuple((t.name, tuple(t.supertype_names)) for t in task.types))
     parameters = {a.name: [[p.name.strip("?"), p.type_name] for p in a.parameters] for a in task.actions}
     arities = program.pop("arities")
     if unknown := sorted(set(arities) - set(words["actions"])):
-        raise ActreError(f"its grammar has no words for {', '.join(unknown)}: it is no ALFWorld game, or damaged")
+        raise ActreError(f"its grammar has no text for {', '.join(unknown)}: it is not an ALFWorld game, or is damaged")
     program["actions"] = [[a, parameters[a][:n], *words["actions"][a]] for a, n in arities.items()]
     program["grammar"] = words["rules"]
     fluent = {tuple(v) for v in program["variables"]}
@@ -78,7 +78,7 @@ def translate(pddl_domain: str, pddl_problem: str, grammar: str) -> Program:
 
 @contextlib.contextmanager
 def not_collecting() -> Iterator[None]:
-    """Without garbage collection, which takes up to half the time where many objects are made and none dropped."""
+    """Without garbage collection, which takes up to half the time while many objects are made and none is freed."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -90,7 +90,7 @@ def not_collecting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_translator() -> Iterator[None]:
-    """Fast Downward's translator set as textworld sets it, with nothing of it left behind afterwards."""
+    """Fast Downward's translator with textworld's options, silent; sys.argv and standard output are restored."""
     with _TRANSLATOR:
         argv = sys.argv
         try:
@@ -114,7 +114,7 @@ def _quiet_translator() -> Iterator[None]:
         except (ParseError, *_NO_GAME) as error:
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ActreError(
-                f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is no ALFWorld game, or "
+                f"its PDDL cannot be translated ({type(error).__name__}: {reason}): it is not an ALFWorld game, or is "
                 "damaged; fetch or generate it again, and check it with `actre games check`"
             ) from error
 
@@ -128,7 +128,7 @@ def _read_pddl(domain: str, problem: str) -> tuple[Program, Any]:
     normalize.normalize(task)
     reachable, atoms, actions, axioms, _ = instantiate.explore(task)
     if not reachable:
-        raise ActreError("its goal can never be reached: fetch or generate another game")
+        raise ActreError("its goal cannot be reached: fetch or generate another game")
     goals = list(getattr(task.goal, "parts", ())) or [task.goal]
     axioms, layers = axiom_rules.handle_axioms(actions, axioms, goals, options.layer_strategy)
     names = [o.name for o in task.objects]
@@ -140,7 +140,7 @@ def _read_pddl(domain: str, problem: str) -> tuple[Program, Any]:
     rules = []
     for axiom in axioms:
         if axiom.effect.negated:
-            raise ActreError("it derives the absence of a fact, which no game of this engine does")
+            raise ActreError("it derives the absence of a fact, which this engine does not support")
         if (body := _literals(axiom.condition, number)) is not None:
             rules.append([layers[axiom.effect], number[axiom.effect], body])
     operators = [op for action in actions if (op := _operator(action, number)) is not None]
@@ -159,7 +159,7 @@ def _read_pddl(domain: str, problem: str) -> tuple[Program, Any]:
 
 
 def _literals(conditions: Any, number: dict[Any, int]) -> list[int] | None:
-    """Conditions as literals, static ones left out; None if they contradict each other."""
+    """Conditions as literals, without constant facts; None if they contradict each other."""
     found: dict[int, bool] = {}
     for condition in conditions:
         v = number.get(condition.negate() if condition.negated else condition)
@@ -178,7 +178,7 @@ def _operator(action: Any, number: dict[Any, int]) -> GroundOperator | None:
         return _conditional_operator(name, action, number)
     given = set(preconditions)
     added = {number[fact] for _, fact in action.add_effects}
-    deleted = {number[fact] for _, fact in action.del_effects} - added  # what is both is added
+    deleted = {number[fact] for _, fact in action.del_effects} - added  # a fact both added and deleted is added
     effects = [v + 1 for v in added if v + 1 not in given] + [-(v + 1) for v in deleted if -(v + 1) not in given]
     return GroundOperator(name, preconditions, sorted(effects, key=abs)) if effects else None
 
@@ -209,7 +209,7 @@ def _conditional_operator(name: tuple[str, ...], action: Any, number: dict[Any, 
 def _group_operators(
     operators: list[GroundOperator], variables: list[list[Any]], initial: list[int], index: dict[str, int]
 ) -> Program:
-    """Operators by the positive precondition whose predicate is rarest at the start: where one is, what one holds."""
+    """Operators by their positive precondition with the rarest predicate at the start (location, object held)."""
     rarity = Counter(variables[v][0] for v in initial)
     arities = {op.name[0]: len(op.name) - 1 for op in operators}
     number = {name: i for i, name in enumerate(arities)}
@@ -226,10 +226,10 @@ def _group_operators(
 
 
 def _shown_names(names: list[str], mentioned: set[int]) -> list[str | None]:
-    """What the player reads for each entity: "book_bar_..." becomes "book 1", numbered from the last id to the first.
+    """The displayed name of each entity: "book_bar_..." becomes "book 1", numbered from the last id to the first.
 
-    The rule is alfworld.agents.utils.misc.Demangler's (0.4.2), applied to the entities of the initial facts; an id
-    without "_bar_" keeps a trailing blank there, so it does here.
+    The rule is that of alfworld.agents.utils.misc.Demangler (0.4.2), applied to the entities of the initial facts; as
+    there, an id without "_bar_" gets a trailing blank.
     """
     ids = sorted(names[i] for i in mentioned)
     kinds: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""What alfworld's wheel ships, read without importing it: domain, grammar, constants, goals, plans.
+"""The data in alfworld's wheel, read without importing alfworld: domain, grammar, constants, goals, floor plans.
 
-Knows where the files lie and what they hold; knows no game. `import alfworld` creates folders in the home
-directory and loads textworld, so the package is found by its spec and its data modules run on their own.
+`import alfworld` creates folders in the home directory and loads textworld, so the package is located by its spec and
+its data modules are executed separately.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ SINGLE_POINT = (
 
 
 class Pose(NamedTuple):
-    """Where the agent stands at a receptacle: quarter metres, quarter turns, degrees of view."""
+    """The agent's pose at a receptacle: x and z in quarter metres, turn in quarter turns, horizon in degrees."""
 
     x: int
     z: int
@@ -49,9 +49,7 @@ def wheel() -> Path:
     """The folder of the installed alfworld package. Raises ActreError if it is not installed."""
     spec = importlib.util.find_spec("alfworld")
     if spec is None or not spec.submodule_search_locations:
-        raise ActreError(
-            "alfworld is not installed, and games need its domain and grammar: pip install alfworld==0.4.2"
-        )
+        raise ActreError("alfworld is not installed; games need its domain and grammar: pip install alfworld==0.4.2")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -61,24 +59,24 @@ def _text(*parts: str) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ActreError(
-            f"{path} is missing, so this is another alfworld: pip install --force-reinstall alfworld==0.4.2"
+            f"{path} is missing, so alfworld has another version: pip install --force-reinstall alfworld==0.4.2"
         ) from None
 
 
 @lru_cache(maxsize=1)
 def domain() -> str:
-    """The PDDL domain all games share."""
+    """The PDDL domain that all games share."""
     return _text("data", "alfred.pddl")
 
 
 @lru_cache(maxsize=1)
 def blank_grammar() -> str:
-    """The text grammar, its task sentence still `UNKNOWN GOAL`."""
+    """The text grammar, with `UNKNOWN GOAL` as its task sentence."""
     return _text("data", "alfred.twl2")
 
 
 def grammar(task: str) -> str:
-    """The grammar of one game, filled in as in game.tw-pddl files (the template has the full stop)."""
+    """The grammar of one game, as in game.tw-pddl files. The template already has the full stop."""
     return blank_grammar().replace("UNKNOWN GOAL", task)
 
 
@@ -93,7 +91,7 @@ def _module(name: str) -> ModuleType:
 
 @lru_cache(maxsize=1)
 def fits() -> dict[str, frozenset[str]]:
-    """Receptacle class -> the object classes it can contain (movable receptacles and slices left out)."""
+    """Receptacle class -> the object classes it can contain, without movable receptacles and slices."""
     constants = _module("constants")
     table: dict[str, set[str]] = constants.VAL_RECEPTACLE_OBJECTS
     movable = constants.MOVABLE_RECEPTACLES_SET
@@ -106,13 +104,13 @@ def fits() -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1)
 def can() -> dict[str, frozenset[str]]:
-    """What can be done to which object classes: Heatable, Coolable, Cleanable, Toggleable, Sliceable."""
+    """Ability (Heatable, Coolable, Cleanable, Toggleable, Sliceable) -> object classes."""
     return {k: frozenset(v) for k, v in sorted(_module("constants").VAL_ACTION_OBJECTS.items())}
 
 
 @lru_cache(maxsize=1)
 def kinds() -> dict[str, frozenset[str]]:
-    """Classes by nature: "openable" receptacles, "movable" ones (bowls, cups ...)."""
+    """The classes of "openable" receptacles and of "movable" ones (bowls, cups ...)."""
     constants = _module("constants")
     return {
         "openable": frozenset(constants.OPENABLE_CLASS_SET),
@@ -122,13 +120,13 @@ def kinds() -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1)
 def goals() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Task type -> (the goal in PDDL with {obj}, {recep}, {toggle} to fill, the sentence templates)."""
+    """Task type -> (the goal in PDDL with the fields {obj}, {recep}, {toggle}; the sentence templates)."""
     return {k: (v["pddl"], tuple(v["templates"])) for k, v in _module("goal_library").gdict.items()}
 
 
 @lru_cache(maxsize=1)
 def held_out_plans() -> frozenset[int]:
-    """The 24 floor plans (six a room kind) that the wheel's constants name TEST; 96 are for training."""
+    """The 24 floor plans (six for each kind of room) in the wheel's TEST constant; the other 96 are for training."""
     return frozenset(_module("constants").TEST_SCENE_NUMBERS)
 
 
@@ -140,22 +138,22 @@ def floor_plans() -> tuple[int, ...]:
 
 
 def room_kind(plan: int) -> str:
-    """kitchen 1-30, livingroom 201-230, bedroom 301-330, bathroom 401-430."""
+    """The kind of room of a floor plan: kitchen 1-30, livingroom 201-230, bedroom 301-330, bathroom 401-430."""
     return ROOM_KINDS[max(0, plan // 100 - 1)]
 
 
 @lru_cache(maxsize=128)
 def objects_of(plan: int) -> frozenset[str]:
-    """The object and receptacle classes that a floor plan's scene holds."""
+    """The object and receptacle classes in a floor plan's scene."""
     return frozenset(json.loads(_text("gen", "layouts", f"FloorPlan{plan}-objects.json")))
 
 
 @lru_cache(maxsize=128)
 def receptacles_of(plan: int) -> tuple[Spot, ...]:
-    """A floor plan's receptacles in a fixed order: the measured ones, then those the file leaves out.
+    """A floor plan's receptacles in a fixed order: those with a pose in the wheel, then those without.
 
-    The second kind (stove burners, coffee machine, toaster, holders, bins) has no pose in the wheel; it gets
-    places outside the measured grid, four burners in pairs, so that no two meet by accident.
+    The latter (stove burners, coffee machine, toaster, holders, bins) get locations outside the wheel's grid, so that
+    no two coincide by accident; the four burners are placed in pairs.
     """
     poses = json.loads(_text("gen", "layouts", f"FloorPlan{plan}-openable.json"))
     spots = []
@@ -170,6 +168,6 @@ def receptacles_of(plan: int) -> tuple[Spot, ...]:
     for row, kind in enumerate(missing):
         for n in range(4 if kind == "StoveBurner" else 1):
             name = f"{kind}|{20 + 0.25 * n:+06.2f}|+00.90|{row - 2:+06.2f}"
-            # two burners share a place, as on a real stove
+            # two burners share a location, as on a real stove
             spots.append(Spot(kind, name, Pose(80 + n // 2, 4 * row - 8, row % 4, 30)))
     return tuple(spots)

@@ -1,6 +1,6 @@
-"""WebShop: the shop of the official files, its goals and its reward, without Java and hundreds of times faster.
+"""WebShop with the official products, goals and reward, without Java and hundreds of times faster.
 
-`WebshopEnv`, `Snapshot`, `Catalogue`, `read_catalogue` and `open_catalogue` are loaded when first asked for.
+`WebshopEnv`, `Snapshot`, `Catalogue`, `read_catalogue` and `open_catalogue` are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any

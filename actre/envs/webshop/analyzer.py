@@ -1,8 +1,8 @@
-"""From text to search words, as Lucene's DefaultEnglishAnalyzer makes them under Anserini.
+"""Splits text into search words as Anserini does, with Lucene's DefaultEnglishAnalyzer.
 
-Knows words, stop words and stems; no documents. The steps: Unicode's word boundaries (UAX #29, as StandardTokenizer of
-Lucene 9 reads them: emoji are words, Han and Hiragana are words of one character), a final 's off, lower case, 33 stop
-words off, Porter's stemmer (stemmer.py) for words longer than two characters.
+The steps: Unicode word boundaries (UAX #29, as in the StandardTokenizer of Lucene 9: emoji are words, as is each Han or
+Hiragana character), removal of a final 's, lower case, removal of 33 stop words, and Porter's stemmer (stemmer.py) for
+words longer than two characters.
 """
 
 import re
@@ -15,10 +15,10 @@ from actre.envs.webshop.stemmer import stem
 _STOPPED = """a an and are as at be but by for if in into is it no not of on or such that the their then there these
 they this to was will with"""
 STOP_WORDS = frozenset(_STOPPED.split())
-_LONGEST = 255  # StandardTokenizer cuts longer words into pieces
+_LONGEST = 255  # StandardTokenizer splits longer words
 _POSSESSIVE = ("'s", "’s", "＇s", "'S", "’S", "＇S")
 
-# Extended_Pictographic of Unicode 12, the version that Lucene 9's tokenizer was made from.
+# Extended_Pictographic of Unicode 12, the version of Lucene 9's tokenizer.
 _PICTURE = (
     "©®‼⁉™ℹ\u2194-\u2199\u21a9-\u21aa\u231a-\u231b\u2328\u2388\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2\u25aa-\u25ab"
     "\u25b6\u25c0\u25fb-\u25fe\u2600-\u2605\u2607-\u2612\u2614-\u2685\u2690-\u2705\u2708-\u2712\u2714\u2716\u271d"
@@ -33,13 +33,13 @@ _PICTURE = (
 
 
 def _unicode_words() -> str:
-    # The classes of UAX #29 that matter, by its names; `~` marks what may follow any character (Extend, Format, ZWJ).
+    # The relevant classes of UAX #29 under its names; `extend` may follow any character (Extend, Format, ZWJ).
     katakana = r"[\p{Katakana}\u30fc\uff70]"
     one_each = r"[\p{Han}\p{Hiragana}]"
     no_letter = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70\uff9e\uff9f\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
     letter, digit, joiner = rf"[\p{{L}}\p{{Nl}}\u24b6-\u24e9--[{no_letter}]]", r"\p{Nd}", r"\p{Pc}"
     extend = r"[\p{M}\p{Cf}\U0001f3fb-\U0001f3ff\uff9e\uff9f--[\u200b]]*"
-    either_quote = r".\u2018\u2019\u2024\ufe52\uff07\uff0e'"  # MidNumLet and the apostrophe join both kinds
+    either_quote = r".\u2018\u2019\u2024\ufe52\uff07\uff0e'"  # MidNumLet and the apostrophe join letters and digits
     mid_letter = rf"[:\u00b7\u0387\u055f\u05f4\u2027\ufe13\ufe55\uff1a{either_quote}]"
     mid_number = rf"[,;\u037e\u0589\u060c\u060d\u066c\u07f8\u2044\ufe10\ufe14\ufe50\ufe54\uff0c\uff1b{either_quote}]"
     tone = r"[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -55,14 +55,14 @@ def _unicode_words() -> str:
 
 
 _words = regex.compile(_unicode_words()).findall
-# The same for ASCII, where nearly all text lies; ten times as fast.
+# The same for ASCII, which nearly all text is; ten times as fast.
 _ascii_words = re.compile(
     r"_*[a-zA-Z0-9](?:[a-zA-Z0-9_]|(?<=[a-zA-Z])[:.'](?=[a-zA-Z])|(?<=[0-9])[,;.'](?=[0-9]))*"
 ).findall
 
 
 def tokens(text: str) -> list[str]:
-    """The search words of a text, in order, repeated as they are.
+    """The search words of a text, in order, with repetitions.
 
     >>> tokens("The Women's running-shoes, size 10.5 (2 pairs)")
     ['women', 'run', 'shoe', 'size', '10.5', '2', 'pair']

@@ -1,6 +1,6 @@
-"""Two shoppers without a model: random clicks, and the rule. What a policy must beat to have learned anything.
+"""Two baseline shoppers without a model: random clicks, and the rule. A policy that has learned anything beats both.
 
-Know observations and admissible commands, as a policy does; not goals, products or rewards.
+Like a policy, they see observations and admissible commands only.
 """
 
 import random
@@ -15,11 +15,11 @@ _NAVIGATION = frozenset(
 )
 
 Shopper = Callable[[str, dict[str, Any]], str]
-"""(observation, info) -> action. One is made for each episode."""
+"""(observation, info) -> action. Each episode has its own."""
 
 
 def random_clicks(rng: random.Random) -> Shopper:
-    """Clicks anything the page offers, each alike; where it can only search, it searches for the instruction."""
+    """Clicks a random link, all equally likely; searches for the instruction where only a search is possible."""
 
     def act(_: str, info: dict[str, Any]) -> str:
         clicks = [command for command in info["admissible_commands"] if command.startswith("click[")]
@@ -29,7 +29,7 @@ def random_clicks(rng: random.Random) -> Shopper:
 
 
 def rule() -> Shopper:
-    """Searches the instruction, opens the first hit, clicks each option the instruction names, and buys."""
+    """Searches for the instruction, opens the first hit, clicks each option that the instruction names, and buys."""
     clicked: set[str] = set()
 
     def act(_: str, info: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def rule() -> Shopper:
 
 
 def names(instruction: str, value: str) -> bool:
-    """Whether an instruction names an option's value, as whole words.
+    """Whether an instruction contains an option's value as whole words.
 
     >>> names("Find me socks with color: black, and size: x-large, and price lower than 20.00 dollars", "x-large")
     True

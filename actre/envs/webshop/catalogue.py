@@ -1,8 +1,7 @@
 """The official WebShop files as an immutable catalogue of products.
 
-Knows what the files' entries mean and the original's loading rules (princeton-nlp/WebShop@64fa2a5, load_products); not
-how a file is found and read (files.py), what is sold for which goal (goals.py), how it is found (search.py) or shown
-(pages.py). A catalogue may be shared by any number of environments: nothing in it changes but caches of bounded size.
+Entries are interpreted by the original's loading rules (princeton-nlp/WebShop@64fa2a5, load_products); files.py finds
+and reads the files. Any number of environments may share a catalogue: nothing in it changes except bounded caches.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ _NEVER_PRICE = re.compile(r"[^\d.]")
 
 
 class HumanInstruction(NamedTuple):
-    """What a person asked for, of one product."""
+    """A person's instruction for one product."""
 
     text: str
     attributes: tuple[str, ...]
@@ -34,7 +33,7 @@ class HumanInstruction(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Product:
-    """One listing, as the shop shows it; the name of a field in the files stands behind it where it differs."""
+    """One product as the shop lists it. A comment gives the field's name in the files if it differs."""
 
     asin: str
     name: str
@@ -43,7 +42,7 @@ class Product:
     pricing: tuple[float, ...]  # dollars: one price, or the two ends of a range (not always in order)
     price_tag: str
     options: Mapping[str, tuple[str, ...]]  # customization_options
-    attributes: tuple[str, ...]  # from the instructions file; (DUMMY_ATTRIBUTE,) where it has none
+    attributes: tuple[str, ...]  # from the instructions file; (DUMMY_ATTRIBUTE,) if it has none
     image: str
     category: str
     query: str
@@ -54,7 +53,7 @@ class Product:
 
     @property
     def index_text(self) -> str:
-        """What the search engine reads of a product."""
+        """The text that is indexed for search."""
         options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())
         return " ".join([self.name, self.description, *(self.bullets[:1] or [""]), options]).lower()
 
@@ -62,11 +61,11 @@ class Product:
 class Catalogue:
     """Products in the order of their file.
 
-    nouns: by asin, the lower-cased nouns of the product's name, in order and repeated as they are (what spaCy's tagger
-    calls NOUN or PROPN); buying needs it of the product bought and of the one asked for.
-    index: the search index, where it has been made before; else it is built when first asked for.
+    nouns: by asin, the lower-cased nouns of the product's name, in order and with repetitions (words that spaCy tags
+    NOUN or PROPN). Scoring a purchase needs those of the product bought and of the goal's product. index: an existing
+    search index; None: it is built on first use.
 
-    Errors: ActreError if there is no product or an asin repeats.
+    Raises ActreError if there is no product or an asin repeats.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Catalogue:
         return len(self.products)
 
     def __deepcopy__(self, memo: object) -> "Catalogue":
-        return self  # immutable: gymnasium.make copies what it is given
+        return self  # immutable; gymnasium.make copies its arguments
 
     @cached_property
     def index(self) -> Index:
@@ -100,25 +99,27 @@ class Catalogue:
 
     @cached_property
     def key(self) -> str:
-        """Tells catalogues of different products apart; 12 hexadecimal digits."""
+        """A digest of the asins, 12 hexadecimal digits."""
         return hashlib.sha256("\n".join(self.by_asin).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def nouns_of(self, asin: str) -> Sequence[str]:
-        """The nouns of a product's name. ActreError where the noun table lacks it."""
+        """The nouns of a product's name. Raises ActreError if the noun table lacks it."""
         try:
             return self.nouns[asin]
         except KeyError:
             raise ActreError(
-                f"{self.source}: the noun table lacks {asin}, and a purchase cannot be judged without: make the "
+                f"{self.source}: the noun table lacks {asin}, and a purchase cannot be scored without it: make the "
                 "table with `actre webshop import FOLDER`"
             ) from None
 
 
 def read_catalogue(folder: str | Path, *, full: bool = False, strict: bool = True) -> Catalogue:
-    """The catalogue in a folder of official files: products, instructions and, where there, human instructions.
+    """The catalogue in a folder of official files: products, instructions and, if present, human instructions.
 
-    full: take items_shuffle.json where the 1,000-product file lies beside it. Files may end in .gz. A file nouns.json
-    ({asin: [noun, ...]}) in the folder is the noun table. strict: as for `load_catalogue`.
+    full: use items_shuffle.json even if the 1,000-product file is there. Files may end in .gz. A file nouns.json
+    ({asin: [noun, ...]}) in the folder is the noun table. strict: True raises for an asin that repeats, is 'nan' or is
+    longer than 10 characters; False skips such an entry, as the original does. Raises ActreError naming file, entry and
+    field.
     """
     files = find_files(folder, full=full)
     reader = ProductReader(files.products, files.instructions, human=files.human, strict=strict)
@@ -126,28 +127,10 @@ def read_catalogue(folder: str | Path, *, full: bool = False, strict: bool = Tru
     return Catalogue(reader.read(stream(files.products)), nouns, source=str(files.products))
 
 
-def load_catalogue(
-    products: str | Path,
-    instructions: str | Path,
-    *,
-    human: str | Path | None = None,
-    nouns: Mapping[str, Sequence[str]] | None = None,
-    strict: bool = True,
-) -> Catalogue:
-    """A catalogue from its files.
-
-    strict: an asin that repeats, is 'nan' or longer than 10 characters is an error; False skips such an entry, as the
-    original does.
-    Errors are ActreErrors that name file, entry and field.
-    """
-    reader = ProductReader(products, instructions, human=human, strict=strict)
-    return Catalogue(reader.read(stream(products)), nouns, source=str(products))
-
-
 class ProductReader:
-    """Turns entries of the products file into products, one at a time; so a large file can be streamed through it.
+    """Converts entries of the products file into products, one at a time, so that a large file can be streamed.
 
-    After use, `skipped` counts the entries that strict=False passed over.
+    `skipped` counts the entries that strict=False has skipped.
     """
 
     def __init__(
@@ -159,7 +142,7 @@ class ProductReader:
         self._human = {} if human is None else _by_asin(human, _human_instructions)
 
     def read(self, entries: Iterable[Any]) -> Iterator[Product]:
-        """The products of a file's entries, in order. Raises ActreError at a wrong entry, and if none is a product."""
+        """The products of a file's entries, in order. Raises ActreError for a wrong entry or if there is none."""
         products = (self.product(number, entry) for number, entry in enumerate(entries))
         found = False
         for product in products:
@@ -170,13 +153,13 @@ class ProductReader:
             raise self.no_product()
 
     def product(self, number: int, entry: Any) -> Product | None:
-        """The product of the file's next entry; None for one that is passed over."""
+        """The product of the file's next entry; None for a skipped one."""
         asin = _Fields(self._file, f"entry {number}", entry).text("asin")
         fields = _Fields(self._file, f"entry {number} ({asin})", entry)
         repeats = "repeats an earlier entry" if asin in self._seen else ""
-        why = "is no asin" if asin == "nan" or len(asin) > 10 else repeats
+        why = "is not an asin" if asin == "nan" or len(asin) > 10 else repeats
         if why and self._strict:
-            raise fields.error("asin", f"{asin!r} {why} (the original skips such entries: strict=False does, too)")
+            raise fields.error("asin", f"{asin!r} {why} (strict=False skips such entries, as the original does)")
         if why:
             self.skipped += 1
             return None
@@ -184,7 +167,7 @@ class ProductReader:
         return self._product(asin, fields)
 
     def no_product(self) -> ActreError:
-        """The error of a file without a product."""
+        """The error for a file without a product."""
         return _no_product(self._file)
 
     def _product(self, asin: str, fields: "_Fields") -> Product:
@@ -216,7 +199,7 @@ def read_nouns(path: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 class _Fields:
-    """The fields of one entry of a file, each checked as it is taken."""
+    """The fields of one entry of a file, each checked when it is read."""
 
     def __init__(self, file: str | Path, where: str, entry: Any) -> None:
         if not isinstance(entry, dict):
@@ -259,7 +242,7 @@ def _pricing(fields: _Fields) -> tuple[float, ...]:
     except InvalidOperation:
         prices = ()
     if not prices:
-        raise fields.error("pricing", f"{text!r} is no price such as '$9.99' or '$5.00$10.00'")
+        raise fields.error("pricing", f"{text!r} is not a price such as '$9.99' or '$5.00$10.00'")
     return prices
 
 
@@ -279,7 +262,7 @@ def _options(fields: _Fields) -> dict[str, tuple[str, ...]]:
         values = []
         for number, content in enumerate(contents):
             if not isinstance(content, dict) or not isinstance(content.get("value"), str):
-                raise fields.error(where, f"value {number} is no object with a string 'value'")
+                raise fields.error(where, f"value {number} is not an object with a string 'value'")
             values.append(sys.intern(content["value"].strip().replace("/", " | ").lower()))
         options[sys.intern(name.lower())] = tuple(values)
     return options
@@ -323,4 +306,6 @@ def _by_asin(path: str | Path, read: Any) -> dict[str, Any]:
 
 
 def _no_product(source: str) -> ActreError:
-    return ActreError(f"{source}: holds no product: give a file of the official format, or `actre webshop generate`")
+    return ActreError(
+        f"{source}: holds no product: give a file of the official format, or make one: actre webshop generate"
+    )

@@ -1,7 +1,7 @@
-"""What can be clicked on a page of results and on an item page, and what of it an action reaches.
+"""The texts that can be clicked on a results page and an item page, and those an action can reach.
 
-Knows products and texts; not where a click leads (pages.py). as_original: by the original's rules to the letter, which
-hide some texts from clicks (pages.Shop).
+as_original: by the original's exact rules, under which some texts cannot be clicked (pages.Shop). Where a click leads
+is in pages.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +17,13 @@ SUB_PAGES_AS_ORIGINAL = {**SUB_PAGES, "attributes": "Attributes"}
 
 @lru_cache(maxsize=2048)
 def choices(product: Product) -> Mapping[str, str]:
-    """By value, the name of the option it belongs to: the last one where several have it, as for the original."""
+    """Value -> name of its option; if several options have the value, the last one, as in the original."""
     return {value: name for name, values in product.options.items() for value in values}
 
 
 @lru_cache(maxsize=2048)
 def item_clickables(product: Product) -> dict[str, None]:
-    """The texts that a product's page offers for a click, in the original's order, as a dict's keys."""
+    """The clickable texts of a product's page, in the original's order, as a dict's keys."""
     return dict.fromkeys([BACK, PREVIOUS, *SUB_PAGES, BUY, *choices(product)])
 
 
@@ -34,26 +34,26 @@ def item_commands(product: Product, as_original: bool) -> tuple[str, ...]:
 
 
 def commands(clickables: Iterable[str], as_original: bool) -> list[str]:
-    """The actions that click these texts, each once, without those that no action reaches."""
+    """The actions that click these texts, without repetitions and without texts that no action reaches."""
     return [f"click[{what}]" for what in dict.fromkeys(clickables) if what and (not as_original or _is_reached(what))]
 
 
 def _is_reached(what: str) -> bool:
-    """Whether by the original's rules an action reaches a text that a page of results or an item page offers."""
+    """Whether, by the original's rules, an action reaches a clickable text of a results or item page."""
     return what != "search" and parse_action(f"click[{what}]") == ("click", what)
 
 
 def can_be_opened(product: Product, *, as_original: bool = False) -> bool:
-    """Whether a click on a page of results that lists a product leads to it, and to no other page."""
+    """Whether a click on a results page that lists the product opens the product's page."""
     what = product.asin.lower()
     return what not in (BACK, NEXT) and bool(commands([what], as_original))
 
 
 def choosable(product: Product, *, as_original: bool = False) -> dict[str, list[str]]:
-    """By option, the values that a click chooses.
+    """Option -> the values that a click can choose.
 
-    Left out are values that a click takes for a button, and those that no action reaches. A value of several options
-    is the last one's alone. Each option can be left unchosen, and what is chosen of one changes nothing for the others.
+    Values with the text of a button and values that no action reaches are left out. A value of several options belongs
+    to the last one only. Options are independent of one another, and each can be left unchosen.
     """
     buttons = {BACK, PREVIOUS, BUY, *(SUB_PAGES_AS_ORIGINAL if as_original else SUB_PAGES)}
     found: dict[str, list[str]] = {name: [] for name in product.options}

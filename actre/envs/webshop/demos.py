@@ -1,8 +1,7 @@
-"""Plays shoppers through fresh shops and records what they wrote: the demonstrations that policies are made from.
+"""Demonstrations in WebShop: episodes of the scripted shopper in fresh shops, from which policies are pretrained.
 
-Knows the shop and the shopper; knows no policy, no prompt and no tokenizer. A fresh shop is drawn like the shipped one
-but for its seed, and its products bear the shipped ones' names in another order: nothing of a shop can be known
-beforehand, all has to be read.
+A fresh shop is generated like the shipped one with another seed, and its products have the shipped products' names in
+another order. A policy therefore cannot memorise a shop and has to read its pages.
 """
 
 import random
@@ -17,12 +16,12 @@ from actre.envs.webshop.shopper import Habits, Shopper
 
 
 def shipped_names() -> list[str]:
-    """The names of the shipped shop's products."""
+    """The names (asins) of the shipped shop's products."""
     return [product.asin for product in shop_catalogue("shop").products]
 
 
 def fresh_shop(folder: Path, seed: int | str) -> Path:
-    """Draw a shop into `folder`, unless it is there; returns its folder."""
+    """Generate a shop in `folder` unless it exists; returns the shop's folder."""
     shop = folder / f"shop-{seed}"
     if not shop.exists():
         names = shipped_names()
@@ -43,7 +42,7 @@ def play(env: WebshopEnv, shopper: Shopper, goal: int) -> Demo:
         said = shopper.act(page, info["admissible_commands"])
         page, _, terminated, truncated, info = env.step(said.action)
         over = terminated or truncated
-        # no prompt ever shows the page after the last step
+        # no prompt contains the page after the last step
         steps.append(DemoStep(said.thought, said.action, "" if over else page))
     return Demo(str(goal), task, "", first, tuple(steps), bool(info["won"]), (True,) * len(steps))
 
@@ -51,9 +50,9 @@ def play(env: WebshopEnv, shopper: Shopper, goal: int) -> Demo:
 def demonstrations(
     folder: Path, shops: int, goals: int, habits: Habits, seed: int, max_steps: int, *, episodes: int = 1
 ) -> Iterator[Demo]:
-    """`episodes` of each of `goals` goals, drawn from `shops` fresh shops; the same goals whatever the habits.
+    """`episodes` of each of `goals` goals, drawn from `shops` fresh shops; the goals do not depend on `habits`.
 
-    folder: where the shops are kept.
+    folder: where the shops are written.
     """
     for n in range(shops):
         env = WebshopEnv(shop_catalogue(str(fresh_shop(folder, f"{seed}-{n}"))), max_steps)

@@ -1,7 +1,6 @@
-"""WebShop as a gymnasium environment: text in, text out, one purchase an episode.
+"""WebShop as a gymnasium environment: episodes, each with one purchase, and the step limit.
 
-Knows episodes, rewards and the step limit; not what a page shows (pages.py) nor how a purchase is judged (reward.py).
-Observations are the original's, byte for byte.
+Pages are in pages.py, the reward is in reward.py. Observations equal the original's byte for byte.
 """
 
 import random
@@ -23,7 +22,7 @@ from actre.types import ActreError
 
 
 class AnyText(spaces.Text):
-    """Strings of any characters, as listings hold them; samples are letters and digits."""
+    """Strings of any characters, as listings contain them; samples consist of letters and digits."""
 
     def contains(self, x: Any) -> bool:
         """Whether x is a string of an allowed length."""
@@ -32,7 +31,7 @@ class AnyText(spaces.Text):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of an episode, for `WebshopEnv.restore`; may be pickled and given to another environment."""
+    """A state of an episode, for `WebshopEnv.restore`; can be pickled and restored in another environment."""
 
     catalogue: str
     kind: Kind
@@ -47,25 +46,25 @@ class Snapshot:
 class WebshopEnv(gymnasium.Env[str, str]):
     """A shop and a shopper's goal.
 
-    catalogue: a `Catalogue`, which any number of environments may share, or the folder of one.
-    max_steps: after so many steps the episode is truncated; actions that do nothing count.
-    observation_mode: "text" (visible strings between " [SEP] "; hides which options are chosen), "text_rich" (marks
-    buttons and shows what is chosen) or "url" (the address alone).
-    kind, goal_seed: which `Goals` of the catalogue; a goal is known by its number there.
-    goals: the numbers that reset draws from, all alike. Default: every goal that its own product can fulfil;
-    keep_unattainable: the others as well. reset takes any goal in `options={"goal": number}`.
-    as_original: also the original's exploits and crashes (see `Shop`).
+    catalogue: a `Catalogue`, which any number of environments may share, or its folder.
+    max_steps: the episode is truncated after this many steps, including those that have no effect.
+    observation_mode: "text" (visible strings joined by " [SEP] ", without the chosen options), "text_rich" (marks
+    buttons and chosen options) or "url" (the address only). kind, goal_seed: which `Goals` of the catalogue; goals are
+    numbered in their order there. goals: the numbers that reset draws from, uniformly. Default: every goal that its own
+    product can fulfil; keep_unattainable adds the others. reset takes any goal in `options={"goal": number}`.
+    as_original: reproduce the original's exploits and crashes too (see `Shop`).
 
-    An action is "search[words]" or "click[text]"; text is one of the page's, in any case. Anything else leaves all as
-    it is. reward: the purchase's, in [0, 1], on the step that buys; else 0. info: admissible_commands (list of str, in
-    page order; the open one is "search[<query>]"), won (bool: a purchase worth 1.0), task (the instruction), score
-    (the purchase's reward, 0.0 before it), goal (its number), parts (of the reward, a dict; None before a purchase).
+    An action is "search[words]" or "click[text]" with a text of the page, in any case. Any other action has no effect.
+    reward: the purchase's, in [0, 1], on the step that buys; else 0. info: admissible_commands (list of str, in page
+    order; "search[<query>]" stands for any search), won (bool: a purchase worth 1.0), task (the instruction), score
+    (the purchase's reward, 0.0 before it), goal (its number), parts (dict of the reward's parts; None before a
+    purchase).
 
-    Differs: the original draws goals by weight and prices from the global generator, goes on after a purchase, and
-    keeps every session for ever.
+    Differs: the original draws goals by weight and prices from the global generator, continues after a purchase, and
+    keeps every session forever.
 
-    Errors are ActreErrors: a foreign goal, catalogue or option, a catalogue without nouns, a step before reset or after
-    the end, an action that is no str. The environment stays usable.
+    Raises ActreError for an unknown goal or option, another catalogue's snapshot, a catalogue without nouns, a step
+    before reset or after the end, and an action that is not a str. The environment stays usable.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 (gymnasium's own name and form)
@@ -91,7 +90,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         self.max_steps, self.observation_mode, self.render_mode = max_steps, observation_mode, render_mode
         if next(iter(self.catalogue.nouns), None) is None:
             raise ActreError(
-                f"{self.catalogue.source}: has no noun table, and a purchase cannot be judged without: make it with "
+                f"{self.catalogue.source}: has no noun table, and a purchase cannot be scored without it: make it with "
                 "`actre webshop import FOLDER`"
             )
         self._goals = goals_of(self.catalogue, kind, goal_seed)
@@ -159,11 +158,11 @@ class WebshopEnv(gymnasium.Env[str, str]):
         return self._text, self._state.reward if bought else 0.0, bought, truncated, self._info()
 
     def available_actions(self) -> dict[str, Any]:
-        """What the original's get_available_actions answers: has_search_bar, and the clickables in lower case."""
+        """The result of the original's get_available_actions: has_search_bar, and the clickables in lower case."""
         return {"has_search_bar": self._state.page == "search", "clickables": self._shop.clickables(self._state)}
 
     def snapshot(self) -> Snapshot:
-        """This moment of the episode; costs next to nothing."""
+        """The current state of the episode; cheap."""
         if self._goal is None:
             raise ActreError("the environment has not been reset: there is nothing to take a snapshot of")
         goals = self._goals
@@ -171,9 +170,9 @@ class WebshopEnv(gymnasium.Env[str, str]):
         return Snapshot(*where, self._state, self._steps, self._over, self._parts)
 
     def restore(self, snapshot: Snapshot) -> tuple[str, dict[str, Any]]:
-        """Return to a moment of this or another environment's episode; gives its observation and info.
+        """Return to a state of this or another environment's episode; returns its observation and info.
 
-        The generators are left as they are.
+        The random generators are not restored.
         """
         goals = self._goals
         if (snapshot.catalogue, snapshot.kind, snapshot.seed) != (self.catalogue.key, goals.kind, goals.seed):
@@ -187,7 +186,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
         return self._text, self._info()
 
     def render(self) -> str | None:  # type: ignore[override]
-        """The last observation, in the mode "ansi"."""
+        """The last observation in render mode "ansi", else None."""
         return self._text if self.render_mode == "ansi" and self._goal is not None else None
 
     def _number(self, goal: Any) -> int:

@@ -1,8 +1,7 @@
-"""Finds the official files of a shop and reads them: one reader, whoever asks and however large a file is.
+"""Finds the official files of a shop and reads their JSON, streaming large ones.
 
-Knows names, compression, encodings and JSON; not what an entry means (catalogue.py). A file may be gzipped, whatever it
-is called, and in any encoding that JSON may have: UTF-8, UTF-16 or UTF-32, with or without a byte order mark. NaN and
-lone surrogates are taken as Python's json takes them.
+A file may be gzipped, whatever its name, and in any encoding that JSON allows: UTF-8, UTF-16 or UTF-32, with or without
+a byte order mark. NaN and lone surrogates are accepted, as in Python's json. catalogue.py interprets the entries.
 """
 
 import codecs
@@ -19,7 +18,7 @@ from actre.types import ActreError
 
 _CHUNK = 1 << 20
 _ENTRY_LIMIT = 16 * _CHUNK
-_HEAD = 4  # bytes that tell an encoding
+_HEAD = 4  # bytes that determine the encoding
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NAMES = (("items_shuffle_1000.json", "items_ins_v2_1000.json"), ("items_shuffle.json", "items_ins_v2.json"))
 _HUMAN, _NOUNS = "items_human_ins.json", "nouns.json"
@@ -30,7 +29,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ShopFiles:
-    """The files of one shop. human, nouns: None where there are none."""
+    """The files of one shop. human, nouns: None if absent."""
 
     products: Path
     instructions: Path
@@ -39,37 +38,37 @@ class ShopFiles:
 
     @property
     def stamp(self) -> dict[str, list[int]]:
-        """Name, size and time of each file: tells whether an import is of these files."""
+        """Name -> size and time of each file: shows whether an import was made from these files."""
         stats = {p.name: p.stat() for p in (self.products, self.instructions, self.human, self.nouns) if p}
         return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
 def find_files(folder: str | Path, *, full: bool = False) -> ShopFiles:
-    """The official files in a folder, each with or without .gz. full: the whole set where the small one lies there too.
+    """The official files in a folder, each with or without .gz. full: prefer the full set if both sets are there.
 
-    Raises ActreError where products or instructions are missing.
+    Raises ActreError if products or instructions are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ActreError(f"{folder} is no folder: give the one that holds {_NAMES[1][0]} or {_NAMES[0][0]}")
+        raise ActreError(f"{folder} is not a folder: give the one with {_NAMES[1][0]} or {_NAMES[0][0]}")
     for products, instructions in reversed(_NAMES) if full else _NAMES:
         found = _there(folder / products)
         if found is None:
             continue
         beside = _there(folder / instructions)
         if beside is None:
-            raise ActreError(f"{folder} holds {found.name} but no {instructions}: fetch it, too (docs/webshop.md)")
+            raise ActreError(f"{folder} holds {found.name} but no {instructions}: fetch it too (docs/webshop.md)")
         return ShopFiles(found, beside, _there(folder / _HUMAN), _there(folder / _NOUNS))
     raise ActreError(
-        f"{folder} holds neither {_NAMES[0][0]} nor {_NAMES[1][0]} (.gz or not): see docs/webshop.md for where "
-        "the official files are, or make a shop of your own: actre webshop generate --out FOLDER"
+        f"{folder} holds neither {_NAMES[0][0]} nor {_NAMES[1][0]} (.gz or not): docs/webshop.md says where "
+        "the official files are. Or generate a shop: actre webshop generate --out FOLDER"
     )
 
 
 def stream(path: str | Path, progress: Progress | None = None) -> Iterator[Any]:
-    """The values of a JSON list, one at a time: memory holds one entry, however large the file.
+    """The values of a JSON list, one at a time: only one entry is in memory, however large the file.
 
-    Raises ActreError naming file, entry and place where it is not JSON, or no list.
+    Raises ActreError, with file, entry and position, if the file is not JSON or not a list.
     """
     with _Text(Path(path), progress) as text:
         if text.peek() != "[":
@@ -90,7 +89,7 @@ def stream(path: str | Path, progress: Progress | None = None) -> Iterator[Any]:
 
 
 def read_json(path: str | Path) -> Any:
-    """The one value that a JSON file holds. Raises ActreError naming file and place where it is not JSON."""
+    """The value in a JSON file. Raises ActreError, with file and position, if it is not JSON."""
     with _Text(Path(path)) as text:
         text.all()
         value = text.value()
@@ -99,7 +98,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def kind(value: Any) -> str:
-    """What a JSON value is, for a message.
+    """The type of a JSON value, for a message.
 
     >>> kind(None), kind([])
     ('null', 'a list')
@@ -112,12 +111,12 @@ def _there(path: Path) -> Path | None:
 
 
 class _Text:
-    """A JSON text read in chunks; a context manager. Keeps what has not been taken yet, and where that stands."""
+    """A JSON text read in chunks; a context manager. Keeps the text not consumed yet and its position."""
 
     def __init__(self, path: Path, progress: Progress | None = None) -> None:
         self.path, self._progress = path, progress
         self._buffer, self._at, self._ended = "", 0, False
-        self._chars, self._line, self._column = 0, 1, 0  # of what is no longer kept
+        self._chars, self._line, self._column = 0, 1, 0  # of the consumed text
         self._told, self._bytes = 0, 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._encoding = "utf-8"
@@ -130,7 +129,8 @@ class _Text:
             self._raw.seek(0)
         except FileNotFoundError:
             raise ActreError(
-                f"{self.path}: no such file: give the folder of the official files, or `actre webshop generate`"
+                f"{self.path}: no such file: give the folder of the official files, or make a shop: "
+                "actre webshop generate"
             ) from None
         except OSError as error:
             raise ActreError(f"{self.path}: cannot be read ({error})") from error
@@ -141,7 +141,7 @@ class _Text:
         self._raw.close()
 
     def peek(self) -> str:
-        """The next character that is no blank; empty at the end."""
+        """The next non-blank character; "" at the end."""
         while True:
             match = _BLANK.match(self._buffer, self._at)
             self._at = match.end() if match else self._at
@@ -151,39 +151,39 @@ class _Text:
                 return ""
 
     def take(self) -> None:
-        """Pass over the character that `peek` showed."""
+        """Consume the character that `peek` returned."""
         self._at += 1
 
     def value(self, where: str = "") -> Any:
-        """The next JSON value, whole."""
+        """Consume and return the next JSON value."""
         if not self.peek() and not where:
             raise self.wrong("it is empty")
         while True:
             try:
                 value, end = self._parse(self._buffer, self._at)
             except (ValueError, RecursionError) as error:
-                # cut short by the chunk's end, or wrong: more text tells
+                # cut off at the end of the chunk, or invalid: read more and try again
                 if len(self._buffer) - self._at > _ENTRY_LIMIT or not self._more():
                     at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
                     why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                     raise self.wrong(f"{where}{why}", at) from error
             else:
-                # a number at the chunk's end may go on, as 1 in "1.5" and "1e+5" does
+                # a number at the end of the chunk may continue, as 1 does in "1.5" and "1e+5"
                 if end < len(self._buffer) - len("e+") or not self._more():
                     self._at = end
                     return value
 
     def end(self) -> None:
-        """Make sure that nothing but blanks is left."""
+        """Raises ActreError if anything but blanks is left."""
         if mark := self.peek():
-            raise self.wrong(f"{mark!r} behind its end")
+            raise self.wrong(f"{mark!r} after its end")
 
     def all(self) -> None:
-        """Take in the whole text: what is one value is parsed once."""
+        """Read the whole text, so that a single value is parsed only once."""
         self._buffer += "".join(iter(self._chunk, ""))
 
     def wrong(self, why: str, at: int | None = None) -> ActreError:
-        """An error in the text, there or at the next character."""
+        """The error for invalid text at a position (default: the next character)."""
         at = self._at if at is None else at
         before = self._buffer[:at]
         line = self._line + before.count("\n")
@@ -192,14 +192,14 @@ class _Text:
         return ActreError(f"{self.path}: is not JSON ({why}: {place}): fetch it again")
 
     def no_list(self) -> ActreError:
-        """The error of a text that begins with something else than a list."""
+        """The error for a text that does not begin with a list."""
         mark = self.peek()
         if not mark:
             return self.wrong("it is empty, and holds no list of products")
         what = "a dict" if mark == "{" else kind(self.value())
         return ActreError(
-            f"{self.path}: holds {what}, no list of products: is it the products file? (A file with a line for each "
-            "product is to be made one list: [first, second, ...])"
+            f"{self.path}: holds {what}, not a list of products: is it the products file? (Convert a file with one "
+            "product a line into one list: [first, second, ...])"
         )
 
     def _more(self) -> bool:
@@ -214,7 +214,7 @@ class _Text:
         return True
 
     def _chunk(self) -> str:
-        """The next piece of the text; empty at the end."""
+        """The next piece of the text; "" at the end."""
         text = ""
         while not text and not self._ended:
             try:

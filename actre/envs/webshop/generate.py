@@ -1,11 +1,10 @@
-"""Draws a shop: products, instructions and noun table in WebShop's official file format. Seeded.
+"""Generates a shop: products, instructions and noun table in WebShop's official file format. Seeded.
 
-Knows wares.py's words and the format; does not load, search or sell. The same seed gives the same shop on every
-Python, and a larger shop begins with the smaller one's products.
+The same seed gives the same shop in every Python version, and a larger shop begins with the products of a smaller one.
 
-Differs from the official files: the texts are short and their vocabulary is small (a tiny policy must be able to
-read them); the instructions "by people" are worded by templates too; the noun table comes from the words' own list,
-not from a tagger; each option value is a bare {"value": ...}.
+Differs: unlike the official files, texts are short and their vocabulary is small, so that a tiny policy can read them;
+the human instructions come from templates too; the noun table comes from a word list instead of a tagger; each option
+value is a bare {"value": ...}.
 """
 
 import gzip
@@ -23,7 +22,7 @@ from actre.types import ActreError
 SHIPPED_PRODUCTS = 320
 SHIPPED_SEED = "v1"
 PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS = "items_shuffle", "items_ins_v2", "items_human_ins", "nouns"
-"""Names of a shop's four files, without ending; the first three are the official ones."""
+"""Names of a shop's four files without their endings; the first three are official names."""
 FILES = tuple(f"{name}.json.gz" for name in (PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS))
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -56,7 +55,7 @@ _HUMAN = (
 
 
 class Drawn(NamedTuple):
-    """One product as it stands in the files. human: instructions worded another way, few products have one."""
+    """One product as the files have it. human: an instruction in other words, which few products have."""
 
     product: dict[str, Any]
     instruction: dict[str, Any]
@@ -77,7 +76,7 @@ class _Traits(NamedTuple):
 def draw(n: int, seed: int | str = SHIPPED_SEED, asins: Sequence[str] = ()) -> Iterator[Drawn]:
     """`n` products, the kinds of wares in turn; one at a time, so that a large shop need not fit in memory.
 
-    asins: what to name the first products; the others' names are drawn. Raises ActreError for n < 1.
+    asins: names for the first products; the others' names are drawn. Raises ActreError for n < 1.
     """
     if n < 1:
         raise ActreError(f"a shop of {n} products: ask for at least one, as in `actre webshop generate --n 300`")
@@ -94,9 +93,9 @@ def draw(n: int, seed: int | str = SHIPPED_SEED, asins: Sequence[str] = ()) -> I
 def write(
     folder: str | Path, n: int = SHIPPED_PRODUCTS, seed: int | str = SHIPPED_SEED, asins: Sequence[str] = ()
 ) -> list[Path]:
-    """Write a shop's four files (JSON, gzipped) into `folder`; returns their paths.
+    """Write a shop's four files (gzipped JSON) into `folder`; returns their paths.
 
-    They are written as they are drawn: memory does not grow with n.
+    Products are written one by one, so memory use does not grow with n.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +103,7 @@ def write(
     parts = [path.with_name(path.name + ".part") for path in paths]
     with ExitStack() as stack:
         raws = [stack.enter_context(part.open("wb")) for part in parts]
-        # mtime=0 and no name inside: the same shop gives the same bytes
+        # no time and no file name inside, so that the same shop gives the same bytes
         files = [stack.enter_context(gzip.GzipFile("", "wb", 9, raw, mtime=0)) for raw in raws]
         between = [opening.encode() for opening in "[{{{"]
         for drawn in draw(n, seed, asins):
@@ -114,7 +113,7 @@ def write(
                     files[k].write(between[k] + f"\n{key}{json.dumps(value, ensure_ascii=False)}".encode())
                     between[k] = b","
         for file, opening, closing in zip(files, between, "]}}}", strict=True):
-            # an empty table has written nothing yet
+            # nothing has been written for an empty table
             file.write((b"" if opening == b"," else opening) + f"\n{closing}\n".encode())
     for part, path in zip(parts, paths, strict=True):
         part.replace(path)
@@ -166,7 +165,7 @@ def _draw(kind: Kind, asin: str, i: int, rng: random.Random) -> Drawn:
 
 
 def _options(kind: Kind, rng: random.Random) -> dict[str, list[str]]:
-    """None, one or more of the kind's options, each with two to six of its values in the kind's order."""
+    """Up to three of the kind's options, each with two to six of its values, in the kind's order."""
     names = list(kind.options)
     count = min(len(names), rng.choice((0, 1, 1, 2, 2, 2, 2, 3, 3)))
     chosen = sorted(rng.sample(names, count), key=names.index)
@@ -175,7 +174,7 @@ def _options(kind: Kind, rng: random.Random) -> dict[str, list[str]]:
 
 
 def _title(kind: Kind, brand: str, traits: _Traits, rng: random.Random) -> str:
-    """Only some traits stand in the title, so that titles alone do not settle what to buy."""
+    """A title with only some of the traits, so that titles alone do not determine what to buy."""
     parts = [brand, *(trait.title() for trait in traits.is_[: rng.choice((0, 1, 1, 2))]), kind.name]
     if rng.random() < 0.5:
         parts += ["with", traits.with_[0].title()]
@@ -185,7 +184,7 @@ def _title(kind: Kind, brand: str, traits: _Traits, rng: random.Random) -> str:
 
 
 def _bullets(kind: Kind, traits: _Traits, rng: random.Random) -> list[str]:
-    """A sentence for each trait in any order, and a plain one. Search reads only the first, as the original's does."""
+    """A sentence for each trait in random order, and a plain one. As in the original, search indexes only the first."""
     lines = [
         rng.choice(sentences).format(Feature=trait.capitalize(), feature=trait, name=kind.name.lower())
         for sentences, group in zip((_IS, _WITH, _FOR), traits, strict=True)
@@ -225,7 +224,7 @@ def _human(
         for_=f" for {' and '.join(asked.for_)}" if asked.for_ else "",
         options="".join(f", {value}" if name in value else f", in {name} {value}" for name, value in wanted.items()),
     )
-    # one of the templates has no place for what it is for
+    # one of the templates leaves out the "for" traits
     said = [trait for trait in asked.all if trait in text]
     return {
         "asin": asin,
@@ -250,7 +249,7 @@ def _nouns(title: str) -> list[str]:
 def digest(folder: str | Path) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of a shop's four files, decompressed.
 
-    Compressors differ between machines in their bytes, not in what they hold.
+    The compressed bytes differ between machines.
     """
     files = (Path(folder) / f"{name}.json.gz" for name in (PRODUCTS, INSTRUCTIONS, HUMAN, NOUNS))
     return hashlib.sha256(b"".join(gzip.decompress(file.read_bytes()) for file in files)).hexdigest()[:12]

@@ -1,9 +1,8 @@
-"""What shoppers are asked for: synthetic and human goals, their price limits, and the hidden prices.
+"""The goals of a shop, synthetic and human, with their price limits and the products' hidden prices.
 
-Knows the original's rules and order (princeton-nlp/WebShop@64fa2a5, goal.py and engine.py); not how a purchase is
-judged (reward.py).
+Rules and order are the original's (princeton-nlp/WebShop@64fa2a5, goal.py and engine.py). reward.py scores a purchase.
 Differs: the original draws prices and limits from Python's global generator, unseeded; here each list of goals has its
-own, with a seed. Seed 0 gives what the original gives after random.seed(0).
+own seeded generator. Seed 0 gives the original's values after random.seed(0).
 """
 
 import functools
@@ -28,10 +27,10 @@ _LIMITS = [10.0 * step for step in range(1, 100)]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Goal:
-    """One task: a product, what is wanted of it, and its sentence.
+    """One task: a product, what is wanted of it, and the instruction.
 
-    options: (name, value) pairs for a synthetic goal, values for a human one; the two are judged differently.
-    price_upper: dollars; NO_LIMIT where the sentence names none. weight: how rare its attributes are (1 if human).
+    options: (name, value) pairs for a synthetic goal, values for a human one; the two are scored differently.
+    price_upper: dollars; NO_LIMIT if the instruction names no limit. weight: the rarity of its attributes (1 if human).
     """
 
     asin: str
@@ -47,9 +46,10 @@ class Goal:
 
 
 class Goals:
-    """A catalogue's goals of one kind, in the order the paper's split counts them; immutable.
+    """A catalogue's goals of one kind, in the order of the paper's split; immutable.
 
-    prices: by asin, dollars; what a product really costs, which only the reward knows where its tag is a range.
+    prices: by asin, dollars. If a product's tag shows a range, the price within it is hidden and only affects the
+    reward.
     """
 
     def __init__(self, catalogue: Catalogue, kind: Kind = "synthetic", seed: int = 0) -> None:
@@ -77,12 +77,12 @@ class Goals:
 
 @lru_cache(maxsize=4)
 def goals_of(catalogue: Catalogue, kind: Kind = "synthetic", seed: int = 0) -> Goals:
-    """The goals of a catalogue; made once and shared, the last four lists are kept."""
+    """The goals of a catalogue, shared; the last four lists are cached."""
     return Goals(catalogue, kind, seed)
 
 
 def draw(goals: Sequence[Goal], rng: random.Random) -> int:
-    """The number of a goal, drawn by weight as the original draws one for a session without a number."""
+    """The number of a goal drawn by weight, as the original does for a session without a number."""
     ends = list(itertools.accumulate((goal.weight for goal in goals), initial=0.0))
     return min(bisect(ends, rng.uniform(0, ends[-1])), len(goals) - 1)
 
@@ -94,7 +94,7 @@ def _price(product: Product, rng: random.Random) -> float:
 
 
 def _limit(price: float, rng: random.Random) -> tuple[float, str]:
-    """The price limit of a goal, and how its sentence says it."""
+    """The price limit of a goal, and its text in the instruction."""
     above = [limit for limit in _LIMITS if limit > price][:4]
     if len(above) < 2:
         return NO_LIMIT, ""
@@ -128,7 +128,7 @@ def _synthetic(products: Sequence[Product], prices: dict[str, float], rng: rando
 
 
 def _added(numbers: Iterable[float]) -> float:
-    """One after another, as the original's Python did; from 3.12 on, `sum` makes up for what rounding loses."""
+    """The sum, added one by one as in the original's Python; from 3.12 on, `sum` compensates rounding errors."""
     return functools.reduce(operator.add, numbers, 0.0)
 
 

@@ -1,8 +1,7 @@
-"""Takes the official files in: checks them, makes search index and noun table once, and keeps both beside them.
+"""Imports the official files: checks them, makes the search index and noun table once, and caches both beside them.
 
-Knows caches; how a file is read is files.py's knowledge, what an entry means catalogue.py's, how it is found
-search.py's. Files of any size: products are read, checked, indexed and stored one at a time. A shop of more than
-`IN_MEMORY` products is then read from disk (store.py).
+Files may have any size: products are read, checked, indexed and stored one at a time. A shop of more than `IN_MEMORY`
+products is then read from disk (store.py).
 """
 
 import json
@@ -19,18 +18,18 @@ from actre.runtime import outputs
 from actre.types import ActreError
 
 IN_MEMORY = 20_000
-"""Products up to which a catalogue is held in memory."""
+"""A catalogue of at most this many products is held in memory."""
 CACHE = "actre-cache"
-"""The folder beside the official files in which an import is kept."""
+"""The name of an import's folder, beside the official files."""
 _META, _INDEX = "import.json", "index.npz"
 _STARTED = ".actre-import"
-"""Stands in a cache from the first moment on, so that an interrupted import is known as one."""
+"""A file created first in the cache, so that an interrupted import is recognised."""
 _FORMAT = 1
-_LARGE = 200 << 20  # bytes of a products file that is not read anew each time
+_LARGE = 200 << 20  # bytes; a larger products file must be imported
 
 
 class Problem(NamedTuple):
-    """Something wrong with one entry, in words that name file, entry and field."""
+    """An error in one entry; `words` names file, entry and field."""
 
     number: int
     words: str
@@ -38,9 +37,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What an import or a check found. skipped: entries that the original passes over (asin 'nan', too long or
-    repeated).
-    """
+    """The result of an import or a check. skipped: entries the original skips (asin 'nan', too long or repeated)."""
 
     products: int
     skipped: int
@@ -51,9 +48,9 @@ class Report:
 
 
 def check(folder: str | Path, *, full: bool = False, most: int = 20, progress: Progress | None = None) -> Report:
-    """Read every entry and say what is wrong with it; at most `most` problems, then it stops.
+    """Read every entry and report what is wrong; stops after `most` problems.
 
-    Raises ActreError where a file cannot be read at all, as an import does, and in its words.
+    Raises ActreError if a file cannot be read at all, with the message of an import.
     """
     files = find_files(folder, full=full)
     reader = ProductReader(files.products, files.instructions, human=files.human, strict=False)
@@ -79,7 +76,7 @@ def check(folder: str | Path, *, full: bool = False, most: int = 20, progress: P
 
 
 def _up_to_damage(entries: Iterable[Any], problems: list[Problem]) -> Iterator[Any]:
-    """The entries up to the place where the file is damaged, which joins the problems if there are any by then."""
+    """The entries before any damage to the file. The damage is added to `problems`, or raised if there are none."""
     number = 0
     try:
         for entry in entries:
@@ -99,10 +96,10 @@ def import_shop(
     progress: Progress | None = None,
     in_memory: int = IN_MEMORY,
 ) -> Report:
-    """Check a folder's files, index them and keep the result in its `actre-cache`; a second call does it anew.
+    """Check a folder's files, index them and store the result in its `actre-cache`; a second call repeats this.
 
-    tag: makes the noun table where the folder has none (see `spacy_tagger`); without either, products can be looked at
-    but a purchase cannot be judged. Raises ActreError at the first wrong entry (`check` shows all).
+    tag: makes the noun table if the folder has none (see `spacy_tagger`). Without a table products can be viewed, but a
+    purchase cannot be scored. Raises ActreError at the first wrong entry (`check` reports all).
     """
     files = find_files(folder, full=full)
     cache = _cache(files, full)
@@ -137,14 +134,14 @@ def import_shop(
 
 
 def _is_import(folder: Path) -> bool:
-    """Whether an import made, or began, what is in the folder."""
+    """Whether the folder is that of an import, finished or not."""
     return (folder / _STARTED).exists() or "format" in (_meta(folder / _META) or {})
 
 
 def open_catalogue(folder: str | Path, *, full: bool = False) -> Catalogue:
-    """The catalogue of a folder: from its import where there is one of these very files, else read and indexed now.
+    """The catalogue of a folder: from its import if there is one of exactly these files, else read and indexed now.
 
-    A large shop (see `IN_MEMORY`) is served from disk and must have been imported. Raises ActreError where it was not.
+    A large shop (see `IN_MEMORY`) is read from disk. Raises ActreError for a large file that has not been imported.
     """
     files = find_files(folder, full=full)
     cache = _cache(files, full)
@@ -160,9 +157,9 @@ def open_catalogue(folder: str | Path, *, full: bool = False) -> Catalogue:
 
 
 def spacy_tagger() -> Callable[[Iterable[str]], Iterator[list[str]]]:
-    """Names -> their nouns as the original finds them: words that en_core_web_sm tags NOUN or PROPN, lower-cased.
+    """A function from names to their nouns, as in the original: words en_core_web_sm tags NOUN or PROPN, lower-cased.
 
-    Raises ActreError where spaCy or its model is missing.
+    Raises ActreError if spaCy or its model is missing.
     """
     try:
         import spacy
@@ -170,7 +167,7 @@ def spacy_tagger() -> Callable[[Iterable[str]], Iterator[list[str]]]:
         nlp = spacy.load("en_core_web_sm", disable=["parser", "ner", "lemmatizer"])
     except (ImportError, OSError) as error:
         raise ActreError(
-            f"no noun table can be made ({error}): pip install -e '.[webshop]' in the checkout, and "
+            f"the noun table cannot be made ({error}): pip install -e '.[webshop]' in the checkout, and "
             "`python -m spacy download en_core_web_sm`, or put a nouns.json beside the files"
         ) from error
 
@@ -199,7 +196,7 @@ def _with_nouns(
 
 
 def _cache(files: ShopFiles, full: bool) -> Path:
-    # the small and the full set may lie in one folder
+    # the small and the full set may be in one folder
     return files.products.parent / CACHE / files.products.name.partition(".")[0]
 
 

@@ -1,7 +1,7 @@
 """The shop's pages: what each shows, what can be clicked on it, and where a click leads.
 
-Knows states, pages and their texts (those of princeton-nlp/WebShop@64fa2a5: its templates, SimServer and the visible
-text that BeautifulSoup finds in them); not goals, rewards or episodes (env.py). A state is a value: nothing changes.
+Texts are those of princeton-nlp/WebShop@64fa2a5: its templates, its SimServer, and the visible text that BeautifulSoup
+extracts. A state is an immutable value. Goals, rewards and episodes are in env.py.
 """
 
 import json
@@ -44,21 +44,21 @@ Kind = Literal["text", "button", "label", "link"]
 
 
 class State(NamedTuple):
-    """Where a shopper stands."""
+    """The page a shopper is on, and what led there."""
 
     page: Page = "search"
-    query: str = ""  # of the results, as typed but lower-cased
+    query: str = ""  # of the results, lower-cased
     found: tuple[int, ...] = ()  # its hits: positions in the catalogue
     number: int = 1  # of the page of results
-    asin: str = ""  # the product looked at
-    sub: str = ""  # the sub page looked at
+    asin: str = ""  # the product shown
+    sub: str = ""  # the sub page shown
     options: tuple[tuple[str, str], ...] = ()  # chosen (name, value), in the order first chosen
-    seen: frozenset[str] = frozenset()  # asins looked at since the search page was last shown
-    reward: float = 0.0  # what the purchase was worth
+    seen: frozenset[str] = frozenset()  # asins opened since the search page was last shown
+    reward: float = 0.0  # of the purchase
 
 
 class Node(NamedTuple):
-    """A visible string of a page and the element it stands in."""
+    """A visible string of a page and its kind of element."""
 
     kind: Kind
     text: str
@@ -67,10 +67,11 @@ class Node(NamedTuple):
 class Shop:
     """The pages of one catalogue.
 
-    as_original: also the original's exploits and crashes. A query that starts with <r>, <q> or <c> lists random
-    products, those of a query field or of a category; what crashes the original (<a>, or <c> alone) raises ActreError;
-    a query that holds the name of a page confuses `< Prev`; an option named "attributes" opens the page of that name;
-    brackets in an option's text hide it from clicks. False: queries are words and nothing else, and all can be clicked.
+    as_original: reproduce the original's exploits and crashes. A query that starts with <r>, <q> or <c> lists random
+    products, those of a query field, or those of a category; what crashes the original (<a>, or <c> alone) raises
+    ActreError; a query that contains the name of a page confuses `< Prev`; an option named "attributes" opens the page
+    of that name; an option's text with brackets cannot be clicked. False: queries are plain words, and every text can
+    be clicked.
     """
 
     def __init__(self, catalogue: Catalogue, *, as_original: bool = False) -> None:
@@ -78,7 +79,7 @@ class Shop:
         self._sub_pages = SUB_PAGES_AS_ORIGINAL if as_original else SUB_PAGES
 
     def target(self, state: State, action: str) -> tuple[str, str] | None:
-        """What an action does here: ("search", query), ("click", what), or None: nothing."""
+        """The effect of an action here: ("search", query), ("click", what), or None if it has none."""
         verb, argument = parse_action(action)
         if verb == "search" and argument is not None:
             return "search", argument.lower()
@@ -86,7 +87,7 @@ class Shop:
         return None if what is None else ("click", what)
 
     def clickables(self, state: State) -> list[str]:
-        """The texts that the page offers for a click, lower case, in the original's order."""
+        """The clickable texts of the page, in lower case and the original's order."""
         if state.page == "search":
             return ["search"]
         if state.page == "results":
@@ -96,10 +97,10 @@ class Shop:
         return [BACK, PREVIOUS] if state.page == "sub" else []
 
     def commands(self, state: State) -> list[str]:
-        """The admissible actions in page order, "search[<query>]" the open one.
+        """The admissible actions in page order; "search[<query>]" stands for any search.
 
-        `search[...]` works on every page; it is listed where the page has a search bar. Left out is what the page
-        offers for a click but no action reaches: the button beside the bar, texts that cannot be written as an action.
+        `search[...]` works on every page but is listed only where the page has a search bar. Clickable texts that no
+        action reaches are left out: the button beside the bar, and texts that cannot be written as an action.
         """
         if state.page == "search":
             return ["search[<query>]"]
@@ -108,14 +109,14 @@ class Shop:
         return commands(self.clickables(state), self.as_original)
 
     def search(self, state: State, query: str, rng: random.Random, number: int = 1) -> State:
-        """The page of results number `number` for a query; chosen options are forgotten."""
+        """Results page `number` for a query; chosen options are reset."""
         found = self._prefixed(query, rng) if self.as_original else None
         if found is None:
             found = tuple(self.catalogue.index.search(query, HITS))
         return State("results", query, found, number, seen=state.seen)
 
     def click(self, state: State, what: str, rng: random.Random) -> State:
-        """Where a click on one of the clickables leads; `Buy Now` leads to the page "done", without its reward."""
+        """The state after a click on one of the clickables. `Buy Now` leads to the page "done", without its reward."""
         if state.page == "results" and what not in _results_buttons(state):
             asin = next(product.asin for product in self._listed(state) if product.asin.lower() == what)
             return state._replace(page="item", asin=asin, seen=state.seen | {asin})
@@ -139,7 +140,7 @@ class Shop:
         return state._replace(page="item", sub="", options=tuple(chosen.items()))
 
     def observe(self, state: State, instruction: str, session: str, mode: Mode) -> str:
-        """The page as the agent reads it. session: what the address names the visit."""
+        """The page as the agent reads it. session: the visit's name in the address."""
         if mode == "text":
             return self._text(state, instruction)
         url = self._url(state, session)
@@ -160,7 +161,7 @@ class Shop:
         return what in self.clickables(state)
 
     def _prefixed(self, query: str, rng: random.Random) -> tuple[int, ...] | None:
-        """The hits of a query with one of the original's undocumented prefixes; None for any other query."""
+        """The hits for a query with one of the original's undocumented prefixes; None for any other query."""
         first, *rest = query.split(" ")
         products = self.catalogue.products
         if first == "<r>":
@@ -171,11 +172,11 @@ class Shop:
         if first == "<c>" and rest:
             return tuple(n for n, product in enumerate(products) if product.category == rest[0].strip())
         if first in ("<a>", "<c>"):
-            raise ActreError(f"the original crashes on the query {query!r}: as_original=False takes it for plain words")
+            raise ActreError(f"the original crashes on the query {query!r}: as_original=False treats it as plain words")
         return None
 
     def _page_by_address(self, state: State) -> Page:
-        """The page that the original takes this one for: it looks for names anywhere in the address."""
+        """The page that the original takes this one for: it searches the whole address for page names."""
         url = self._url(state, "")
         return next((page for name, page in _PAGE_NAMES.items() if name in url), "search")
 
@@ -237,7 +238,7 @@ class Shop:
 
 
 def _visible(pairs: Iterable[tuple[Kind, str]]) -> list[Node]:
-    """The strings that survive parsing: empty ones do not; blanks become one blank, or with a line feed none."""
+    """The strings left after parsing: no empty ones, and blank ones as one blank, or none if they have a line feed."""
     nodes = []
     for kind, text in pairs:
         if not text.strip(_BLANKS):

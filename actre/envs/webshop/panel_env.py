@@ -1,7 +1,4 @@
-"""A shop whose episodes are named by a panel's games, as rollouts, evaluation and probes ask for them.
-
-Knows names of panels and goals; everything else is the `WebshopEnv` inside.
-"""
+"""A `WebshopEnv` whose episodes are selected by the names of a panel's games, as rollouts, evaluation and probes do."""
 
 from typing import Any
 
@@ -17,9 +14,9 @@ from actre.types import ActreError
 class PanelEnv(gymnasium.Wrapper[str, str, str, str]):
     """A `WebshopEnv` that takes `options={"game": "SHOP/PART#NUMBER"}` as well as `options={"goal": number}`.
 
-    panel: whose shop and kind of instructions are played, and whose goals reset draws from; a game may be of another
+    panel: determines the shop, the kind of instructions, and the goals that reset draws from. A game may be of another
     panel of the same shop and kind. Environments of one shop share its catalogue.
-    info has two fields more: game (str) and task_type (the product's category).
+    info has two more fields: game (str) and task_type (the product's category).
     """
 
     def __init__(self, panel: str, max_steps: int = 15, observation_mode: Mode = "text") -> None:
@@ -32,7 +29,7 @@ class PanelEnv(gymnasium.Wrapper[str, str, str, str]):
         self._game = ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Start an episode of the game named, or of one drawn from the panel."""
+        """Start an episode of the named game, or of one drawn from the panel."""
         options = dict(options or {})
         game = options.pop("game", None)
         if game is not None:

@@ -1,15 +1,15 @@
-"""Panels of goals: two ways to split a shop's goals into train and test, what the parts share, what can be reached.
+"""Panels of goals: two ways to split a shop's goals, the overlap of their parts, and which goals can be reached.
 
-Knows goals and their numbers; does not play. A panel is named `SHOP/PART`, one of its goals `SHOP/PART#NUMBER`.
+A panel is named `SHOP/PART`, one of its goals `SHOP/PART#NUMBER`.
 
 SHOP: "shop" (the shipped one), "official" ($WEBSHOP_DATA), or a folder. PART, by product (the default): "train",
 "seen" (other goals of train's products), "unseen" (products that train does not have); the paper's: "paper-train",
-"paper-dev", "paper-test" (by the goals' order after the shuffle with seed 233). "human-" before a part takes people's
-instructions. By-product panels leave out goals that cannot reach 1.0 (reward.ceiling); "+all" behind a part keeps them.
-The paper's keep all, as published rates do.
+"paper-dev", "paper-test" (by the goals' order after the shuffle with seed 233). The prefix "human-" selects human
+instructions. By-product panels leave out goals that cannot reach 1.0 (reward.ceiling) unless the part ends in "+all".
+The paper's panels keep all goals, as published success rates do.
 
-Differs: the split by product is this project's own. Where goals are split by number, as published, nearly every test
-goal's product is in train as well (`overlap`).
+Differs: the split by product is this project's own. In the published split by number, nearly every test goal's product
+is also in train (`overlap`).
 """
 
 import difflib
@@ -33,14 +33,14 @@ BY_PRODUCT: tuple[Part, ...] = PARTS[:3]
 PAPER: tuple[Part, ...] = PARTS[3:]
 SHIPPED = tuple(f"shop/{part}" for part in BY_PRODUCT)
 PAPER_TEST, PAPER_DEV = 500, 1500
-"""The paper's split: goals below the first are test, below the second dev, the others train."""
+"""The paper's split: goals below the first number are test, those below the second dev, the others train."""
 
 _UNSEEN_SHARE = 0.25
 _SEEN_SHARE = 0.15
 
 
 class PanelName(NamedTuple):
-    """A panel's name, taken apart."""
+    """The parts of a panel's name."""
 
     shop: str
     kind: Kind
@@ -52,8 +52,8 @@ class PanelName(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """What one panel shares with another. goals: of the second; the others: how many of these have their product, their
-    wares (query), or the very same wish (product and options) in the first.
+    """The overlap of two panels. goals: the size of the second; the others: how many of its goals have their product,
+    their query, or exactly their wish (product and options) in the first.
     """
 
     goals: int
@@ -69,7 +69,7 @@ class Overlap(NamedTuple):
 class PartReport(NamedTuple):
     """One part of a split. attainable: goals that can reach 1.0; ceiling: the mean of the highest reachable rewards.
 
-    overlap: with the split's train part; None for train itself.
+    overlap: with the train part of the split; None for train itself.
     """
 
     name: str
@@ -81,7 +81,7 @@ class PartReport(NamedTuple):
 
 
 def parse_panel(name: str) -> PanelName:
-    """Take a panel's name apart. Raises ActreError, with the parts there are, for another."""
+    """The parts of a panel's name. Raises ActreError, with the possible parts, for an invalid name."""
     shop, _, rest = str(name).rpartition("/")
     bare = rest.removesuffix("+all")
     kind: Kind = "human" if bare.startswith("human-") else "synthetic"
@@ -92,13 +92,13 @@ def parse_panel(name: str) -> PanelName:
     close = difflib.get_close_matches(str(name), SHIPPED, n=1, cutoff=0.5)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ActreError(
-        f"{name!r} is no panel of a shop{hint}: SHOP/PART, as in shop/unseen, "
+        f"{name!r} is not a panel of a shop{hint}: write SHOP/PART, as in shop/unseen, "
         f"official/paper-test or my/folder/human-train; parts are {', '.join(PARTS)}"
     )
 
 
 def shop_folder(shop: str) -> Path:
-    """Where a shop's files lie. Raises ActreError for "official" without $WEBSHOP_DATA."""
+    """The folder of a shop's files. Raises ActreError for "official" without $WEBSHOP_DATA."""
     if shop == "shop":
         return data_folder() / "webshop"
     if shop != "official":
@@ -110,29 +110,29 @@ def shop_folder(shop: str) -> Path:
 
 
 def shop_catalogue(shop: str) -> Catalogue:
-    """The catalogue of a shop; read once and shared by everything that asks for it."""
+    """The catalogue of a shop, cached and shared."""
     return _catalogue(str(shop_folder(shop).resolve()))
 
 
 def list_goals(source: str) -> list[str]:
     """The games of a panel, as the environment's `reset(options={"game": ...})` takes them, in the goals' order.
 
-    Raises ActreError where there is no such panel, or nothing in it.
+    Raises ActreError if there is no such panel or it is empty.
     """
     name = parse_panel(source)
     return [f"{name}#{number}" for number in numbers(name)]
 
 
 def find_goal(game: str) -> tuple[PanelName, int]:
-    """The panel and the goal's number of a game. Raises ActreError for a text that names none."""
+    """The panel and the goal's number of a game. Raises ActreError for an invalid name."""
     source, mark, number = str(game).rpartition("#")
     if not mark or not number.isdecimal():
-        raise ActreError(f"{game!r} names no goal: SHOP/PART#NUMBER, as in shop/unseen#12")
+        raise ActreError(f"{game!r} does not name a goal: write SHOP/PART#NUMBER, as in shop/unseen#12")
     return parse_panel(source), int(number)
 
 
 def numbers(name: PanelName) -> tuple[int, ...]:
-    """The numbers of a panel's goals. Raises ActreError where there are none."""
+    """The numbers of a panel's goals. Raises ActreError if it has none."""
     goals = goals_of(shop_catalogue(name.shop), name.kind)
     found = _parts(goals)[name.part]
     if not found:
@@ -143,15 +143,15 @@ def numbers(name: PanelName) -> tuple[int, ...]:
     can = frozenset(attainable(goals))
     kept = tuple(number for number in found if number in can)
     if not kept:
-        raise ActreError(f"no goal of {name} can be reached in full: {name}+all keeps them nevertheless")
+        raise ActreError(f"no goal of {name} can reach a reward of 1.0: use {name}+all to keep them anyway")
     return kept
 
 
 def split_by_product(goals: Sequence[Goal]) -> dict[Part, tuple[int, ...]]:
-    """train, seen and unseen: a quarter of the products is unseen, 15 % of the others' goals are seen.
+    """train, seen and unseen: a quarter of the products is unseen; 15 % of the other products' goals are seen.
 
-    Follows from each product's asin and each goal's options alone, so other products change nothing. A product's
-    goals are never all seen: train keeps one.
+    A goal's part depends only on its product's asin and its options, not on other products. At least one goal of each
+    product with seen goals stays in train.
     """
     parts: dict[Part, list[int]] = {part: [] for part in BY_PRODUCT}
     left: dict[str, list[int]] = {}
@@ -179,7 +179,7 @@ def split_by_number(goals: Sequence[Goal]) -> dict[Part, tuple[int, ...]]:
 
 
 def overlap(goals: Sequence[Goal], first: Iterable[int], second: Iterable[int]) -> Overlap:
-    """How much of `second`'s goals stands in `first`, both given as numbers."""
+    """How many of `second`'s goals overlap with `first`; both are numbers of goals."""
     theirs = [goals[n] for n in first]
     products, queries = {g.asin for g in theirs}, {g.query for g in theirs}
     wishes = {(g.asin, g.options) for g in theirs}
@@ -224,5 +224,5 @@ def _parts(goals: Goals) -> dict[Part, tuple[int, ...]]:
 
 
 def _share(*what: object) -> float:
-    """A number in [0, 1) that follows from `what` alone."""
+    """A number in [0, 1) determined by `what` alone."""
     return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:8], "big") / 2**64

@@ -1,14 +1,13 @@
-"""What a purchase is worth: the original's reward with all its parts, and how much of it a goal allows.
+"""The reward of a purchase, with all the original's parts, and the highest reward that a goal allows.
 
-Knows a product, a goal, a price and options, and asks clicks.py which of them can be chosen; no pages, no episodes.
-Nouns come from the catalogue's table, fuzzy scores from thefuzz (its cleaning and rounding decide cases that bare
-rapidfuzz decides otherwise).
+Nouns come from the catalogue's table, fuzzy scores from thefuzz (its cleaning and rounding change some results of bare
+rapidfuzz).
 
 reward = r_type * (matched attributes + matched options + r_price) / (attributes + options + 1)
 
-Source: Yao et al., "WebShop" (NeurIPS 2022), section 3.2 and appendix; where the two part, the program decides
-(princeton-nlp/WebShop@64fa2a5, goal.py): options of a synthetic goal are compared as (name, value) pairs; a colour is
-reduced to a base colour on the buyer's side always, on the goal's side only where it is one. So some goals are out of
+Source: Yao et al., "WebShop" (NeurIPS 2022), section 3.2 and appendix. Where the code (princeton-nlp/WebShop@64fa2a5,
+goal.py) disagrees, the code is followed: options of a synthetic goal are compared as (name, value) pairs; a colour is
+always reduced to a base colour in the purchase, but in the goal only if it is one. Some goals are therefore out of
 reach.
 """
 
@@ -22,9 +21,9 @@ from actre.envs.webshop.catalogue import Product
 from actre.envs.webshop.clicks import can_be_opened, choosable
 from actre.envs.webshop.goals import Goal, Goals
 
-MATCH = 85  # a fuzzy score above it is a match
+MATCH = 85  # a fuzzy score above this is a match
 
-# The original's COLOR_SET (normalize.py): the first of them that a text contains stands for it.
+# The original's COLOR_SET (normalize.py). A text is replaced by the first of these that it contains.
 _COLOR_SET = """alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown burgundy
 camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee cognac copper coral cranberry cream
 crystal dark denim eggplant elephant espresso fuchsia gold granite grape graphite grass gray green grey heather indigo
@@ -61,10 +60,10 @@ def score(
     nouns: Sequence[str],
     goal_nouns: Sequence[str],
 ) -> Score:
-    """Judge the purchase of `product`.
+    """Score the purchase of `product`.
 
-    price: what it costs, dollars. options: the chosen values by name. nouns, goal_nouns: of the product's name and of
-    the goal's, as `Catalogue.nouns_of` gives them.
+    price: dollars. options: the chosen values by name. nouns, goal_nouns: `Catalogue.nouns_of` of the product and of
+    the goal's product.
     """
     query_match = product.query == goal.query
     category_match = len(_categories(product.product_category) & _categories(goal.product_category)) >= 2
@@ -96,7 +95,7 @@ def score(
 
 @lru_cache(maxsize=1 << 14)
 def normalize_color(text: str) -> str:
-    """The base colour that a text contains, else the text.
+    """The base colour that a text contains; without one, the text itself.
 
     >>> [normalize_color(text) for text in ("navy blue", "standard", "xl")]
     ['blue', 'tan', 'xl']
@@ -105,9 +104,9 @@ def normalize_color(text: str) -> str:
 
 
 def ceiling(goals: Goals, goal: Goal, *, as_original: bool = False) -> float:
-    """The highest reward that the goal's own product can bring, whatever is clicked; 0.0 where no click opens it.
+    """The highest reward that the goal's own product can reach with any clicks; 0.0 if no click opens its page.
 
-    as_original: in a shop with the original's exploits and crashes, where less can be clicked (pages.Shop).
+    as_original: in a shop with the original's exploits and crashes, where fewer texts can be clicked (pages.Shop).
     """
     catalogue = goals.catalogue
     product, nouns = catalogue.by_asin[goal.asin], catalogue.nouns_of(goal.asin)
@@ -115,7 +114,7 @@ def ceiling(goals: Goals, goal: Goal, *, as_original: bool = False) -> float:
         return 0.0
     bought = score(product, goal, goals.prices[goal.asin], {}, nouns, nouns)
     wanted = [_goal_text(option) for option in goal.options]
-    # Per way to choose so far, which of the goal's options (bits) are matched.
+    # One bit mask of the matched goal options for each way to choose so far.
     reached = {0}
     for values in choosable(product, as_original=as_original).values():
         covers = {sum(_close(normalize_color(v), text) << bit for bit, text in enumerate(wanted)) for v in values}
@@ -126,7 +125,7 @@ def ceiling(goals: Goals, goal: Goal, *, as_original: bool = False) -> float:
 
 
 def attainable(goals: Goals, *, as_original: bool = False) -> tuple[int, ...]:
-    """The numbers of the goals whose own product can bring 1.0; found once for a list of goals."""
+    """The numbers of the goals whose own product can reach 1.0; cached."""
     return _attainable(goals, as_original)
 
 
@@ -157,7 +156,7 @@ def _matched_options(chosen: Iterable[str], wanted: Sequence[tuple[str, str] | s
 
 @lru_cache(maxsize=1 << 14)
 def _goal_text(option: tuple[str, str] | str) -> str:
-    """What a goal's option is compared as. A pair "contains" a colour only where its name or its value is one."""
+    """A goal's option as it is compared. A pair "contains" a colour only if its name or value equals it."""
     if isinstance(option, str):
         return normalize_color(option)
     return next((color for color in COLORS if color in option), str(option))

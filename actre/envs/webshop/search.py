@@ -1,12 +1,12 @@
-"""The shop's search engine: Lucene's BM25 over the catalogue's texts.
+"""The shop's search engine: Lucene's BM25 over (id, text) documents.
 
-Knows documents as (id, text) and words as analyzer.py gives them; not what a product is. Gives the same hits in the
-same order as Lucene 9.5 under Anserini's SimpleSearcher (k1 0.9, b 0.4): the length of a document is kept in one byte,
-scores are 32-bit floats summed in 64, ties go to the smaller id, a word repeated in a query counts as often.
+It returns the same hits in the same order as Lucene 9.5 under Anserini's SimpleSearcher (k1 0.9, b 0.4): a document's
+length is stored in one byte, scores are 32-bit floats summed in 64 bits, ties go to the smaller id, and repeated query
+words count repeatedly. analyzer.py splits the texts.
 
 Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), section 3; Lucene's BM25Similarity and
 SmallFloat for the arithmetic.
-Differs: Lucene stops counting hits it cannot place; here every document with a query word is scored.
+Differs: Lucene skips documents that cannot be among the best; here every document with a query word is scored.
 """
 
 import json
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20  # postings sorted at once while an index is built
 
 
 def quantize_length(length: int) -> int:
-    """The length that Lucene's one-byte norm remembers of a document: exact to 40 words, then 4 significant bits.
+    """A document's length in Lucene's one-byte norm: exact up to 40 words, then 4 significant bits.
 
     >>> [quantize_length(n) for n in (7, 40, 41, 100, 1000)]
     [7, 40, 40, 96, 984]
@@ -43,15 +43,15 @@ def quantize_length(length: int) -> int:
 
 
 class Index:
-    """An inverted index; immutable but for its memory of the last queries.
+    """An inverted index; immutable except for its cache of recent queries.
 
-    A document is known by its position: the number of its turn when the index was built.
+    Documents are identified by their position in the order of `build`.
     """
 
     def __init__(self, vocabulary: dict[str, int], arrays: dict[str, np.ndarray]) -> None:
         self._vocabulary = vocabulary
         self._arrays = arrays
-        self._starts = arrays["starts"]  # (V + 1): where the postings of a word begin
+        self._starts = arrays["starts"]  # (V + 1): start of each word's postings
         self._ranks = arrays["ranks"]  # (P): documents, by their rank among the ids
         self._factors = arrays["factors"]  # (P): 1 + frequency / (k1 * (1 - b + b * length / mean length))
         self._positions = arrays["positions"]  # (N): rank -> position
@@ -64,7 +64,7 @@ class Index:
 
     @classmethod
     def build(cls, documents: Iterable[tuple[str, str]]) -> "Index":
-        """Index (id, text) pairs; they are read once, and no text is kept."""
+        """Index (id, text) pairs, reading them once. Texts are not kept."""
         vocabulary: dict[str, int] = {}
         ids: list[str] = []
         words, counts, lengths, distinct = array("I"), array("H"), array("I"), array("I")
@@ -77,13 +77,13 @@ class Index:
             words.extend(vocabulary.setdefault(word, len(vocabulary)) for word in frequency)
             counts.extend(min(count, 65535) for count in frequency.values())
         if not ids:
-            raise ActreError("there is nothing to search in: the catalogue is empty")
+            raise ActreError("the catalogue is empty, so there is nothing to index: give files with products")
         positions = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.uint32)
         postings = _Postings(*(np.asarray(numbers) for numbers in (words, counts, lengths, distinct)))
         return cls(vocabulary, _invert(len(vocabulary), postings, positions))
 
     def search(self, query: str, k: int = 50) -> list[int]:
-        """The positions of the best k documents that hold a word of the query, best first; fewer if there are fewer."""
+        """The positions of the best k documents with a word of the query, best first; fewer if fewer match."""
         key = (query, k)
         hits = self._recent.get(key)
         if hits is None:
@@ -93,7 +93,7 @@ class Index:
         return list(hits)
 
     def scored(self, query: str, k: int = 50) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and scores of the best k documents."""
+        """Positions (H) and scores (H) of the best k documents, best first."""
         wanted = [(self._vocabulary[w], n) for w, n in Counter(tokens(query)).items() if w in self._vocabulary]
         if not wanted or k < 1:
             return np.empty(0, np.uint32), np.empty(0, np.float32)
@@ -118,31 +118,31 @@ class Index:
 
     @classmethod
     def load(cls, path: str | Path) -> "Index":
-        """An index that `save` wrote. ActreError where it is damaged or another version's."""
+        """Read what `save` wrote. Raises ActreError for a damaged file or another format version."""
         try:
             with np.load(path) as file:
                 version, words = json.loads(file["words"].tobytes())
                 arrays = {name: file[name] for name in ("starts", "ranks", "factors", "positions")}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ActreError(
-                f"{path}: is no whole search index ({error}): `actre webshop import` makes it anew"
+                f"{path}: the search index is damaged or incomplete ({error}): `actre webshop import` makes it again"
             ) from error
         if version != _FORMAT:
-            raise ActreError(f"{path}: is of version {version}, not {_FORMAT}: `actre webshop import` makes it anew")
+            raise ActreError(f"{path}: has version {version}, not {_FORMAT}: `actre webshop import` makes it again")
         return cls({word: number for number, word in enumerate(words)}, arrays)
 
 
 class _Postings(NamedTuple):
-    """Words by document, as they were read."""
+    """Words by document, in reading order."""
 
     words: np.ndarray  # (P)
-    counts: np.ndarray  # (P): how often the word stands in its document
+    counts: np.ndarray  # (P): frequency of the word in its document
     lengths: np.ndarray  # (N): in words
-    distinct: np.ndarray  # (N): in different words
+    distinct: np.ndarray  # (N): number of different words
 
 
 def _invert(size: int, given: _Postings, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """Postings by document -> postings by word, a chunk at a time, so that little more than the result is held."""
+    """Postings by document -> postings by word, in chunks, so that little memory beyond the result is needed."""
     n, words = len(given.lengths), given.words
     rank = np.empty(n, np.uint32)
     rank[positions] = np.arange(n, dtype=np.uint32)

@@ -1,7 +1,7 @@
-"""A shopper for demonstrations: it searches, opens a hit, chooses options and buys, with habits good and bad.
+"""A scripted shopper for demonstrations: it searches, opens a hit, chooses options and buys, well or badly.
 
-Knows the generated shop's sentences (wares.py) and what a page shows; sees no goal and no reward. Before each action it
-writes one short thought, in a small closed vocabulary, that names what the action needs.
+It reads the generated shop's instructions (wares.py) and pages, and sees neither goal nor reward. Before each action it
+writes one short thought, from a small closed vocabulary, that names what the action needs.
 """
 
 import random
@@ -25,18 +25,18 @@ _TRAITS = {kind.query: (*kind.is_, *kind.with_, *kind.for_) for kind in KINDS}
 
 @dataclass(frozen=True)
 class Habits:
-    """How a shopper shops."""
+    """How the shopper searches, and how well it shops."""
 
     terms: float = 1.0
-    """Probability that a wanted trait or option is among the words searched for; the ware always is."""
+    """Probability that a wanted trait or option is among the search words; the ware always is."""
     hit: Literal["first", "match", "random"] = "match"
-    """Which hit is opened: the first, the one whose title has most of what is wanted, or any of the page."""
+    """The hit to open: the first, the one whose title has most of the wanted traits, or a random one of the page."""
     careful: float = 1.0
-    """Probability, once a product, of going back to another hit where a wanted option is not offered."""
+    """Probability, drawn once a product, of going back to another hit if a wanted option is missing."""
     forget: float = 0.0
-    """Probability, once for each option wanted, of not choosing it."""
+    """Probability, drawn once for each wanted option, of not choosing it."""
     hasty: float = 0.0
-    """Probability, once an episode, of buying without choosing anything."""
+    """Probability, drawn once an episode, of buying without choosing any option."""
 
 
 class Wish:
@@ -52,12 +52,12 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """The ware as titles call it."""
+        """The ware's name in titles."""
         return _NAMES.get(self.ware, self.ware)
 
 
 class Shopper:
-    """Shops once at a time: `reset` with the instruction, then `act` on each page. Seeded."""
+    """Plays one episode at a time: call `reset` with the instruction, then `act` on every page. Seeded."""
 
     def __init__(self, habits: Habits, seed: int | str) -> None:
         self.habits, self._rng = habits, random.Random(f"actre shopper {seed}")
@@ -73,7 +73,7 @@ class Shopper:
         self._stays = False
 
     def act(self, page: str, commands: Sequence[str]) -> Decision:
-        """The next thought and action on a page that offers `commands`."""
+        """The next thought and action on a page with these admissible commands."""
         if _BUY in commands:
             return self._item(commands)
         hits = [command[6:-1] for command in commands if _PAGE.fullmatch(command[6:-1])]
@@ -94,14 +94,14 @@ class Shopper:
         return Decision(f"try {hit}", f"click[{hit}]")
 
     def _merit(self, page: str, hit: str) -> int:
-        """Wanted traits in a hit's title; what is no such ware comes last."""
+        """The number of wanted traits in a hit's title, plus 10 if it is the wanted ware."""
         title = page.partition(f"{hit} [sep] ")[2].partition(" [sep] ")[0]
         return sum(trait in title for trait in self._wish.traits) + 10 * (self._wish.name in title)
 
     def _item(self, commands: Sequence[str]) -> Decision:
         offered = {command[6:-1] for command in commands if command not in _NAVIGATION}
         missing = next((value for value in self._chosen if value not in offered), None)
-        # after three products the steps would not reach
+        # with more than three products the steps would run out
         if missing is not None and not self._stays and len(self._tried) < 3:
             return Decision(f"no {missing} here", _BACK)
         for value in self._chosen:

@@ -1,10 +1,9 @@
-"""Porter's stemmer: an English word without its endings.
+"""Porter's stemmer for English words.
 
-Knows one lower-case word at a time; no text, no stop words.
-Source: M. F. Porter, "An algorithm for suffix stripping" (1980), with the departures of his own later programs: "bli"
-and "logi" among the endings of step 2, and words of up to two letters left alone. nltk's
-PorterStemmer("MARTIN_EXTENSIONS") gives the same stems (by test); it is not asked because loading nltk takes 90 MB and
-0.8 s.
+Source: M. F. Porter, "An algorithm for suffix stripping" (1980).
+Differs: as in Porter's own later programs, step 2 has the endings "bli" and "logi", and words of up to two letters are
+unchanged. nltk's PorterStemmer("MARTIN_EXTENSIONS") gives the same stems (tested); it is not used because loading nltk
+takes 90 MB and 0.8 s.
 """
 
 import itertools
@@ -84,7 +83,7 @@ def _replace(word: str, table: dict[str, str], endings: list[str]) -> str:
 
 
 def _consonants(word: str) -> list[bool]:
-    """Per letter, whether it is a consonant: y is one at the start and after a vowel."""
+    """For each letter, whether it is a consonant; y is one at the start and after a vowel."""
     kinds: list[bool] = []
     for letter in word:
         kinds.append(letter not in "aeiou" if letter != "y" else not (kinds and kinds[-1]))
@@ -92,7 +91,7 @@ def _consonants(word: str) -> list[bool]:
 
 
 def _measure(word: str) -> int:
-    """How often a vowel is followed by a consonant: Porter's m."""
+    """Porter's m: how often a vowel is followed by a consonant."""
     kinds = _consonants(word)
     return sum(not a and b for a, b in itertools.pairwise(kinds))
 

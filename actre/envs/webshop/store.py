@@ -1,8 +1,7 @@
-"""Products of a large shop on disk, read one at a time, so that a shop need not fit in memory.
+"""The products of a large shop on disk, read one at a time, so that a shop need not fit in memory.
 
-Knows how a product is written down and found again; not where it comes from (importer.py). A `StoredCatalogue`
-answers as a `Catalogue` does; it keeps the asins, the offsets and the search index in memory, and the last products
-that were looked at.
+A `StoredCatalogue` behaves like a `Catalogue`. It keeps in memory only the asins, the offsets, the search index and the
+products used last. importer.py writes the store.
 """
 
 import json
@@ -25,7 +24,7 @@ _TUPLES = ("bullets", "pricing", "attributes", "instruction_attributes")
 
 
 class StoreWriter:
-    """Writes products as they come; a context manager. The store is whole when it has been left without an error."""
+    """Writes products one by one; a context manager. The store is complete if the block ends without an error."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -33,7 +32,7 @@ class StoreWriter:
         self._offsets = [0]
 
     def __enter__(self) -> "StoreWriter":
-        # the offsets are what makes a store whole: an interrupted one must not pass for it
+        # a store is complete only with its offsets, so an interrupted one has none
         (self.folder / _OFFSETS).unlink(missing_ok=True)
         self._bodies = (self.folder / _BODIES).open("wb")
         self._asins = (self.folder / _ASINS).open("w", encoding="ascii")
@@ -46,7 +45,7 @@ class StoreWriter:
             np.save(self.folder / _OFFSETS, np.array(self._offsets, np.int64))
 
     def add(self, product: Product, nouns: Sequence[str] | None = None) -> None:
-        """Append a product; nouns: those of its name, None where there is no table."""
+        """Append a product. nouns: those of its name, None without a noun table."""
         record = [getattr(product, name) for name in _FIELDS]
         line = json.dumps([record, nouns], ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
         self._bodies.write(line)
@@ -55,22 +54,22 @@ class StoreWriter:
 
 
 class StoredProducts(Sequence[Product]):
-    """The products of a store by position. Raises ActreError where the store is missing or damaged."""
+    """The products of a store by position. Raises ActreError if the store is missing or damaged."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         try:
             self._offsets = np.load(self.folder / _OFFSETS)
             lines = (self.folder / _ASINS).read_text(encoding="utf-8").split("\n")[:-1]
-            # each line is a JSON string without its quotes: an asin may hold a line break
+            # each line is a JSON string without its quotes, since an asin may contain a line break
             self.asins: list[str] = json.loads('["' + '","'.join(lines) + '"]') if lines else []
             self._bodies = np.memmap(self.folder / _BODIES, np.uint8, "r")
         except (OSError, ValueError) as error:
             raise ActreError(
-                f"{folder}: is no whole store of products ({error}): `actre webshop import` makes it"
+                f"{folder}: the store of products is missing or incomplete ({error}): `actre webshop import` makes it"
             ) from error
         if len(self._bodies) != self._offsets[-1] or len(self.asins) != len(self._offsets) - 1:
-            raise ActreError(f"{folder}: the store's files do not fit together: `actre webshop import` makes it anew")
+            raise ActreError(f"{folder}: the store's files do not match: `actre webshop import` makes it again")
         self.record = lru_cache(_KEPT_PRODUCTS)(self._record)
 
     def __len__(self) -> int:
@@ -83,11 +82,11 @@ class StoredProducts(Sequence[Product]):
     def __getitem__(self, index: int | slice) -> Product | list[Product]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        # a negative index, or numpy's
+        # the index may be negative, or numpy's
         return self.record(range(len(self))[int(index)])[0]
 
     def __iter__(self) -> Iterator[Product]:
-        # past the memory of products looked at: a walk through all would empty it
+        # without the cache, which iterating over all products would flush
         return (self._record(i)[0] for i in range(len(self)))
 
     def _record(self, index: int) -> tuple[Product, tuple[str, ...] | None]:
@@ -97,7 +96,7 @@ class StoredProducts(Sequence[Product]):
 
 
 class _ByAsin(Mapping[str, Product]):
-    """asin -> product, as a dict's, without the products."""
+    """asin -> product, without holding the products."""
 
     def __init__(self, products: StoredProducts) -> None:
         self._products = products
@@ -120,7 +119,7 @@ class _ByAsin(Mapping[str, Product]):
 
 
 class _Nouns(Mapping[str, Sequence[str]]):
-    """asin -> the nouns of its name, of those products that have any on record."""
+    """asin -> the nouns of its name, for products with recorded nouns."""
 
     def __init__(self, by_asin: _ByAsin) -> None:
         self._by_asin = by_asin
@@ -139,7 +138,7 @@ class _Nouns(Mapping[str, Sequence[str]]):
 
 
 class StoredCatalogue(Catalogue):
-    """A catalogue whose products lie on disk."""
+    """A catalogue whose products stay on disk."""
 
     def __init__(self, folder: str | Path, index: Index, source: str) -> None:
         products = StoredProducts(folder)
@@ -150,7 +149,10 @@ class StoredCatalogue(Catalogue):
         self.source = source
         self.index = index
         if len(index) != len(products):
-            raise ActreError(f"{source}: {len(products)} products and an index of {len(index)}: import it again")
+            raise ActreError(
+                f"{source}: there are {len(products)} products, but {len(index)} in the index: "
+                "`actre webshop import` makes both again"
+            )
 
 
 def _product(record: list[Any]) -> Product:

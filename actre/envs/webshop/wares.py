@@ -1,7 +1,6 @@
-"""The words of the generated shop: kinds of wares, what they can be like, what can be chosen, what they cost.
+"""The words of the generated shop: kinds of wares with their traits, options and price ranges.
 
-Knows words only; drawing products from them is generate.py's work. Every name is invented or a plain English
-word; nothing stems from a listing.
+generate.py draws products from these. Every name is invented or a plain English word; none comes from a real listing.
 """
 
 from typing import NamedTuple
@@ -10,9 +9,9 @@ from typing import NamedTuple
 class Kind(NamedTuple):
     """A kind of ware.
 
-    category: one of the five. query: what one would type to find it; instructions call it so. name: as titles do.
-    path: its place in the shop. low, high: price range in dollars. what it is (before the name), what it comes
-    with, what it is for: attribute phrases. options: name -> values to choose from.
+    category: one of five. query: the search term, used in instructions. name: used in titles. path: the product
+    category. low, high: price range in dollars. is_ (before the name), with_, for_: attribute phrases. options: name ->
+    values to choose from.
     """
 
     category: str
@@ -54,7 +53,7 @@ ROOTS = {
     "garden": "Home & Kitchen",
     "grocery": "Grocery & Gourmet Food",
 }
-"""Category -> the first name of its paths; in the order in which products are drawn."""
+"""Category -> the first part of its paths, in the order in which products are drawn."""
 
 BRANDS = _words(
     "Arvelo, Bremsi, Calundra, Dorvane, Eskily, Fenmora, Galtrix, Hovelin, Istrana, Jorvika, Keldora, Lumbrel, "
@@ -219,7 +218,7 @@ KINDS: tuple[Kind, ...] = (
           "pea protein, cocoa butter, roasted almonds", "gym workouts, quick breakfast, road trips",
           flavor="peanut, chocolate, berry, lemon, coconut", pack="pack of 6, pack of 12, pack of 24"),
 )  # fmt: skip
-"""Every kind of ware, eight to a category."""
+"""Every kind of ware, eight in each category."""
 
 NOT_NOUNS = frozenset(
     word
@@ -235,4 +234,4 @@ NOT_NOUNS = frozenset(
     )
     for word in line.split()
 )
-"""Words of titles that are no nouns here; the title's other words, brands among them, are."""
+"""Words of titles that do not count as nouns; all others do, brands included."""

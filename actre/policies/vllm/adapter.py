@@ -1,7 +1,7 @@
-"""The LoRA adapter that a vLLM engine or server is asked to use: its folder, and the version of it that is loaded.
+"""The LoRA adapter that a vLLM engine or server uses: its folder and the loaded version.
 
-Knows peft's folders and vLLM's LoRARequest; no prompts. A folder whose files have changed is loaded anew, under a name
-of its own: vLLM keeps adapters, and the prefixes computed with them, by their names.
+A folder whose files have changed is loaded again under a new name, because vLLM caches adapters, and the prefixes
+computed with them, by name.
 """
 
 import json
@@ -17,14 +17,14 @@ _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 Load = Callable[[int, Path], Any]
-"""Hands over what is in a folder as the adapter of that version; returns what requests name it by."""
+"""Loads the adapter in a folder as this version; returns the value that requests refer to it by."""
 
 
 class Adapter:
-    """Which adapter requests name; none at first. rank: what the engine has room for, None where only it knows."""
+    """The adapter of requests; none at first. rank: the highest rank the engine supports, None if unknown."""
 
     def __init__(self, load: Load, rank: int | None) -> None:
-        self._hand_over = load
+        self._load_version = load
         self._rank = rank
         self._folder: Path | None = None
         self._state: tuple[object, ...] = ()
@@ -32,13 +32,13 @@ class Adapter:
         self._request: Any = None
 
     def use(self, folder: Path | None) -> None:
-        """From now on this folder's adapter, None: no adapter. Raises ActreError, and there is none, if it fails."""
+        """Use this folder's adapter from now on; None: no adapter. Raises ActreError on failure; there is then none."""
         self._folder, self._state, self._request = None, (), None
         if folder is not None:
             self._load(folder)
 
     def request(self) -> Any:
-        """What to ask with, None without adapter. Raises ActreError if its files can no longer be used."""
+        """What requests refer to the adapter by, None without one. Raises ActreError if its files became unusable."""
         if self._folder is not None and _state(self._folder) != self._state:
             self._load(self._folder)
         return self._request
@@ -47,17 +47,17 @@ class Adapter:
         rank = rank_of(folder)
         if self._rank is not None and rank > self._rank:
             raise ActreError(
-                f"{folder} has rank {rank}, this engine has room for {self._rank}: "
+                f"{folder} has rank {rank}, but this engine only supports ranks up to {self._rank}: "
                 f"make the policy with lora_rank={rank}"
             )
         state = _state(folder)
         self._version += 1
-        request = self._hand_over(self._version, folder.resolve())
+        request = self._load_version(self._version, folder.resolve())
         self._folder, self._state, self._request = folder, state, request
 
 
 def engine_loader(llm: Any) -> Load:
-    """Hands adapters to vLLM's offline engine, which takes a LoRARequest with each request."""
+    """Loads adapters into vLLM's offline engine, whose requests refer to them by a LoRARequest."""
 
     def load(version: int, folder: Path) -> Any:
         from safetensors import SafetensorError
@@ -69,7 +69,7 @@ def engine_loader(llm: Any) -> Load:
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise ActreError(
                 f"vLLM cannot serve the adapter in {folder}: {reason(error)}\n"
-                "It takes plain LoRA on linear layers; others work merged: actre.adapters.merge(folder, out)"
+                "It supports only plain LoRA on linear layers; merge others: actre.adapters.merge(folder, out)"
             ) from error
         return request
 
@@ -77,7 +77,7 @@ def engine_loader(llm: Any) -> Load:
 
 
 def rank_of(folder: Path) -> int:
-    """The highest rank in a LoRA folder. Raises ActreError for a folder that holds no adapter."""
+    """The highest rank in a LoRA folder. Raises ActreError for a folder without an adapter."""
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise ActreError(f"{folder} holds no adapter ({missing[0]} is missing): `actre export` writes such a folder")
@@ -90,7 +90,7 @@ def rank_of(folder: Path) -> int:
 
 
 def _state(folder: Path) -> tuple[object, ...]:
-    """What differs once an adapter was written anew; () while its files are not there."""
+    """A value that changes when the adapter's files are written again; () if they are missing."""
     try:
         found = [os.stat(folder / name) for name in _FILES]
     except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""What the two vLLM policies share: texts and ids, what is refused, what is asked for, how answers become scores.
+"""The common part of the two vLLM policies: texts and ids, checks, requests, and scores from answers.
 
-Knows vLLM's names for sampling settings, which its offline engine and its server have in common; neither of the two
-(the subclasses have them), no environment and no adapter.
+Candidates are scored in two ways:
 
-Candidates are scored in two ways. At temperature 1 each is appended to its prefix and vLLM's log-probabilities of the
-prompt are read, where a subclass can. None are computed for what stands in kept prefixes; vLLM would keep none then,
-which costs a whole prefix a candidate. Here they are kept, and what was left uncomputed is asked for in the second way,
-as everything is at other temperatures, which prompt log-probabilities do not know: a beginning of a candidate is a
-prompt of its own, after which the log-probabilities of the tokens that may follow are asked for. docs/vllm.md says what
-each costs.
+1. At temperature 1, if the subclass supports it, each candidate is appended to its prefix, and vLLM's log-probabilities
+   of the prompt are read. By default vLLM then ignores cached prefixes, so that every candidate costs a whole prefix.
+   Here the cache is used, and vLLM returns no log-probabilities for tokens in cached prefixes.
+2. For these tokens, and at other temperatures, which prompt log-probabilities do not take into account, each beginning
+of a candidate is a prompt, and the log-probabilities of the tokens that may follow it are requested.
+
+docs/vllm.md says what each way costs.
 """
 
 from abc import ABC, abstractmethod
@@ -30,14 +30,14 @@ from actre.types import ActreError, Order, Reply
 
 Ids = tuple[int, ...]
 Told = dict[Ids, dict[int, float]]
-"""Log-probabilities (nats) of tokens after a beginning, by token."""
+"""Beginning -> token -> log-probability (nats) of the token after it."""
 
-_TEMPERATURES = (0.01, 2.0)  # what vLLM samples at; below, it would take 0.01 instead
-_ASKED_TOKENS = 128  # the longest `logprob_token_ids` vLLM takes
+_TEMPERATURES = (0.01, 2.0)  # vLLM's range; below it, vLLM would use 0.01 instead
+_ASKED_TOKENS = 128  # vLLM's maximum length of `logprob_token_ids`
 
 
 class Said(NamedTuple):
-    """An answer of vLLM's. logps: of each token that was asked for, by position and token; empty: none were."""
+    """An answer from vLLM. logps: of the requested tokens, by position and token; empty if none were requested."""
 
     ids: Ids
     logps: Sequence[Mapping[int, float]]
@@ -45,10 +45,10 @@ class Said(NamedTuple):
 
 
 class VLLMBase(ABC):
-    """The Policy protocol but for asking vLLM itself.
+    """The Policy protocol except for the requests to vLLM.
 
-    name and source: the model's, see `models.find`. max_model_tokens: longest prompt and reply together; None: the
-    model's limit. Raises ActreError for settings that cannot be read.
+    name, source: the model's, see `models.find`. max_model_tokens: longest prompt and reply together; None: the model's
+    limit. Raises ActreError if the model's settings cannot be read.
     """
 
     def __init__(self, name: str, source: str, max_model_tokens: int | None) -> None:
@@ -59,7 +59,7 @@ class VLLMBase(ABC):
         self._end_ids = end_ids(settings, self.tokenizer)
         self._texts = TokenTexts(self.tokenizer)
         self.max_model_tokens = max_model_tokens or held_by(config)
-        # prompts are made of a few pieces, repeated at every step of every episode
+        # the same texts recur at every step of every episode
         self._encode = lru_cache(maxsize=4096)(self._encode_new)
 
     @property
@@ -69,14 +69,14 @@ class VLLMBase(ABC):
 
     @abstractmethod
     def _said(self, prompts: Sequence[Sequence[int]], asked: Sequence[dict[str, Any]]) -> list[Said]:
-        """vLLM's answers, in the prompts' order."""
+        """vLLM's answers in the order of the prompts. asked: the sampling settings of each."""
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids, no special tokens added."""
+        """Text to ids, without special tokens."""
         return list(self._encode(text))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids to text, every token shown."""
+        """Ids to text, special tokens included."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def renderer(self, prompt: PromptConfig, order: Order) -> Renderer:
@@ -93,12 +93,12 @@ class VLLMBase(ABC):
         stop: str | None,
         seed: int,
     ) -> list[Reply]:
-        """One sampled reply a prompt; temperature 0 takes the likeliest tokens, with log-probability 0.
+        """One sampled reply for each prompt; temperature 0 takes the likeliest tokens, with log-probability 0.
 
-        logps: float32 log-softmax of logits / temperature. A reply depends on its prompt, its place among the prompts
-        and the seed (up to rounding), not on its neighbours. Differs: the same seed gives other replies than in the
-        transformers policy, and `Reply.text` leaves out the end-of-turn token that a reply may end with.
-        Raises ActreError for an empty or too long prompt or a bad number.
+        logps: float32 log-softmax of logits / temperature. Up to rounding, a reply depends on its prompt, its position
+        among the prompts and the seed, not on other prompts. Differs: the same seed gives other replies than in the
+        transformers policy, and `Reply.text` lacks the end-of-turn token at the end of a reply. Raises ActreError for
+        an empty or too long prompt, or a number out of range.
         """
         self._check(prompts, max_new_tokens, temperature)
         shared: dict[str, Any] = {
@@ -107,7 +107,7 @@ class VLLMBase(ABC):
             "stop": [stop] if stop else [],
             "include_stop_str_in_output": True,
             "stop_token_ids": sorted(self._end_ids),
-            "logprobs": 0 if temperature else None,  # 0: of the sampled token alone
+            "logprobs": 0 if temperature else None,  # 0: only that of the sampled token
             "skip_special_tokens": False,
         }
         asked = [{**shared, "seed": derive_seed(seed, "vllm", i)} for i in range(len(prompts))]
@@ -122,16 +122,16 @@ class VLLMBase(ABC):
     ) -> list[np.ndarray]:
         """For each prefix, the exact log-probability in nats of each of its candidates: (A,), float64.
 
-        Equal to one plain forward pass a candidate up to rounding; a `Spelling`'s last token counts with all that
-        begin with its text. Raises ActreError for an empty or too long prefix, an empty candidate, or a temperature
-        that is not positive or not among vLLM's.
+        Equal to one plain forward pass for each candidate, up to rounding; a `Spelling`'s last token counts together
+        with all tokens that begin with its text. Raises ActreError for an empty or too long prefix, an empty candidate,
+        or a temperature that is not positive or not in vLLM's range.
         """
         if temperature <= 0:
             raise ActreError(f"temperature {temperature}: a distribution over actions needs a positive one")
         if len(prefixes) != len(candidates):
             raise ActreError(f"{len(prefixes)} prefixes, but candidates for {len(candidates)}")
         if not all(len(ids) for listed in candidates for ids in listed):
-            raise ActreError("a candidate holds no token; an action without text cannot be scored")
+            raise ActreError("a candidate has no token; an action without text cannot be scored")
         whole = _whole(prefixes, candidates)
         self._check([*prefixes, *whole], 1, temperature)
         ends = {tuple(ids): last_tokens(ids, self._texts.beginning_like) for listed in candidates for ids in listed}
@@ -149,11 +149,11 @@ class VLLMBase(ABC):
         ]
 
     def _prompt_logps(self, whole: Mapping[Ids, int]) -> Told:
-        """What can be read of the candidates' log-probabilities from those of prompts; here nothing."""
+        """The candidates' log-probabilities, as far as those of prompts contain them; here none."""
         return {}
 
     def _next_logps(self, asked: Mapping[Ids, set[int]], temperature: float) -> Told:
-        """For each beginning, the log-probabilities of the tokens asked for after it."""
+        """For each beginning, the log-probabilities of the requested tokens after it."""
         listed = ((beginning, sorted(tokens)) for beginning, tokens in asked.items())
         pieces = [
             (beginning, tokens[i : i + _ASKED_TOKENS])
@@ -177,25 +177,25 @@ class VLLMBase(ABC):
         return Reply(ids, tuple(logps), self.decode(shown), truncated=said.truncated)
 
     def _check(self, prompts: Sequence[Sequence[int]], new: int, temperature: float) -> None:
-        """Refuse before anything is queued: what vLLM refuses would leave the rest of the call in its queue."""
+        """Raises ActreError before anything is queued: if vLLM refused, the rest would stay in its queue."""
         if temperature < 0 or new < 1:
             raise ActreError(
                 f"temperature {temperature} and max_new_tokens {new}: "
-                "the one must not be negative, the other at least 1"
+                "the first must not be negative, and the second must be at least 1"
             )
         low, high = _TEMPERATURES
         if temperature and not low <= temperature <= high:
-            raise ActreError(f"vLLM takes temperature 0 and {low} to {high}, not {temperature}: use HFPolicy for it")
+            raise ActreError(f"vLLM supports temperature 0 and {low} to {high}, not {temperature}: use HFPolicy for it")
         if not all(len(prompt) for prompt in prompts):
-            raise ActreError("a prompt holds no token")
-        must_hold(self.max_context, map(len, prompts), new, "a prompt", f"a larger max_model_tokens, {SHORTER}")
+            raise ActreError("a prompt has no token: each needs at least one")
+        must_hold(self.max_context, map(len, prompts), new, "a prompt", f"set a larger max_model_tokens, or {SHORTER}")
 
     def _encode_new(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
 
 def _whole(prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]]) -> dict[Ids, int]:
-    """Each prefix with each of its candidates, once, and where the candidate begins.
+    """Each prefix with each of its candidates -> where the candidate begins.
 
     >>> _whole([[1, 2], [1, 2]], [[[5, 6], [8]], [[8]]])
     {(1, 2, 5, 6): 2, (1, 2, 8): 2}
@@ -209,7 +209,7 @@ def _whole(prefixes: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequ
 
 
 def _missing(whole: Mapping[Ids, int], told: Told) -> dict[Ids, set[int]]:
-    """Each beginning after which a token's log-probability is still unknown, with those tokens.
+    """Beginning -> the tokens after it whose log-probability is still unknown.
 
     >>> _missing({(1, 2, 5, 6): 2, (1, 2, 8): 2}, {(1, 2): {5: -0.5}})
     {(1, 2, 5): {6}, (1, 2): {8}}
@@ -223,7 +223,7 @@ def _missing(whole: Mapping[Ids, int], told: Told) -> dict[Ids, set[int]]:
 
 
 def _total(told: Told, prefix: Sequence[int], candidate: Sequence[int], ends: Sequence[int]) -> float:
-    """The log-probability of a candidate, of whose last token any of `ends` may stand in the place."""
+    """The log-probability of a candidate that may end in any of `ends` instead of its last token."""
     parts = [told[(*prefix, *candidate[:i])][token] for i, token in enumerate(candidate)]
     if ends:
         last = told[(*prefix, *candidate[:-1])]

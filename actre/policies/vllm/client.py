@@ -1,7 +1,6 @@
-"""Speaks HTTP with a vLLM server elsewhere, and says what its refusals mean and what mends them.
+"""The HTTP client for a vLLM server elsewhere. Its errors explain the server's refusals and how to fix them.
 
-Knows the server's routes, as of vLLM 0.30.0, and the command that starts it; not what the tokens mean. vllm need not be
-installed here.
+Routes are those of vLLM 0.30.0. vllm need not be installed here.
 """
 
 import os
@@ -14,17 +13,17 @@ from actre.policies.vllm.engine import lora_room
 from actre.types import ActreError
 
 TESTED = "0.30.0"
-_AT_ONCE = 64  # requests; vLLM batches what it has
+_AT_ONCE = 64  # concurrent requests; vLLM batches them
 _CONNECT_S = 10.0
-_ANSWER_S = 900.0  # a request may wait behind all others
-_KEPT_S = 3.0  # a server closes what is idle for 5 s; a request sent just then would be lost
+_ANSWER_S = 900.0  # a request may wait for all others
+_KEPT_S = 3.0  # a server closes connections idle for 5 s, and a request sent just then would be lost
 _ON_CPU = "--enforce-eager --block-size 32 --no-enable-chunked-prefill --max-num-batched-tokens"
 _CPU_STEP_TOKENS = 8192
 
 
 class Start(NamedTuple):
-    """How a server has to be started. source: the model's name or folder. max_model_tokens None: vLLM's own choice.
-    lora_rank 0: weights are merged instead.
+    """How to start a server. source: the model's name or folder. max_model_tokens None: vLLM's own choice. lora_rank 0:
+    no adapters, because weights are merged instead.
     """
 
     source: str
@@ -52,31 +51,31 @@ class Start(NamedTuple):
         if self.on_cpu:
             allowed += " VLLM_CPU_KVCACHE_SPACE=1"
             words += [*_ON_CPU.split(), str(max(_CPU_STEP_TOKENS, self.max_model_tokens or 0))]
-        # not `vllm serve`, which vllm-cpu 0.30.0 ends with "No package metadata was found for vllm"
+        # not `vllm serve`, which fails in vllm-cpu 0.30.0 with "No package metadata was found for vllm"
         words += ["--port", str(self.port)]
         return f"{allowed} python -m vllm.entrypoints.openai.api_server {shlex.join(words)}"
 
     def mend(self) -> str:
-        """The command in a sentence that ends an error."""
+        """The command in a sentence for the end of an error message."""
         return f"Start it where vLLM is installed (docs/vllm.md):\n    {self.command()}"
 
 
 class Served(NamedTuple):
-    """What a server serves: the model's name there, and the longest prompt and reply together."""
+    """The model that a server serves: its name there, and the longest prompt and reply together."""
 
     name: str
     max_tokens: int
 
 
 class Client:
-    """One server. Raises ActreError for an address that is none, and where no vLLM server answers there."""
+    """A connection to one server. Raises ActreError for an invalid address, and if no vLLM server answers there."""
 
     def __init__(self, url: str, start: Start) -> None:
         import httpx
 
         self.url = _address(url)
         self.start = start
-        key = os.environ.get("VLLM_API_KEY")  # vLLM's own name for it
+        key = os.environ.get("VLLM_API_KEY")  # vLLM's own variable
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -89,7 +88,7 @@ class Client:
         self.served = self._served()
 
     def complete(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The only choice of each request's answer, in order. Raises ActreError where one fails."""
+        """The only choice in each request's answer, in order. Raises ActreError if a request fails."""
         asked = [self._pool.submit(self._must, "POST", "/v1/completions", body) for body in bodies]
         try:
             return [self._choice(one) for one in asked]
@@ -99,7 +98,7 @@ class Client:
             raise
 
     def load_adapter(self, name: str, folder: str, rank: int) -> None:
-        """Have the server read a LoRA folder of this rank, which must lie under the same path there, by this name."""
+        """Let the server load a LoRA folder of this rank, under the same path there, by this name."""
         mend = self.start._replace(lora_rank=max(rank, self.start.lora_rank)).mend()
         status, said = self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
         if status == 200:
@@ -107,51 +106,53 @@ class Client:
         told = _message(said)
         if status == 404 and "No adapter found" in told:
             raise ActreError(
-                f"the server at {self.url} finds no adapter in {folder}: trainer and server need a disk in common, "
+                f"the server at {self.url} finds no adapter in {folder}: trainer and server need a shared disk, "
                 "under the same path. Choose --out on one"
             )
         if "LoRA is not enabled" in told or (status == 404 and "detail" in said):
-            raise ActreError(f"the server at {self.url} takes no adapters while it runs. {mend}")
+            raise ActreError(f"the server at {self.url} was not started to load adapters while running. {mend}")
         raise ActreError(
             f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{mend}\n"
-            "or hand over merged weights: --set model.handover=merged"
+            "or sync merged weights instead: --set model.handover=merged"
         )
 
     def unload_adapter(self, name: str) -> None:
-        """Have it forget the adapter of this name; one it does not know is forgotten already."""
+        """Let the server unload the adapter of this name; an unknown one is ignored."""
         self._send("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
     def load_weights(self, folder: str) -> None:
-        """Have the server replace the model's weights by those in a folder, under the same path there."""
+        """Let the server replace the model's weights by those in a folder, under the same path there."""
         body = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
         status, said = self._send("POST", "/collective_rpc", body)
         if status == 404:
-            raise ActreError(f"the server at {self.url} takes no weights while it runs. {self.start.mend()}")
+            raise ActreError(
+                f"the server at {self.url} was not started to load weights while running. {self.start.mend()}"
+            )
         if status != 200:
             raise ActreError(
-                f"the server at {self.url} could not take over the weights in {folder}, and has ended: "
-                f"{_message(said)}\nTrainer and server need a disk in common, under the same path; choose --out on "
+                f"the server at {self.url} could not load the weights in {folder} and has ended: "
+                f"{_message(said)}\nTrainer and server need a shared disk, under the same path; choose --out on "
                 f"one. {self.start.mend()}"
             )
         if not self._must("POST", "/reset_prefix_cache").get("success", True):
             raise ActreError(
-                f"the server at {self.url} kept prefixes of the weights before: it is answering others at the same "
-                "time. A server that gets merged weights serves one run alone"
+                f"the server at {self.url} kept prefixes of the previous weights, because it has other requests. "
+                "A server that gets merged weights can serve only one run"
             )
 
     def _served(self) -> Served:
         listed = self._must("GET", "/v1/models").get("data", [])
         own = [one for one in listed if one.get("parent") is None]
         if not own or not own[0].get("max_model_len"):
-            raise ActreError(f"what answers at {self.url} is no vLLM server: it lists no model of its own")
+            raise ActreError(f"what answers at {self.url} is not a vLLM server: it lists no model")
         return Served(str(own[0]["id"]), int(own[0]["max_model_len"]))
 
     def _choice(self, asked: "Future[dict[str, Any]]") -> dict[str, Any]:
         (choice,) = asked.result()["choices"]
         if not choice.get("token_ids"):
             raise ActreError(
-                f"the server at {self.url} (vLLM {self.version}) returns no token ids: an older one than "
-                f"{TESTED}, with which this was tested. Install that one there"
+                f"the server at {self.url} (vLLM {self.version}) returns no token ids, so it is older than "
+                f"{TESTED}, the tested version. Install that version there"
             )
         return dict(choice)
 
@@ -161,19 +162,19 @@ class Client:
             return said
         if status == 401:
             raise ActreError(
-                f"the server at {self.url} wants its key: set VLLM_API_KEY here to what it was started with"
+                f"the server at {self.url} requires a key: set VLLM_API_KEY here to the key that it was started with"
             )
         if status == 404 and "detail" in said:
-            raise ActreError(f"what answers at {self.url} is no vLLM server: it has no {path}. {self.start.mend()}")
+            raise ActreError(f"what answers at {self.url} is not a vLLM server: it has no {path}. {self.start.mend()}")
         if status >= 500:
             raise ActreError(
-                f"the vLLM server at {self.url} failed ({status}: {_message(said)}); its own log says why. "
+                f"the vLLM server at {self.url} failed ({status}: {_message(said)}); its log says why. "
                 f"{self.start.mend()}"
             )
         raise ActreError(f"the vLLM server at {self.url} refused {path} ({status}): {_message(said)}")
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """Status and answer. What is asked for is the same the second time, so a lost connection is tried again."""
+        """Status and answer. Requests can be repeated safely, so one is retried if its connection is lost."""
         import httpx
 
         for last in (False, True):
@@ -186,12 +187,12 @@ class Client:
                 ) from error
             except httpx.TimeoutException as error:
                 raise ActreError(
-                    f"the vLLM server at {self.url} has not answered {path} for {_ANSWER_S:.0f} s: see its log"
+                    f"the vLLM server at {self.url} has not answered {path} for {_ANSWER_S:.0f} s: its log may say why"
                 ) from error
             except httpx.HTTPError as error:
                 if last:
                     raise ActreError(
-                        f"the vLLM server at {self.url} broke off ({_reason(error)}). {self.start.mend()}"
+                        f"the vLLM server at {self.url} closed the connection ({_reason(error)}). {self.start.mend()}"
                     ) from error
         try:
             said = answer.json() if answer.content else {}
@@ -211,9 +212,9 @@ def _address(url: str) -> str:
     try:
         parsed = httpx.URL(full)
     except (httpx.InvalidURL, TypeError) as error:
-        raise ActreError(f"{url!r} is no address of a server: {error}; http://HOST:8000 is wanted") from error
+        raise ActreError(f"{url!r} is not the address of a server ({error}): write http://HOST:8000") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ActreError(f"{url!r} is no address of a server: http://HOST:8000 is wanted")
+        raise ActreError(f"{url!r} is not the address of a server: write http://HOST:8000")
     return full
 
 

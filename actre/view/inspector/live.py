@@ -168,6 +168,11 @@ def replayed(env: Any, trajectory: Trajectory, number: int) -> Any:
             )
         if at < number and step.action is not None:
             text = env.step(step.action)[0]
+    if not callable(getattr(env.unwrapped, "snapshot", None)):
+        raise ActreError(
+            f"{type(env.unwrapped).__name__} cannot return to a state, so no branch can be played: "
+            "give it snapshot() and restore(snapshot)"
+        )
     return env.unwrapped.snapshot()
 
 
