@@ -219,8 +219,8 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         "never used again). From its bracket's width the tables above give K: of the diffuse and decisive states with "
         "the nearest numbers of actions, the two whose brackets lie next to the pilot's at K = 8; of these the one "
         f"that closes more slowly decides (`entropy.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} nats "
-        'unless `--width` says otherwise, half of what "equivalent" allows; `--most` caps K. By a pilot\'s width, K '
-        "without a cap:"
+        'unless `--width` says otherwise, half of what "equivalent" allows; `--max-thoughts` caps K. By a pilot\'s '
+        "width, K without a cap:"
     )
     widths = (0.1, 0.2, 0.4, 0.8, 1.6)
     rows = [

@@ -130,23 +130,6 @@ def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.
     return Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position)
 
 
-def replay(env: Any, probe: Probe) -> dict[str, Any]:
-    """Bring an environment to a probe's state; returns its info there.
-
-    Raises ActreError where the environment answers otherwise than it did when the probe was made.
-    """
-    text, info = env.reset(options={"game": probe.game})
-    for t, expected in enumerate(probe.observations):
-        if (text, tuple(info["admissible_commands"])) != (expected.text, expected.admissible):
-            raise ActreError(
-                f"{probe.game} is another game than the probe was made on (it differs at step {t}): "
-                "make the probes again (actre probes)"
-            )
-        if t < len(probe.actions):
-            text, _, _, _, info = env.step(probe.actions[t])
-    return info
-
-
 def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
     """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes.
 

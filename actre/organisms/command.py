@@ -134,7 +134,7 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     is kept.
     """
     _must_be_replaceable(folder, recipe)
-    outputs.growing(work, _is_work, "--work", what="what pretraining works with")
+    outputs.growing(work, _is_work, "--work-dir", what="what pretraining works with")
     work.mkdir(parents=True, exist_ok=True)
     demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]

@@ -276,9 +276,7 @@ class Trainer:
             return
         state = torch.load(path, weights_only=True)
         if state["recipe"] != self._signature():
-            raise ActreError(
-                f"{path} belongs to another recipe: remove it to start anew, or choose another --work folder"
-            )
+            raise ActreError(f"{path} belongs to another recipe: remove it to start anew, or choose another --work-dir")
         self.model.load_state_dict(state["model"])
         for (_, optimizer), saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

@@ -100,7 +100,7 @@ def warm_up(
     if len(rows) < warm.batch:
         raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
     held = context_of(config.model.name)
-    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
+    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--max-length {held} leaves such rows out")
     settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
     _begin(out, settings)
     model, tokenizer = load(config.model)

@@ -145,7 +145,7 @@ def warm_rows(
             made += alike
     if not made:
         raise ActreError(
-            f"no row of at most {longest} tokens came out of {len(demos.episodes)} episodes: raise --longest"
+            f"no row of at most {longest} tokens came out of {len(demos.episodes)} episodes: raise --max-length"
         )
     rng.shuffle(made)
     return Chosen(tuple(made), too_long)

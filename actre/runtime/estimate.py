@@ -292,7 +292,7 @@ def must_fit(config: RunConfig, device: Device) -> Estimate:
     found = estimate(config, device)
     if not found.fits:
         raise ActreError(
-            f"this does not fit on {device.name}: {mend(config, found)}. The estimate may be wrong: --even-so starts "
+            f"this does not fit on {device.name}: {mend(config, found)}. The estimate may be wrong: --force starts "
             "anyway"
         )
     return found

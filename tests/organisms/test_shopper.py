@@ -201,7 +201,7 @@ def test_one_command_makes_a_shopper_and_measures_it_and_repeats_itself(
     for name in ("one", "two"):
         folder = tmp_path / name
         asked = ["pretrain-tiny", "--kind", "shopper", "--threads", "1", "--episodes", "4", "--out", str(folder)]
-        args = parser().parse_args([*asked, "--work", str(tmp_path / f"work-{name}")])
+        args = parser().parse_args([*asked, "--work-dir", str(tmp_path / f"work-{name}")])
         # hardly trained, so it misses what is asked of a start, and says so
         assert command.run(args) == 1
         card = (folder / "README.md").read_text()

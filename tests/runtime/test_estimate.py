@@ -70,7 +70,7 @@ def test_what_does_not_fit_names_the_setting_and_the_value_that_fits():
     assert f"--set optim.micro_batch_tokens={found.largest_micro_batch}" in mend(config, found)
     mended = replace(config, optim=replace(config.optim, micro_batch_tokens=found.largest_micro_batch))
     assert estimate(mended, card).fits
-    with pytest.raises(ActreError, match="--even-so"):
+    with pytest.raises(ActreError, match="--force"):
         must_fit(config, card)
 
 

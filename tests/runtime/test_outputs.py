@@ -60,7 +60,7 @@ def saved(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-_REFUSED = re.compile("nothing was written|nothing is overwritten|File exists|is a file, and a folder")
+_REFUSED = re.compile("nothing was written|nothing is overwritten|not overwritten|File exists|is a file, and a folder")
 FOLDERS = (
     *("file", "mine", "mine/deep", "b", "b/adapter", "b/checkpoints", "b/checkpoints/iter-1", "b/checkpoints/iter-9"),
     *("b/adapter/new", "base", "base/new", "to_run", "to_run/adapter", "to_mine", "to_file", ".", "..", "a/../b"),

@@ -114,7 +114,7 @@ class Client:
             raise ActreError(f"the server at {self.url} takes no adapters while it runs. {mend}")
         raise ActreError(
             f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{mend}\n"
-            "or hand over merged weights: --set model.handover=merged"
+            "or hand over merged weights: --set model.weight_sync=merged"
         )
 
     def unload_adapter(self, name: str) -> None:
