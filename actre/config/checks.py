@@ -21,7 +21,7 @@ _SHOWN = 40
 class Range:
     """The numbers from `least` to `most`. Called with a text, as the type of an option, it parses it.
 
-    whole: whole numbers only. above: `least` itself is excluded. also: one further allowed number. unit: of the numbers.
+    whole: whole numbers only. above: excludes `least` itself. also: one further allowed number. unit: of the numbers.
     """
 
     least: float

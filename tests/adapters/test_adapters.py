@@ -139,7 +139,7 @@ def test_a_truncated_adapter_is_refused(base, tmp_path):
     adapters.export(_trained(base), tmp_path / "out", base)
     weights = tmp_path / "out" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(ActreError, match="does not go onto this model"):
+    with pytest.raises(ActreError, match="cannot be loaded onto this model"):
         adapters.load(tmp_path / "out")
 
 
@@ -148,7 +148,7 @@ def test_a_base_of_another_shape_is_refused(base, tmp_path):
     tokenizer = char_tokenizer()
     tiny_llama(len(tokenizer), hidden=16).save_pretrained(tmp_path / "small")
     tokenizer.save_pretrained(tmp_path / "small")
-    with pytest.raises(ActreError, match="does not go onto this model"):
+    with pytest.raises(ActreError, match="cannot be loaded onto this model"):
         adapters.load(tmp_path / "plain", ModelConfig(name=str(tmp_path / "small")))
 
 

@@ -82,7 +82,7 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     ("argv", "hint"),
     [
         (["docto"], "did you mean 'doctor'?"),
-        (["zzz"], "there are: doctor, "),
+        (["zzz"], "the choices are: doctor, "),
         (["games", "lst"], "did you mean 'list'?"),
     ],
 )

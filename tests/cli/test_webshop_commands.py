@@ -74,8 +74,8 @@ def test_import_without_nouns_says_what_cannot_be_done(folder: Path, capsys: pyt
 def test_report_shows_the_leak_of_one_split_and_not_of_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["webshop", "report"]) == 0
     lines = {line.split()[0]: line for line in said(capsys).splitlines() if line.startswith("shop/")}
-    assert "  0.0% of goals their product" in lines["shop/unseen"]
-    assert "100.0% of goals their product" in lines["shop/seen"]
+    assert "  0.0% of goals by product" in lines["shop/unseen"]
+    assert "100.0% of goals by product" in lines["shop/seen"]
     assert lines["shop/paper-test"].split()[1] == "500"
 
 

@@ -396,7 +396,7 @@ def test_an_export_in_which_something_was_changed_stays(
     (saved / "given" / name).mkdir() if harm == "added folder" else (saved / "given" / name).write_text("mine")
     before = snapshot(saved)
     assert cli.main(["export", "a", "--out", "given"]) == 2
-    assert f"holds {name}, changed or put there since" in capsys.readouterr().err
+    assert f"holds {name}, changed or added since" in capsys.readouterr().err
     assert snapshot(saved) == before
 
 
