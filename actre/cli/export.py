@@ -24,7 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("folder", type=place, help="a run folder (config.json and adapter/)")
     parser.add_argument("--out", type=place, help="output folder (default: FOLDER/export)")
     parser.add_argument(
-        "--merge", type=place, metavar="OUT", help="also save base model and adapter merged into one model"
+        "--merge", type=place, metavar="FOLDER", help="also save base model and adapter merged into one model"
     )
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload to the hub; with --merge the merged model")
     parser.add_argument(

@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
         "--work-dir",
         type=place,
         dest="work",
+        metavar="FOLDER",
         default=Path("runs/pretrain"),
         help="folder for demonstrations, log and checkpoint (default: %(default)s)",
     )

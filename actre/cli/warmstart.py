@@ -33,14 +33,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="run folder (default: %(default)s)")
     parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
-    parser.add_argument("--batch-size", dest="batch", type=of(Count), help="rows per step (default: 8)")
-    parser.add_argument("--micro-batch-size", dest="micro_batch", type=of(Count), help="rows per pass (default: 2)")
+    parser.add_argument("--batch-size", dest="batch", metavar="N", type=of(Count), help="rows per step (default: 8)")
+    parser.add_argument(
+        "--micro-batch-size", dest="micro_batch", metavar="N", type=of(Count), help="rows per pass (default: 2)"
+    )
     parser.add_argument("--learning-rate", type=of(Rate), help="learning rate (default: 5e-4)")
     parser.add_argument("--episodes", type=of(Count), help="games the expert plays (default: 60)")
     parser.add_argument(
-        "--states-per-episode", dest="per_episode", type=of(Count), help="states drawn from each episode (default: 3)"
+        "--states-per-episode",
+        dest="per_episode",
+        metavar="N",
+        type=of(Count),
+        help="states drawn from each episode (default: 3)",
     )
-    parser.add_argument("--max-length", dest="longest", type=of(Count), help="longest row, in tokens (default: 1024)")
+    parser.add_argument(
+        "--max-length", dest="longest", metavar="N", type=of(Count), help="longest row, in tokens (default: 1024)"
+    )
     parser.add_argument("--save-every", type=of(Count), help="steps between checkpoints (default: 10)")
     parser.add_argument("--states", type=of(Count), help="states on which compliance is measured (default: 16)")
     parser.add_argument("--no-merge", action="store_true", help="do not save the merged model")

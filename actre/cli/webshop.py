@@ -32,14 +32,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make.set_defaults(run=_generate)
     take = verbs.add_parser("import", help="check and index the official files; the index is kept beside them")
     take.add_argument("folder", type=place, help="folder with items_shuffle*.json and items_ins_v2*.json (also .gz)")
-    take.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
+    take.add_argument("--full", action="store_true", help="use the full set if the folder has both sets")
     take.add_argument(
         "--no-nouns", action="store_true", help="do not tag product names (purchases then cannot be scored)"
     )
     take.set_defaults(run=_import)
     check = verbs.add_parser("check", help="list invalid entries; exit code 1 if there are any")
     check.add_argument("folder", type=place, nargs="?", help="folder of official files (default: the shipped shop)")
-    check.add_argument("--full", action="store_true", help="the whole set where the 1,000 products lie there, too")
+    check.add_argument("--full", action="store_true", help="use the full set if the folder has both sets")
     check.add_argument("--max-problems", type=of(Natural), default=20, help="problems to show (default: 20)")
     check.set_defaults(run=_check)
     play = verbs.add_parser("play", help="shop in the terminal")

@@ -129,7 +129,7 @@ def words_of(kind: Any) -> str:
     """A setting's type in words.
 
     >>> words_of(Share | None), words_of(tuple[str, ...])
-    ('a number, at least 0 and at most 1, or none', 'a comma-separated list, each text')
+    ('a number, at least 0 and at most 1, or none', 'a comma-separated list')
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -139,7 +139,7 @@ def words_of(kind: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return f"{words_of(inner[0])}, or none"
     if origin is tuple:
-        return f"a comma-separated list, each {words_of(inner[0])}"
+        return "a comma-separated list" + ("" if inner[0] is str else f", each {words_of(inner[0])}")
     return {bool: "true or false", str: "text"}.get(kind, getattr(kind, "__name__", str(kind)))
 
 

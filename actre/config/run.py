@@ -147,9 +147,9 @@ class OptimConfig(Ranged):
     learning_rate: Rate = 1e-3
     """Peak learning rate (AdamW)."""
     groups: Count = 6
-    """Games an iteration; each is played by one group of episodes."""
+    """Games per iteration; each is played by one group of episodes."""
     group_size: Several = 8
-    """Episodes a game. An episode's advantage is relative to its group, so one alone would carry no signal."""
+    """Episodes per game. An episode's advantage is relative to its group, so one alone would carry no signal."""
     advantage: Literal["grpo", "dr_grpo", "rloo", "gigpo", "gigpo_no_std"] = "grpo"
     """Advantage estimator (actre/training/advantages.py). GiGPO also compares steps that start from the same state."""
     gigpo_discount: Share = 0.95
