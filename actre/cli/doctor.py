@@ -76,7 +76,7 @@ def can_run(checks: list[Check]) -> bool:
 
 
 def tested_pins() -> dict[str, str]:
-    """Package -> tested version, from constraints.txt beside the package; empty outside a checkout."""
+    """Package -> tested version, from constraints.txt next to the package; empty outside a checkout."""
     path = Path(__file__).resolve().parents[2] / "constraints.txt"
     if not path.is_file():
         return {}

@@ -1,6 +1,6 @@
 """Settings that earlier versions had under another name, or at all: their files still load.
 
-Names are unique over all groups of settings, but for `thoughts`: a stage once had it beside its order.
+Names are unique over all groups of settings, but for `thoughts`: a stage once had it as well as its order.
 """
 
 from typing import Any

@@ -264,7 +264,7 @@ def _update_s(shape: Shape, config: RunConfig, device: Device, work: Work) -> fl
     return once * config.optim.updates_per_batch
 
 
-def mend(config: RunConfig, found: Estimate) -> str:
+def remedy(config: RunConfig, found: Estimate) -> str:
     """Which settings to change so that the run fits, in words; empty if it fits."""
     if found.fits:
         return ""
@@ -291,7 +291,7 @@ def must_fit(config: RunConfig, device: Device) -> Estimate:
     found = estimate(config, device)
     if not found.fits:
         raise ActreError(
-            f"this does not fit on {device.name}: {mend(config, found)}. The estimate may be wrong: --force starts "
+            f"this does not fit on {device.name}: {remedy(config, found)}. The estimate may be wrong: --force starts "
             "anyway"
         )
     return found

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from actre.config import RunConfig
-from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, mend
+from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, remedy
 
 _QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
 
@@ -92,7 +92,7 @@ def described(config: RunConfig, found: Estimate) -> str:
     ]
     if device.gpu:
         lines.append("  GPU speeds are the specified ones times 0.35, not measured")
-    lines.append("  it fits" if found.fits else f"  it does NOT fit: {mend(config, found)}")
+    lines.append("  it fits" if found.fits else f"  it does NOT fit: {remedy(config, found)}")
     return "\n".join(lines)
 
 

@@ -305,7 +305,7 @@ def test_bootstrap_is_repeatable_and_covers_a_known_mean() -> None:
 def test_bootstrap_refuses_what_it_cannot_resample() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         bootstrap([1, 2], ["a", "a"])
-    with pytest.raises(ValueError, match="one entry|the same length"):
+    with pytest.raises(ValueError, match=r"one entry|the same length"):
         bootstrap([1, 2], ["a"])
     with pytest.raises(ValueError, match="NaN"):
         bootstrap([1, math.nan], ["a", "b"])
@@ -313,7 +313,7 @@ def test_bootstrap_refuses_what_it_cannot_resample() -> None:
         bootstrap([], [])
     with pytest.raises(ValueError, match="resample"):
         bootstrap([1, 2], ["a", "b"], n=0)
-    with pytest.raises(ValueError, match="one entry|the same length"):
+    with pytest.raises(ValueError, match=r"one entry|the same length"):
         bootstrap([1, 2], ["a", "b"], paired_with=[1])
     # a correlation of one value with itself: undefined on resamples that draw one game only
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="no interval"):
