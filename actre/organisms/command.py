@@ -180,7 +180,7 @@ def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         made = None
     if made != json.loads(json.dumps(dataclasses.asdict(recipe))) or names - _FILES:
-        why = f"holds {outputs.described(place)}, which is not only a policy of this recipe, and would be replaced"
+        why = f"holds {outputs.described(place)}, which is not just a policy made by this recipe, and would be replaced"
         raise outputs.refusal(folder, why)
 
 

@@ -394,7 +394,7 @@ def test_the_tiny_policy_measured_in_training_and_by_hand_agree(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["diagnose", "--preset", "huge"], "no preset"),
+        (["diagnose", "--preset", "huge"], "unknown preset"),
         (["diagnose", "--probes", "none.jsonl"], "does not exist"),
         (["diagnose", "--states", "4", "--width", "-1"], "above 0 and"),
         (["diagnose", "--states", "4", "--max-thoughts", "1"], "at least 2"),

@@ -186,7 +186,7 @@ def test_a_start_in_a_shop_is_measured_on_goals_of_a_shop_that_no_seed_enters(tm
     games = shop.start_games(6, tmp_path, seed=0, games=40)
     assert len(set(games)) == 6
     assert all(game.startswith(f"{tmp_path / 'shop-start'}/") for game in games)
-    with pytest.raises(ActreError, match="fewer episodes"):
+    with pytest.raises(ActreError, match="fewer --episodes"):
         shop.start_games(10**6, tmp_path, seed=0, games=40)
 
 

@@ -172,7 +172,7 @@ def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, pr
             raise KeyboardInterrupt
 
     monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
-    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="same command continues"):
         warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
     monkeypatch.setattr(warmstart._Log, "on_log", plain)
     with pytest.raises(ActreError, match="other settings"):
