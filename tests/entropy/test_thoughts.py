@@ -79,7 +79,7 @@ def test_a_missing_damaged_or_foreign_table_names_the_command(tmp_path: Path) ->
         (None, "does not exist"),
         ("{", "damaged"),
         ("{}", "not a calibration"),
-        ("[]", "no calibration"),
+        ("[]", "not a calibration"),
     ):
         if text is not None:
             file.write_text(text)
