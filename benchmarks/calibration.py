@@ -218,9 +218,9 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         "`actre diagnose` first runs a pilot of 8 thoughts on 12 states (with a seed of its own; these thoughts are "
         "never used again). From its bracket's width the tables above give K: of the diffuse and decisive states with "
         "the nearest numbers of actions, the two whose brackets lie next to the pilot's at K = 8; of these the one "
-        f"that closes more slowly decides (`entropy.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} nats "
-        'unless `--width` says otherwise, half of what "equivalent" allows; `--most` caps K. By a pilot\'s width, K '
-        "without a cap:"
+        f"that closes more slowly decides (`actre.entropy.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} "
+        'nats unless `--width` says otherwise, half of what "equivalent" allows; `--max-thoughts` caps K. By a '
+        "pilot's width, K without a cap:"
     )
     widths = (0.1, 0.2, 0.4, 0.8, 1.6)
     rows = [

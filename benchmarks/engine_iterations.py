@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     config = preset("tiny")
     config = replace(
         config,
-        model=replace(config.model, engine=args.engine, handover=args.handover),
+        model=replace(config.model, engine=args.engine, weight_sync=args.handover),
         stages=(StageConfig("think_first", args.iterations),),
     )
     made: list[Timed] = []

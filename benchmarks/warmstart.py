@@ -1,7 +1,7 @@
 """SmolLM2's warm start as a result: format compliance without forced tags, before and after a small budget.
 
     actre models get smollm2
-    actre warmstart --dtype bfloat16 --episodes 64 --per-episode 2 --longest 640 --steps 20 --batch 4 \\
+    actre warmstart --dtype bfloat16 --episodes 64 --states-per-episode 2 --max-length 640 --steps 20 --batch-size 4 \\
         --learning-rate 1e-3 --out runs/warmstart_smollm2
     python benchmarks/warmstart.py collect runs/warmstart_smollm2
     python benchmarks/warmstart.py page          # writes docs/warmstart.md from what was collected
@@ -67,8 +67,8 @@ def _head(record: dict[str, Any]) -> list[str]:
     warm, run, rows, about = record["warm"], record["run"], record["rows"], record["about"]
     command = (
         f"actre warmstart --preset {run['preset']} --dtype {run['model']['dtype']} --episodes {warm['episodes']} "
-        f"--per-episode {warm['per_episode']} --longest {warm['longest']} --steps {warm['steps']} "
-        f"--batch {warm['batch']} --learning-rate {warm['learning_rate']:g} --states {warm['states']} "
+        f"--states-per-episode {warm['per_episode']} --max-length {warm['longest']} --steps {warm['steps']} "
+        f"--batch-size {warm['batch']} --learning-rate {warm['learning_rate']:g} --states {warm['states']} "
         f"--seed {run['seed']}"
     )
     trained = record["training"]

@@ -1,11 +1,11 @@
-"""Trained adapters: written, reloaded and checked, merged, described, and pushed to a hub.
+"""Trained adapters: export, load, check, merge, model cards, and upload to the hub.
 
 Files:
     trained.py  export, load, load_policy, check, merge
-    files.py    an adapter's folder, and the fingerprint of its base model
-    readme.py   the README of an exported folder
-    cards.py    what the run was, and what came of it
-    hub.py      uploads
+    files.py    the files of an adapter, and the fingerprint of its base model
+    readme.py   README.md of an exported folder
+    cards.py    the model card's text: training, data, results, settings
+    hub.py      upload to the hub
 """
 
 from actre.adapters.files import (

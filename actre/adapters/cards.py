@@ -1,6 +1,6 @@
-"""The card of a trained adapter: what it was trained on, with which settings, and what came of it, with intervals.
+"""Text of a trained adapter's model card: training, data, results with intervals, and settings, from a run folder.
 
-Knows a run folder's records; no model. What was not measured is said to be missing, with the command that measures it.
+For missing results the card names the command that measures them.
 """
 
 import json
@@ -15,11 +15,11 @@ from actre.rollout.evaluate import When, load_evaluation, summarise
 from actre.types import read_jsonl
 
 _LAST = 10
-"""Iterations over which training's last figures are averaged."""
+"""Iterations over which the last training metrics are averaged."""
 
 
 def run_card(folder: Path, config: RunConfig) -> str:
-    """The text, in Markdown, of the run in `folder`."""
+    """The Markdown text for the run in `folder`."""
     parts = [_trained(folder, config), _data(config), _results(folder, config), _settings(config)]
     return "\n\n".join(parts)
 
@@ -32,15 +32,15 @@ def _trained(folder: Path, config: RunConfig) -> str:
         return said
     last = lines[-_LAST:]
     return (
-        f"{said}\n\n{len(lines)} iterations were done, {lines[-1]['env_steps']:,} environment steps. In the last "
+        f"{said}\n\n{len(lines)} iterations were run, {lines[-1]['env_steps']:,} environment steps. In the last "
         f"{len(last)} of them {_mean(last, 'success'):.1%} of the training episodes were won (sampled at temperature "
-        f"{config.sampling.temperature:g}, the games of training, no interval: the policy changed meanwhile), "
+        f"{config.sampling.temperature:g} on training games; without an interval, because the policy kept changing), "
         f"{_mean(last, 'parse_rate'):.1%} of the replies were well-formed."
     )
 
 
 def _stage(number: int, stage: StageConfig, lines: Sequence[dict[str, Any]]) -> str:
-    """A stage with the iterations it had: fewer or more than planned where one ended early or the run did."""
+    """A stage with the iterations it had, and those planned if they differ."""
     done = sum(line["stage"] == number for line in lines)
     planned = f" ({stage.iterations} were planned)" if lines and done != stage.iterations else ""
     return f"- {stage.order}, {done if lines else stage.iterations} iterations{planned}"
@@ -54,7 +54,7 @@ def _data(config: RunConfig) -> str:
     env = config.env
     return (
         f"## Data\n\nEnvironment: {env.name}. Trained on the games of {env.train}, at most {env.max_steps} steps an "
-        f"episode; {env.seen} and {env.unseen} are for evaluation. Nothing else was trained on."
+        f"episode; {env.seen} and {env.unseen} are for evaluation. No other data were used for training."
     )
 
 
@@ -63,11 +63,11 @@ def _results(folder: Path, config: RunConfig) -> str:
     if not path.exists():
         return (
             "## Results\n\nThis adapter was not evaluated: `actre evaluate --adapter RUN/adapter --out RUN` plays "
-            "fixed panels and writes what this card then shows."
+            "fixed panels and writes the results for this card."
         )
     lines = [
         f"## Results\n\nFixed panels, each game once, temperature {config.sampling.eval_temperature:g}; 95 % intervals "
-        "(Wilson), one training seed: they say how well these games were played, not how training varies.\n",
+        "(Wilson), one training seed: the intervals cover the choice of games, not the variation between trainings.\n",
         "| panel | order | when | won | success [95 % interval] | mean steps |",
         "|---|---|---|---|---|---|",
     ]

@@ -1,8 +1,7 @@
-"""An adapter's folder: its files written and read, and the fingerprint by which its base model is known again.
+"""The files of an adapter, and the fingerprint that identifies its base model.
 
-Knows PEFT's folder (adapter_config.json, adapter_model.safetensors) and what is written beside it: README.md, the
-card, and actre.json, which names the base model and holds a fingerprint of its weights, so that an adapter is not
-put on another base by mistake. Loads no model.
+They are PEFT's (adapter_config.json, adapter_model.safetensors), README.md with the model card, and actre.json, which
+names the base model and holds a fingerprint of its weights, so that an adapter is not loaded onto another base.
 """
 
 import errno
@@ -24,26 +23,26 @@ _FINGERPRINT_NUMBERS = 2048
 
 
 class Held(NamedTuple):
-    """An adapter whose model is cut over several processes: its weights by the model's own names, its base's hash."""
+    """A gathered adapter of a sharded model: weights by the model's own names, and the base model's fingerprint."""
 
     weights: dict[str, Any]
     fingerprint: str
 
 
 def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: Held | None = None) -> None:
-    """Write the files of `export` into a folder that is there.
+    """Write the files of `export` into an existing folder.
 
-    Raises ActreError for a model without adapter, OSError where the disk is full.
+    Raises ActreError for a model without an adapter, OSError for a full disk.
     """
     from peft import PeftModel
 
     if not isinstance(model, PeftModel):
-        raise ActreError("this model has no adapter to export: add_lora gives it one")
+        raise ActreError("this model has no adapter to export: add one with add_lora")
     base = replace(base, name=settled(base.name))
     with full_disk(folder), _unasked(model, base.name):
         model.save_pretrained(str(folder), state_dict=None if held is None else held.weights)
     settings = json.loads((folder / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = base.name  # not where this machine keeps what has a name
+    settings["base_model_name_or_path"] = base.name  # the name, not this machine's path
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     digest = fingerprint(model) if held is None else held.fingerprint
     about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": digest, "versions": versions()}
@@ -53,9 +52,9 @@ def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: 
 
 @contextmanager
 def _unasked(model: Any, name: str) -> Iterator[None]:
-    """Keeps peft from asking a hub for the vocabulary of a base model that is not from one.
+    """Keep peft from asking the hub about the vocabulary of a base model that is not on the hub.
 
-    It asks by the name in the adapter's settings, to see whether the vocabulary has grown; the kit never changes it.
+    peft looks it up by the name in the adapter's settings to see whether it was resized, which the kit never does.
     """
     if is_on_hub(name):
         yield
@@ -72,7 +71,7 @@ def _unasked(model: Any, name: str) -> Iterator[None]:
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
-    """A full disk as the OSError it is, where safetensors has an error of its own."""
+    """Turn safetensors' own error for a full disk into an OSError."""
     from safetensors import SafetensorError
 
     try:
@@ -84,9 +83,9 @@ def full_disk(folder: Path) -> Iterator[None]:
 
 
 def must_be_base(folder: Path, model: Any, name: str) -> None:
-    """Raises ActreError if the adapter in `folder` was trained on a base model with other weights than this one."""
+    """Raises ActreError if the adapter in `folder` was trained on a base model with other weights."""
     path = folder / "actre.json"
-    if not path.exists():  # an adapter that was not exported here
+    if not path.exists():  # not exported by this kit
         return
     try:
         about = json.loads(path.read_text())
@@ -96,16 +95,16 @@ def must_be_base(folder: Path, model: Any, name: str) -> None:
     if wanted != fingerprint(model):
         raise ActreError(
             f"the adapter in {folder} was trained on {base!r}{' in 4 bits' if about.get('four_bit') else ''} and does "
-            f"not fit the weights of {name!r}: another model, another version of it, or in 4 bits the one and not the "
-            "other. Load the base it was trained on"
+            f"not fit the weights of {name!r}: it is another model, another version, or only one of them is in 4 bits. "
+            "Load the base model it was trained on"
         )
 
 
 def fingerprint(model: Any) -> str:
-    """A hash of the base model's weights, the same with and without adapters and in every floating type.
+    """A hash of the base model's weights, the same with and without adapters and in every floating-point type.
 
-    4-bit weights have another one than those they were made of: an adapter is refused where the two are mixed up.
-    Differs: of each parameter only the first 2,048 numbers enter, rounded to bfloat16.
+    4-bit weights have another hash than the original ones. Only the first 2,048 numbers of each parameter are hashed,
+    rounded to bfloat16.
     """
     import torch
     from peft import PeftModel
@@ -127,11 +126,12 @@ def fingerprint(model: Any) -> str:
 
 
 def weights_digest(folder: str | Path) -> str:
-    """sha256 of an exported adapter's weights. Raises ActreError where there is none."""
+    """sha256 of an exported adapter's weights. Raises ActreError if there is none."""
     return hashlib.sha256((adapter_folder(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
 
 
 def adapter_folder(folder: str | Path) -> Path:
+    """The folder as a Path. Raises ActreError if it holds no adapter."""
     folder = Path(folder)
     missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).exists()]
     if missing:
@@ -143,7 +143,7 @@ def adapter_folder(folder: str | Path) -> Path:
 
 
 def named_base(folder: Path) -> ModelConfig:
-    """The base an adapter asks for; in 4 bits where it was trained on it so."""
+    """The base model that an adapter names, in 4 bits if it was trained that way."""
     about = folder / "actre.json"
     try:
         four_bit = bool(json.loads(about.read_text()).get("four_bit", False)) if about.exists() else False
@@ -158,5 +158,5 @@ def _base_name(folder: Path) -> str:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ActreError(f"{folder / 'adapter_config.json'} is damaged: {error!r}") from error
     if not name:
-        raise ActreError(f"the adapter in {folder} does not say which base model it belongs to: name one")
+        raise ActreError(f"the adapter in {folder} does not name its base model: pass one")
     return str(name)

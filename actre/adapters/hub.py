@@ -1,7 +1,6 @@
-"""Puts an exported folder on a model hub, and says what went wrong where that fails.
+"""Uploads an exported folder to the Hugging Face hub.
 
-Knows huggingface_hub; no model. What is in the folder was written, and checked, elsewhere. Has run against a stand-in
-for the hub's HTTP interface (tests/adapters/test_hub.py), not against the hub itself.
+Tested against a fake of the hub's HTTP interface (tests/adapters/test_hub.py), not against the hub itself.
 """
 
 import json
@@ -14,28 +13,28 @@ from actre.types import ActreError
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _NAMING = {"adapter_config.json": "base_model_name_or_path", "actre.json": "base", "config.json": "_name_or_path"}
-"""Which entry of which file names the base model, with its path on this machine where it is a local folder."""
-_LOG_IN = "`hf auth login` with a token that may write"
+"""File -> its entry with the base model's name, which for a local folder is a path on this machine."""
+_LOG_IN = "run `hf auth login` with a write token"
 
 
 def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
-    """Upload the folder's files to OWNER/NAME, which is made if it is not there; returns the address of the commit.
+    """Upload the folder's files to OWNER/NAME, creating the repository if necessary; returns the commit's URL.
 
-    A base model in a local folder is named there without its path. private: for a repository that is made now.
-    Raises ActreError for a bad name, an empty folder, without a token, where the hub refuses, and where it cannot be
-    reached; nothing was uploaded then.
+    A base model in a local folder is published without its path. private: applies to a new repository. Raises
+    ActreError, with nothing uploaded, for a bad name, a folder without weights, a missing token, and if the hub refuses
+    or cannot be reached.
     """
     folder = Path(folder)
     if not _NAME.fullmatch(repository):
-        raise ActreError(f"{repository!r} is no name for a repository: OWNER/NAME is wanted")
+        raise ActreError(f"{repository!r} is not the name of a repository: write OWNER/NAME")
     if not any(folder.glob("*.safetensors")):
-        raise ActreError(f"{folder} holds no weights to push: `actre export` writes such a folder")
+        raise ActreError(f"{folder} holds no weights to upload: make one with `actre export`")
     import httpx
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     if get_token() is None:
-        raise ActreError(f"no token for the hub is here: {_LOG_IN}")
+        raise ActreError(f"there is no token for the hub: {_LOG_IN}")
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
@@ -44,18 +43,18 @@ def push(folder: str | Path, repository: str, *, private: bool = True) -> str:
         done = api.create_commit(repository, added, commit_message="Export of ActRe Lab")
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        mend = f": {_LOG_IN} to {repository.partition('/')[0]}" if status in (401, 403) else ""
-        raise ActreError(f"the hub refused {repository} ({status}: {_first_line(error)}){mend}") from error
+        fix = f": {_LOG_IN} for {repository.partition('/')[0]}" if status in (401, 403) else ""
+        raise ActreError(f"the hub refused {repository} ({status}: {_first_line(error)}){fix}") from error
     except (OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         raise ActreError(
-            f"the hub cannot be reached ({_first_line(error)}); what was exported is in {folder}, and the same command "
-            "tries again"
+            f"the hub cannot be reached ({_first_line(error)}); the export is in {folder}; run the same command to "
+            "try again"
         ) from error
     return str(done.commit_url)
 
 
 def _for_others(file: Path) -> Path | bytes:
-    """What is uploaded of a file: the file, or its text with a local base model's own name in place of its path."""
+    """The file to upload, or its text with a local base model's path replaced by the folder's name."""
     key = _NAMING.get(file.name)
     if key is None:
         return file

@@ -1,14 +1,11 @@
-"""The README.md of an exported adapter and of a merged model: which base it is for, and how it is loaded.
-
-Knows the base model's name and fingerprint; what was trained, and what came of it, is text from outside (cards.py).
-"""
+"""README.md of an exported adapter and of a merged model: the base model, how to load it, and the card of cards.py."""
 
 from actre.config import ModelConfig, versions
 from actre.config.model_names import is_local, is_on_hub, shown
 
 
 def adapter_card(base: ModelConfig, text: str, fingerprint: str) -> str:
-    """The card of an adapter. fingerprint: of the base model's weights, see `adapters.fingerprint`."""
+    """README.md of an adapter. text: the card. fingerprint: of the base model's weights, see `adapters.fingerprint`."""
     load = 'load("this folder")'
     where = ""
     if is_local(base.name):
@@ -29,7 +26,7 @@ tags: [lora, actre]
     from actre.adapters.trained import load
     {where}model, tokenizer = {load}
 
-`load` refuses a base model whose weights are not those the adapter was trained on (actre.json). Without ActRe Lab:
+`load` refuses a base model with other weights than the adapter was trained on (actre.json). Without ActRe Lab:
 `peft.PeftModel.from_pretrained(base_model, "this folder")`.
 
 {_written()}
@@ -37,7 +34,7 @@ tags: [lora, actre]
 
 
 def merged_card(base: ModelConfig, text: str, fingerprint: str) -> str:
-    """The card of a merged model."""
+    """README.md of a merged model."""
     return f"""---
 {_base_model(base)}library_name: transformers
 tags: [actre]
@@ -53,14 +50,14 @@ tags: [actre]
 
 
 def _base_model(base: ModelConfig) -> str:
-    """A hub looks this line up, so that only a hub's name may stand there."""
+    """The hub resolves this line, so it may only contain a hub name."""
     return f"base_model: {base.name}\n" if is_on_hub(base.name) else ""
 
 
 def _base(base: ModelConfig, fingerprint: str) -> str:
-    kind = "which comes with, or through, ActRe Lab"
+    kind = "which ActRe Lab ships or downloads"
     if is_local(base.name):
-        kind = "a local folder where this was trained"
+        kind = "a local folder on the training machine"
     elif is_on_hub(base.name):
         kind = "from the model hub"
     bits = ", in 4 bits" if base.four_bit else ""

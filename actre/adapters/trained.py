@@ -1,8 +1,4 @@
-"""Trained adapters: export with a card, load onto the plain base model, the check by reloading, merging.
-
-Does not know how an adapter was trained (the card's text comes from outside), which files it is made of
-(adapter_files.py), nor what may be replaced (outputs.py).
-"""
+"""Trained adapters: export with a model card, load onto the base model, check by reloading, merge."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +23,13 @@ from actre.runtime.outputs import Made, must_be_replaceable, replacing
 from actre.types import ActreError
 
 TOLERANCE = 1e-4
-"""Largest difference of a logit after reloading, in float32."""
+"""Largest allowed difference of a logit after reloading, in float32."""
 TOLERANCE_HALF = 5e-2
 """The same in bfloat16 and float16."""
 MERGED_NATS = 0.02
-"""Largest mean KL, nats a token, of a merged model in bfloat16 or float16, whose weights were rounded once more, from
-base and adapter. Single logits say little there: SmolLM2's moved by up to 1.7 of 34 at a KL of 0.002."""
+"""Largest allowed mean KL (nats per token) between a merged model in bfloat16 or float16, whose weights were rounded
+once more, and base plus adapter. Logits are no good measure there: SmolLM2's moved by up to 1.7 of 34 at a KL of
+0.002."""
 _SAMPLE = (
     "You act in a text world, one action at a time, until the task is done.",
     "You are in the middle of a room. Looking quickly around you, you see a shelf 1.\nYour task is to: ",
@@ -41,9 +38,9 @@ _SAMPLE = (
 
 
 class Check(NamedTuple):
-    """What reloading showed, over `tokens` next-token distributions: largest absolute differences of a logit.
+    """Result of reloading: largest absolute differences of a logit over `tokens` next-token distributions.
 
-    from_trained: reloaded against trained; from_base: reloaded against the bare base model.
+    from_trained: reloaded minus trained; from_base: reloaded minus the bare base model.
     """
 
     from_trained: float
@@ -61,7 +58,7 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """The adapter on disk is the trained one, and it does something."""
+        """The adapter on disk is the trained one, and it changes the base model."""
         return self.same_as_trained and self.differs_from_base
 
 
@@ -74,12 +71,12 @@ def export(
     held: Held | None = None,
     made: Made | None = None,
 ) -> Path:
-    """Write a PeftModel's adapter: safetensors, settings, fingerprint of its base and card; returns the folder.
+    """Write a PeftModel's adapter: safetensors, settings, its base's fingerprint, and the card; returns the folder.
 
-    base: the settings its base model was loaded by; `base.name` is what the adapter will ask for, of a local folder
-    its absolute path. card: text about the training, put into README.md. held: the weights, where they are not whole
-    in the model. The folder is replaced as a whole, once everything is written; made: only where it was made alike.
-    Raises ActreError for a model without adapter, and as `outputs.must_be_replaceable` does.
+    base: the settings its base model was loaded with; the adapter will name `base.name`, for a local folder the
+    absolute path. card: text about the training, for README.md. held: the gathered weights of a sharded model. The
+    folder is replaced as a whole. made: its origin, which an existing folder must share. Raises ActreError for a model
+    without adapter, and as `outputs.must_be_replaceable` does.
     """
     with replacing(folder, made) as part:
         write(model, part, base, card=card, held=held)
@@ -89,9 +86,8 @@ def export(
 def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool = False) -> Loaded:
     """The base model with this adapter, as a PeftModel in eval mode, and the base's tokenizer.
 
-    base: None takes the one the adapter names. trainable: the adapter's weights take gradients, to train it on.
-    Raises ActreError for a folder without adapter, a damaged one, or a base whose weights are not those it was trained
-    on.
+    base: None for the one that the adapter names. trainable: the adapter's weights get gradients. Raises ActreError for
+    a folder without an adapter, a damaged one, or a base model with other weights than it was trained on.
     """
     folder = adapter_folder(folder)
     named = named_base(folder) if base is None else base
@@ -101,7 +97,7 @@ def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool
 
 
 def load_policy(config: RunConfig, adapter: str | Path | None = None) -> Any:
-    """The settings' model as an HFPolicy, with a trained adapter if one is named."""
+    """The settings' model as an HFPolicy, with a trained adapter if one is given."""
     from actre.policies.hf import HFPolicy
 
     if adapter is None:
@@ -110,10 +106,10 @@ def load_policy(config: RunConfig, adapter: str | Path | None = None) -> Any:
 
 
 def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig | None = None) -> Check:
-    """Reload the adapter onto a fresh base model; compare logits with the trained `model` and with the bare base.
+    """Reload the adapter onto a new base model; compare logits with the trained `model` and with the bare base.
 
-    model: the trained PeftModel, or None to compare with the base alone. base: None takes the one the adapter names.
-    Raises as `load` does; a difference is no error but in the result.
+    model: the trained PeftModel, or None to compare with the base only. base: None for the one that the adapter names.
+    Raises as `load` does, but not for a difference.
     """
     import torch
 
@@ -143,13 +139,13 @@ def merge(
     card: str | None = None,
     made: Made | None = None,
 ) -> Path:
-    """Save the base model with the adapter merged in, a plain transformers folder with tokenizer; returns it.
+    """Save the base model with the adapter merged in, as a transformers folder with tokenizer; returns the folder.
 
-    card: text about the training, for its README.md; None: it gets none. The merged model is loaded again before it
-    takes its place. made: what may be replaced there; None: what was merged of the same adapter.
-    Raises as `load` and `outputs.must_be_replaceable` do, and ActreError for an adapter on 4-bit weights, whose merging
-    would make another model, or where the merged model's logits are not those of base and adapter (in bfloat16 and
-    float16, where each merged weight is rounded, its distributions: MERGED_NATS).
+    card: text about the training, for README.md; None: no README.md. made: the folder's origin, which an existing
+    folder must share; None: merged from the same adapter. The merged model is reloaded and checked before it is saved:
+    its logits (TOLERANCE) in float32, its distributions (MERGED_NATS) in half precision, where merged weights are
+    rounded. Raises ActreError if it differs from base plus adapter, and for an adapter on 4-bit weights, whose merging
+    would give another model; and as `load` and `outputs.must_be_replaceable` do.
     """
     import torch
 
@@ -160,8 +156,8 @@ def merge(
     model, tokenizer = load(folder, base)
     if getattr(model.get_base_model(), "is_quantized", False):
         raise ActreError(
-            "an adapter on 4-bit weights is not merged: it would become another model. Give the adapter "
-            "away as it is, or train with four_bit=False"
+            "an adapter on 4-bit weights cannot be merged without changing the model. Share the adapter "
+            "itself, or train with model.four_bit=false"
         )
     prompts = _prompts(tokenizer)
     trained, dtype, device = _logits(model, prompts), model.dtype, model.device
@@ -180,28 +176,28 @@ def merge(
             far, allowed = float(_kl_nats(trained, off)), MERGED_NATS
         if not far <= allowed:
             raise ActreError(
-                f"the merged model is not base and adapter ({far:.1e}, allowed: {allowed:.0e}): not written"
+                f"the merged model differs from base plus adapter ({far:.1e}, allowed: {allowed:.0e}) and was not saved"
             )
     return Path(out)
 
 
 def _prompts(tokenizer: Any) -> list[list[int]]:
-    """What models are compared on."""
+    """Token ids on which models are compared."""
     prompts = [tokenizer.encode(text, add_special_tokens=False) for text in _SAMPLE]
     return [ids for ids in prompts if ids]
 
 
 def must_reload(folder: str | Path, model: Any, tokenizer: Any, base: ModelConfig) -> Check:
-    """`check` on the plain loader; raises ActreError where the adapter on disk is not the trained one.
+    """`check` with the plain loader. Raises ActreError if the adapter on disk is not the trained one.
 
-    For adapters made with unsloth's kernels or on 4-bit weights: what was trained there must be what others get.
+    For adapters trained with unsloth's kernels or on 4-bit weights, which must be the same without them.
     """
     found = check(folder, model, tokenizer, base=replace(base, loader="plain"))
     if not found.same_as_trained:
         raise ActreError(
-            f"the adapter in {folder} is refused: reloaded onto the plain base model its logits differ by "
+            f"the adapter in {folder} is refused: reloaded onto the plain base model, its logits differ by "
             f"{found.from_trained:.1e} from the trained model's (allowed: {found.tolerance:.0e}). It was trained with "
-            f"loader {base.loader!r}{' in 4 bits' if base.four_bit else ''}: train it with loader='plain' instead"
+            f"loader {base.loader!r}{' in 4 bits' if base.four_bit else ''}: train with model.loader=plain instead"
         )
     return found
 
@@ -215,7 +211,7 @@ def _kl_nats(one: Any, other: Any) -> Any:
 def _logits(model: Any, prompts: list[list[int]]) -> Any:
     """(tokens, V) float32: the logits at every position of each prompt, in eval mode.
 
-    Without the autocast that accelerate puts around a model in half precision: in training it rounds elsewhere.
+    Without accelerate's autocast around a model in half precision, which rounds differently.
     """
     import torch
 
@@ -241,6 +237,6 @@ def _put_on(folder: Path, model: Any, *, trainable: bool = False) -> Any:
     except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ActreError(
-            f"the adapter in {folder} does not go onto this model: {reason}. "
-            "It is damaged, or it was trained on another base model; adapter_config.json names its base"
+            f"the adapter in {folder} cannot be loaded onto this model: {reason}. "
+            "It is damaged, or was trained on another base model; adapter_config.json names its base"
         ) from error

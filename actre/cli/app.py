@@ -1,8 +1,8 @@
-"""The command line: one subcommand a room. Knows only where each room's commands stand and how errors show.
+"""The command line: finds the module of a command, runs it, and reports errors.
 
-A room offers `add_parser(subparsers)` in a module that imports nothing heavy: it adds its subcommand and
-calls `set_defaults(run=function)`; `function(args) -> int | None` is the exit code (None: 0) and does its
-heavy imports itself. Exit codes: 0 done, 1 a check failed, 2 an error the user can mend, 130 interrupted.
+A command's module imports nothing heavy and offers `add_parser(subparsers)`, which adds the command and calls
+`set_defaults(run=function)`. `function(args) -> int | None` does its heavy imports itself and returns the exit code
+(None: 0). Exit codes: 0 done, 1 a check failed, 2 an error that the user can fix, 130 interrupted.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import actre
+from actre.cli.old_flags import in_todays_names
 from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
@@ -36,15 +37,15 @@ COMMANDS = {
     "export": "actre.cli.export",
     "notebooks": "actre.lessons.runner",
 }
-"""Command -> the module that offers it, in the order in which `actre --help` shows them."""
+"""Command -> its module, in the order of `actre --help`. One row adds a command."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaint about a wrong word names the nearest right one, and about a number its option.
+    """An ArgumentParser that suggests the nearest choice for a wrong one.
 
-    Differs: a number out of range is an ActreError like a setting's, one sentence without the usage.
+    Differs: a number out of range is an ActreError, as for a setting, and is reported without the usage text.
     """
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
@@ -58,17 +59,17 @@ class _Parser(argparse.ArgumentParser):
         if bad:
             choices = [choice.strip().strip("'") for choice in bad["choices"].split(",")]
             near = difflib.get_close_matches(bad["given"], choices, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(choices)}"
-            message = f"no {bad['given']!r} here; {hint}"
+            hint = f"did you mean {near[0]!r}?" if near else f"the choices are: {', '.join(choices)}"
+            message = f"unknown {bad['given']!r}; {hint}"
         super().error(message)
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser with every room's subcommand, or with one. Loads no heavy library (by test)."""
+    """The parser with every command, or with one. Loads no heavy library."""
     parser = _Parser(
         prog="actre",
         description="Does thinking before acting narrow what a language-model agent tries? "
-        "Measure it, train it, look at it.",
+        "Measure it, train against it, and inspect the results.",
         epilog="Start with `actre doctor`, then `actre quickstart`.",
     )
     parser.add_argument("--version", action="version", version=f"actre {actre.__version__}")
@@ -79,13 +80,13 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code. `argv` without the program's name, None: sys.argv.
+    """Run one command line and return the exit code. argv: without the program's name; None: sys.argv.
 
     Raises SystemExit where argparse ends the program itself (--help, --version, wrong usage: 2).
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = in_todays_names(sys.argv[1:] if argv is None else argv)
     try:
-        # The command's own room alone: `actre doctor` answers even where another room cannot be loaded.
+        # Only the command's own module is loaded: `actre doctor` works even if another one cannot be imported.
         parser = build_parser(argv[0] if argv and argv[0] in COMMANDS else None)
         args = parser.parse_args(argv)
         if args.command is None:
@@ -99,23 +100,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "actre":
             raise
-        return _complain(f"{error.name} is not installed; what is missing, and what brings it: actre doctor")
+        return _complain(f"{error.name} is not installed; `actre doctor` shows what is missing and how to install it")
     except KeyboardInterrupt as stop:
         print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has seen enough. Without this Python would complain when it flushes at exit.
+        # The reader (head, less) has closed the pipe. Without this Python reports an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno in UNWRITABLE and error.filename:
-            return _complain(f"{error.filename}: {error.strerror}; choose another folder or file, or mend that one")
+            return _complain(f"{error.filename}: {error.strerror}; choose another folder or file, or fix that one")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" while writing {error.filename}" if error.filename else ""
         return _complain(
-            f"the disk is full{where}; what was finished before is untouched. "
-            "Free some space (`df -h .` shows what is left) and run the command again"
+            f"the disk is full{where}; everything written before is intact. "
+            "Free some space (`df -h .` shows how much is left) and run the command again"
         )
 
 

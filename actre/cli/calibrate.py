@@ -1,8 +1,4 @@
-"""`actre calibrate`: measure how far the entropy estimators and their verdicts can be trusted, on known truth.
-
-Knows how to ask, to resume and to write the record; calibration.py does the work and is imported when the command
-runs.
-"""
+"""`actre calibrate`: measure, on known truth, how far the entropy estimators and their verdicts can be trusted."""
 
 import argparse
 import json
@@ -19,11 +15,15 @@ from actre.runtime import outputs
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `calibrate` to the command line."""
     parser = subparsers.add_parser(
-        "calibrate", help="measure the entropy estimators and verdicts on scripted states of known truth"
+        "calibrate", help="test the entropy estimators and verdicts on scripted states of known entropy"
     )
-    parser.add_argument("--repetitions", type=of(Several), default=500, help="a row of the tables (default: 500)")
-    parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", type=place, default=Path("runs/calibration.json"), help="a .json file")
+    parser.add_argument(
+        "--repetitions", type=of(Several), default=500, help="repetitions per row of the tables (default: 500)"
+    )
+    parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--out", type=place, default=Path("runs/calibration.json"), help="a .json file (default: %(default)s)"
+    )
     parser.set_defaults(run=_calibrate)
 
 
@@ -64,14 +64,14 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _started(part: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells that an interrupted calibration of the same settings finished; starts the file if there is none.
+    """The cells that an interrupted calibration with the same settings has finished; starts the file if there is none.
 
-    Raises ActreError where it holds another calibration.
+    Raises ActreError if the file holds anything else.
     """
     from actre.types import ActreError
 
     text = part.read_bytes() if part.exists() else b""
-    whole = text[: text.rfind(b"\n") + 1]  # a line without its end is what an interruption left
+    whole = text[: text.rfind(b"\n") + 1]  # an unfinished line was interrupted
     try:
         first, *lines = [json.loads(line) for line in whole.splitlines()] or [header]
     except ValueError:
@@ -79,14 +79,14 @@ def _started(part: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
     begun = json.dumps(header).encode()
     if first != header or not (whole or begun.startswith(text)):
         raise ActreError(
-            f"{part} holds a calibration with other settings, or something else: give another --out, or remove it"
+            f"{part} holds a calibration with other settings, or something else: choose another --out, or remove it"
         )
     part.write_bytes(whole or begun + b"\n")
     return lines
 
 
 def _is_alike(header: dict[str, Any], old: bytes) -> bool:
-    """Whether a file's content is a calibration of the same settings, however it was made."""
+    """Whether a file's content is a calibration with the same settings."""
     try:
         there = json.loads(old)
     except ValueError:
@@ -95,7 +95,7 @@ def _is_alike(header: dict[str, Any], old: bytes) -> bool:
 
 
 def _written(record: dict[str, Any]) -> str:
-    """JSON with a line a row, so that two calibrations can be compared line by line."""
+    """JSON with one line per row, so that two calibrations can be compared line by line."""
     plain = {key: value for key, value in record.items() if not isinstance(value, list)}
     tables = {key: value for key, value in record.items() if isinstance(value, list)}
     parts = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in plain.items()]
@@ -106,17 +106,17 @@ def _written(record: dict[str, Any]) -> str:
 
 
 def described(record: dict[str, Any]) -> str:
-    """A calibration's two demands, for a terminal: intervals that hold the truth, and nulls that are not called."""
+    """A calibration's two requirements, for a terminal: intervals cover the truth, and nulls get no verdict."""
     rows = record["sets"]
     nulls = [row for row in rows if row["null"]]
     short = [row for row in rows if row["interval_holds"] < 0.95]
     called = [row for row in nulls if row["verdicts"]["narrowed"] + row["verdicts"]["widened"] > 0.05]
     lines = [
         f"{record['repetitions']} repetitions, {record['cpu_s']:.0f} CPU-seconds",
-        f"the bracket with its interval holds the truth in under 95 % in {len(short)} of {len(rows)} rows",
-        f"a null is called narrowed or widened in over 5 % in {len(called)} of {len(nulls)} rows",
+        f"the bracket with its interval covers the truth in under 95 % of cases in {len(short)} of {len(rows)} rows",
+        f"a null is called narrowed or widened in over 5 % of cases in {len(called)} of {len(nulls)} rows",
     ]
-    lines += [f"  {_place(row)}: held in {row['interval_holds']:.1%}" for row in short]
+    lines += [f"  {_place(row)}: covered in {row['interval_holds']:.1%}" for row in short]
     lines += [f"  {_place(row)}: called in {row['wrong']:.1%}" for row in called]
     return "\n".join(lines)
 

@@ -1,7 +1,4 @@
-"""`actre diagnose`: measure a policy's action entropies in both orders at the same states.
-
-Knows how to ask and how to show; diagnose.py does the work and is imported when the command runs.
-"""
+"""`actre diagnose`: measure a policy's action entropy in both orders at the same states."""
 
 import argparse
 import json
@@ -30,29 +27,29 @@ Wording = Literal["shared", "instructed"]
 _WORDINGS = get_args(Wording)
 _MOSTLY_OUTSIDE = 0.5
 _CAREFUL = (
-    "Careful: much of the probability lies outside the listed actions, which counts as one outcome, so this says "
+    "Warning: much of the probability lies outside the listed actions. That counts as one outcome, so the result says "
     "little about which action is chosen"
 )
-_FORCE = "for a model that writes no tags of its own there is --force-action-tag"
+_FORCE = "for a model that writes no tags by itself use --force-action-tag"
 _PILOT_STATES = 12
 _PILOT_THOUGHTS = 8
 _STARTED = ("pilot.jsonl", "diagnosis.jsonl", "diagnosis_instructed.jsonl")
-"""What an interrupted diagnosis may leave before its settings."""
+"""Files that an interrupted diagnosis may leave before it writes its settings."""
 
 _ROWS = (
     ("act_first", "H(action), act-first, exact"),
     ("think_first_lower", "H(action), think-first, at least"),
     ("think_first_upper", "H(action), think-first, at most"),
     ("no_think", "H(action), no-think, exact (its prompt asks for no thought)"),
-    ("conditional", "  of it after the thought (not comparable with act-first)"),
-    ("information", "  of it what the thought tells about the action"),
+    ("conditional", "  given the thought (not comparable with act-first)"),
+    ("information", "  mutual information of thought and action"),
     ("equal_n_act_first", "from K sampled actions, act-first"),
     ("equal_n_think_first", "from K sampled actions, think-first"),
-    ("token_thought", "another quantity: entropy a thought token"),
-    ("token_action_act_first", "another quantity: entropy an action token, act-first"),
-    ("token_action_think_first", "another quantity: entropy an action token, think-first"),
-    ("query_act_first", "another quantity: what it searches for, act-first, sampled"),
-    ("query_think_first", "another quantity: what it searches for, think-first, sampled"),
+    ("token_thought", "another quantity: entropy per thought token"),
+    ("token_action_act_first", "another quantity: entropy per action token, act-first"),
+    ("token_action_think_first", "another quantity: entropy per action token, think-first"),
+    ("query_act_first", "another quantity: entropy of search queries, act-first, sampled"),
+    ("query_think_first", "another quantity: entropy of search queries, think-first, sampled"),
 )
 _LISTED = (
     ("listed_act_first", "act-first"),
@@ -63,7 +60,7 @@ _SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
     ("other_think_first", "probability outside the listed actions, think-first"),
     ("other_no_think", "probability outside the listed actions, no-think"),
-    ("unfinished", "thoughts that never come to an action"),
+    ("unfinished", "thoughts that never reach an action"),
 )
 
 
@@ -73,63 +70,69 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "diagnose", help="measure a policy's action entropy, act-first and think-first, at the same states"
     )
     add_policy_arguments(parser)
-    parser.add_argument("--probes", type=place, help="states made by `actre probes` (default: the shipped ones)")
-    parser.add_argument("--states", type=of(Several), help="use the first so many states (default: the preset's)")
+    parser.add_argument(
+        "--probes", type=place, help="file of states made by `actre probes` (default: the shipped ones)"
+    )
+    parser.add_argument("--states", type=of(Several), help="number of states, the first ones (default: the preset's)")
     parser.add_argument(
         "--thoughts",
         type=_auto_or_number,
-        help="K, thoughts sampled a state; auto (the default): a pilot and the calibration's table choose it",
+        help="thoughts sampled per state (K); auto (the default) chooses K by a pilot and the calibration table",
     )
-    parser.add_argument("--width", type=of(Nats), help="with auto: the bracket wanted, nats (default: 0.1)")
-    parser.add_argument("--most", type=of(Several), default=64, help="with auto: at most so many a state (default: 64)")
+    parser.add_argument("--width", type=of(Nats), help="with auto: target width of the bracket, in nats (default: 0.1)")
+    parser.add_argument("--max-thoughts", type=of(Several), default=64, help="with auto: largest K (default: 64)")
     parser.add_argument(
         "--wording",
         nargs="+",
         choices=_WORDINGS,
         default=list(_WORDINGS),
-        help="shared: one prompt for both orders; instructed: each order in its own words (default: both, in turn)",
+        help="shared: one prompt for both orders; instructed: the prompt describes the order (default: both, in turn)",
     )
     parser.add_argument(
-        "--force-action-tag", action="store_true", help="write <action> after the thought, for models that do not"
+        "--force-action-tag",
+        action="store_true",
+        help="append <action> after the thought, for models that do not write it",
     )
     parser.add_argument(
         "--check-replies",
         type=of(Natural),
         default=4,
         metavar="N",
-        help="whole replies a state and order that the exact probabilities are held against (default: 4; 0: none)",
+        help="replies sampled per state and order to check the exact probabilities (default: 4; 0: no check)",
     )
     parser.add_argument(
-        "--budget", type=of(Positive), metavar="MINUTES", help="stop after so long; the same command then goes on"
+        "--budget", type=of(Positive), metavar="MINUTES", help="stop after this time; the same command continues"
     )
-    parser.add_argument("--out", type=place, default=Path("runs/diagnosis"))
+    parser.add_argument(
+        "--out", type=place, default=Path("runs/diagnosis"), help="output folder (default: %(default)s)"
+    )
     parser.set_defaults(run=_diagnose)
 
 
 def _auto_or_number(text: str) -> int | None:
-    """None for auto. Raises ActreError for what is neither that nor a number of thoughts."""
+    """None for auto, else the number. Raises ActreError for anything else."""
     return None if text == "auto" else int(of(Several)(text))
 
 
 def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """--preset, --env, --model, --adapter, --seed; `policy_config` reads them."""
+    """Add --preset, --env, --model, --adapter and --seed, which `policy_config` reads."""
     parser.add_argument(
         "--preset",
-        help="settings by name (default: those of the run that --adapter lies in; else the model's own, else tiny's)",
+        help="settings by name (default: those of --adapter's run, else the model's preset, else tiny)",
     )
-    parser.add_argument("--env", help=f"{ENV_HELP} (default: alfworld, or the run's)")
+    parser.add_argument("--env", help=f"{ENV_HELP} (default: that of --adapter's run, else alfworld)")
     parser.add_argument(
         "--model",
         help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "
-        "hub name takes tiny's rooms, prompt and reply length unless --preset names another",
+        "hub name uses the games, prompt and reply length of tiny unless --preset is given",
     )
-    parser.add_argument("--adapter", type=place, help="a folder with a trained adapter for that model")
-    parser.add_argument("--seed", type=of(Seed), default=0)
+    parser.add_argument("--adapter", type=place, help="folder with a trained adapter for that model")
+    parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
 
 
 def policy_config(args: argparse.Namespace) -> RunConfig:
-    """The settings that these options ask for. An adapter in its run's folder brings that run's, unless one of preset,
-    environment and model is named.
+    """The settings for these options: those of the run that holds the adapter, unless preset, environment or model is
+    given; else a preset's.
 
     Raises ActreError for an unknown preset.
     """
@@ -144,7 +147,7 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
 
 
 class _Job(NamedTuple):
-    """What is measured, and with what: the same for each wording."""
+    """What all wordings of one diagnosis share."""
 
     args: argparse.Namespace
     policy: Any
@@ -181,15 +184,15 @@ def _diagnose(args: argparse.Namespace) -> int:
                 print(described(found[-1]))
     left = len(found) < len(wordings) or not all(one.complete for one in found)
     if left:
-        print(f"stopped {budget.why}; the same command goes on from here")
+        print(f"stopped {budget.why}; the same command continues from here")
     if not found:
         return 130 if budget.by_hand else 0
-    print(f"written: {report.write(args.out)}, with the figures in {args.out / report.PLOTS} and the records beside it")
+    print(f"written: {report.write(args.out)}, figures in {args.out / report.PLOTS}")
     return 130 if left and budget.by_hand else 0
 
 
 def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
-    """The diagnosis in one wording, with a progress bar; written to the folder as far as it came."""
+    """The diagnosis in one wording, complete or not; saves it and shows a progress bar."""
     from tqdm.auto import tqdm
 
     from actre.entropy.diagnose import FILES, diagnose, save_diagnosis
@@ -200,7 +203,7 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
 
         def finished(states: int) -> None:
             if bar.n == 0 and states == before:
-                bar.initial = states  # or the time left would be reckoned from states that took none
+                bar.initial = states  # states finished earlier must not count in the estimated time left
             bar.update(states)
 
         before = _finished(log)
@@ -227,20 +230,20 @@ def _measured(job: _Job, wording: Wording, thoughts: int) -> "Diagnosis":
 
 
 def _finished(log: Path) -> int:
-    """How many states a file of finished ones holds; a line of settings stands before them."""
+    """The number of finished states in a log, whose first line holds the settings."""
     return max(len(log.read_text(encoding="utf-8").splitlines()) - 1, 0) if log.exists() else 0
 
 
 def _adapter_name(args: argparse.Namespace) -> str | None:
-    """The last parts of its path: an adapter's folder is mostly called "adapter"."""
+    """The last three parts of the adapter's path, since most adapter folders are called "adapter"."""
     return None if args.adapter is None else "/".join(args.adapter.resolve().parts[-3:])
 
 
 def _chosen(job: _Job) -> int:
-    """K from a pilot on the first states and the calibration's table; says how it was chosen.
+    """K, chosen by a pilot on the first states and the calibration table; prints how.
 
-    The pilot's thoughts are drawn with a seed of their own and never used again: choosing K by what they show then
-    leaves the diagnosis's own numbers unbiased.
+    The pilot's thoughts have a seed of their own and are not used again, so that choosing K by them does not bias the
+    diagnosis.
     """
     from actre.entropy.diagnose import diagnose
     from actre.entropy.thoughts import WIDTH_NATS, Pilot, load_curves, thoughts_for
@@ -265,19 +268,19 @@ def _chosen(job: _Job) -> int:
     if not found.complete:
         raise ActreError(
             f"stopped {job.budget.why}, in the pilot ({len(found.states)} of {len(states)} states): the same command "
-            "goes on with it, or give --thoughts a number"
+            "continues it; or set --thoughts to a number"
         )
     width = sum(state.decomposition.width for state in found.states) / len(found.states)
     actions = sum(len(state.actions) for state in found.states) / len(found.states)
     pilot = Pilot(_PILOT_THOUGHTS, width)
-    least = min(_PILOT_THOUGHTS, args.most)
-    choice = thoughts_for(width_wanted, actions, pilot, curves, at_least=least, at_most=args.most)
+    least = min(_PILOT_THOUGHTS, args.max_thoughts)
+    choice = thoughts_for(width_wanted, actions, pilot, curves, at_least=least, at_most=args.max_thoughts)
     print(f"pilot on {len(states)} states: {choice.words}")
     return choice.thoughts
 
 
 def described(found: "Diagnosis") -> str:
-    """A diagnosis as a table, its parts and its verdict, for a terminal."""
+    """A diagnosis for a terminal: a table, its parts and its verdict."""
     from actre.entropy.diagnose import PARTS, parts
 
     s = found.settings
@@ -292,16 +295,16 @@ def described(found: "Diagnosis") -> str:
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _ROWS if name in found.summary]
     lines += [f"  {label:62} {found.summary[name]}" for name, label in _SHARES if name in found.summary]
     if found.self_check:
-        lines.append("self-check: whole replies beside their exact probability")
+        lines.append("self-check: sampled replies against their exact probability")
         lines += [f"  {'' if one.agrees else 'DISAGREES  '}{one.words}" for one in found.self_check]
-    lines.append("act-first minus think-first, between the two ends (parts are exploratory)")
+    lines.append("act-first minus think-first, at both ends of the bracket (parts are exploratory)")
     for by in PARTS:
         lines += [_part_line(part) for part in parts(found.states, by, s.seed)]
     lines.append(found.words)
     if max(found.summary[name].value for name in ("other_act_first", "other_think_first")) > _MOSTLY_OUTSIDE:
         lines.append(_CAREFUL if found.settings.force_action_tag else f"{_CAREFUL}; {_FORCE}")
     if found.listed is not None:
-        lines.append("among the listed actions only (another policy: its choice constrained to the list)")
+        lines.append("among the listed actions only (a different policy, constrained to the list)")
         lines += [f"  {label:62} {found.summary[name]}" for name, label in _LISTED]
         lines.append(found.listed.words)
     return "\n".join(lines)

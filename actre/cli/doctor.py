@@ -1,7 +1,6 @@
-"""Says what is installed, what is missing, and the command that mends it.
+"""Shows what is installed, what is missing, and the command that fixes it.
 
-Imports nothing it asks about: versions come from the packages' metadata, files from the disk, the GPU from
-its own tool. So a broken installation can still be asked, and the answer takes well under two seconds.
+It imports none of the packages it checks: versions come from their metadata, so it also works on a broken installation.
 """
 
 import argparse
@@ -30,18 +29,18 @@ from actre.runtime.limits import cores, described, described_outcome, here, memo
 from actre.types import ActreError
 
 Status = Literal["ok", "other", "absent", "missing"]
-"""other: there, not as tested; absent: optional and not there; missing: the quickstart needs it."""
+"""other: present, but not as tested; absent: optional and not installed; missing: required by the quickstart."""
 
 MIN_DISK_GB = 1.0
-"""What a quickstart may write: its run folder and the cache of translated games, with room to spare."""
+"""Disk space for a quickstart: its run folder and the cache of translated games, with a margin."""
 MIN_MEMORY_GB = 3.0
-"""What the quickstart may take."""
+"""Memory that the quickstart may need."""
 _CPU_HINT = "for PyTorch's CPU wheels see the README"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `mend` is a command or a short instruction, empty where nothing is to be done."""
+    """One check. mend: a command or a short instruction; empty if there is nothing to do."""
 
     group: str
     name: str
@@ -51,7 +50,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Everything doctor looks at, in the order it is shown."""
+    """All checks, in the order in which they are shown."""
     pins = tested_pins()
     return [
         *_machine(),
@@ -72,12 +71,12 @@ def examine() -> list[Check]:
 
 
 def can_run(checks: list[Check]) -> bool:
-    """Whether the quickstart can run: nothing it needs is missing."""
+    """Whether the quickstart can run: no check is "missing"."""
     return not any(check.status == "missing" for check in checks)
 
 
 def tested_pins() -> dict[str, str]:
-    """Package -> tested version, from constraints.txt beside the package; empty outside a checkout."""
+    """Package -> tested version, from constraints.txt next to the package; empty outside a checkout."""
     path = Path(__file__).resolve().parents[2] / "constraints.txt"
     if not path.is_file():
         return {}
@@ -120,11 +119,11 @@ def _machine() -> Iterator[Check]:
         group,
         "cores",
         "ok",
-        f"{free_cores} free to this process; OMP_NUM_THREADS {threads or 'not set: torch takes all'}",
+        f"{free_cores} available to this process; OMP_NUM_THREADS {threads or 'not set: torch uses all'}",
     )
     memory = memory_gb()
     if memory is None:
-        yield Check(group, "memory", "other", "unknown on this system", f"the quickstart takes {MIN_MEMORY_GB:.0f} GB")
+        yield Check(group, "memory", "other", "unknown on this system", f"the quickstart needs {MIN_MEMORY_GB:.0f} GB")
     else:
         enough = memory >= MIN_MEMORY_GB
         yield Check(
@@ -132,7 +131,7 @@ def _machine() -> Iterator[Check]:
             "memory",
             "ok" if enough else "other",
             f"{memory:.1f} GB free",
-            "" if enough else f"the quickstart takes up to {MIN_MEMORY_GB:.0f} GB: close something first",
+            "" if enough else f"the quickstart needs up to {MIN_MEMORY_GB:.0f} GB: close other programs",
         )
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     yield Check(
@@ -140,12 +139,12 @@ def _machine() -> Iterator[Check]:
         "disk",
         "ok" if free >= MIN_DISK_GB else "missing",
         f"{free:.1f} GB free here",
-        "" if free >= MIN_DISK_GB else f"free at least {MIN_DISK_GB:.0f} GB, or run with --out on another disk",
+        "" if free >= MIN_DISK_GB else f"free at least {MIN_DISK_GB:.0f} GB, or use --out on another disk",
     )
 
 
 def _pip() -> str:
-    """The installing command for the very Python that runs this, as one types it in the checkout."""
+    """The pip command of this Python, as typed in the checkout."""
     python = Path(sys.executable)
     return f"{python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python} -m pip install"
 
@@ -155,7 +154,7 @@ def _install(what: str) -> str:
 
 
 def _build_tools() -> Iterator[Check]:
-    """They are needed to install textworld, not to run it: absent is no fault once it is there."""
+    """Tools needed to install textworld, but not to run it."""
     here = all(_installed(name) for name in ("textworld", "fast_downward_textworld", "jericho"))
     for name, commands, package in (
         ("C++ compiler", ("c++", "g++", "clang++"), "g++"),
@@ -163,7 +162,7 @@ def _build_tools() -> Iterator[Check]:
         ("make", ("make",), "make"),
     ):
         path = next(filter(None, map(shutil.which, commands)), None)
-        mend = f"sudo apt-get install {package}" + ("  (only to install textworld anew)" if here else "")
+        mend = f"sudo apt-get install {package}" + ("  (only to reinstall textworld)" if here else "")
         if path:
             yield Check("build tools", name, "ok", path)
         else:
@@ -174,20 +173,20 @@ def _gpu() -> Check:
     group, name = "machine", "GPU"
     if shutil.which("nvidia-smi") is None:
         if sys.platform == "darwin" and platform.machine() == "arm64":
-            return Check(group, name, "absent", "Apple silicon; untested, the CPU is used")
-        return Check(group, name, "absent", "none; the tiny preset needs none")
+            return Check(group, name, "absent", "Apple silicon is untested; the CPU is used")
+        return Check(group, name, "absent", "none; the tiny preset does not need one")
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check(group, name, "other", f"nvidia-smi does not answer: {error}", "look at the driver: nvidia-smi")
+        return Check(group, name, "other", f"nvidia-smi does not respond: {error}", "check the driver: nvidia-smi")
     if answer.returncode != 0:
         reason = (answer.stdout + answer.stderr).strip().splitlines()[:1]
-        return Check(group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "look at the driver: nvidia-smi")
+        return Check(group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "check the driver: nvidia-smi")
     gpus = "; ".join(_describe_gpu(line) for line in answer.stdout.strip().splitlines())
     if _installed("torch") and "+cpu" in metadata.version("torch"):
         mend = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
-        return Check(group, name, "other", f"{gpus}; but torch is a CPU build", mend)
+        return Check(group, name, "other", f"{gpus}, but torch is a CPU build", mend)
     return Check(group, name, "ok", gpus)
 
 
@@ -212,7 +211,7 @@ def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, neede
             yield Check(group, name, "missing" if needed else "absent", "not installed", hint)
             continue
         version, pin = metadata.version(name), pins.get(name)
-        # torch's wheels name their build behind a plus; the version before it is what was tested.
+        # torch's wheels append their build after a plus sign
         if pin is None or version.partition("+")[0] == pin:
             yield Check(group, name, "ok", version)
         else:
@@ -228,29 +227,29 @@ def _installed(name: str) -> bool:
 
 
 def _engine() -> Iterator[Check]:
-    """The files the ALFWorld engine reads or loads, which a broken build leaves out."""
+    """Files that the ALFWorld engine loads and that a broken build lacks."""
     for package, file, what in (
         ("alfworld", "data/alfred.pddl", "domain"),
         ("alfworld", "data/alfred.twl2", "grammar"),
         ("fast_downward", "libdownward.so", "compiled state machine"),
     ):
-        # A top-level name: find_spec does not import it.
+        # find_spec does not import a top-level name
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            continue  # named above as not installed
+            continue  # reported above as not installed
         path = Path(spec.origin).parent / file
         if path.is_file():
             yield Check("engine", what, "ok", f"{package}/{file}")
         else:
             mend = f"{_pip()} --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
-            yield Check("engine", what, "missing", f"{path} is not there", mend)
+            yield Check("engine", what, "missing", f"{path} is missing", mend)
 
 
 def _data() -> Iterator[Check]:
     try:
         folder = data_folder()
     except ActreError as error:
-        yield Check("data", "data/", "missing", str(error), "git checkout -- data, or point ACTRE_DATA at it")
+        yield Check("data", "data/", "missing", str(error), "git checkout -- data, or set ACTRE_DATA to it")
         return
     for name, part, pattern in (("games", "alfworld", "*.jsonl*"), ("tiny policy", "tiny", "model.safetensors")):
         files = sum(1 for path in walk(folder / part) if fnmatch(path.name, pattern))
@@ -266,7 +265,7 @@ _MARK: dict[Status, str] = {"ok": "ok     ", "other": "look   ", "absent": "-   
 
 
 def as_text(checks: list[Check]) -> str:
-    """The checks as lines for a terminal, each fault followed by what mends it."""
+    """The checks for a terminal, each problem followed by its fix."""
     lines: list[str] = []
     for group in dict.fromkeys(check.group for check in checks):
         lines += ["", group]
@@ -287,16 +286,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `doctor` to the command line."""
     parser = subparsers.add_parser(
         "doctor",
-        help="what is installed, what is missing, and the command that mends it",
-        description=__doc__,
+        help="show what is installed, what is missing, and how to fix it",
+        description="Shows what is installed, what is missing, and the command that fixes it.",
     )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     parser.add_argument(
-        "--preset", choices=PRESETS, help="instead: the memory and time that these settings need here, and if they fit"
+        "--preset", choices=PRESETS, help="instead, estimate the memory and time that these settings need here"
     )
-    parser.add_argument("--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: as on a GPU with so much")
     parser.add_argument(
-        "--run", type=place, dest="folder", metavar="RUN", help="instead: how good a run's estimate was"
+        "--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: assume a GPU with this much memory"
+    )
+    parser.add_argument(
+        "--run", type=place, dest="folder", metavar="RUN", help="instead, compare a run with its estimate"
     )
     parser.set_defaults(run=_run)
 

@@ -1,7 +1,4 @@
-"""`actre evaluate`: play fixed panels with a policy, each game once, and show success with intervals.
-
-Knows how to ask and how to show; evaluate.py does the work and is imported when the command runs.
-"""
+"""`actre evaluate`: play fixed panels with a policy, each game once, and print success rates with intervals."""
 
 import argparse
 import json
@@ -24,16 +21,30 @@ _EVALUATED = "evaluated.json"
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `evaluate` to the command line."""
-    evaluate = subparsers.add_parser("evaluate", help="play fixed panels, every game exactly once")
+    evaluate = subparsers.add_parser("evaluate", help="play fixed panels, each game once, and print success rates")
     evaluate.add_argument(
-        "--baselines", nargs="+", choices=("random", "rule"), help="these play instead of a policy, for comparison"
+        "--baselines", nargs="+", choices=("random", "rule"), help="scripted players to evaluate instead of a policy"
     )
     add_policy_arguments(evaluate)
-    evaluate.add_argument("--panels", nargs="+", default=["seen", "unseen"], help="seen, unseen, or any games")
-    evaluate.add_argument("--orders", nargs="+", default=["think_first"], choices=ORDERS)
-    evaluate.add_argument("--limit", type=of(Count), help="only the first so many games of each panel")
-    evaluate.add_argument("--when", choices=("before", "after"), default="after", help="of the training")
-    evaluate.add_argument("--out", type=place, default=Path("runs/evaluation"))
+    evaluate.add_argument(
+        "--panels",
+        nargs="+",
+        default=["seen", "unseen"],
+        help="seen, unseen, or any source of games (default: seen unseen)",
+    )
+    evaluate.add_argument(
+        "--orders", nargs="+", default=["think_first"], choices=ORDERS, help="orders to play in (default: think_first)"
+    )
+    evaluate.add_argument("--limit", type=of(Count), help="play only the first LIMIT games of each panel")
+    evaluate.add_argument(
+        "--when",
+        choices=("before", "after"),
+        default="after",
+        help="record as before or after training (default: after)",
+    )
+    evaluate.add_argument(
+        "--out", type=place, default=Path("runs/evaluation"), help="output folder (default: %(default)s)"
+    )
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -45,7 +56,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from actre.rollout import make_envs
     from actre.rollout.evaluate import panel_env, panel_games, play, save_evaluation, summarise
 
-    for name in ("panels", "orders", "baselines"):  # each once, whatever was typed
+    for name in ("panels", "orders", "baselines"):  # no duplicates
         setattr(args, name, list(dict.fromkeys(getattr(args, name) or ())))
     config = policy_config(args)
     limit = args.limit if args.limit is not None else config.evaluation.limit
@@ -73,7 +84,9 @@ def _evaluate(args: argparse.Namespace) -> int:
                 played = play(policy, envs, panel, order=order, config=config, seed=args.seed, progress=bar.update)
                 results += played.results
                 meta = {"panel": panel, "when": args.when}
-                kept = [t for t in kept if (t.meta.get("panel"), t.order) != (panel, order)]  # as of the results
+                kept = [
+                    t for t in kept if (t.meta.get("panel"), t.order) != (panel, order)
+                ]  # replaced, as in evaluation.jsonl
                 kept += [replace(t, meta={**t.meta, **meta}) for t in played.trajectories]
                 write_trajectories(path, kept)
                 save_evaluation(args.out / "evaluation.jsonl", played.results, args.when)
@@ -84,7 +97,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _must_be_the_same_games(args: argparse.Namespace, games: dict[str, list[str]]) -> None:
-    """Raises ActreError where an evaluation that is there would be replaced by one of other games, fewer say."""
+    """Raises ActreError if an existing evaluation would be replaced by one of other games, or of fewer."""
     from actre.rollout.evaluate import load_evaluation
 
     path = args.out / "evaluation.jsonl"
@@ -94,19 +107,19 @@ def _must_be_the_same_games(args: argparse.Namespace, games: dict[str, list[str]
         if there and _names(there) != _names(games[panel]):
             raise ActreError(
                 f"{args.out} holds an evaluation of {len(there)} games of {panel} ({order}, {args.when} training), "
-                f"which are not the {len(games[panel])} of this one, and nothing is overwritten: choose another --out"
+                f"which differ from the {len(games[panel])} of this one and are not overwritten: choose another --out"
             )
 
 
 def _names(games: list[str]) -> list[tuple[str, ...]]:
-    """Games without where they lie, which may change."""
+    """Games without the folders above them, which may change."""
     return sorted(Path(game).parts[-3:] for game in games)
 
 
 def _weights(args: argparse.Namespace) -> dict[str, str | None]:
-    """Which adapter's weights the folder's evaluations are of, before and after training, with this one's; None: none.
+    """Digests of the adapters evaluated in the folder before and after training, with this one; None: no adapter.
 
-    Raises ActreError where the evaluation that is there is of another: one file is to tell of one policy.
+    Raises ActreError if the existing evaluation is of another adapter, because one file describes one policy.
     """
     from actre.adapters import weights_digest
 
@@ -115,7 +128,7 @@ def _weights(args: argparse.Namespace) -> dict[str, str | None]:
     weights = None if args.adapter is None else weights_digest(args.adapter)
     if noted.get(args.when, weights) != weights:
         raise ActreError(
-            f"{args.out} holds an evaluation ({args.when} training) of another adapter, and nothing is overwritten: "
+            f"{args.out} holds an evaluation ({args.when} training) of another adapter, which is not overwritten: "
             "choose another --out"
         )
     return {**noted, args.when: weights}
@@ -135,7 +148,7 @@ def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:
         ]
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
-    # beside the policy's evaluation, not in it: what reads that knows orders only
+    # in a file of their own: readers of evaluation.jsonl expect orders
     path, fresh = args.out / "baselines.jsonl", [asdict(result) for result in results]
     played = {(one["panel"], one["order"]) for one in fresh}
     kept = list(read_jsonl(path)) if path.exists() else []
@@ -146,11 +159,11 @@ def _baselines(args: argparse.Namespace, config: RunConfig, games: int) -> int:
 
 
 def _cut(row: "Summary") -> str:
-    """How many episodes ended for their length, and why."""
+    """How many episodes were truncated for their length, and why."""
     from actre.view.names import cut_words
 
-    told = {"context": row.cut_context, "prompt": row.cut_prompt}
-    return "".join(f"; {count} cut because {cut_words(why)}" for why, count in told.items() if count)
+    counts = {"context": row.cut_context, "prompt": row.cut_prompt}
+    return "".join(f"; {count} cut because {cut_words(why)}" for why, count in counts.items() if count)
 
 
 def described(rows: "list[Summary]") -> str:

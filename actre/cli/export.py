@@ -1,7 +1,4 @@
-"""`actre export`: a run's adapter as a folder to give away, checked by reloading it; merged, and pushed to a hub.
-
-Knows how to ask and how to show; adapters.py does the work and is imported when the command runs.
-"""
+"""`actre export`: export a run's adapter with a model card, check it by reloading, merge it, and push it to the hub."""
 
 import argparse
 import dataclasses
@@ -20,17 +17,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `export` to the command line."""
     parser = subparsers.add_parser(
         "export",
-        help="export a run's adapter with a card, check it by reloading, push it",
-        description="Exports a run's adapter with a card and checks it by reloading. A folder that is there already is "
-        "replaced only by the same export of the same run, as a whole, and only if nothing in it was changed since.",
+        help="export a run's adapter with a model card; merge it, push it to the hub",
+        description="Exports a run's adapter with a model card and checks it by reloading. An existing folder is "
+        "replaced only if it is an unchanged export of the same run.",
     )
     parser.add_argument("folder", type=place, help="a run folder (config.json and adapter/)")
-    parser.add_argument("--out", type=place, help="where to (FOLDER/export)")
-    parser.add_argument("--merge", type=place, metavar="TO", help="also save base and adapter as one model, there")
+    parser.add_argument("--out", type=place, help="output folder (default: FOLDER/export)")
     parser.add_argument(
-        "--push", metavar="OWNER/NAME", help="put it on the hub, the merged model where --merge is given"
+        "--merge", type=place, metavar="FOLDER", help="also save base model and adapter merged into one model"
     )
-    parser.add_argument("--public", action="store_true", help="with --push: a new repository is public, not private")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload to the hub; with --merge the merged model")
+    parser.add_argument(
+        "--public", action="store_true", help="with --push: make a new repository public (default: private)"
+    )
     parser.set_defaults(run=_export)
 
 
@@ -49,22 +48,22 @@ def _export(args: argparse.Namespace) -> int:
     adapters.export(model, out, base, card=card, made=exported)
     print(f"exported to {out}")
     if is_local(base.name):
-        print(f"its base model is the local folder {base.name}: who gets the adapter needs that model, too")
+        print(f"its base model is the local folder {base.name}: whoever uses the adapter needs that model too")
     checked = adapters.check(out, model, tokenizer, base=base)
     code = _report(checked)
     if args.merge:
-        print(f"merged into {adapters.merge(out, args.merge, base, card=card, made=merged)}, and checked")
+        print(f"merged into {adapters.merge(out, args.merge, base, card=card, made=merged)} and checked")
     if args.push:
         if not checked.passed:
-            raise ActreError(f"{args.push} was not touched: what was exported did not pass the check")
+            raise ActreError(f"nothing was pushed to {args.push}, because the exported adapter failed the check")
         print(f"pushed: {hub.push(args.merge or out, args.push, private=not args.public)}")
     return code
 
 
 def _targets(args: argparse.Namespace) -> tuple[Path, Made, Made]:
-    """Where the adapter goes, and what makes it and the merged model, which only the same of the same run replaces.
+    """The adapter's output folder, and the notes for it and for the merged model.
 
-    Raises ActreError for a place that is not free for them, before anything is loaded.
+    Raises ActreError for a folder that may not be replaced, before anything is loaded.
     """
     run = run_id(args.folder)
     out = args.out or args.folder / "export"
@@ -73,7 +72,7 @@ def _targets(args: argparse.Namespace) -> tuple[Path, Made, Made]:
     if args.merge:
         other = must_be_replaceable(args.merge, merged)
         if other == place or other in place.parents or place in other.parents:
-            raise ActreError(f"{out} and {args.merge} lie in each other: the adapter and the model need a folder each")
+            raise ActreError(f"{out} and {args.merge} overlap: the adapter and the merged model need separate folders")
     return out, exported, merged
 
 
@@ -83,5 +82,5 @@ def _report(check: "Check") -> int:
         f"(allowed: {check.tolerance:.0e}) and from the base model's by {check.from_base:.1e}"
     )
     if not check.differs_from_base:
-        print("the adapter changes nothing: was it trained?")
+        print("the adapter does not change the base model's logits: was it trained?")
     return 0 if check.passed else 1

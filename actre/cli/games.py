@@ -1,8 +1,4 @@
-"""`actre games`: makes, lists, checks and plays ALFWorld games on a terminal.
-
-Knows how to ask and how to show; the work is done by panels.py, games.py, demos.py and the environment, which
-are imported when a command runs.
-"""
+"""`actre games`: make, list, check and play ALFWorld games."""
 
 import argparse
 import random
@@ -26,36 +22,44 @@ _SOURCE = "a panel (small/train, full/unseen, official/valid_seen ...), a panel 
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `games` and its four verbs to the command line."""
+    """Add `games` and its subcommands to the command line."""
     games = subparsers.add_parser("games", help="make, list, check and play ALFWorld games")
-    verbs = games.add_subparsers(title="verbs", metavar="VERB", required=True)
-    make = verbs.add_parser("generate", help="draw fresh games into a panel file, or the shipped set anew")
-    make.add_argument("--size", choices=("small", "full"), default="small", help="about 8 or 20-40 receptacles")
-    make.add_argument("--split", choices=("train", "seen", "unseen"), default="train", help="whose floor plans to use")
-    make.add_argument("--n", type=of(Count), default=60, help="how many games (60)")
-    make.add_argument("--seed", type=of(Seed), default=0, help="another seed, other games (0)")
-    make.add_argument("--out", type=place, help="the panel file, or with --shipped the folder")
-    make.add_argument("--shipped", action="store_true", help="the six shipped panels (replaces them)")
+    verbs = games.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    make = verbs.add_parser("generate", help="generate new games into a panel file, or regenerate the shipped panels")
+    make.add_argument(
+        "--size", choices=("small", "full"), default="small", help="about 8 receptacles, or 20 to 40 (default: small)"
+    )
+    make.add_argument(
+        "--split", choices=("train", "seen", "unseen"), default="train", help="floor plans to use (default: train)"
+    )
+    make.add_argument("--n", type=of(Count), default=60, help="number of games (default: 60)")
+    make.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
+    make.add_argument("--out", type=place, help="panel file to write; with --shipped a folder")
+    make.add_argument(
+        "--shipped", action="store_true", help="regenerate the six shipped panels (replaces them unless --out is given)"
+    )
     make.set_defaults(run=_generate)
-    show = verbs.add_parser("list", help="the panels that are here, or the games of one")
+    show = verbs.add_parser("list", help="list the available panels, or the games of one")
     show.add_argument("source", nargs="?", help=_SOURCE)
-    show.add_argument("--tasks", action="store_true", help="each game's task beside its path")
+    show.add_argument("--tasks", action="store_true", help="also print each game's task")
     show.set_defaults(run=_list)
-    check = verbs.add_parser("check", help="have the expert solve games; exit code 1 if one is left unsolved")
+    check = verbs.add_parser("check", help="let the expert solve games; exit code 1 if one stays unsolved")
     check.description = (
-        "Has the scripted expert solve each game. A game that cannot be played and one that the expert has no plan for "
-        "are named and counted with the reason; what is left out of a folder, as alfworld leaves it out, is counted. "
-        "Exit code 1 if a game is left unsolved or cannot be played, or if none was checked."
+        "Lets the scripted expert solve each game. Games that cannot be played, or that the expert has no plan for, "
+        "are listed with the reason; games that alfworld itself leaves out of a folder are counted. Exit code 1 if a "
+        "game stays unsolved or cannot be played, or if none was checked."
     )
     check.add_argument("source", help=_SOURCE)
-    check.add_argument("--max-steps", type=of(Count), help="steps an attempt may take (50; 100 above 12 receptacles)")
-    check.add_argument("--attempts", type=of(Count), default=3, help="seeds to try for each game (3)")
-    check.add_argument("--limit", type=of(Count), help="only the first games")
+    check.add_argument("--max-steps", type=of(Count), help="steps per attempt (default: 50; 100 above 12 receptacles)")
+    check.add_argument(
+        "--attempts", type=of(Count), default=3, help="attempts per game, each with another seed (default: 3)"
+    )
+    check.add_argument("--limit", type=of(Count), help="check only the first LIMIT games")
     check.set_defaults(run=_check)
-    play = verbs.add_parser("play", help="play a game yourself")
+    play = verbs.add_parser("play", help="play a game in the terminal")
     play.add_argument("source", nargs="?", default="small/train", help=_SOURCE)
-    play.add_argument("--seed", type=of(Seed), default=0, help="which game of several (0)")
-    play.add_argument("--max-steps", type=of(Count), default=50, help="steps you may take (50)")
+    play.add_argument("--seed", type=of(Seed), default=0, help="selects one of several games (default: 0)")
+    play.add_argument("--max-steps", type=of(Count), default=50, help="steps you may take (default: 50)")
     play.set_defaults(run=_play)
 
 
@@ -67,23 +71,23 @@ def _generate(args: argparse.Namespace) -> int:
 
         def solved(room: "Room") -> bool:
             ok = any(demo.won for demo in demos.attempts(room))
-            print(".", end="" if ok else f" {room.id} is not solved, dropped\n", flush=True)
+            print(".", end="" if ok else f" {room.id} was not solved and is dropped\n", flush=True)
             return ok
 
-        if args.out is None:  # the shipped panels are what is to be replaced
+        if args.out is None:  # replace the shipped panels
             refused = panels.make_shipped(folder, solved)
         else:
             with outputs.filling(folder, generate.SIZES) as made:
                 refused = panels.make_shipped(made, solved)
         print()
         for name, ids in refused.items():
-            print(f"{folder}/{name}.jsonl.gz: written, {len(ids)} drawn games dropped {ids or ''}")
+            print(f"{folder}/{name}.jsonl.gz: written, {len(ids)} generated games dropped {ids or ''}")
         return 0
     if args.out is None:
-        raise ActreError("where to? `actre games generate --n 60 --out my-games.jsonl.gz`")
+        raise ActreError("--out is missing: actre games generate --n 60 --out my-games.jsonl.gz")
     if not args.out.name.endswith((".jsonl", ".jsonl.gz")):
-        raise ActreError(f"--out {args.out}: a panel's name ends in .jsonl or .jsonl.gz")
-    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is drawn
+        raise ActreError(f"--out {args.out}: the name of a panel file must end in .jsonl or .jsonl.gz")
+    outputs.must_be_own(args.out, lambda old: True)  # a folder is refused before anything is generated
     paths = panels.write_panel(args.out, panels.generate(args.size, args.split, args.n, args.seed))
     print(f"{args.out}: {len(paths)} {args.size} games on {args.split} floor plans")
     print(f"next: actre games check {args.out}")
@@ -107,7 +111,7 @@ def _list(args: argparse.Namespace) -> int:
         if path not in failed:
             print(f"{path}  {task}".rstrip())
     sys.stdout.flush()
-    # beside the list, which is for other programs too
+    # on stderr, because other programs may read the list
     for path, reason in failed.items():
         print(f"cannot be played: {named(path, reason)}", file=sys.stderr)
     if failed or found.left_out:
@@ -116,21 +120,22 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _counted(name: str) -> str:
-    """How many games a panel has, or what brings it here."""
+    """How many games a panel has, or the command that gets it."""
     from actre.envs.alfworld import games
 
     try:
         found = games.listing(name)
     except games.NotHereError:
-        return f"   not here: {'alfworld-download' if name in games.OFFICIAL else 'actre games generate --shipped'}"
+        command = "alfworld-download" if name in games.OFFICIAL else "actre games generate --shipped"
+        return f"   not available; get it: {command}"
     except ActreError as error:
-        return f"   none to play: {error}"
+        return f"   no playable game: {error}"
     return f"{len(found.games):5} {str(found).partition(' ')[2]}"
 
 
 @dataclass
 class _Tally:
-    """What came of a check. lost, skipped, failed: game -> why."""
+    """Results of a check. lost: game -> task; skipped, failed: game -> reason."""
 
     solved: Counter[str] = field(default_factory=Counter)
     total: Counter[str] = field(default_factory=Counter)
@@ -154,9 +159,11 @@ class _Tally:
         mean = f", mean steps {sum(self.steps) / len(self.steps):.1f}" if self.steps else ""
         lines.append(f"{'all':32} {self.solved.total():4} of {self.total.total()}{mean}")
         if self.converted:
-            lines.append(f"{self.converted} of them are in format 2.1.1 and were converted as they were read")
+            lines.append(f"{self.converted} of them are in format 2.1.1 and were converted on reading")
         if self.skipped:
-            lines.append(f"{len(self.skipped)} skipped, for the scripted expert has no plan: they can be played")
+            lines.append(
+                f"{len(self.skipped)} skipped because the scripted expert has no plan for them; they can be played"
+            )
         if self.failed:
             lines.append(f"{len(self.failed)} cannot be played")
         return "\n".join(lines)
@@ -194,11 +201,11 @@ def _play(args: argparse.Namespace) -> int:
     env = AlfworldEnv([path], max_steps=args.max_steps)
     obs, info = env.reset(options={"game": path})
     print(obs)
-    print("\n(`?` lists what is possible here, `help` explains the commands, Ctrl-D leaves)")
+    print("\n(`?` lists the admissible actions, `help` explains the commands, Ctrl-D quits)")
     for step in range(1, args.max_steps + 1):
         action = _ask(f"{step:2} > ", info["admissible_commands"])
         if action is None:
-            print("left the game")
+            print("game left")
             return 0
         obs, _, terminated, truncated, info = env.step(action)
         print(obs)
@@ -212,7 +219,7 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _ask(prompt: str, admissible: list[str]) -> str | None:
-    """One line from the terminal; None at its end or on Ctrl-C. `?` shows what is possible and asks again."""
+    """One line from the terminal; None at its end or on Ctrl-C. `?` lists the admissible actions and asks again."""
     while True:
         try:
             line = input(prompt).strip()

@@ -1,6 +1,6 @@
-"""The folder into which evaluations and diagnoses go: one of their own, or that of the run whose policy was measured.
+"""Output folders of evaluations and diagnoses: a new one, or that of the run whose policy is measured.
 
-Knows which folders are refused, so that a folder holds the results of one policy; measures nothing.
+Other folders are refused, so that a folder holds the results of one policy.
 """
 
 from collections.abc import Collection
@@ -12,15 +12,14 @@ from actre.runtime import outputs
 from actre.types import ActreError
 
 _QUICKSTART = "logs"
-"""A quickstart's folder has it, and runs of its own further in."""
+"""A folder that only a quickstart has; its runs lie in subfolders."""
 
 
 def must_take(out: Path, config: RunConfig, adapter: Path | None, started: Collection[str] = ()) -> None:
-    """Raises ActreError for a folder that holds anything but measurements with these settings, or the run of this
-    policy: nothing saved is overwritten or mixed up.
+    """Raises ActreError for a folder that holds anything but measurements with these settings or the policy's run.
 
-    adapter: that of the policy; None: the untrained one, which is measured in any run's folder. started: files that may
-    stand there before the settings do.
+    adapter: the policy's; None: the untrained policy, which may be measured in any run's folder. started: files that
+    an interrupted command may leave before it writes the settings.
     """
 
     def own(folder: Path) -> bool:
@@ -36,18 +35,18 @@ def must_take(out: Path, config: RunConfig, adapter: Path | None, started: Colle
 
 
 def must_be_the_runs(out: Path, adapter: Path | None, when: str) -> None:
-    """Raises ActreError where a run's evaluation before training were to be of an adapter, or that after of none."""
+    """Raises ActreError for an adapter evaluated as a run before training, and for no adapter as one after it."""
     if not outputs.is_trained(out) or (adapter is None) == (when == "before"):
         return
     played = "the untrained policy's" if adapter is None else f"of {adapter}"
-    mend = f"add --adapter {out / 'adapter'}, or --when before" if adapter is None else "leave out --when before"
-    raise outputs.refusal(out, f"holds a run, and its evaluation {when} training would be {played}: {mend}")
+    fix = f"add --adapter {out / 'adapter'}, or --when before" if adapter is None else "leave out --when before"
+    raise outputs.refusal(out, f"holds a run, and its evaluation {when} training would be {played}: {fix}")
 
 
 def keep_settings(config: RunConfig, out: Path) -> None:
-    """Write the settings into the folder `out`; those that are there stay, and must be alike.
+    """Write the settings into the folder `out`, unless it has settings, which must agree.
 
-    Raises ActreError where they have another model, environment, prompt or sampling.
+    Raises ActreError if those have another model, environment, prompt or sampling.
     """
     if (out / "config.json").exists():
         _must_be_alike(config, out, out)
@@ -59,13 +58,13 @@ def _must_be_alike(config: RunConfig, folder: Path, out: Path) -> None:
     path = folder / "config.json"
     if path.exists() and (others := unlike(load_config(path), config)):
         raise ActreError(
-            f"{out} holds something made with other settings ({'; '.join(others[:3])}), and nothing is overwritten: "
+            f"{out} holds results with other settings ({'; '.join(others[:3])}), which are not overwritten: "
             "choose another --out"
         )
 
 
 def _is_its_own(adapter: Path, run: Path) -> bool:
-    """Whether an adapter's weights are those of the run's adapter; of one that has none yet, whether it lies in it."""
+    """Whether an adapter has the weights of the run's adapter or, before that is saved, lies in the run's folder."""
     from actre.adapters.files import weights_digest
 
     if (run / "adapter" / "adapter_model.safetensors").is_file():

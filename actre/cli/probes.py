@@ -1,7 +1,4 @@
-"""`actre probes`: make a fixed set of states to compare policies on.
-
-Knows how to ask and how to show; probes.py does the work and is imported when the command runs.
-"""
+"""`actre probes`: make a fixed set of states on which policies are compared."""
 
 import argparse
 from dataclasses import replace
@@ -23,16 +20,16 @@ _SOURCES = ("expert", "random", "policy")
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `probes` to the command line."""
-    parser = subparsers.add_parser("probes", help="make a fixed set of states to compare policies on")
-    parser.add_argument("--panel", help="games to take states from (default: small/unseen, in a shop shop/unseen)")
-    parser.add_argument("--n", type=of(Count), default=48, help="states (default: 48)")
+    parser = subparsers.add_parser("probes", help="make a set of probe states on which policies are compared")
+    parser.add_argument("--panel", help="games to take states from (default: small/unseen; WebShop: shop/unseen)")
+    parser.add_argument("--n", type=of(Count), default=48, help="number of states (default: 48)")
     add_policy_arguments(parser)
     parser.add_argument(
         "--sources",
         nargs="+",
         choices=_SOURCES,
-        help="who plays up to the states, in turn (default: expert random, or random where there is no expert); "
-        "policy: the one that --model names",
+        help="players whose episodes lead to the states, in turn (default: expert random; random without an expert); "
+        "policy: that of --model",
     )
     parser.add_argument("--out", type=place, required=True, help="a .jsonl or .jsonl.gz file")
     parser.set_defaults(run=_probes)
@@ -41,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _probes(args: argparse.Namespace) -> int:
     from actre.entropy.probes import digest, panel_probes, save_probes
 
-    outputs.must_be_own(args.out, lambda old: True)  # a folder, say, is refused before anything is played
+    outputs.must_be_own(args.out, lambda old: True)  # a folder is refused before anything is played
     env = policy_config(args).env.name
     panel = args.panel or preset("tiny", env).env.unseen
     play = _policy_play(args, panel) if "policy" in (args.sources or ()) else None
@@ -53,9 +50,9 @@ def _probes(args: argparse.Namespace) -> int:
 
 
 def _policy_play(args: argparse.Namespace, panel: str) -> "Play":
-    """Plays games with the policy asked for, two act-first, two think-first and so on: the states are no order's own.
+    """A function that plays games with the policy: two act-first, two think-first and so on, so as to favour no order.
 
-    By twos, since early and late states take turns one by one.
+    The orders alternate in pairs because early and late states alternate one by one.
     """
     from actre.adapters import load_policy
     from actre.entropy.probes import panel_steps

@@ -1,11 +1,9 @@
-"""`actre train`: train a policy through stages into a run folder, and write its report.
-
-Knows how to ask and how to show; actre.training does the work and is imported when the command runs.
-"""
+"""`actre train`: train a policy through stages into a run folder, and write its report."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from actre.config import ENV_HELP, RunConfig, StageConfig, load_config
 from actre.config import overrides as settings
@@ -22,58 +20,78 @@ from actre.types import ActreError
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `train` to the command line."""
-    train = subparsers.add_parser("train", help="train a policy through stages into a run folder")
-    train.add_argument("--preset", default="tiny", help="settings by name (default: tiny)")
+    train = subparsers.add_parser("train", help="train a policy in stages and write its report")
+    train.add_argument("--preset", default="tiny", help="settings to start from, by name (default: tiny)")
     train.add_argument(
         "--config",
         type=place,
         metavar="FILE",
-        help="another run's config.json, whose settings are taken for the preset's",
+        help="start from another run's config.json instead of a preset",
     )
     train.add_argument("--env", default="alfworld", help=f"{ENV_HELP} (default: alfworld)")
     train.add_argument(
-        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
+        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)"
     )
-    train.add_argument("--seed", type=of(Seed), help="default: 0, or that of --config")
-    train.add_argument("--out", type=place, default=Path("runs/train"), help="the run folder (default: %(default)s)")
+    train.add_argument("--seed", type=of(Seed), help="random seed (default: 0, or that of --config)")
+    train.add_argument("--out", type=place, default=Path("runs/train"), help="run folder (default: %(default)s)")
     train.add_argument(
         "--stages",
         type=stages,
         metavar="ORDER:ITERATIONS,...",
-        help="e.g. act_first:10,think_first:20 (default: the preset's); a stage's own settings stand behind it, as in "
+        help="stages, e.g. act_first:10,think_first:20 (default: the preset's); settings of a stage follow it, e.g. "
         "act_first:30:until=plateau:plateau_window=5",
     )
     train.add_argument(
-        "--arm", choices=ARMS, help="the stages and settings of an arm by its name; --stages then only says how long"
+        "--arm", choices=ARMS, help="stages and settings of a named arm; --stages then only sets the lengths"
     )
     train.add_argument(
-        "--env-steps", type=of(Large), help="end after so many environment steps, to compare runs at equal ones"
+        "--env-steps", type=of(Large), help="stop after this many environment steps, to compare runs at equal budgets"
     )
-    train.add_argument("--games", help="panel or folder to train on (default: the preset's)")
-    train.add_argument("--loader", choices=("plain", "unsloth"), help="unsloth: on a GPU; it has not run here")
+    train.add_argument("--games", help="panel or folder of games to train on (default: the preset's)")
     train.add_argument(
-        "--engine", choices=("hf", "vllm", "vllm-server"), help="what samples the episodes (default: hf, the model)"
+        "--loader", choices=("plain", "unsloth"), help="what loads the model; unsloth needs a GPU and is untested"
     )
-    train.add_argument("--server", metavar="URL", help="where the vLLM server is, http://HOST:8000; with --resume too")
-    train.add_argument("--even-so", action="store_true", help="start even where the estimate says it does not fit")
+    train.add_argument(
+        "--engine",
+        choices=("hf", "vllm", "vllm-server"),
+        help="what samples the episodes (default: hf, the model itself)",
+    )
+    train.add_argument(
+        "--server", metavar="URL", help="address of the vLLM server, http://HOST:8000; needed with --resume too"
+    )
+    train.add_argument("--force", action="store_true", help="start even if the memory estimate says it does not fit")
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
     )
+    train.add_argument("--help-settings", action=HelpSettings, help="list every setting for --set, and exit")
     train.add_argument(
-        "--report-to", metavar="TRACKER,...", help="trackers that get the metrics too: tensorboard, trackio, wandb"
+        "--report-to", metavar="TRACKER,...", help="trackers that receive the metrics: tensorboard, trackio, wandb"
     )
-    train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy on the way")
+    train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy during training")
     train.add_argument(
         "--resume",
         type=place,
         metavar="RUN",
-        help="go on with an interrupted run from its last checkpoint, with the settings it began with",
+        help="continue an interrupted run from its last checkpoint, with its own settings",
     )
     train.set_defaults(run=_run)
 
 
+class HelpSettings(argparse.Action):
+    """An option that prints every setting and ends the program, as --help does."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(nargs=0, **keywords)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from actre.config.describe import described
+
+        print(described())
+        parser.exit()
+
+
 def stages(text: str) -> tuple[StageConfig, ...]:
-    """`settings.stages` for argparse. Raises ArgumentTypeError, with what is wrong, for another text."""
+    """`settings.stages` for argparse. Raises ArgumentTypeError for anything else."""
     try:
         return settings.stages(text)
     except ActreError as error:
@@ -93,12 +111,12 @@ def _config(args: argparse.Namespace) -> RunConfig:
         given = [name for name in _SETTINGS if getattr(args, name) != getattr(default, name)]
         if given:
             raise ActreError(
-                f"--resume goes on with the settings the run began with: leave out --{given[0].replace('_', '-')}, or "
-                "begin another run with another --out"
+                f"--resume keeps the settings of the run: leave out --{given[0].replace('_', '-')}, or start a new run "
+                "with another --out"
             )
         return load_config(args.resume / "config.json")
     if args.config is not None and (args.preset, args.env) != ("tiny", "alfworld"):
-        raise ActreError("--config brings its own preset and environment: leave out --preset and --env")
+        raise ActreError("--config already sets the preset and the environment: leave out --preset and --env")
     config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
     if args.seed is not None:
         config = replace(config, seed=args.seed)
@@ -123,8 +141,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _must_fit(config: RunConfig) -> None:
-    """Refuse what will not fit before anything is loaded. Tried: a model whose sizes are unknown, and weights that are
-    cut over the processes, for the estimate knows one device that holds everything.
+    """Raises ActreError, before anything is loaded, if the estimated memory exceeds the device's.
+
+    A model of unknown size and weights that are sharded over processes are let through: there is no estimate for them.
     """
     if ranks.cuts_weights():
         return
@@ -137,7 +156,7 @@ def _must_fit(config: RunConfig) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
-    if not args.even_so:
+    if not args.force:
         _must_fit(config)
     from actre.entropy.diagnose import training_measure
     from actre.envs.worlds import left_out
@@ -150,9 +169,9 @@ def _run(args: argparse.Namespace) -> int:
     )
     measure = None if unmeasured else training_measure(config)
     result = train(config, out, measure=measure, resume=args.resume is not None, server=args.server)
-    if not ranks.is_first():  # of several processes one speaks
+    if not ranks.is_first():
         return 0
-    print(f"arm: {name_of(config) or 'none that has a name'}")
+    print(f"arm: {name_of(config) or 'unnamed'}")
     if note := left_out(config.env.name, config.env.train):
         print(f"{config.env.train}: {note}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")

@@ -1,7 +1,4 @@
-"""`actre warmstart`: teach a model the reply's format on expert episodes, and report compliance before and after.
-
-Knows how to ask and how to show; warmstart.py does the work and is imported when the command runs.
-"""
+"""`actre warmstart`: fine-tune a model on expert episodes to learn the reply format; report compliance."""
 
 import argparse
 from dataclasses import replace
@@ -18,29 +15,43 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add `warmstart` to the command line."""
     parser = subparsers.add_parser(
         "warmstart",
-        help="teach a model the reply's format on expert episodes; compliance before and after",
-        description="Supervised fine-tuning (TRL's SFTTrainer) of a LoRA adapter on expert episodes in fresh games, "
-        "the same ones in every order. Interrupted, the same command goes on. "
-        "Then: actre train --preset smollm2 --model OUT/model",
+        help="fine-tune a model on expert episodes until it follows the reply format",
+        description="Supervised fine-tuning (TRL's SFTTrainer) of a LoRA adapter on expert episodes in new games, "
+        "written in every order; reports format compliance before and after. If interrupted, the same command "
+        "continues. Next: actre train --preset smollm2 --model OUT/model",
     )
     parser.add_argument("--preset", default="smollm2", help="settings by name (default: %(default)s)")
     parser.add_argument("--env", default="alfworld", choices=("alfworld", "webshop"), help=argparse.SUPPRESS)
     parser.add_argument(
-        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name, a folder (default: the preset's)"
+        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)"
     )
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="default: the preset's")
-    parser.add_argument("--seed", type=of(Seed), default=0)
-    parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="the run folder (%(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="type of the weights (default: the preset's)",
+    )
+    parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
+    parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="run folder (default: %(default)s)")
     parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
-    parser.add_argument("--batch", type=of(Count), help="rows a step (default: 8)")
-    parser.add_argument("--micro-batch", type=of(Count), help="rows in one pass (default: 2)")
-    parser.add_argument("--learning-rate", type=of(Rate), help="default: 5e-4")
+    parser.add_argument("--batch-size", dest="batch", metavar="N", type=of(Count), help="rows per step (default: 8)")
+    parser.add_argument(
+        "--micro-batch-size", dest="micro_batch", metavar="N", type=of(Count), help="rows per pass (default: 2)"
+    )
+    parser.add_argument("--learning-rate", type=of(Rate), help="learning rate (default: 5e-4)")
     parser.add_argument("--episodes", type=of(Count), help="games the expert plays (default: 60)")
-    parser.add_argument("--per-episode", type=of(Count), help="places drawn in each (default: 3)")
-    parser.add_argument("--longest", type=of(Count), help="most tokens in a row (default: 1024)")
+    parser.add_argument(
+        "--states-per-episode",
+        dest="per_episode",
+        metavar="N",
+        type=of(Count),
+        help="states drawn from each episode (default: 3)",
+    )
+    parser.add_argument(
+        "--max-length", dest="longest", metavar="N", type=of(Count), help="longest row, in tokens (default: 1024)"
+    )
     parser.add_argument("--save-every", type=of(Count), help="steps between checkpoints (default: 10)")
-    parser.add_argument("--states", type=of(Count), help="states for measuring compliance (default: 16)")
-    parser.add_argument("--no-merge", action="store_true", help="do not write the merged model")
+    parser.add_argument("--states", type=of(Count), help="states on which compliance is measured (default: 16)")
+    parser.add_argument("--no-merge", action="store_true", help="do not save the merged model")
     parser.set_defaults(run=_run)
 
 
@@ -84,9 +95,9 @@ def _run(args: argparse.Namespace) -> int:
     print(f"{len(chosen.rows)} rows from {len(demos.episodes)} episodes, {demos.won} won; {chosen.too_long} too long")
     record = warm_up(config, warm, chosen.rows, probes, args.out, about=about, merge=not args.no_merge)
     print(table([Compliance(**one) for one in record["before"]], [Compliance(**one) for one in record["after"]]))
-    said = record["training"]
-    print(f"{said['steps']} steps, loss {said['loss_first']:.2f} to {said['loss_last']:.2f}, {said['cpu_s']:.0f} CPU-s")
-    print(f"adapter: {args.out / 'adapter'} (reloaded: the same to {record['check']['from_trained']:.1e})")
+    done = record["training"]
+    print(f"{done['steps']} steps, loss {done['loss_first']:.2f} to {done['loss_last']:.2f}, {done['cpu_s']:.0f} CPU-s")
+    print(f"adapter: {args.out / 'adapter'} (reloaded: logits equal to {record['check']['from_trained']:.1e})")
     if not args.no_merge:
-        print(f"train it: actre train --preset {args.preset} --model {args.out / 'model'}")
+        print(f"next: actre train --preset {args.preset} --model {args.out / 'model'}")
     return 0

@@ -1,17 +1,21 @@
-"""The settings of a run, and everything that names them: presets, arms, command-line overrides, paths.
+"""The settings of a run: presets, arms, command-line overrides, files, and paths.
 
 Files:
-    run.py          RunConfig and its parts; saved as JSON; the seed of every random stream
+    run.py          RunConfig and its groups of settings; derive_seed
+    saved.py        settings as a file (config.json)
+    earlier.py      settings under the names of earlier versions
+    describe.py     every setting as text, for --help-settings
     presets.py      settings by name
-    arms.py         which orders are trained, by name
+    arms.py         the arms of a study by name
     overrides.py    NAME=VALUE on a command line
     checks.py       types and ranges of values
-    paths.py        `~` and `$VARIABLE` in paths
+    paths.py        `~` and `$VARIABLE` in paths; the folder of shipped data
     model_names.py  models by hub name, shipped name or folder
     env_names.py    environments by built-in name, gymnasium id or import path
 """
 
 from actre.config.env_names import ENV_HELP, ENV_NAMES, EnvName
+from actre.config.paths import data_folder
 from actre.config.run import (
     CheckpointConfig,
     EnvConfig,
@@ -23,14 +27,9 @@ from actre.config.run import (
     RunConfig,
     SamplingConfig,
     StageConfig,
-    config_from_dict,
-    data_folder,
     derive_seed,
-    differences,
-    load_config,
-    save_config,
-    versions,
 )
+from actre.config.saved import config_from_dict, differences, load_config, save_config, versions
 
 __all__ = [
     "ENV_HELP",

@@ -1,13 +1,12 @@
-"""Arms by name: what is trained first and what then, and which settings differ. Plain settings; plays and trains
-nothing.
+"""The arms of a study by name: which orders are trained in turn, and which settings differ.
 
-All arms take the budget, the seed and everything else from the settings they are made of, so that two arms differ in
-what their names say and in nothing more.
+Two arms differ in their row of ARMS and in nothing else: budget, seed and everything else come from the settings they
+are made of. A row is all that a new arm needs.
 
-actre and tfpi are the same two stages but for what stands before the action tag in the first one. What can separate
-them is in three places, each a switch: the prompt and tag (the stage's order, act_first or no_think), the gradient on
-the first stage's rationale (`OptimConfig.train_thought`), and the rationale's presence in later prompts
-(`PromptConfig.history_thoughts`). With both of the latter off, act_first is no_think but for its wording.
+actre and tfpi are the same two stages but for what precedes the action in the first one. Three switches separate them:
+the prompt and its tag (the stage's order, act_first or no_think), the gradient on the first stage's rationale
+(`OptimConfig.train_thought`), and the rationale's presence in later prompts (`PromptConfig.history_thoughts`). With the
+latter two off, act_first equals no_think but for its wording.
 """
 
 from collections.abc import Callable
@@ -18,34 +17,39 @@ from actre.config.run import RunConfig, StageConfig
 from actre.types import ActreError, Order
 
 FIRST_SHARE = 1 / 3
-"""Share of the iterations that the first of two stages takes where the settings name none."""
+"""The first stage's share of the iterations, for arms of two stages made of settings with another number of stages."""
 MATCH_EVERY = 5
-"""think_first_hot: iterations after which the temperature is matched again."""
-WIDE_CLIP = 0.4
-"""think_first_clip: the upper end of the ratio's range is 1 + this (the presets have DAPO's 0.28 or GRPO's 0.2)."""
+"""think_first_hot: iterations between matches of the temperature."""
+HIGH_CLIP = 0.4
+"""think_first_clip: clip_high (the presets have DAPO's 0.28 or GRPO's 0.2)."""
 BONUS = 0.01
 """think_first_bonus: weight of the entropy bonus."""
 
 
 class Arm(NamedTuple):
-    """The orders of the stages, what the arm is for, and what else it sets."""
+    """One arm. orders: of its stages; label: its name on pages; sets: what else it changes.
+
+    has: whether settings carry that change, by which `name_of` recognises the arm; None if the orders alone make it.
+    """
 
     orders: tuple[Order, ...]
+    label: str
     about: str
     sets: Callable[[RunConfig], RunConfig] = lambda config: config
+    has: Callable[[RunConfig], bool] | None = None
 
 
 def _hot(config: RunConfig) -> RunConfig:
     return replace(config, stages=tuple(replace(stage, match_every=MATCH_EVERY) for stage in config.stages))
 
 
-def _wide_clip(config: RunConfig) -> RunConfig:
+def _high_clip(config: RunConfig) -> RunConfig:
     if config.optim.updates_per_batch == 1:
         raise ActreError(
-            "think_first_clip is think_first as long as there is one update a batch, for the ratio is then 1 and "
-            "nothing is clipped: set optim.updates_per_batch to 2 or more, in all arms that are compared"
+            "think_first_clip equals think_first with one update per batch, because the probability ratio is then 1 "
+            "and nothing is clipped: set optim.updates_per_batch to 2 or more, in all arms that are compared"
         )
-    return replace(config, optim=replace(config.optim, clip_high=WIDE_CLIP))
+    return replace(config, optim=replace(config.optim, clip_high=HIGH_CLIP))
 
 
 def _bonus(config: RunConfig) -> RunConfig:
@@ -53,24 +57,44 @@ def _bonus(config: RunConfig) -> RunConfig:
 
 
 ARMS: dict[str, Arm] = {
-    "think_first": Arm(("think_first",), "reason, then act, throughout: the baseline"),
-    "act_first": Arm(("act_first",), "act, then explain, throughout"),
-    "no_think": Arm(("no_think",), "the action alone, throughout"),
-    "tfpi": Arm(("no_think", "think_first"), "no thoughts, then think-first (after TFPI, arXiv 2509.26226)"),
-    "actre": Arm(("act_first", "think_first"), "act-first, then think-first"),
-    "think_first_hot": Arm(
-        ("think_first",), "think-first, at the temperature where its action entropy equals act-first's", _hot
+    "think_first": Arm(("think_first",), "think-first alone", "reason, then act, throughout: the baseline"),
+    "act_first": Arm(("act_first",), "act-first alone", "act, then explain, throughout"),
+    "no_think": Arm(("no_think",), "no-think alone", "the action alone, throughout"),
+    "tfpi": Arm(
+        ("no_think", "think_first"),
+        "no-think, then think-first",
+        "no thoughts, then think-first (after TFPI, arXiv 2509.26226)",
     ),
-    "think_first_clip": Arm(("think_first",), "think-first with a wider clip upwards", _wide_clip),
-    "think_first_bonus": Arm(("think_first",), "think-first with an entropy bonus", _bonus),
+    "actre": Arm(("act_first", "think_first"), "ActRe", "act-first, then think-first"),
+    "think_first_hot": Arm(
+        ("think_first",),
+        "think-first, matched temperature",
+        "think-first, at the temperature where its action entropy equals act-first's",
+        _hot,
+        lambda config: any(stage.match_every for stage in config.stages),
+    ),
+    "think_first_bonus": Arm(
+        ("think_first",),
+        "think-first, entropy bonus",
+        "think-first with an entropy bonus",
+        _bonus,
+        lambda config: config.optim.entropy_coef != 0,
+    ),
+    "think_first_clip": Arm(
+        ("think_first",),
+        "think-first, higher clip",
+        "think-first with a higher upper clip",
+        _high_clip,
+        lambda config: config.optim.clip_high == HIGH_CLIP,
+    ),
 }
 
 
 def arm(name: str, config: RunConfig) -> RunConfig:
-    """The settings of an arm: those of `config` with the arm's stages and what it sets.
+    """The settings of an arm: those of `config`, with the arm's stages and changes.
 
-    The arm's stages take as many iterations together as the config's; the first of two as many as the config's first of
-    two, else a third. Raises ActreError for a name there is not, or settings with which the arm would be another one.
+    The iterations add up to those of `config`. The first of two stages has as many as in `config` if that has two, else
+    a third. Raises ActreError for an unknown name, and for settings that already carry another arm's change.
 
     >>> settings = RunConfig(stages=(StageConfig("act_first", 10), StageConfig("think_first", 20)))
     >>> [(stage.order, stage.iterations) for stage in arm("tfpi", settings).stages]
@@ -79,24 +103,24 @@ def arm(name: str, config: RunConfig) -> RunConfig:
     0.01
     """
     if name not in ARMS:
-        raise ActreError(f"no arm {name!r}; there are: {', '.join(ARMS)}")
+        raise ActreError(f"unknown arm {name!r}; the arms are: {', '.join(ARMS)}")
     chosen = ARMS[name]
     made = chosen.sets(replace(config, stages=_stages(chosen.orders, config)))
-    if name_of(made) not in (name, None):  # None: an arm with something of one's own beside, which has no name
+    if (other := name_of(made)) not in (name, None):  # None: settings that no arm has
         raise ActreError(
-            f"with these settings {name} would be {name_of(made)}: they hold what that arm sets (a stage's match_every "
-            "or thoughts=false, optim.entropy_coef, optim.clip_high); give a preset, or settings without it"
+            f"with these settings {name} would be {other}, whose change they already carry: start from a preset, or "
+            "from settings without it"
         )
     return made
 
 
 def _stages(orders: tuple[Order, ...], config: RunConfig) -> tuple[StageConfig, ...]:
-    """The config's stages with the arm's orders; where they are not as many, the last one's settings stay."""
+    """The config's stages with the arm's orders; if their numbers differ, the last stage keeps its settings."""
     whole, last = config.iterations, config.stages[-1]
     if len(orders) == 1:
         return (replace(last, order=orders[0], iterations=whole),)
     if whole < 2:
-        raise ActreError(f"{len(orders)} stages need at least one iteration each, and the settings have {whole}")
+        raise ActreError(f"{len(orders)} stages need at least one iteration each, but the settings have {whole}")
     if len(config.stages) == 2:
         first = replace(config.stages[0], order=orders[0])
     else:
@@ -105,19 +129,12 @@ def _stages(orders: tuple[Order, ...], config: RunConfig) -> tuple[StageConfig, 
 
 
 def name_of(config: RunConfig) -> str | None:
-    """The name of the arm that a run with these settings is, None where it is none of them.
+    """The name of the arm that these settings make, whatever they were asked for as; None if it has no name.
 
-    What a run does decides and not what it was asked for: with the first stage's thoughts skipped, actre is tfpi.
-
-    >>> skipped = (StageConfig("act_first", 10, thoughts=False), StageConfig("think_first", 20))
-    >>> name_of(RunConfig(stages=skipped))
+    >>> name_of(RunConfig(stages=(StageConfig("no_think", 10), StageConfig("think_first", 20))))
     'tfpi'
     """
-    orders = [stage.order for stage in config.stages]
-    if any(stage.match_every for stage in config.stages):
-        return "think_first_hot" if orders == ["think_first"] else None
-    if config.optim.entropy_coef:
-        return "think_first_bonus" if orders == ["think_first"] else None
-    if config.optim.clip_high == WIDE_CLIP:
-        return "think_first_clip" if orders == ["think_first"] else None
-    return next((name for name, one in ARMS.items() if list(one.orders) == orders), None)
+    orders = tuple(stage.order for stage in config.stages)
+    changed = [name for name, one in ARMS.items() if one.has is not None and one.has(config)]
+    named = changed[:1] or [name for name, one in ARMS.items() if one.has is None]
+    return next((name for name in named if ARMS[name].orders == orders), None)

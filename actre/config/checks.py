@@ -1,7 +1,7 @@
-"""Whether values are what settings and options ask for: their type, and between which numbers. Knows no setting.
+"""Types and ranges of settings and command-line options.
 
-A kind of number is a type with its range beside it, as `Count`; a dataclass's field is annotated with it, and an option
-of a command takes `of(Count)` as its type.
+A kind of number is a type with its range, such as `Count`. A dataclass field is annotated with it; a command's option
+takes `of(Count)` as its type.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ _SHOWN = 40
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The numbers from `least` to `most`, both among them unless `above`: then the least is not. also: one more.
+    """The numbers from `least` to `most`. Called with a text, as the type of an option, it parses it.
 
-    whole: only whole ones. unit: as it stands behind a number. As the type of an option it reads a text.
+    whole: whole numbers only. above: excludes `least` itself. also: one further allowed number. unit: of the numbers.
     """
 
     least: float
@@ -32,7 +32,7 @@ class Range:
     unit: str = ""
 
     def holds(self, value: Any) -> bool:
-        """Whether the number is one of them; NaN and infinities are not.
+        """Whether the number is in the range; NaN and infinities are not.
 
         >>> Range(0, 1).holds(0.5), Range(0, 1, above=True).holds(0.0), Range(1, 9, whole=True).holds(1.5)
         (True, False, False)
@@ -45,35 +45,35 @@ class Range:
 
     @property
     def words(self) -> str:
-        """What it takes, in words.
+        """The range in words.
 
         >>> Range(1, 1000, whole=True).words
-        'at least 1 is needed (a whole number, at most 1,000)'
+        'a whole number, at least 1 and at most 1,000'
         >>> Range(0, 1, above=True).words, Range(0.5, 2, also=0).words
-        ('above 0 is needed (a number, at most 1)', '0 or at least 0.5 is needed (a number, at most 2)')
+        ('a number, above 0 and at most 1', 'a number, 0 or at least 0.5 and at most 2')
         """
-        least = f"{'above' if self.above else 'at least'} {_plain(self.least)}{self.unit}"
-        also = "" if self.also is None else f"{_plain(self.also)} or "
         kind = "a whole number" if self.whole else "a number"
-        return f"{also}{least} is needed ({kind}, at most {_plain(self.most)})"
+        also = "" if self.also is None else f"{_plain(self.also)} or "
+        least = f"{'above' if self.above else 'at least'} {_plain(self.least)}"
+        return f"{kind}, {also}{least} and at most {_plain(self.most)}{self.unit}"
 
     def __call__(self, text: str) -> Any:
-        """The number that an option's text stands for. Raises ActreError, in a sentence, for another text."""
+        """The number in an option's text. Raises ActreError if it is not one of this range."""
         try:
             value = int(text) if self.whole else float(text)
         except ValueError:
             value = None
         if value is None or not self.holds(value):
-            raise ActreError(f"{shortened(text)}: {self.words}")
+            raise ActreError(f"{shortened(text)}: it must be {self.words}")
         return value
 
 
 Count = Annotated[int, Range(1, 10**6, whole=True)]
 Natural = Annotated[int, Range(0, 10**6, whole=True)]
 Several = Annotated[int, Range(2, 10**6, whole=True)]
-"""Of what is compared with one another, so that one alone says nothing."""
+"""Numbers of things that are compared with each other, so that one alone is too few."""
 Large = Annotated[int, Range(1, 10**12, whole=True)]
-"""Of steps and tokens, which are counted over a run."""
+"""Steps and tokens, counted over a run."""
 Seed = Annotated[int, Range(0, 2**32 - 1, whole=True)]
 Processes = Annotated[int, Range(1, 1024, whole=True)]
 Rank = Annotated[int, Range(1, 4096, whole=True)]
@@ -83,15 +83,15 @@ Signed = Annotated[float, Range(-(10**6), 10**6)]
 Positive = Annotated[float, Range(0, 10**6, above=True)]
 Nats = Annotated[float, Range(0, 10**6, above=True, unit=" nats")]
 Rate = Annotated[float, Range(0, 1e30, above=True)]
-"""A learning rate. Which one is too high a run finds out, and says: its loss is then no number."""
+"""A learning rate. One that is too high shows in the run, whose loss is then NaN."""
 Temperature = Annotated[float, Range(0.001, 100)]
-"""Nothing below: divided by it, logits of ordinary size have no softmax."""
+"""Logits divided by less than the minimum overflow the softmax."""
 TemperatureOrZero = Annotated[float, Range(0.001, 100, also=0)]
-"""0: the likeliest token."""
+"""0: greedy."""
 
 
 def of(kind: Any) -> Range:
-    """The range of a kind of number, as an option's type.
+    """The range of a kind of number, for use as an option's type.
 
     >>> of(Count)("3")
     3
@@ -101,34 +101,52 @@ def of(kind: Any) -> Range:
 
 
 class Ranged:
-    """The base of a frozen dataclass of settings: ActreError for a number that is not in the range of its field."""
+    """Base class of settings. Raises ActreError for a number outside the range of its field."""
 
     def __post_init__(self) -> None:
         own: Any = type(self)
         for name, range_ in _ranges(own).items():
             value = getattr(self, name)
-            # non-numeric values are checked where a file is read
+            # values of other types are checked by `must_fit` when a file is read
             if isinstance(value, numbers.Real) and not range_.holds(value):
-                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: {range_.words}")
+                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: it must be {range_.words}")
 
 
 def shortened(text: str) -> str:
-    """A text as it stands in a complaint: its beginning, where it is long."""
+    """The text, or its beginning if it is long, for use in a message."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def must_fit(part: Any) -> None:
-    """Raises ActreError for a value of another type than the setting's: what is misspelt would be taken for another."""
-    kinds = typing.get_type_hints(type(part))
-    for each in dataclasses.fields(part):
-        value, kind = getattr(part, each.name), kinds[each.name]
+    """Raises ActreError for a value whose type is not the setting's, such as a misspelt choice."""
+    for name, kind in typing.get_type_hints(type(part), include_extras=True).items():
+        value = getattr(part, name)
         if not _fits(value, kind):
-            options = f"one of {', '.join(map(str, get_args(kind)))}" if get_origin(kind) is Literal else f"of {kind}"
-            raise ActreError(f"{type(part).__name__}.{each.name} is {value!r}; it has to be {options}")
+            raise ActreError(f"{type(part).__name__}.{name} is {value!r}: it must be {words_of(kind)}")
+
+
+def words_of(kind: Any) -> str:
+    """A setting's type in words.
+
+    >>> words_of(Share | None), words_of(tuple[str, ...])
+    ('a number, at least 0 and at most 1, or none', 'a comma-separated list')
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return of(kind).words
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin in (typing.Union, types.UnionType):
+        return f"{words_of(inner[0])}, or none"
+    if origin is tuple:
+        return "a comma-separated list" + ("" if inner[0] is str else f", each {words_of(inner[0])}")
+    return {bool: "true or false", str: "text"}.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _fits(value: Any, kind: Any) -> bool:
     origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _fits(value, inner[0])
     if origin is Literal:
         return value in inner
     if origin in (typing.Union, types.UnionType):
@@ -142,13 +160,13 @@ def _fits(value: Any, kind: Any) -> bool:
 
 @lru_cache
 def _ranges(settings: Any) -> dict[str, Range]:
-    """The fields that are numbers, with what they take."""
+    """The ranges of the numeric fields, by name."""
     kinds = typing.get_type_hints(settings, include_extras=True)
     return {name: range_ for name, kind in kinds.items() for range_ in _ranges_in(kind)}
 
 
 def _ranges_in(kind: Any) -> Iterator[Range]:
-    """The range of a kind, or of one in a union."""
+    """The range of a kind, or those within a union."""
     if get_origin(kind) is Annotated:
         yield from (one for one in kind.__metadata__ if isinstance(one, Range))
     elif get_origin(kind) in (typing.Union, types.UnionType):
@@ -165,7 +183,7 @@ def _plain(number: float) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A number as it is, or how long it is: Python writes no whole number of over 4,300 digits."""
+    """A number, or its length: Python refuses to write a whole number of over 4,300 digits."""
     if isinstance(value, int) and value.bit_length() > 100:
         return f"a whole number of about {round(value.bit_length() * 0.30103):,} digits"
     return str(value)

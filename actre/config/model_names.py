@@ -1,8 +1,4 @@
-"""What a model is called: as settings and adapters keep it, and as a card shows it.
-
-Knows names and whether a folder is there; where a model with a name of its own lies, and how it is loaded, is
-policies/models.py's.
-"""
+"""Names of models: in settings and adapters, and as a model card shows them. policies/models.py loads the models."""
 
 import os
 import re
@@ -16,36 +12,34 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 def is_own(name: str) -> bool:
-    """Whether the kit itself knows where the model of that name is."""
+    """Whether the name is one of the kit's own (`actre models list`)."""
     return name in ("tiny", "smollm2") or name.startswith("tiny/")
 
 
 def folder_of(name: str) -> Path:
-    """The folder that a name would be, with ~ and variables expanded."""
+    """The name as a folder, with ~ and variables expanded."""
     return place(name)
 
 
 def settled(name: str) -> str:
-    """The name by which the model is found from every working folder: a local folder's is its absolute path, links
-    followed; any other stays.
-    """
+    """The name that works from every working directory: a local folder's absolute path, links followed, else `name`."""
     if is_own(name) or not folder_of(name).is_dir():
         return name
     return str(folder_of(name).resolve())
 
 
 def is_on_hub(name: str) -> bool:
-    """Whether it is a name for a hub, owner/model, and no folder here."""
+    """Whether it is a hub name, owner/model, and not a local folder."""
     return not is_own(name) and bool(_HUB_NAME.fullmatch(name)) and not folder_of(name).is_dir()
 
 
 def is_local(name: str) -> bool:
-    """Whether it is a folder's name, which a hub cannot know."""
+    """Whether it is the name of a local folder."""
     return not is_own(name) and not is_on_hub(name)
 
 
 def shown(name: str) -> str:
-    """The name for others than this machine: a local folder's own name, without the path.
+    """The name to publish: of a local folder only its last part, without the path.
 
     >>> shown("/home/somebody/my-model"), shown("owner/model"), shown("tiny/narrow")
     ('my-model', 'owner/model', 'tiny/narrow')
@@ -54,21 +48,20 @@ def shown(name: str) -> str:
 
 
 def looked_for(name: str) -> str:
-    """Where a folder was looked for in vain, and how to say where it is."""
+    """The message for a model's folder that does not exist."""
     folder = folder_of(name)
-    relative = "" if folder.is_absolute() else ", for a relative path is looked up from the current folder"
+    relative = "" if folder.is_absolute() else " (a relative path starts from the current folder)"
     return (
-        f"there is no folder {os.path.abspath(folder)}{relative}. Give the folder's full path; where it is a run that "
-        "names the model, put that into the run's config.json ('name' under 'model'); whether it is the model that was "
-        "trained, its weights will show"
+        f"there is no folder {os.path.abspath(folder)}{relative}. Give the folder's full path; if a run names the "
+        "model, put the path into the run's config.json ('name' under 'model'). The weights are compared with the run's"
     )
 
 
 def settle(config: RunConfig) -> RunConfig:
-    """The settings with their model's name `settled`."""
+    """The settings with the model's name `settled`."""
     return replace(config, model=settle_model(config.model))
 
 
 def settle_model(model: ModelConfig) -> ModelConfig:
-    """The same of a model's settings alone."""
+    """The same for a model's settings."""
     return replace(model, name=settled(model.name))

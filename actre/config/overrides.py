@@ -1,23 +1,23 @@
-"""Settings as words on a command line: NAME=VALUE for a run's, ORDER:ITERATIONS:NAME=VALUE for its stages.
-
-Knows the dataclasses of config.py by their fields and types; not what the settings do.
-"""
+"""Settings on a command line: NAME=VALUE for a run, ORDER:ITERATIONS:NAME=VALUE for a stage."""
 
 import dataclasses
 import difflib
 import types
 import typing
+import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from actre.config.checks import Count, of, shortened
+from actre.config.checks import Count, of, shortened, words_of
+from actre.config.earlier import REMOVED, RENAMED
 from actre.config.model_names import settled
-from actre.config.run import RunConfig, StageConfig, differences
+from actre.config.run import RunConfig, StageConfig
+from actre.config.saved import differences
 from actre.types import ORDERS, ActreError
 
 
 def changed(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
-    """The settings with what each "part.name=value" says. Raises ActreError for a name or a value there is not.
+    """The settings with each "group.name=value" applied. Raises ActreError for an unknown name or a wrong value.
 
     >>> changed(RunConfig(), ["optim.advantage=gigpo", "seed=3"]).optim.advantage
     'gigpo'
@@ -25,13 +25,13 @@ def changed(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ActreError(f"--set {text}: NAME=VALUE is needed, as in --set optim.advantage=gigpo")
+            raise ActreError(f"--set {text}: write NAME=VALUE, as in --set optim.advantage=gigpo")
         config = _changed(config, name.strip(), name.strip().split("."), value.strip())
     return config
 
 
 def stages(text: str) -> tuple[StageConfig, ...]:
-    """The stages written as ORDER:ITERATIONS,... each with any of its settings behind. Raises ActreError.
+    """The stages written as ORDER:ITERATIONS:NAME=VALUE:...,... Raises ActreError for anything else.
 
     >>> [stage.iterations for stage in stages("act_first:10:until=plateau:plateau_window=3,think_first:20")]
     [10, 20]
@@ -41,16 +41,18 @@ def stages(text: str) -> tuple[StageConfig, ...]:
         name, *rest = (piece.strip() for piece in part.split(":"))
         order = next((order for order in ORDERS if order == name), None)
         if order is None:
-            raise ActreError(f"no order {name!r}; there are: {', '.join(ORDERS)}")
+            raise ActreError(f"unknown order {name!r}; the orders are: {', '.join(ORDERS)}")
         try:
             stage = StageConfig(order, of(Count)(rest[0]))
         except (IndexError, ActreError) as error:
-            told = f" ({error})" if rest else ""
-            raise ActreError(f"{shortened(part)!r}: how many iterations? e.g. {name}:10{told}") from None
+            why = f" ({error})" if rest else ""
+            raise ActreError(
+                f"{shortened(part)!r}: the number of iterations is missing, as in {name}:10{why}"
+            ) from None
         for setting in rest[1:]:
             key, equals, value = setting.partition("=")
             if not equals or key in ("order", "iterations"):
-                raise ActreError(f"{part!r}: {setting!r} is not NAME=VALUE, as in {name}:10:until=plateau")
+                raise ActreError(f"{part!r}: write NAME=VALUE for {setting!r}, as in {name}:10:until=plateau")
             stage = _changed(stage, key, [key], value)
         found.append(stage)
     return tuple(found)
@@ -60,44 +62,55 @@ def _changed(part: Any, whole: str, path: Sequence[str], value: str) -> Any:
     names = [field.name for field in dataclasses.fields(part)]
     name, *rest = path
     if name not in names:
+        if name in RENAMED:
+            _warn(f"the setting {name} is now called {RENAMED[name]}")
+            return _changed(part, whole, [RENAMED[name], *rest], value)
+        if name in REMOVED:
+            _warn(f"the setting {name} no longer exists and has no effect")
+            return part
+        if name == "thoughts" and isinstance(part, StageConfig):
+            _warn("write a stage without thoughts as no_think:ITERATIONS")
+            return dataclasses.replace(part, order="no_think") if value == "false" else part
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
-        raise ActreError(f"no setting {whole!r}: {type(part).__name__} has no {name!r}; {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"its settings are: {', '.join(names)}"
+        raise ActreError(f"unknown setting {whole!r}: {type(part).__name__} has no {name!r}; {hint}")
     old = getattr(part, name)
     if dataclasses.is_dataclass(old) != bool(rest):
-        raise ActreError(f"{whole!r} is {'a group of settings' if not rest else 'no group of settings'}")
+        raise ActreError(
+            f"{whole!r} is {'a single setting' if rest else 'a group of settings: write GROUP.NAME=VALUE'}"
+        )
     if rest:
         return dataclasses.replace(part, **{name: _changed(old, whole, rest, value)})
-    return dataclasses.replace(part, **{name: _read(typing.get_type_hints(type(part))[name], whole, value)})
+    kind = typing.get_type_hints(type(part), include_extras=True)[name]
+    if kind == tuple[StageConfig, ...]:
+        raise ActreError(f"{whole} cannot be set with --set: use --stages")
+    try:
+        read = _read(kind, value)
+    except (KeyError, ValueError):
+        raise ActreError(f"{whole}={shortened(value)}: it must be {words_of(kind)}") from None
+    return dataclasses.replace(part, **{name: read})
 
 
-def _read(kind: Any, name: str, text: str) -> Any:
-    """The value of a type that a text stands for."""
+def _warn(text: str) -> None:
+    warnings.warn(f"{text}; the old name goes with the next version", FutureWarning, stacklevel=4)
+
+
+def _read(kind: Any, text: str) -> Any:
+    """The value of a type that a text stands for. Raises KeyError or ValueError if there is none."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return inner[0](text)
     if origin in (typing.Union, types.UnionType):  # X | None
-        return None if text == "none" else _read(inner[0], name, text)
+        return None if text == "none" else _read(inner[0], text)
+    if origin is tuple:
+        return tuple(_read(inner[0], piece) for piece in text.split(",") if piece)
     if origin is Literal:
-        if text in inner:
-            return text
-        raise ActreError(f"{name}={text}: it is one of {', '.join(map(str, inner))}")
-    if origin is tuple and inner[0] is not StageConfig:
-        return tuple(_read(inner[0], name, piece) for piece in text.split(",") if piece)
-    if kind is bool:
-        if text in ("true", "false"):
-            return text == "true"
-        raise ActreError(f"{name}={text}: it is true or false")
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError as error:
-            raise ActreError(f"{name}={shortened(text)}: it is {'a whole' if kind is int else 'a'} number") from error
-    if kind is str:
-        return text
-    raise ActreError(f"{name} cannot be set like this (stages: --stages)")
+        return {str(choice): choice for choice in inner}[text]
+    return {"true": True, "false": False}[text] if kind is bool else kind(text)
 
 
 def unlike(one: RunConfig, other: RunConfig) -> list[str]:
-    """What differs of the model, environment, prompt and sampling of two settings: what an evaluation depends on."""
+    """The differences that matter to an evaluation: those of model, environment, prompt and sampling."""
     first, second = (
         {
             "model": settled(settings.model.name),

@@ -1,7 +1,7 @@
-"""Paths as people write them: `~`, `~name`, `$VARIABLE` and `${VARIABLE}` become what they stand for.
+"""Expands `~`, `~name`, `$VARIABLE` and `${VARIABLE}` in paths that people write.
 
-Every path that comes from a command line, a setting or an environment variable goes through here: a shell expands none
-of these inside quotes, in a configuration file or behind an equals sign. Knows no command and no setting.
+Every path from a command line, a setting or an environment variable goes through here: a shell expands none of these
+inside quotes, in a configuration file or after an equals sign.
 """
 
 import os
@@ -12,14 +12,14 @@ from actre.types import ActreError
 
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _DEPTH = 8
-"""How often what a variable holds may name further variables."""
+"""How deep variables may refer to other variables."""
 
 
 def expand(text: str) -> str:
-    """A path, or a name that may be a path, with its variables and its home folder filled in; anything else as it is.
+    """Expand the variables and the home folder in a path, or in a name that may be a path.
 
-    Raises ActreError for a variable that is not set (or empty) and for a user that there is not, unless something lies
-    under the very name: `$` and `~` are allowed in names.
+    Raises ActreError for a variable that is unset or empty and for an unknown user, unless a file of that very name
+    exists: `$` and `~` are allowed in file names.
 
     >>> os.environ["SOME_DISK"] = "/mnt/disk"
     >>> expand("$SOME_DISK/games"), expand("${SOME_DISK}"), expand("small/train"), expand("cost_5$")
@@ -35,27 +35,29 @@ def expand(text: str) -> str:
             if os.path.lexists(found):
                 return found
             raise ActreError(
-                f"the path {text!r} names the variable {unset or '${}'}, which is not set: "
+                f"the path {text!r} uses the variable {unset or '${}'}, which is not set: "
                 f"`export {unset or 'NAME'}=FOLDER`, or write the path out"
             )
         found = _VARIABLE.sub(lambda match: os.environ[match[1] or match[2]], found)
     else:
-        raise ActreError(f"the path {text!r} names variables that name each other: write the path out")
+        raise ActreError(f"the path {text!r} uses variables that refer to each other: write the path out")
     home = os.path.expanduser(found)
     if not home.startswith("~") or os.path.lexists(home):
         return home
     user = home[1:].partition("/")[0]
-    why = f"there is no user {user!r} here" if user else "the home folder is not known here: `export HOME=FOLDER`"
-    raise ActreError(f"the path {text!r} begins with a home folder, and {why}; a folder of that name is ./{home}")
+    why = f"there is no user {user!r}" if user else "the home folder is unknown: `export HOME=FOLDER`"
+    raise ActreError(
+        f"the path {text!r} starts with a home folder, but {why}; for a folder of that name write ./{home}"
+    )
 
 
 def place(text: str | Path) -> Path:
-    """The path that a text stands for (see `expand`); argparse's `type` for every path of a command line."""
+    """The expanded path (see `expand`); argparse's `type` for every path on a command line."""
     return Path(expand(str(text)))
 
 
 def variable(name: str) -> Path | None:
-    """The path that an environment variable holds; None where it is not set or empty. Raises ActreError as `expand`."""
+    """The path in an environment variable; None if it is unset or empty. Raises ActreError as `expand` does."""
     text = os.environ.get(name)
     if not text:
         return None
@@ -63,3 +65,17 @@ def variable(name: str) -> Path | None:
         return place(text)
     except ActreError as error:
         raise ActreError(f"{name}: {error}") from error
+
+
+def data_folder() -> Path:
+    """The folder of shipped data: $ACTRE_DATA, else data/ next to the package (a checkout installed with -e).
+
+    Raises ActreError if it is not a folder.
+    """
+    folder = variable("ACTRE_DATA") or Path(__file__).resolve().parents[2] / "data"
+    if not folder.is_dir():
+        raise ActreError(
+            f"{folder} is not a folder, so the shipped games and policies are missing: "
+            "install from a checkout (pip install -e .) or set ACTRE_DATA to its data folder"
+        )
+    return folder

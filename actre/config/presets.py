@@ -1,4 +1,4 @@
-"""The presets: a run's settings by name, for either environment."""
+"""Presets: the settings of a run by name, for both environments."""
 
 import dataclasses
 
@@ -18,9 +18,10 @@ _QWEN_SMALL = "Qwen/Qwen2.5-1.5B-Instruct"
 
 
 def _published(name: str, model: str, micro_batch_tokens: int = 32768) -> RunConfig:
-    """16 tasks x group 8, 150 iterations: the protocol most published results use (verl-agent's settings for ALFWorld,
-    as used with GiGPO, arXiv 2505.10978). LoRA r=64 at 3e-6 with KL off: what published LoRA runs have for its 1e-6
-    and KL 0.01.
+    """16 tasks x group size 8, 150 iterations: the protocol of most published results (verl-agent's settings for
+    ALFWorld, as in GiGPO, arXiv 2505.10978).
+
+    Differs: LoRA of rank 64 at 3e-6 without KL, as published LoRA runs have it, instead of 1e-6 with KL 0.01.
     """
     return RunConfig(
         preset=name,
@@ -41,9 +42,10 @@ def _published(name: str, model: str, micro_batch_tokens: int = 32768) -> RunCon
 
 
 PRESETS: dict[str, RunConfig] = {
-    # slices of 2048 tokens are a little faster on a CPU than of 4096, and need 0.25 GB less (benchmarks/trainer.py)
-    # No penalties: in a group that never wins, GRPO's division by the group's deviation would blow the smallest
-    # difference in slips up to a full-sized advantage, and that noise drowns the wins of the other groups.
+    # Micro-batches of 2048 tokens are a little faster on a CPU than of 4096 and need 0.25 GB less
+    # (benchmarks/trainer.py). No penalties: in a group that never wins, GRPO's division by the group's standard
+    # deviation turns the smallest difference in format errors into a full-sized advantage, which drowns other groups'
+    # wins.
     "tiny": RunConfig(
         env=EnvConfig(max_steps=20),
         stages=(StageConfig("act_first", 10), StageConfig("think_first", 40)),
@@ -59,7 +61,7 @@ PRESETS: dict[str, RunConfig] = {
         sampling=SamplingConfig(max_reply_tokens=128),
     ),
     "qwen-1.5b": _published("qwen-1.5b", _QWEN_SMALL),
-    # The published settings on smaller cards: the same episodes and updates in smaller slices (runtime/estimate.py).
+    # The published settings for smaller GPUs: the same episodes and updates in smaller micro-batches.
     "qwen-1.5b-16gb": _published("qwen-1.5b-16gb", _QWEN_SMALL, micro_batch_tokens=4096),
     "qwen-1.5b-24gb": _published("qwen-1.5b-24gb", _QWEN_SMALL, micro_batch_tokens=8192),
     "qwen-1.5b-80gb": _published("qwen-1.5b-80gb", _QWEN_SMALL),
@@ -68,13 +70,13 @@ PRESETS: dict[str, RunConfig] = {
 
 
 def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
-    """The preset of that name, for that environment. Raises ActreError, with the names there are, for another.
+    """The preset of that name, for that environment. Raises ActreError for an unknown name.
 
     An environment from outside the package gets the text world's settings, with the sources "train", "seen" and
     "unseen".
     """
     if name not in PRESETS:
-        raise ActreError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise ActreError(f"unknown preset {name!r}; the presets are: {', '.join(PRESETS)}")
     config = PRESETS[name]
     if env == "alfworld":
         return config
@@ -85,7 +87,7 @@ def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
 
 
 def _in_shop(config: RunConfig) -> RunConfig:
-    """The same settings for WebShop: the shipped shop; the official one, split as published, for published scales."""
+    """The same settings for WebShop: the shipped shop; at published scale the official one, split as published."""
     if config.env.train.startswith("official/"):
         panels = ("official/paper-train", "official/paper-dev", "official/paper-test")
     else:
@@ -95,8 +97,8 @@ def _in_shop(config: RunConfig) -> RunConfig:
     )
     if config.preset != "tiny":
         return shop
-    # An episode has five steps, not twenty, so fewer of them make as many iterations. The panels' first 120 goals are
-    # a sample, for goals stand in a shuffled order.
+    # An episode has five steps instead of twenty, so 6,000 steps make about as many iterations. The first 120 goals of
+    # a panel are a random sample, because goals are shuffled.
     return dataclasses.replace(
         shop,
         model=dataclasses.replace(config.model, name="tiny/shopper"),

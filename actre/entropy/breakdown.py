@@ -1,7 +1,6 @@
-"""A diagnosis by parts: the same means and differences by task type, by position and by source of the states.
+"""A diagnosis by parts: means and differences by task type, position and source of the states.
 
-No verdicts are given: parts are small, and looking at several
-finds something in one by chance, so what they show is exploratory.
+There are no verdicts: parts are small, and among several one shows something by chance, so they are exploratory.
 """
 
 import math
@@ -16,10 +15,10 @@ PARTS: tuple[By, ...] = ("position", "source", "task_type")
 
 
 class Part(NamedTuple):
-    """The states of one kind; means in nats with intervals over games (NaN ends where there is one game only).
+    """The states of one kind; means in nats with intervals over games (NaN ends for a single game).
 
-    difference_lower, difference_upper: act-first minus the upper and the lower end of think-first's bracket; above 0
-    where thinking first narrows. no_think: None where it was not measured.
+    difference_lower, difference_upper: act-first minus the upper and the lower end of think-first's bracket; above 0 if
+    thinking first narrows. no_think: None if not measured.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Part(NamedTuple):
 
 
 def parts(states: Sequence[StateDiagnosis], by: By, seed: int = 0) -> list[Part]:
-    """A Part for each task type, position or source among the states, by name. An empty list for no states."""
+    """A Part for each task type, position or source among the states, sorted by name."""
     return [
         _part(name, [s for s in states if getattr(s, by) == name], seed)
         for name in sorted({getattr(s, by) for s in states})

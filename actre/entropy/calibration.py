@@ -1,9 +1,8 @@
-"""How far the entropy estimators and their verdicts can be trusted: measured on scripted states of known truth.
+"""How far the entropy estimators and their verdicts can be trusted, measured on scripted states of known entropy.
 
-No policy is involved: the scripted states are those of known_truth.py. Estimators are vectorised over repetitions
-(`brackets`, `count_entropies`: by test equal to `actre.entropy`'s); the intervals and verdicts are
-`actre.entropy.verdict`'s own, called once a repetition, so what is calibrated is what `actre diagnose` reports, its 0.1
-pseudo-thoughts included.
+The states are those of known_truth.py. Estimators are vectorised over repetitions (`brackets`, `count_entropies`; a
+test compares them with those of `actre.entropy`). Intervals and verdicts come from `actre.entropy.verdict`, one call
+per repetition. So the calibration covers what `actre diagnose` reports, including its 0.1 pseudo-thoughts.
 """
 
 from collections import Counter
@@ -29,23 +28,23 @@ from actre.entropy.verdict import MARGIN_NATS, Contraction, contraction_of
 from actre.stats import bootstrap
 
 PSEUDO_THOUGHTS = 0.1
-"""As `actre diagnose` has it (by test)."""
+"""As in `actre diagnose` (a test compares them)."""
 ACTIONS = (5, 30, 100)
 THOUGHTS = (2, 4, 8, 16, 32, 64)
 OPENNESS = (0.4, 0.8)
-"""H(A|s) over log(A+1) of the single states on which the estimators are measured."""
+"""H(A|s) / log(A+1) of the single states on which the estimators are measured."""
 RESAMPLES = 2000
-"""Of the bootstrap, as `actre diagnose` has it."""
+"""Bootstrap resamples, as in `actre diagnose`."""
 DESIGNS = ((24, 1), (6, 1), (12, 1), (48, 1), (12, 2))
-"""(games, states a game): the first, a diagnosis's default, at every A and K; the others at 30 actions, K = 16."""
+"""(games, states per game). The first, a diagnosis's default, at every A and K; the others at A = 30, K = 16."""
 
 _COUNTS: tuple[CountMethod, ...] = ("plugin", "miller_madow", "chao_shen")
 _BLOCK = 2_000_000
-"""Probabilities held at once: bounds memory."""
+"""Probabilities in memory at once."""
 
 
 class Brackets(NamedTuple):
-    """`entropy.Decomposition`s of many sets of thoughts at once, in nats: arrays of one shape."""
+    """`entropy.Decomposition`s of many sets of thoughts, in nats: arrays of one shape."""
 
     lower: np.ndarray
     upper: np.ndarray
@@ -57,17 +56,14 @@ class Brackets(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What K thoughts in each of some states show: the brackets, and how often each outcome was sampled (..., A+1)."""
+    """Results of K thoughts per state: the brackets, and the counts (..., A+1) of sampled outcomes."""
 
     brackets: Brackets
     counts: np.ndarray
 
 
 def brackets(per_thought: np.ndarray, pseudo_thoughts: float = PSEUDO_THOUGHTS) -> Brackets:
-    """`entropy.marginal_entropy` along the first axes of (..., K, A+1); with K = 1 upper is infinite.
-
-    Takes distributions as they are: for scripted ones, which need no checking.
-    """
+    """`entropy.marginal_entropy` along the first axes of (..., K, A+1), unchecked; with K = 1 upper is infinite."""
     k, outcomes = per_thought.shape[-2:]
     total = per_thought.sum(axis=-2)
     lower = -_p_log_p(total / k).sum(axis=-1)
@@ -95,9 +91,10 @@ def count_entropies(counts: np.ndarray, method: CountMethod) -> np.ndarray:
 
 
 def draw(tables: Sequence[ThoughtTable], which: np.ndarray, k: int, rng: np.random.Generator) -> Drawn:
-    """K thoughts, and an action after each, in states of the given tables.
+    """Draw K thoughts, and an action after each, in states of the given tables.
 
-    tables: all with as many thoughts (M) and outcomes; which: (R, ...) indices into them. Returns arrays (R, ...).
+    tables: all with the same numbers of thoughts and outcomes. which: (R, ...) indices into them. Returns arrays (R,
+    ...).
     """
     rows = np.stack([table.rows for table in tables])
     weights = np.stack([table.weights for table in tables])
@@ -123,10 +120,10 @@ def _draw(
 
 
 def estimators(kind: Kind, openness: float, actions: int, k: int, repetitions: int, seed: int) -> dict[str, Any]:
-    """One row of the table of estimators: a single state, `repetitions` times K thoughts and K sampled actions.
+    """One row of the estimators' table: a single state, with `repetitions` draws of K thoughts and K actions.
 
     Returns the truth, each estimator's bias and root mean square error (rmse) in nats, the bracket's mean width, how
-    often it holds the truth, and whether it does in expectation (within twice the mean's standard error).
+    often it contains the truth, and whether it does so in expectation (within two standard errors of the mean).
     """
     table = table_of(shaped(actions + 1, openness * np.log(actions + 1), "geometric"), kind)
     rng = np.random.default_rng(derive_seed(seed, "estimators", kind, openness, actions, k))
@@ -165,9 +162,9 @@ def sets(
     seed: int,
     scenarios: Sequence[Scenario] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the table of verdicts, one a scenario: `repetitions` sets of `games` games, compared as a diagnosis does.
+    """Rows of the verdicts' table, one per scenario: `repetitions` sets of `games` games, compared as in a diagnosis.
 
-    The thoughts of a repetition are the same in every scenario (None: all that the list of actions has room for);
+    scenarios: None for all that fit the number of actions. A repetition's thoughts are the same in every scenario;
     act-first's distributions and samples differ.
     """
     scenarios = [s for s in SCENARIOS if actions >= s.least_actions] if scenarios is None else scenarios
@@ -195,7 +192,7 @@ def sets(
             seed=r,
         )
 
-    # a repetition's comparisons one after the other: they share their resamples
+    # compare a repetition's scenarios in turn, because they share resamples
     found = [[compared(r, s) for s in range(len(scenarios))] for r in range(repetitions)]
     place: dict[str, Any] = {
         "kind": kind,
@@ -211,7 +208,7 @@ def sets(
 
 
 def right(verdict: str, difference: float, margin: float = MARGIN_NATS) -> bool | None:
-    """Whether a verdict is true of a difference in nats; None for inconclusive, which says nothing.
+    """Whether a verdict is true of a difference in nats; None for inconclusive, which makes no claim.
 
     >>> right("narrowed", 0.05), right("equivalent", 0.05), right("equivalent", 0.12), right("widened", 0.0)
     (True, True, False, False)
@@ -245,8 +242,8 @@ _VERDICTS = ("narrowed", "widened", "equivalent", "inconclusive")
 
 
 def _means_hold(found: Brackets, of_game: Sequence[int], population: Population) -> dict[str, float]:
-    """How often a set's means hold the population's: the bracket of H(A|s) with its ends' intervals, and the plain
-    interval of E[H(A|s,T)], which has no bracket."""
+    """How often the bracket of H(A|s) with its intervals, and the interval of E[H(A|s,T)], contain the population's
+    values."""
     entropy = float(population.entropies.mean())
     conditional = float(np.mean([table.conditional for table in population.tables]))
     held = np.zeros((len(found.lower), 2), dtype=bool)
@@ -257,7 +254,7 @@ def _means_hold(found: Brackets, of_game: Sequence[int], population: Population)
 
 
 def cells() -> list[dict[str, Any]]:
-    """The whole calibration as a list of jobs: keyword arguments of `estimators` and of `sets`, "part" saying which."""
+    """The whole calibration as jobs: keyword arguments of `estimators` or `sets`, which "part" names."""
     states = [
         {"part": "estimators", "kind": kind, "openness": openness, "actions": a, "k": k}
         for kind in KINDS
@@ -272,7 +269,7 @@ def cells() -> list[dict[str, Any]]:
 
 
 def settings() -> dict[str, Any]:
-    """What the calibration was made with, for its record."""
+    """The calibration's settings, for its record."""
     return {
         "pseudo_thoughts": PSEUDO_THOUGHTS,
         "margin": MARGIN_NATS,

@@ -1,13 +1,10 @@
-"""A policy's action entropies on a set of probe states, in both orders, measured so that they can be
-compared.
+"""Measures a policy's action entropy at probe states, comparably in both orders.
 
-Knows policies by their protocol, probes and `actre.entropy`; knows no model
-library. Per state: act-first exactly; think-first as a bracket from K sampled thoughts with the exact
-distribution after each; equally many sampled actions in both orders; no-think exactly, in its own words (its prompt
-asks for no thought; in the two orders' shared prompt it would be act-first itself); and, labelled as what they are, the
-conditional entropy and the token entropies. An open action (search[<query>]) is one class in all of these; what is
-written for it has a sampled entropy of its own. Finished states are written as they come, so that an interrupted
-diagnosis goes on where it stopped.
+Per state: act-first exactly; think-first as a bracket from K sampled thoughts, with the exact distribution after each;
+equally many sampled actions in both orders; no-think exactly, with its own prompt (in the shared prompt it would equal
+act-first); and, as separate quantities, the conditional entropy and the token entropies. An open action
+(search[<query>]) is one class in all of these; its queries have a sampled entropy of their own. Finished states are
+saved one by one, so that an interrupted diagnosis can continue.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -59,12 +56,10 @@ __all__ = [
 ]
 
 _CHECKED = 8
-"""Finished states in which a diagnosis that goes on looks whether it is the same policy."""
+"""Finished states at which a continued diagnosis checks that the policy is the same."""
 _ORDERS: tuple[Order, ...] = ("act_first", "think_first", "no_think")
 _BATCH_ROWS = 64
-"""Thoughts sampled at once: bounds memory; fixed, so that an interrupted diagnosis repeats the same
-batches.
-"""
+"""Thoughts sampled at once. Fixed, so that a continued diagnosis has the same batches."""
 
 
 def diagnose(
@@ -85,16 +80,15 @@ def diagnose(
 ) -> Diagnosis:
     """Measure H(A|s) in both orders at every probe state, at `config.sampling.temperature`.
 
-    thoughts: K, at least 2; the bracket's width tells whether it is enough. out: a JSONL file to which finished
-    states are appended; a second call with the same settings and weights goes on from it, and its result equals an
-    uninterrupted one's. progress: told how many states have been finished since it was last told. stop: asked before
-    each batch of states; once it says so, the diagnosis of the states finished so far is returned (its `complete` is
-    False). adapter: the name under which the settings record what was put on the model. check_replies: whole replies
-    a state and order that the exact probabilities are held against; where they disagree the verdict is "withheld"; 0:
-    no check.
-    Differs: a thought may use all of `max_reply_tokens`, where an acting policy's also holds the action.
-    Raises ActreError for K < 2, probes of fewer than 2 games, states that with the longest thought and action are more
-    than the policy holds, an `out` of other settings or weights, and a stop before states of 2 games are finished.
+    thoughts: K, at least 2; the bracket's width shows whether it is enough. out: a JSONL file to which finished states
+    are appended; a second call with the same settings and weights continues it, with the result of an uninterrupted
+    one. progress: called with the number of newly finished states. stop: called before each batch; if it returns True,
+    the diagnosis of the states finished so far is returned (its `complete` is False). adapter: its name in the
+    settings. check_replies: replies sampled per state and order to check the exact probabilities; if they disagree the
+    verdict is "withheld"; 0: no check. Differs: a thought may use all of `max_reply_tokens`, which while acting also
+    covers the action. Raises ActreError for K < 2, probes of fewer than 2 games, states that exceed the policy's
+    context with the longest thought and action, an `out` with other settings or weights, and a stop before states of 2
+    games are finished.
     """
     if thoughts < 2 or len({probe.game for probe in probes}) < 2:
         raise ActreError(
@@ -136,7 +130,7 @@ def diagnose(
             continue
         if stop is not None and stop():
             break
-        # the whole batch again, so that the thoughts are those of an uninterrupted run
+        # measure the whole batch again, so that the thoughts are those of an uninterrupted run
         fresh = scorer.measure(batch, [probes[i] for i in batch])
         for state in fresh:
             if state.index in missing:
@@ -147,17 +141,17 @@ def diagnose(
             progress(len(missing))
     if len({state.game for state in done.values()}) < 2:
         raise ActreError(
-            f"stopped with {len(done)} of {len(probes)} states finished, too few for a result; what is finished is "
-            "kept, and the same call with more time goes on from it"
+            f"stopped with {len(done)} of {len(probes)} states finished, too few for a result; they are "
+            "kept, and the same call with more time continues"
         )
     return summarised(settings, [done[i] for i in sorted(done)])
 
 
 def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, Any]]:
-    """(policy, iterations done, stage) -> one line's fields of entropy.jsonl: both orders on the fixed probe
+    """A function (policy, iterations done, stage) -> the fields of a line of entropy.jsonl, measured on the fixed
     states.
 
-    The thoughts of one iteration are sampled with the same seed whatever the run's stages.
+    The seed of an iteration's thoughts does not depend on the run's stages.
     """
     probes = probes_for(config)
 
@@ -169,9 +163,9 @@ def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, A
 
 
 def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[StateDiagnosis]) -> None:
-    """Raises ActreError where the policy does not act as the one that the finished states were measured on.
+    """Raises ActreError if the policy is not the one that the finished states were measured on.
 
-    Looks at the least certain of them, where another one would show.
+    Compares act-first's and no-think's distributions in the states of highest entropy, where policies differ most.
     """
     asked = sorted(finished, key=lambda state: -state.act_first)[:_CHECKED]
     for renderer, name in ((scorer.act, "act_first_p"), (scorer.none, "no_think_p")):
@@ -181,8 +175,8 @@ def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[S
         for state, logps in zip(known, again, strict=True):
             if np.abs(np.exp(logps) - np.array(getattr(state, name))).max() > 1e-2:
                 raise ActreError(
-                    "the finished states were measured on another policy (its weights differ): "
-                    "give another --out, or remove the file"
+                    "the finished states were measured on a policy with other weights: "
+                    "choose another --out, or remove the file"
                 )
 
 

@@ -1,16 +1,14 @@
-"""Action entropy in nats: exact where it can be, bracketed where it is estimated.
+"""Action entropy in nats, exact or bracketed. Pure numpy.
 
-Pure numpy; knows no policy, no environment and no file. Everything is in nats.
-
-A state's actions are its A admissible ones plus "other" (everything else a policy may write): A+1 outcomes,
-so that nothing is renormalised away. For a thought T and an action A in a state s
+The outcomes in a state are its A admissible actions plus "other" (everything else a policy may write): A+1 in all, so
+that nothing is renormalised away. For a thought T and an action A in a state s
 
     H(A|s) = E_T[H(A|s,T)] + I(A;T|s)
 
-(Cover & Thomas, Elements of Information Theory, 2.4). Act-first, H(A|s) is read off exactly. Think-first it
-is the entropy of a mixture over thoughts of which only K are known: a `Decomposition` brackets it. Comparing
-act-first's H(A|s) with think-first's first term alone shows "contraction" by construction; see
-docs/entropy.md. Intervals and verdicts over many states are in `actre.entropy.verdict`; import them from here.
+(Cover & Thomas, Elements of Information Theory, 2.4). Act-first, H(A|s) is computed exactly. Think-first, it is the
+entropy of a mixture over thoughts of which only K are known; a `Decomposition` brackets it. Comparing act-first's
+H(A|s) with think-first's first term alone shows "contraction" by construction; see docs/entropy.md. Intervals and
+verdicts over many states are in verdict.py.
 """
 
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from actre.entropy.verdict import (
 )
 
 SUM_TOLERANCE = 1e-6
-"""How far a distribution's sum may be from 1; more is a mistake, not rounding."""
+"""Largest deviation of a distribution's sum from 1 that counts as rounding."""
 
 CountMethod = Literal["plugin", "miller_madow", "chao_shen"]
 
@@ -35,11 +33,10 @@ CountMethod = Literal["plugin", "miller_madow", "chao_shen"]
 def with_other(logps: ArrayLike, *, tolerance: float = 1e-3) -> np.ndarray:
     """Log-probabilities (A+1,) of A admissible actions and, last, of everything else.
 
-    logps: (A,) nats, each the log-probability of a whole action, closing tag included. Where they sum to more
-    than 1 by at most `tolerance` (scores come in float32 or less), they are scaled to 1 and "other" is
-    impossible. Raises ValueError for no actions, NaN, a log-probability above 0, or a larger excess: then the
-    strings are not exclusive (one listed twice, one without its closing tag) or are not scored under one
-    temperature.
+    logps: (A,) nats, each the log-probability of a whole action, closing tag included. If the probabilities sum to more
+    than 1 by at most `tolerance` (scores are float32 or less), they are scaled to 1 and "other" is impossible. Raises
+    ValueError for no actions, NaN, a log-probability above 0, or a larger excess, which means that the texts are not
+    exclusive (one listed twice, one without its closing tag) or were scored at different temperatures.
 
     >>> np.exp(with_other(np.log([0.5, 0.25]))).round(6).tolist()
     [0.5, 0.25, 0.25]
@@ -63,7 +60,7 @@ def with_other(logps: ArrayLike, *, tolerance: float = 1e-3) -> np.ndarray:
 
 
 def all_other(actions: int) -> np.ndarray:
-    """Probabilities (A+1,) of a reply that can hold no action, as after a thought that never closes.
+    """Probabilities (A+1,) of a reply that cannot contain an action, as after a thought that never closes.
 
     Raises ValueError for fewer than 1 action.
 
@@ -88,9 +85,9 @@ def entropy(p: ArrayLike) -> float:
 
 
 def effective_actions(p: ArrayLike) -> float:
-    """exp(H): how many equally likely actions would have p's entropy, in [1, A+1]; a number, no unit.
+    """exp(H), the number of equally likely actions with p's entropy, in [1, A+1].
 
-    The Hill number of order 1 (Hill 1973), which is the perplexity. Errors as `entropy`.
+    The Hill number of order 1 (Hill 1973), also called perplexity. Raises as `entropy` does.
 
     >>> round(effective_actions([0.25] * 4), 4)
     4.0
@@ -99,9 +96,9 @@ def effective_actions(p: ArrayLike) -> float:
 
 
 def normalised(p: ArrayLike) -> float:
-    """H / log(A+1), a share in [0, 1] (evenness, Pielou 1966); 0 where there is one outcome only.
+    """H / log(A+1), in [0, 1] (evenness, Pielou 1966); 0 for a single outcome.
 
-    "other" counts as an outcome, so only lists of one length compare. Errors as `entropy`.
+    "other" counts as an outcome, so only lists of equal length are comparable. Raises as `entropy` does.
 
     >>> normalised([0.5, 0.5, 0.0, 0.0])
     0.5
@@ -113,8 +110,7 @@ def normalised(p: ArrayLike) -> float:
 def kl(p: ArrayLike, q: ArrayLike) -> float:
     """Kullback-Leibler divergence KL(p || q) in nats, 0 or more (Kullback & Leibler 1951).
 
-    Infinite where q is 0 and p is not.
-    Raises ValueError for different lengths, otherwise as `entropy`.
+    Infinite where q is 0 and p is not. Raises ValueError for different lengths, and as `entropy` does.
 
     >>> round(kl([0.5, 0.5], [0.25, 0.75]), 4)
     0.1438
@@ -127,7 +123,7 @@ def kl(p: ArrayLike, q: ArrayLike) -> float:
 
 
 def js(p: ArrayLike, q: ArrayLike) -> float:
-    """Jensen-Shannon divergence in nats, in [0, log 2] (Lin 1991). Errors as `kl`.
+    """Jensen-Shannon divergence in nats, in [0, log 2] (Lin 1991). Raises as `kl` does.
 
     >>> round(js([1, 0], [0, 1]), 4)
     0.6931
@@ -139,11 +135,11 @@ def js(p: ArrayLike, q: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What K thoughts say about one state's H(A|s), in nats.
+    """A bracket of one state's H(A|s) from K thoughts, in nats.
 
     lower: the entropy of the mean of the K distributions (plug-in), in [0, log(A+1)]; biased low.
-    upper: the leave-one-out cross-entropy; at least H(A|s) in expectation, and never below lower; it may exceed
-    log(A+1), and a single one may lie below H(A|s).
+    upper: the leave-one-out cross-entropy; at least H(A|s) in expectation and never below lower. It may exceed
+    log(A+1), and in a single sample lie below H(A|s).
     conditional: the mean entropy after a thought, E_T[H(A|s,T)]; NOT comparable with an act-first entropy.
     information: lower - conditional, the plug-in I(A;T|s). So lower = conditional + information.
     """
@@ -156,25 +152,25 @@ class Decomposition:
 
     @property
     def width(self) -> float:
-        """upper - lower: what more thoughts would narrow."""
+        """upper - lower, which shrinks with more thoughts."""
         return self.upper - self.lower
 
 
 def marginal_entropy(per_thought: ArrayLike, *, pseudo_thoughts: float = 0.0) -> Decomposition:
     """Bracket think-first's H(A|s) in nats from the exact distributions after K thoughts.
 
-    per_thought: (K, A+1), a row the action distribution after one independently sampled thought, K >= 2.
+    per_thought: (K, A+1), the action distribution after each of K >= 2 independently sampled thoughts.
 
         lower = H(mean_k p_k)        upper = -mean_k sum_a p_k(a) log mean_{j != k} p_j(a)
 
-    lower is low by concavity (Jensen). upper is high by Gibbs' inequality: the other thoughts' mean is
-    independent of p_k, so its cross-entropy is in expectation at least that of the true marginal with itself.
-    It is infinite where an action appears after one thought alone. `pseudo_thoughts` = m > 0 adds m uniform
-    distributions to the others' mean; that keeps the independence, hence the bound, and makes it finite (an
-    excess of at most log(1 + m / (K-1)) nats over m = 0).
+    lower is biased low by concavity (Jensen). upper is biased high by Gibbs' inequality: the other thoughts' mean is
+    independent of p_k, so its expected cross-entropy is at least that of the true marginal with itself. It is infinite
+    if an action occurs after a single thought. `pseudo_thoughts` = m > 0 adds m uniform distributions to the others'
+    mean, which keeps the independence, and so the bound, and makes it finite (larger than with m = 0 by at most
+    log(1 + m / (K-1)) nats).
     Source: with I = H - E[H(A|s,T)], lower is the InfoNCE and upper the leave-one-out bound on mutual information
-    with a known conditional (Poole et al. 2019, arXiv 1905.06922), here with the sum over actions exact. How far each
-    is off, for many K and A: docs/calibration.md.
+    with a known conditional (Poole et al. 2019, arXiv 1905.06922), here with an exact sum over actions. The size of the
+    biases for many K and A is in docs/calibration.md.
     Raises ValueError for K < 2 (also an empty list), negative or infinite m, NaN, negative or unnormalised rows.
 
     >>> d = marginal_entropy([[0.8, 0.2], [0.4, 0.6]])
@@ -183,7 +179,7 @@ def marginal_entropy(per_thought: ArrayLike, *, pseudo_thoughts: float = 0.0) ->
     """
     rows = np.asarray(per_thought, dtype=np.float64)
     if rows.ndim != 2 and rows.size:
-        raise ValueError(f"shape {rows.shape}: expected (K, A+1), one row a thought")
+        raise ValueError(f"shape {rows.shape}: expected (K, A+1), one row per thought")
     if len(rows) < 2:
         raise ValueError(
             f"{len(rows)} thought(s): a bracket needs at least 2; entropy(p) of the mean is the plug-in alone"
@@ -192,7 +188,7 @@ def marginal_entropy(per_thought: ArrayLike, *, pseudo_thoughts: float = 0.0) ->
         raise ValueError(f"pseudo_thoughts is {pseudo_thoughts}; it must be 0 or more, and finite")
     rows = np.stack([_distribution(row, f"thought {k}") for k, row in enumerate(rows)])
     k, outcomes = rows.shape
-    # a product with 0 and 1, not a sum less one row: the subtraction would leave rounding dust for a true 0
+    # a product with 0 and 1 instead of subtracting one row from the sum, which would leave rounding errors for a true 0
     others = ((1 - np.eye(k)) @ rows + pseudo_thoughts / outcomes) / (k - 1 + pseudo_thoughts)
     with np.errstate(divide="ignore", invalid="ignore"):
         crossed = np.where(rows > 0, rows * np.log(others), 0.0)
@@ -203,13 +199,12 @@ def marginal_entropy(per_thought: ArrayLike, *, pseudo_thoughts: float = 0.0) ->
 
 
 def entropy_from_counts(counts: ArrayLike, method: CountMethod = "miller_madow") -> float:
-    """Entropy in nats from how often each outcome was sampled (outcomes never seen may be left out or 0).
+    """Entropy in nats from the counts of sampled outcomes (unseen outcomes may be left out or 0).
 
-    plugin: of the frequencies; at most log N for N samples, biased low. miller_madow: plus (m-1)/(2N) for m
-    outcomes seen (Miller 1955). chao_shen: coverage-adjusted Horvitz-Thompson (Chao & Shen 2003; where every
-    sample is a singleton the coverage is taken as 1/N, as is usual, since it would be 0). The two corrected ones may
-    exceed log(A+1).
-    Raises ValueError for no samples, negative or fractional counts, NaN, or an unknown method.
+    plugin: of the frequencies; at most log N for N samples, biased low. miller_madow: plus (m-1)/(2N) for m observed
+    outcomes (Miller 1955). chao_shen: coverage-adjusted Horvitz-Thompson (Chao & Shen 2003; if every sample is a
+    singleton the coverage is taken as 1/N, as is usual, since it would be 0). The two corrected ones may exceed
+    log(A+1). Raises ValueError for no samples, negative or fractional counts, NaN, or an unknown method.
 
     >>> [round(entropy_from_counts([2, 1, 1], m), 4) for m in ("plugin", "miller_madow", "chao_shen")]
     [1.0397, 1.2897, 1.7632]
@@ -233,7 +228,7 @@ def entropy_from_counts(counts: ArrayLike, method: CountMethod = "miller_madow")
         with np.errstate(divide="ignore"):
             weight = -np.expm1(total * np.log1p(-p))
         return float(np.sum(-p * np.log(p) / weight)) + 0.0
-    raise ValueError(f"no method {method!r}; there are plugin, miller_madow, chao_shen")
+    raise ValueError(f"unknown method {method!r}: use plugin, miller_madow or chao_shen")
 
 
 def contraction(
@@ -248,12 +243,11 @@ def contraction(
 ) -> Contraction:
     """Does thinking first narrow the choice of action, over a set of states?
 
-    act_first: (S,) exact H(A|s) in nats; think_first: the S brackets at the same states, prompt and
-    temperature; games: the S states' games, over which intervals are taken; equal_n: the two orders' (S,)
-    entropies from equally many sampled actions by one count estimator, act-first's first. Differences are
-    act-first minus think-first: above 0 where thinking narrows. Without equal_n the verdict is never narrowed
-    or widened. Returns a `Contraction`; its rule is in `actre.entropy.verdict.contraction_of`. Raises ValueError
-    for unequal lengths, no states, one game, NaN.
+    act_first: (S,) exact H(A|s) in nats. think_first: S brackets at the same states, prompt and temperature. games: the
+    states' games, over which intervals are taken. equal_n: both orders' (S,) entropies from equally many sampled
+    actions by the same count estimator, act-first's first. Differences are act-first minus think-first, above 0 if
+    thinking narrows. Without equal_n the verdict is never narrowed or widened. The rule is in
+    `actre.entropy.verdict.contraction_of`. Raises ValueError for unequal lengths, no states, one game, and NaN.
 
     >>> d = marginal_entropy([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1], [0.8, 0.2]])
     >>> games = [f"game {i}" for i in range(8)]
@@ -282,7 +276,7 @@ def _entropy(p: np.ndarray) -> float:
 
 
 def _distribution(p: ArrayLike, name: str = "the distribution") -> np.ndarray:
-    """p as float64 summing to exactly 1 up to rounding; ValueError naming what is wrong."""
+    """p as float64, scaled to sum to 1. Raises ValueError for anything but a distribution."""
     given = np.asarray(p, dtype=np.float64)
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"{name} has shape {given.shape}: expected a flat, non-empty list of probabilities")
@@ -299,5 +293,5 @@ def _distribution(p: ArrayLike, name: str = "the distribution") -> np.ndarray:
 def _pair(p: ArrayLike, q: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     first, second = _distribution(p, "p"), _distribution(q, "q")
     if first.size != second.size:
-        raise ValueError(f"p has {first.size} outcomes and q {second.size}: they must be over the same ones")
+        raise ValueError(f"p has {first.size} outcomes and q {second.size}: they must have the same")
     return first, second

@@ -1,8 +1,8 @@
-"""Scripted states whose action entropies are known exactly: tables of thoughts, and populations of games.
+"""Scripted states whose action entropies are known exactly: tables of thoughts, and populations of games. Pure numpy.
 
-Pure numpy; knows no policy and no estimator. A `ThoughtTable` says how likely each of M thoughts is and what action
-follows it, so H(A|s), H(A|s,T) and I(A;T|s) are finite sums over the table. A `Population` is a fixed list of games
-from which sets of states are drawn, with the true mean of every quantity over it. Everything is in nats.
+A `ThoughtTable` holds the probabilities of M thoughts and of the actions after each, so H(A|s), H(A|s,T) and I(A;T|s)
+are finite sums. A `Population` is a fixed list of games from which sets of states are drawn; the true mean of every
+quantity over it is known. Everything is in nats.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,9 @@ import numpy as np
 
 Kind = Literal["diffuse", "decisive", "rare"]
 KINDS: tuple[Kind, ...] = ("diffuse", "decisive", "rare")
-"""diffuse: a thought moves 0.3 of the probability to one action. decisive: 0.9. rare: one usual thought leaves the
-likeliest outcomes open (those that make up 0.9), and each other outcome has a thought of its own that all but settles
-on it: what is seldom thought is often missing among K thoughts.
-"""
+"""diffuse: a thought moves 0.3 of the probability to one action. decisive: 0.9. rare: one common thought leaves the
+likeliest outcomes open (those that make up 0.9), and every other outcome has a rare thought that nearly decides for it
+and is often missing among K thoughts."""
 _SETTLED = {"diffuse": 0.3, "decisive": 0.9, "rare": 0.9}
 
 Shape = Literal["geometric", "favourite"]
@@ -37,7 +36,7 @@ class ThoughtTable:
 
     @property
     def marginal(self) -> np.ndarray:
-        """p(action) (A+1,), the thoughts summed out."""
+        """p(action) (A+1,), marginalised over thoughts."""
         return self.weights @ self.rows
 
     @property
@@ -58,10 +57,10 @@ class ThoughtTable:
 
 @lru_cache(maxsize=4096)
 def shaped(outcomes: int, entropy: float, shape: Shape) -> np.ndarray:
-    """A distribution (outcomes,) of exactly that entropy in nats, the likeliest outcome first; not to be written to.
+    """A read-only distribution (outcomes,) of exactly that entropy in nats, the likeliest outcome first.
 
-    geometric: each outcome a fixed share as likely as the one before. favourite: one outcome stands out, the rest are
-    alike. Raises ValueError for an entropy outside (0, log outcomes).
+    geometric: probabilities fall by a constant factor. favourite: one outcome is likelier, the others are equal. Raises
+    ValueError for an entropy outside (0, log outcomes).
 
     >>> shaped(4, 1.0, "geometric").round(3).tolist()
     [0.615, 0.246, 0.099, 0.039]
@@ -75,19 +74,19 @@ def shaped(outcomes: int, entropy: float, shape: Shape) -> np.ndarray:
         of, even, certain = lambda steep: _softmax(-steep * np.arange(outcomes)), 0.0, 50.0
     else:
         of, even, certain = lambda lead: _softmax(lead * (np.arange(outcomes) == 0)), 0.0, 60.0
-    for _ in range(70):  # bisection, to the last digit: entropy falls from `even` to `certain`
+    for _ in range(70):  # bisection to full precision: entropy falls from `even` to `certain`
         middle = (even + certain) / 2
         even, certain = (middle, certain) if _entropy_of(of(middle)) > entropy else (even, middle)
     found = of(even)
-    found.setflags(write=False)  # it is kept: many populations share it
+    found.setflags(write=False)  # it is cached and shared
     return found
 
 
 def table_of(marginal: np.ndarray, kind: Kind) -> ThoughtTable:
-    """Thoughts of that kind whose actions, the thoughts summed out, are distributed exactly as `marginal`.
+    """Thoughts of that kind whose actions, marginalised over thoughts, are distributed exactly as `marginal`.
 
-    A thought leaves (1 - c) of the probability as `marginal` has it and moves c to what it is about. What thoughts
-    are about is distributed as `marginal` too, so it comes back whatever c: only H(A|s,T) depends on it.
+    A thought leaves 1 - c of the probability distributed as `marginal` and moves c to its target. Targets are
+    distributed as `marginal` too, so the marginal does not depend on c; only H(A|s,T) does.
     """
     settled = _SETTLED[kind]
     if kind == "rare":
@@ -103,11 +102,11 @@ def table_of(marginal: np.ndarray, kind: Kind) -> ThoughtTable:
 
 @dataclass(frozen=True)
 class Scenario:
-    """How act-first differs from think-first, game by game: what a verdict is to find.
+    """How act-first differs from think-first, game by game, which a verdict should detect.
 
-    difference: the mean over the population of act-first's H(A|s) minus think-first's. spread: added to it in turn,
-    game by game; sums to 0. shape: act-first's; think-first's is always geometric. least_actions: with fewer, log(A+1)
-    leaves no room for it.
+    difference: the population mean of act-first's H(A|s) minus think-first's. spread: added in turn, game by game; sums
+    to 0. shape: act-first's; think-first's is always geometric. least_actions: the smallest A at which log(A+1) leaves
+    enough room.
     """
 
     name: str
@@ -126,17 +125,17 @@ SCENARIOS = (
     Scenario("null: equal on average, one game in eight very far off", spread=(0.84, *(-0.12,) * 7), least_actions=30),
     *(Scenario(f"difference {d:+.2f}", d, _VARIED) for d in (-0.4, -0.2, -0.12, -0.05, 0.05, 0.12, 0.2, 0.4)),
 )
-"""Exact nulls, then true differences on both sides of the margin of 0.1 nats."""
+"""Exact nulls, then true differences below and above the margin of 0.1 nats."""
 
 GAMES = 16
-"""Games in a population; sets are drawn from them with replacement."""
+"""Games in a population; sets are drawn with replacement."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """Games of one kind of thought, `each` states a game, whose think-first H(A|s) spreads from 0.4 to 0.65 log(A+1).
+    """Games with one kind of thought and `each` states, whose think-first H(A|s) ranges from 0.4 to 0.65 log(A+1).
 
-    A game's second state has 0.9 of its first one's entropy: states of a game are alike.
+    A game's next state has 0.9 times the entropy of the one before, so that states of a game are similar.
     """
 
     actions: int
@@ -147,13 +146,13 @@ class Population:
     def entropies(self) -> np.ndarray:
         """(GAMES, each) true H(A|s), think-first."""
         shares = np.linspace(0.4, 0.65, GAMES)
-        # neighbours in the list are neighbours in openness: shuffled once, so that a scenario's spread is unrelated
+        # shuffled once, so that a scenario's spread is unrelated to the entropies
         shares = shares[np.random.default_rng(0).permutation(GAMES)]
         return shares[:, None] * np.log(self.actions + 1) * 0.9 ** np.arange(self.each)
 
     @cached_property
     def tables(self) -> list[ThoughtTable]:
-        """GAMES * each tables, a game's states together."""
+        """GAMES * each tables, ordered by game."""
         marginals = [shaped(self.actions + 1, h, "geometric") for h in self.entropies.ravel()]
         return [table_of(marginal, self.kind) for marginal in marginals]
 

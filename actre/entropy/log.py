@@ -1,7 +1,4 @@
-"""The file to which a diagnosis appends its finished states, so that it can be interrupted and go on.
-
-Knows a line of settings and a line a state, flushed one by one; no policy.
-"""
+"""The log of finished states from which an interrupted diagnosis continues."""
 
 import json
 from dataclasses import asdict
@@ -15,16 +12,14 @@ from actre.types import ActreError, drop_torn_line, read_jsonl
 
 
 class DiagnosisLog:
-    """The file of finished states: a line of settings, then a line a state, flushed one by one."""
+    """A JSONL file: a line of settings, then one line per state, written one by one."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.path = path
         self.settings = settings
 
     def read(self) -> dict[int, StateDiagnosis]:
-        """The finished states by index; starts the file if there is none. Raises ActreError for other
-        settings.
-        """
+        """The finished states by index; starts the file if there is none. Raises ActreError for other settings."""
         if self.path.exists():
             drop_torn_line(self.path)
         if not self.path.exists() or not self.path.stat().st_size:
@@ -33,15 +28,15 @@ class DiagnosisLog:
             return {}
         header, *lines = read_jsonl(self.path)
         theirs, ours = header.get("settings") or {}, asdict(self.settings)
-        # one that was begun by a relative name of its model goes on by the absolute one
+        # a log that was started with a relative model path continues with the absolute one
         theirs["model"] = settled(str(theirs.get("model")))
         ours["model"] = settled(ours["model"])
-        # a setting that older files lack had its default's meaning then
+        # a setting that older files lack counts as its default
         differ = [name for name in ours if theirs.get(name, getattr(Settings, name, None)) != ours[name]]
         if differ or header.get("schema") != SCHEMA_VERSION:
             raise ActreError(
                 f"{self.path} holds a diagnosis with other settings ({', '.join(differ) or 'schema'}): "
-                "give another --out, or remove it"
+                "choose another --out, or remove it"
             )
         states = [state_from_json(line) for line in lines]
         return {state.index: state for state in states}

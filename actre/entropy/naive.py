@@ -1,8 +1,8 @@
-"""The two looks that find contraction where there is none, set beside the fair one.
+"""Two naive comparisons that find contraction where there is none, next to the fair one.
 
-Knows diagnoses and scripted states; no plot. First look: think-first's entropy *after the sampled thought* against
-act-first's. It leaves out what the thought decides, I(A;T|s), so it finds that much contraction in every policy.
-Second look: the plug-in of few thoughts against act-first's exact value; it finds its own bias. See docs/entropy.md.
+First: think-first's entropy *after the sampled thought* against act-first's. It omits I(A;T|s), what the thought
+decides, and so finds that much contraction in every policy. Second: the plug-in estimate from few thoughts against
+act-first's exact value, which finds its own bias. See docs/entropy.md.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from actre.stats import Interval, bootstrap
 
 
 class Looks(NamedTuple):
-    """Act-first minus think-first by three looks at the same states, in nats; above 0 looks like contraction.
+    """Act-first minus think-first by three comparisons at the same states, in nats; above 0 suggests contraction.
 
-    conditional: H act-first minus E[H(A|s,T)]. plugin: minus the plug-in of K thoughts. fair: the bracket, and the
-    verdict. truth: the mean difference over the population, where it is known. k: thoughts a state.
+    conditional: act-first's H minus E[H(A|s,T)]. plugin: minus the plug-in of K thoughts. fair: the bracket with its
+    verdict. truth: the population's mean difference, if known. k: thoughts per state.
     """
 
     conditional: Interval
@@ -42,7 +42,7 @@ def looks(
     truth: float | None = None,
     seed: int = 0,
 ) -> Looks:
-    """The three looks at S states: arguments and errors as `entropy.contraction`, `truth` in nats.
+    """The three comparisons at S states. Arguments and errors as for `entropy.contraction`; truth in nats.
 
     >>> thoughts = Decomposition(lower=1.2, upper=1.5, conditional=0.4, information=0.8, k=8)
     >>> found = looks([1.4] * 6, [thoughts] * 6, [f"game {i}" for i in range(6)])
@@ -55,7 +55,7 @@ def looks(
 
 
 def looks_at(diagnosis: Diagnosis) -> Looks:
-    """The three looks at a diagnosis's states; its fair one is the diagnosis's own."""
+    """The three comparisons at a diagnosis's states; the fair one is the diagnosis's own."""
     states = diagnosis.states
     return looks(
         [s.act_first for s in states],
@@ -67,9 +67,9 @@ def looks_at(diagnosis: Diagnosis) -> Looks:
 
 
 def scripted_looks(kind: Kind = "decisive", k: int = 8, actions: int = 30, games: int = 24, seed: int = 0) -> Looks:
-    """The three looks at a scripted policy that chooses exactly alike in both orders: truth is 0.
+    """The three comparisons for a scripted policy that acts identically in both orders, so that truth is 0.
 
-    kind: how much its thoughts decide (`_known_truth.KINDS`); k: thoughts a state, at least 2; one state a game.
+    kind: how much its thoughts decide (`known_truth.KINDS`). k: thoughts per state, at least 2. One state per game.
     """
     population = Population(actions, kind)
     rng = np.random.default_rng(derive_seed(seed, "naive", kind, k, actions, games))

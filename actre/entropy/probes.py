@@ -1,9 +1,7 @@
-"""Fixed, seeded sets of states on which models and checkpoints are compared: observations and actions, no
-thoughts.
+"""Probe states: fixed sets of states on which models and checkpoints are compared.
 
-Knows environments and the expert; a policy's episodes come in as trajectories (`play`). A probe is how an episode
-began; every policy is asked what it would do next, whoever played so far. The population is named by what made it:
-games, sources, positions, seed.
+A probe is the beginning of an episode, as observations and actions without thoughts, whoever played it; every policy is
+asked for the next action. A set is determined by its games, sources, positions and seed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,19 +22,18 @@ from actre.types import ActreError, Observation, Trajectory, jsonl_bytes, read_j
 Source = Literal["expert", "random", "policy"]
 Position = Literal["early", "late"]
 Play = Callable[[list[str]], Sequence[Trajectory]]
-"""Plays each game once with a policy; the episodes come back in the games' order."""
+"""Plays each game once with a policy and returns the episodes in the games' order."""
 
 SHIPPED = {"small/unseen": "small_unseen.jsonl.gz", "full/unseen": "full_unseen.jsonl.gz"}
-"""Panel -> the shipped set of states on its games, in data/probes."""
+"""Panel -> file of its shipped states in data/probes."""
 _SHIPPED_SEED = 0
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A state and how it was reached: n+1 observations, the last one the state's, and the n actions between.
+    """A state and how it was reached: n+1 observations, the last one the state's, and the n actions between them.
 
-    source: who played; position: whether the state was cut from the first third of that episode or from the
-    rest.
+    source: who played. position: whether the state is from the first third of the episode or from the rest.
     """
 
     game: str
@@ -48,7 +45,7 @@ class Probe:
 
     @property
     def state(self) -> Observation:
-        """What is seen now."""
+        """The state's observation."""
         return self.observations[-1]
 
 
@@ -62,21 +59,18 @@ def make_probes(
     play: Play | None = None,
     name: EnvName = "alfworld",
 ) -> list[Probe]:
-    """n states on distinct games (on as many as there are, if fewer), sources and early and late ones in
-    turn.
+    """n states on distinct games (or on all games, if there are fewer), alternating between sources and positions.
 
-    env: a gymnasium environment with `reset(options={"game": ...})`, as AlfworldEnv; name: its kind, by which the
-    sources "expert" and "random" play (see `worlds.scripted`). "policy" plays by `play`, asked once for all its games.
-    The same arguments give the same probes. A game that cannot be played, or that the expert has no plan for, is
-    replaced by another where one is left; a warning names it, with the reason.
-    Raises ActreError for no games that can be played, n below 1, no or unknown sources, and "policy" without `play`.
+    env: a gymnasium environment with `reset(options={"game": ...})`, such as AlfworldEnv. name: its kind, which selects
+    the scripted players for the sources "expert" and "random" (`worlds.scripted`). For "policy", `play` is called once
+    with all its games. The same arguments give the same probes. A game that cannot be played, or that the expert has no
+    plan for, is replaced by another if one is left, with a warning.
+    Raises ActreError for no playable games, n below 1, no or unknown sources, and "policy" without `play`.
     """
     if not games or n < 1:
         raise ActreError(f"{n} probes from {len(games)} games: both must be at least 1")
     if not sources or not set(sources) <= set(get_args(Source)) or ("policy" in sources and play is None):
-        raise ActreError(
-            f"sources {tuple(sources)}: there are expert, random and policy, the last with a policy that plays"
-        )
+        raise ActreError(f"sources {tuple(sources)}: use expert, random and, with a policy to play, policy")
     order = np.random.default_rng(derive_seed(seed, "probes", "games")).permutation(len(games))
     drawn = [games[order[i % len(games)]] for i in range(n)]
     spare = [games[i] for i in order[n:]]
@@ -84,7 +78,7 @@ def make_probes(
     played = dict(zip(theirs, play([drawn[i] for i in theirs]), strict=True)) if play is not None and theirs else {}
 
     def probe(i: int, game: str) -> Probe:
-        # each source has early and late states alike
+        # each source alternates between early and late states
         position: Position = "early" if (i // len(sources)) % 2 == 0 else "late"
         stream = derive_seed(seed, "probes", game, i)
         rng = np.random.default_rng(stream)
@@ -101,7 +95,7 @@ def make_probes(
 def _with_spares(
     drawn: Sequence[str], spare: list[str], played: Mapping[int, Trajectory], probe: Callable[[int, str], Probe]
 ) -> list[Probe]:
-    """A probe of each game drawn; of a spare one where that cannot be had, unless a policy has `played` there."""
+    """A probe for each drawn game, or for a spare one if that fails and no policy has `played` it."""
     probes: list[Probe] = []
     failed: dict[str, str] = {}
     for i, game in enumerate(drawn):
@@ -120,7 +114,7 @@ def _with_spares(
 
 
 def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.Generator) -> Probe:
-    """A state of a policy's episode; the first one where it never sent an action. Raises ActreError without a step."""
+    """A state of a policy's episode, the first if it sent no action. Raises ActreError without any step."""
     if not trajectory.steps:
         raise ActreError(
             f"the policy took no step in {trajectory.game}: "
@@ -133,27 +127,10 @@ def _from_trajectory(trajectory: Trajectory, position: Position, rng: np.random.
     return Probe(trajectory.game, trajectory.task_type, seen, done, "policy", position)
 
 
-def replay(env: Any, probe: Probe) -> dict[str, Any]:
-    """Bring an environment to a probe's state; returns its info there.
-
-    Raises ActreError where the environment answers otherwise than it did when the probe was made.
-    """
-    text, info = env.reset(options={"game": probe.game})
-    for t, expected in enumerate(probe.observations):
-        if (text, tuple(info["admissible_commands"])) != (expected.text, expected.admissible):
-            raise ActreError(
-                f"{probe.game} is another game than the probe was made on (it differs at step {t}): "
-                "make the probes again (actre probes)"
-            )
-        if t < len(probe.actions):
-            text, _, _, _, info = env.step(probe.actions[t])
-    return info
-
-
 def save_probes(path: str | Path, probes: Iterable[Probe]) -> None:
     """Write probes as JSONL (gzipped if the name ends in .gz); the same probes give the same bytes.
 
-    Raises ActreError where a file with anything else is there: what was measured on other probes names them.
+    Raises ActreError if the file exists with other content, because measurements on those probes refer to it.
     """
     outputs.put(path, jsonl_bytes(path, (asdict(probe) for probe in probes)))
 
@@ -177,21 +154,19 @@ def load_probes(path: str | Path) -> list[Probe]:
 def shipped_probes(config: RunConfig) -> list[Probe]:
     """The first `config.probe.states` of the shipped states on `config.env.unseen`.
 
-    Raises ActreError where none are shipped for that panel, or fewer.
+    Raises ActreError if none are shipped for that panel, or too few.
     """
     panel = config.env.unseen
     if panel not in SHIPPED:
         raise ActreError(
-            f"no probe states are shipped for {panel!r} (there are for {', '.join(SHIPPED)}): "
+            f"no probe states are shipped for {panel!r}, only for {', '.join(SHIPPED)}: "
             f"make some with `actre probes --panel {panel}`"
         )
     return first_probes(load_probes(data_folder() / "probes" / SHIPPED[panel]), config.probe.states)
 
 
 def probes_for(config: RunConfig) -> list[Probe]:
-    """`shipped_probes` where they are shipped; else as many made anew on the first games of
-    `config.env.unseen`.
-    """
+    """`shipped_probes` if there are any; else as many new ones on the games of `config.env.unseen`."""
     env = config.env
     if env.name == "alfworld" and env.unseen in SHIPPED:
         return shipped_probes(config)
@@ -206,9 +181,9 @@ def panel_probes(
     name: EnvName = "alfworld",
     play: Play | None = None,
 ) -> list[Probe]:
-    """`make_probes` on a panel's games, in episodes of `panel_steps`, named by the panel where it is a shipped one.
+    """`make_probes` on a panel's games with `panel_steps`; games of a shipped panel are named PANEL#ID.
 
-    sources: None takes all the scripted players the environment has, in turn.
+    sources: None takes all scripted players of the environment, in turn.
     """
     from actre.envs.alfworld.games import SHIPPED as PANELS
 
@@ -221,24 +196,24 @@ def panel_probes(
 
 
 def panel_steps(panel: str, name: EnvName = "alfworld") -> int:
-    """After how many steps an episode on this panel's games is cut: 15 in a shop, 20 in small games, 50 in others."""
+    """Steps after which an episode on this panel is truncated: 15 in a shop, 20 in small games, else 50."""
     return 15 if name == "webshop" else 20 if panel.startswith("small/") else 50
 
 
 def first_probes(probes: Sequence[Probe], n: int) -> list[Probe]:
-    """The first n probes. Raises ActreError where there are fewer."""
+    """The first n probes. Raises ActreError if there are fewer."""
     if not 0 < n <= len(probes):
-        raise ActreError(f"{n} probe states are wanted and {len(probes)} are there: `actre probes` makes more")
+        raise ActreError(f"there are {len(probes)} probe states instead of {n}: `actre probes` makes more")
     return list(probes[:n])
 
 
 def digest(probes: Sequence[Probe]) -> str:
-    """A short name that changes with anything in the probes."""
+    """A short digest of the probes."""
     return sha256(repr(tuple(probes)).encode()).hexdigest()[:12]
 
 
 def _cut(steps: int, position: Position, rng: np.random.Generator) -> int:
-    """After how many of an episode's steps to stop: before its last one, for then it may be over."""
+    """The number of steps before the state: always before the last step, after which the episode may be over."""
     third = max(1, steps // 3)
     low, high = (0, third) if position == "early" else (third, steps)
     return int(rng.integers(low, high)) if high > low else max(0, steps - 1)
@@ -247,7 +222,7 @@ def _cut(steps: int, position: Position, rng: np.random.Generator) -> int:
 def _episode(
     env: Any, game: str, source: Source, seed: int, max_steps: int, name: EnvName
 ) -> tuple[list[Observation], list[str], str]:
-    """What was seen (one more than done) and done, and the task's type."""
+    """Observations (one more than actions), actions, and the task type of an episode."""
     text, info = env.reset(options={"game": game})
     task_type = info.get("task_type", "")
     seen = [Observation(text, info["task"], tuple(info["admissible_commands"]))]

@@ -1,8 +1,8 @@
-"""How much a policy varies what it searches for, in states whose list holds an open action such as search[<query>].
+"""Entropy of search queries, in states with an open action such as search[<query>].
 
-All fillings of an open action are one class in the exact distribution (orders.candidates), since they cannot be listed;
-this is the entropy within that class, H(filling | open action). It is sampled, from as many replies as thoughts, so it
-cannot exceed log K by much and is no exact number: compare it between orders, not with the others.
+The exact distribution treats all queries of an open action as one class, because they cannot be listed. This is the
+entropy within the class, H(query | open action). It is estimated from as many samples as thoughts and so cannot exceed
+log K by much: compare it between orders, not with the exact entropies.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ from actre.policies import Policy
 
 
 class Asked(NamedTuple):
-    """A state with an open action: ids up to and with its verb, act-first, and after each thought that is drawn.
+    """A state with an open action: token ids up to and including its verb, act-first and after each of the K thoughts.
 
-    weights: (K,) the probability of the open action after each thought; thoughts are drawn in proportion, so that the
-    fillings are those of a policy that thinks and then takes the open action. begun: (K,) what a thought's last token
-    already holds of the filling.
+    weights: (K,) the probability of the open action after each thought. Thoughts are drawn in proportion to it, so that
+    queries are those of a policy that thinks and then takes the open action. begun: (K,) the beginning of the query
+    that a thought's last token already contains.
     """
 
     act_prefix: tuple[int, ...]
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class QueryEntropy(NamedTuple):
-    """In nats; None where there is no open action, or the policy never takes it."""
+    """In nats; None without an open action, or if the policy never takes it."""
 
     act_first: float | None
     think_first: float | None
@@ -51,7 +51,7 @@ def query_entropies(
     method: CountMethod,
     seed: int,
 ) -> list[QueryEntropy]:
-    """One for each state; `samples` fillings are drawn in each order, all states' in one batch."""
+    """One per state, from `samples` queries in each order; all states are sampled in one batch."""
     rng = np.random.default_rng(seed)
     prefixes: list[tuple[int, ...]] = []
     begun: list[str] = []

@@ -1,7 +1,4 @@
-"""What a diagnosis holds: its settings, its states, their means with intervals, the verdict; as JSON too.
-
-Pure records and arithmetic: knows no policy. `actre.entropy.diagnose` makes them, and offers these names.
-"""
+"""A diagnosis: settings, states, means with intervals, and verdict; also as JSON. diagnose.py makes them."""
 
 import gzip
 import json
@@ -22,26 +19,23 @@ from actre.types import ORDERS, ActreError, Order
 
 SCHEMA_VERSION = 1
 PSEUDO_THOUGHTS = 0.1
-"""Weight of the uniform distribution in the upper bound, in thoughts: it keeps one unfinished thought among
-finished ones from making the bound infinite, and loosens it by at most log(1 + 0.1 / (K-1)) nats (0.014 at
-K = 8).
-"""
+"""Weight of the uniform distribution in the upper bound, in thoughts. It keeps the bound finite if only one thought is
+unfinished, and loosens it by at most log(1 + 0.1 / (K-1)) nats (0.014 at K = 8)."""
 
 FILES = {"shared": "diagnosis", "instructed": "diagnosis_instructed"}
-"""Under which name a folder holds each wording's records: NAME.json the result, NAME.jsonl the finished states."""
+"""Wording -> NAME of its files: NAME.json is the result, NAME.jsonl the log of finished states."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a diagnosis depends on but the weights; two measurements are comparable if these agree.
+    """Everything a diagnosis depends on except the weights; measurements are comparable if these agree.
 
-    wording: "shared" is the comparison proper (one prompt, only the forced opening tag differs); "instructed"
-    describes each order in its own words. force_action_tag: <action> is written for the policy after its
-    thought (and the thought closed for it, if it did not); for models that do not write tags themselves.
-    states: how many were to be measured; a diagnosis that is not complete holds fewer. adapter: its folder's name.
-    check_replies: whole replies a state and order, against which the exact probabilities are held; 0 in records made
-    before that, in which a thought ended at its closing tag and actions were scored in one spelling.
-    date: the date given to chat templates that write today's.
+    wording: "shared" is the controlled comparison (one prompt, only the forced opening tag differs); "instructed"
+    describes each order. force_action_tag: <action> is appended after the thought (which is closed if necessary), for
+    models that do not write tags. states: the number requested; an incomplete diagnosis has fewer. adapter: its
+    folder's name. check_replies: replies sampled per state and order to check the exact probabilities; 0 in older
+    records, in which a thought ended at its closing tag and actions were scored in one spelling. date: see
+    `PromptConfig`.
     """
 
     model: str
@@ -71,8 +65,8 @@ class Diagnosis:
     information, equal_n_act_first, equal_n_think_first, js, token_thought, token_action_act_first,
     token_action_think_first, query_act_first, query_think_first in nats; other_act_first, other_think_first,
     other_no_think, unfinished, normalised_act_first, normalised_think_first as shares. conditional is NOT comparable
-    with act_first (docs/entropy.md); token_* is another quantity. listed_*: among the listed actions only (`Listed`),
-    with a comparison of its own in `listed`; None where it was not measured in every state.
+    with act_first (docs/entropy.md); token_* are other quantities. listed_*: among the listed actions only (`Listed`),
+    with a comparison of its own in `listed`, None unless measured in every state.
     """
 
     settings: Settings
@@ -81,11 +75,11 @@ class Diagnosis:
     contraction: Contraction
     listed: Contraction | None = None
     self_check: tuple[Agreement, ...] = ()
-    """In each order, how often whole replies hold a listed action and the likeliest one, and how often they should."""
+    """For each order, the frequency of listed actions and of the likeliest one in replies, with its exact value."""
 
     @property
     def complete(self) -> bool:
-        """Whether all states were measured; a diagnosis stopped by its budget holds the first ones only."""
+        """Whether all states were measured; a diagnosis that was stopped holds only the first ones."""
         return len(self.states) == self.settings.states
 
     @property
@@ -94,7 +88,7 @@ class Diagnosis:
 
     @property
     def words(self) -> str:
-        """The verdict in plain words."""
+        """The verdict in a sentence."""
         return self.contraction.words
 
     def to_json(self) -> dict[str, Any]:
@@ -114,9 +108,7 @@ class Diagnosis:
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> "Diagnosis":
-        """The inverse of `to_json`; means and verdict are computed again from the states. Raises
-        ActreError.
-        """
+        """The inverse of `to_json`; recomputes means and verdict. Raises ActreError for another record."""
         if record.get("schema") != SCHEMA_VERSION:
             raise ActreError(f"diagnosis schema {record.get('schema')!r} is not {SCHEMA_VERSION}: diagnose again")
         try:
@@ -152,7 +144,7 @@ def load_diagnosis(path: str | Path) -> Diagnosis:
 
 
 def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis.json (or .json.gz); the same diagnosis gives the same bytes."""
+    """Write a diagnosis.json (or .json.gz), deterministically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = (json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n").encode()
@@ -160,7 +152,7 @@ def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
 
 
 def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:
-    """Means with intervals over games, and the verdict; the same states give the same numbers."""
+    """The means with intervals over games, and the verdict; deterministic."""
     values: dict[str, list[float | None]] = {
         "act_first": [s.act_first for s in states],
         "think_first_lower": [s.lower for s in states],
@@ -190,7 +182,7 @@ def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosi
     summary = {}
     for name, column in values.items():
         known = [(v, s.game) for v, s in zip(column, states, strict=True) if v is not None]
-        # a quantity that exists in one game only (or nowhere) has no interval, and is left out
+        # a quantity measured in fewer than two games has no interval and is left out
         if len({game for _, game in known}) > 1:
             summary[name] = bootstrap([v for v, _ in known], [game for _, game in known], seed=settings.seed)
     compared = contraction(
@@ -213,7 +205,7 @@ def _checks(states: Sequence[StateDiagnosis], order: Order) -> list[StateCheck]:
 
 
 def _withheld(compared: Contraction, wrong: Sequence[Agreement]) -> Contraction:
-    """The comparison without its verdict: the exact probabilities are not those of what the policy writes."""
+    """The comparison without a verdict, because the exact probabilities do not match the policy's replies."""
     why = "; ".join(one.words for one in wrong)
     words = (
         f"No verdict: the exact probabilities are not those of what this policy writes ({why}). What is scored is "
@@ -223,7 +215,7 @@ def _withheld(compared: Contraction, wrong: Sequence[Agreement]) -> Contraction:
 
 
 def _listed(settings: Settings, states: Sequence[StateDiagnosis]) -> Contraction | None:
-    """The comparison among the listed actions only, where every state has it."""
+    """The comparison among the listed actions only; None unless every state has it."""
     found = [s.listed for s in states if s.listed is not None]
     if len(found) < len(states):
         return None
@@ -259,5 +251,5 @@ def _interval_json(interval: Interval) -> dict[str, float | None]:
 
 
 def or_none(value: float) -> float | None:
-    """JSON knows no infinity."""
+    """The value, or None if it is not finite, which JSON cannot hold."""
     return value if math.isfinite(value) else None

@@ -1,8 +1,4 @@
-"""The measurement of a batch of probe states: prompts to the policy, scores and thoughts to a StateDiagnosis each.
-
-Knows policies by their protocol, prompts through their renderers, and `actre.entropy`; no file and no order of work
-(diagnose.py does that, and says what is measured and why).
-"""
+"""Measures a batch of probe states: prompts, thoughts and exact scores, as a StateDiagnosis each (see diagnose.py)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +31,8 @@ from actre.types import Order, Reply
 
 
 class _Thoughts(NamedTuple):
-    """What follows K thoughts in one state: (K, A+1) distributions, those among the listed actions only (K' <= K, A),
-    and expected surprisal and length of an action.
+    """Actions after K thoughts in one state. p: (K, A+1) distributions; listed: (K' <= K, A), those among the listed
+    actions only; surprisal_nats, tokens: expected surprisal and length of an action, summed over thoughts.
     """
 
     p: np.ndarray
@@ -47,7 +43,7 @@ class _Thoughts(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """The measurement itself: a batch of states in, a StateDiagnosis each out."""
+    """Measures batches of states with one policy and the renderers of the three orders."""
 
     policy: Policy
     act: Renderer
@@ -58,12 +54,12 @@ class Scorer:
     def exact(
         self, renderer: Renderer, probes: Sequence[Probe], blanks: Sequence[Blanks] = (NO_BLANKS,)
     ) -> list[np.ndarray]:
-        """(A+1,) log-probabilities a state where the action comes first: act-first's or no-think's renderer."""
+        """(A+1,) log-probabilities per state, for a renderer whose action comes first (act-first or no-think)."""
         places = [Opened(renderer.probe_prompt(p.observations, p.actions), "") for p in probes]
         return [with_other(logps) for logps in self._logps(renderer, places, probes, blanks)]
 
     def longest(self, probe: Probe) -> int:
-        """Tokens of the longest sequence that this state may ask of the policy: prompt, thought, tags and action."""
+        """Tokens of the longest sequence needed in this state: prompt, thought, tags and action."""
         actions, thought = listed(probe.state.admissible), self.settings.max_thought_tokens
         prompt = max(
             len(renderer.probe_prompt(probe.observations, probe.actions))
@@ -71,14 +67,14 @@ class Scorer:
         )
         closing = len(self.think.continued(END_THINK)) if self.settings.force_action_tag else 0
         action = max(map(len, self.think.candidates(actions, after_thought=True)), default=0)
-        # what fills an open action may be as long as a thought
+        # a query may be as long as a thought
         filling = thought if any(map(open_verb, actions)) else 0
         return prompt + thought + closing + action + BLANK_TOKENS + filling
 
     def measure(self, indices: Sequence[int], probes: Sequence[Probe]) -> list[StateDiagnosis]:
-        """Diagnose these probes; `indices` are their places in the set, and seed their random numbers."""
+        """Diagnose these probes. indices: their places in the set, from which their seeds are derived."""
         played = [self._play(renderer, probes, indices[0]) for renderer in (self.none, self.act, self.think)]
-        # no-think first: what act-first leaves in the policy's cache is most of think-first's prompts
+        # no-think first, because act-first's cached prompts are mostly those of think-first
         none, act = (
             self.exact(renderer, probes, one.blanks)
             for renderer, one in zip((self.none, self.act), played, strict=False)
@@ -112,7 +108,7 @@ class Scorer:
         return thought_stop(force_action_tag=self.settings.force_action_tag)
 
     def _place(self, prompt: Sequence[int], reply: Reply) -> Opened | None:
-        """Where the action begins after a prompt and a thought; None where it never does."""
+        """Where the action begins after a prompt and a thought; None if it never does."""
         place = after_reply(self.think, reply, force_action_tag=self.settings.force_action_tag)
         return None if place is None else Opened((*prompt, *place.ids), place.written)
 
@@ -141,7 +137,7 @@ class Scorer:
         act: Sequence[np.ndarray],
         after: Sequence[_Thoughts],
     ) -> list[QueryEntropy]:
-        """What is written for the open action, where a state has one."""
+        """The entropies of queries, in states with an open action."""
         k = self.settings.thoughts
         asked: list[Asked | None] = []
         for i, probe in enumerate(probes):
@@ -173,9 +169,9 @@ class Scorer:
         )
 
     def _filled(self, action: str, place: Opened | None) -> Opened:
-        """Where the filling of an open action begins after a thought, and what is written of it already.
+        """Where the query of an open action begins after a thought, and how much of it is already written.
 
-        Without ids where it cannot come; its probability is 0 there, so that it is never drawn.
+        No ids if it cannot follow; its probability is then 0, so that it is never drawn.
         """
         filling = None if place is None else self.think.filling(action, place.written)
         if place is None or filling is None:
@@ -185,7 +181,7 @@ class Scorer:
     def _after_thoughts(
         self, probes: Sequence[Probe], places: Sequence[Opened | None], blanks: Sequence[Blanks]
     ) -> list[_Thoughts]:
-        """The exact action distribution after each thought, all states' thoughts scored together."""
+        """The exact action distribution after each thought; all states' thoughts are scored together."""
         k = self.settings.thoughts
         known = [(r, place) for r, place in enumerate(places) if place is not None]
         scored = self._logps(self.think, [place for _, place in known], [probes[r // k] for r, _ in known], blanks)
@@ -263,7 +259,7 @@ class Scorer:
         return self._thought_stop not in reply.text
 
     def _among_listed(self, index: int, act_logps: np.ndarray, after: np.ndarray) -> Listed | None:
-        """The same comparison for a choice constrained to the list; None where it cannot be made."""
+        """The same comparison for a choice constrained to the list; None if it cannot be made."""
         if len(after) < 2 or not np.isfinite(act_logps).any():
             return None
         act = _renormalised(act_logps)
@@ -289,7 +285,7 @@ def _renormalised(logps: np.ndarray) -> np.ndarray:
 
 
 def _surprisal(logps: np.ndarray) -> float:
-    """sum p * -log p over listed actions, in nats; an impossible one adds nothing."""
+    """sum of -p log p over listed actions, in nats; impossible ones add 0."""
     possible = logps[np.isfinite(logps)]
     return float(-np.exp(possible) @ possible)
 

@@ -1,9 +1,9 @@
-"""Whether exact action probabilities are those of what the policy writes: whole replies, sampled beside them.
+"""Checks the exact action probabilities against complete sampled replies (from whole_replies.py).
 
-Pure counting on records; `_scorer.py` samples the replies. In each order two frequencies are held against their exact
-probabilities, over all states: that of a listed action, and that of the action that is likeliest by the exact
-distribution. A difference that chance does not explain means that what is scored is not how this policy writes (another
-spelling of tags or actions, another temperature, other weights), and the comparison of the orders is void.
+In each order two frequencies over all states are compared with their exact probabilities: that of a listed action, and
+that of the action that is likeliest by the exact distribution. A difference beyond chance means that the scored texts
+are not what the policy writes (another spelling of tags or actions, another temperature, other weights). The comparison
+of the orders is then void.
 """
 
 import math
@@ -19,23 +19,23 @@ from actre.orders import ACTION, END_ACTION, NO_BLANKS, Blanks, open_verb
 from actre.types import Order
 
 REPLIES = 4
-"""Whole replies a state and order."""
+"""Sampled replies per state and order."""
 TOLERANCE = 0.02
-"""Differences in probability up to this are no disagreement, however certain: ways of writing too rare to matter."""
+"""Differences in probability up to this are ignored, even if significant: rare spellings."""
 STANDARD_ERRORS = 3.3
-"""A larger difference comes up by chance once in a thousand checks."""
+"""A larger difference occurs by chance once in a thousand checks."""
 _MOST_BLANKS = 4
 _AROUND = re.compile(re.escape(ACTION) + r"(\s{0,4})\S.*?(\s{0,4})" + re.escape(END_ACTION), re.DOTALL)
 
 
 @dataclass(frozen=True)
 class StateCheck:
-    """One state in one order. `listed` of `replies` whole replies hold a listed action; p_listed: how probable one is.
+    """One state in one order. listed: replies, out of `replies`, with a listed action; p_listed: its probability.
 
-    top: the index of the likeliest listed action, p_top its probability and top_played how many replies hold it; where
-    thoughts are sampled, every second one chooses the action and the others tell its probability, so that it is
-    not chosen for its luck. thoughts, top_thoughts: how many thoughts p_listed and p_top are means over, None where the
-    probabilities are exact. blanks: the white space around actions that the replies showed.
+    top: index of the likeliest listed action; p_top: its probability; top_played: replies with it. With sampled
+    thoughts, every second thought selects the top action and the others give its probability, which avoids selection
+    bias. thoughts, top_thoughts: numbers of thoughts that p_listed and p_top are means over; None for exact
+    probabilities. blanks: the white space around actions in the replies.
     """
 
     replies: int
@@ -54,7 +54,7 @@ class StateCheck:
 
 
 class Agreement(NamedTuple):
-    """A frequency beside its exact probability, both means over the states. what: "listed" or "top"."""
+    """A frequency and its exact probability, both means over the states. what: "listed" or "top"."""
 
     order: Order
     what: str
@@ -62,7 +62,7 @@ class Agreement(NamedTuple):
     exact: float
     played: float
     error: float
-    """Standard error of their difference, were they the same."""
+    """Standard error of their difference, if they are equal."""
 
     @property
     def gap(self) -> float:
@@ -86,32 +86,32 @@ class Agreement(NamedTuple):
 def state_check(
     played: Sequence[int | None], exact: np.ndarray, blanks: Sequence[Blanks], *, sampled: bool
 ) -> StateCheck:
-    """played: for each whole reply the index of its action in the list, None for anything else.
+    """The check of one state. played: for each reply the index of its action in the list, None for anything else.
 
-    exact: (A+1,) the distribution, or (K, A+1) one a thought; sampled says which.
+    exact: (A+1,) the distribution or, if `sampled`, (K, A+1), one per thought.
 
     >>> check = state_check([0, 1, 0, None], np.array([[0.9, 0.0, 0.1]]), [("", "")], sampled=False)
     >>> check.listed, check.p_listed, check.top, check.top_played, check.p_top
     (3, 0.9, 0, 2, 0.9)
     """
     rows = np.atleast_2d(exact)[:, :-1]
-    choosing, telling = (rows[::2], rows[1::2]) if sampled and len(rows) > 1 else (rows, rows)
-    top = int(choosing.mean(axis=0).argmax())
+    selecting, measuring = (rows[::2], rows[1::2]) if sampled and len(rows) > 1 else (rows, rows)
+    top = int(selecting.mean(axis=0).argmax())
     return StateCheck(
         replies=len(played),
         listed=sum(action is not None for action in played),
         p_listed=float(rows.sum(axis=1).mean()),
         top=top,
         top_played=sum(action == top for action in played),
-        p_top=float(telling[:, top].mean()),
+        p_top=float(measuring[:, top].mean()),
         thoughts=len(rows) if sampled else None,
-        top_thoughts=len(telling) if sampled else None,
+        top_thoughts=len(measuring) if sampled else None,
         blanks=tuple(blanks),
     )
 
 
 def agreements(order: Order, checks: Sequence[StateCheck]) -> list[Agreement]:
-    """Both frequencies of an order over its states; none for no states or no replies."""
+    """Both frequencies of an order over its states; empty without states or replies."""
     checks = [check for check in checks if check.replies]
     if not checks:
         return []
@@ -122,7 +122,7 @@ def agreements(order: Order, checks: Sequence[StateCheck]) -> list[Agreement]:
 
 
 def _agreement(order: Order, what: str, states: Sequence[tuple[int, int, float, int | None]]) -> Agreement:
-    """The error: of a share of n replies, and of a mean over K thoughts, which varies no more than K single draws."""
+    """The error combines that of a share of n replies and that of a mean over K thoughts, at most that of K draws."""
     variance = 0.0
     for count, n, p, thoughts in states:
         q = p if thoughts is None else (count + p * thoughts) / (n + thoughts)
@@ -138,7 +138,7 @@ def _agreement(order: Order, what: str, states: Sequence[tuple[int, int, float, 
 
 
 def listed_index(listed: Sequence[str], action: str) -> int | None:
-    """Where an admissible action stands in the list: itself, in another case, or as a filling of an open one.
+    """Index of an admissible action in the list: as it is, in lower case, or as an open action with a query.
 
     >>> listed_index(("search[<query>]", "click[buy now]"), "search[red]"), listed_index(("click[a]",), "click[A]")
     (0, 0)
@@ -152,7 +152,7 @@ def listed_index(listed: Sequence[str], action: str) -> int | None:
 
 
 def blanks_in(texts: Sequence[str]) -> tuple[Blanks, ...]:
-    """The white space around the actions of whole replies, the most frequent kinds; none is always among them.
+    """The most frequent kinds of white space around actions in replies; no white space is always among them.
 
     >>> blanks_in(["<action>\\ngo\\n</action>", "<action>go</action>"])
     (('', ''), ('\\n', '\\n'))

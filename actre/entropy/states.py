@@ -1,4 +1,4 @@
-"""What is measured in one probe state: a StateDiagnosis, as a record and from JSON."""
+"""StateDiagnosis, the measurements in one probe state; also from JSON."""
 
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
@@ -10,10 +10,10 @@ from actre.types import ActreError, Order
 
 @dataclass(frozen=True)
 class Listed:
-    """One probe state among its listed actions only: each distribution renormalised over them, A outcomes, in nats.
+    """One probe state among its listed actions only: distributions renormalised over them (A outcomes), in nats.
 
-    That is another policy than the one that acts freely: one whose choice after the opening tag (after each thought) is
-    constrained to the list. The fields are as in StateDiagnosis. Thoughts without a distribution are left out.
+    This describes a different policy, whose choice after the opening tag (after each thought) is constrained to the
+    list. Fields as in StateDiagnosis. Thoughts without a distribution are left out.
     """
 
     act_first: float
@@ -27,18 +27,16 @@ class Listed:
 
 @dataclass(frozen=True)
 class StateDiagnosis:
-    """One probe state. Entropies in nats over A+1 outcomes, "other" the last one.
+    """One probe state. Entropies in nats over A+1 outcomes, the last one "other".
 
     act_first_p, think_first_p: (A+1,) the exact distribution, and the mean of the K exact ones. lower, upper,
-    conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order.
-    unfinished: replies that never came to an action (that never closed the thought, where the action's tag is forced).
-    token_*: mean -log p a token, another quantity than action
-    entropy: of the sampled thoughts, and expected over the listed actions; None where there is no such token.
-    kl_*: None if infinite. no_think_p, no_think: exact, after a prompt that asks for no thought, so in other words than
-    the two orders' shared prompt; None in records made before it was measured. listed: the same among the listed
-    actions only; None likewise, or where fewer than 2 thoughts allow it. query_*: entropy of what is searched for,
-    given that it searches (see _queries.py); None where the state lists no open action. checks: what whole replies
-    say of the exact probabilities in each order; None where none were sampled.
+    conditional, information: see `entropy.Decomposition`. equal_n_*: from K sampled actions in each order. unfinished:
+    replies that never reach an action (with a forced action tag: that never close the thought). token_*: mean -log p
+    per token, which is not an action entropy: of the sampled thoughts, and expected over the listed actions; None
+    without such tokens. kl_*: None if infinite. no_think_p, no_think: exact, with a prompt that asks for no thought;
+    None in older records. listed: among the listed actions only; None in older records, or with fewer than 2 usable
+    thoughts. query_*: entropy of search queries (queries.py); None without an open action. checks: the self-check in
+    each order; None if no replies were sampled.
     """
 
     index: int
@@ -79,7 +77,7 @@ class StateDiagnosis:
 
 
 def state_from_json(record: dict[str, Any]) -> StateDiagnosis:
-    """The inverse of asdict; what older records lack and later ones have is None. Raises ActreError."""
+    """The inverse of asdict; fields that older records lack are None. Raises ActreError for another record."""
     known = {field.name for field in fields(StateDiagnosis)}
     needed = {field.name for field in fields(StateDiagnosis) if field.default is MISSING}
     if not needed <= set(record) <= known:

@@ -1,7 +1,7 @@
-"""How many thoughts a state a diagnosis needs: read off the calibration's table of bracket widths.
+"""How many thoughts per state a diagnosis needs, from the calibration's bracket widths (data/results/calibration.json).
 
-Knows the table (data/results/calibration.json), no policy. A pilot of a few thoughts says how wide a policy's bracket
-is with so many; the table says how brackets of that width close as thoughts are added.
+A pilot measures the width of a policy's bracket with a few thoughts; the calibration shows how brackets of that width
+narrow with more thoughts.
 """
 
 import json
@@ -17,18 +17,18 @@ from actre.types import ActreError
 
 SCHEMA_VERSION = 1
 WIDTH_NATS = 0.1
-"""The bracket wanted if nothing else is said: half of the 0.2 nats that "equivalent" allows, intervals included."""
+"""Default target width of the bracket: half of the 0.2 nats that "equivalent" allows, intervals included."""
 
 
 class Curve(NamedTuple):
-    """How one scripted state's mean bracket closes: widths in nats at K thoughts, K rising."""
+    """Mean bracket widths (nats) of one scripted state at increasing numbers of thoughts."""
 
     actions: int
     thoughts: tuple[int, ...]
     widths: tuple[float, ...]
 
     def width(self, k: float) -> float:
-        """The width at K thoughts: straight lines in log K and log width, the last one going on."""
+        """The width at K thoughts, interpolated linearly in log K and log width and extrapolated beyond the last K."""
         x, y = np.log(self.thoughts), np.log(self.widths)
         if k > self.thoughts[-1]:
             slope = (y[-1] - y[-2]) / (x[-1] - x[-2])
@@ -37,14 +37,14 @@ class Curve(NamedTuple):
 
 
 class Pilot(NamedTuple):
-    """What a few thoughts showed: K, and the mean over the states of upper - lower, in nats."""
+    """A pilot: its K, and the mean width of the bracket over the states, in nats."""
 
     thoughts: int
     width: float
 
 
 class Choice(NamedTuple):
-    """K, the width in nats to be expected with it, and how it was chosen in plain words."""
+    """K, its expected width in nats, and a sentence on the choice."""
 
     thoughts: int
     width: float
@@ -54,14 +54,13 @@ class Choice(NamedTuple):
 def thoughts_for(
     width: float, actions: float, pilot: Pilot, curves: Sequence[Curve], *, at_least: int = 8, at_most: int = 64
 ) -> Choice:
-    """The least K whose bracket is expected to be at most `width` nats wide, between at_least and at_most.
+    """The smallest K between at_least and at_most whose expected bracket is at most `width` nats wide.
 
     actions: mean number of admissible actions in the states. curves: `load_curves()`. Rule: of the curves of scripted
-    states with the nearest numbers of actions (one below, one above), take those whose width at the pilot's K lies
-    next to the pilot's own, above and below it; scale each to start from the pilot's width; the one that closes more
-    slowly decides. Beyond the table's last K its last slope goes on.
-    Raises ValueError for a width or pilot that is not positive, a pilot of fewer than 2 thoughts, at_most < at_least,
-    no curves.
+    states with the nearest numbers of actions (one below, one above), take the two whose widths at the pilot's K are
+    next to the pilot's, above and below; scale them to the pilot's width; the one that narrows more slowly decides.
+    Beyond the last K the last slope is extrapolated. Raises ValueError for a width or pilot that is not positive, a
+    pilot of fewer than 2 thoughts, at_most < at_least, and no curves.
 
     >>> curve = Curve(30, (4, 8, 16), (0.8, 0.4, 0.2))
     >>> thoughts_for(0.1, 30, Pilot(8, 0.3), [curve])[:2]
@@ -76,7 +75,7 @@ def thoughts_for(
     def expected(k: int) -> float:
         return max(pilot.width * curve.width(k) / curve.width(pilot.thoughts) for curve in near)
 
-    # the slack: 24 thoughts for exactly 0.1 nats are not to become 25 by rounding
+    # the slack keeps rounding from turning 24 thoughts for exactly 0.1 nats into 25
     needed = next((k for k in range(at_least, 4096) if expected(k) <= width * (1 + 1e-9)), None)
     chosen = min(needed or at_most, at_most)
     start = f"{pilot.thoughts} thoughts a state leave the bracket {pilot.width:.2f} nats wide"
@@ -90,9 +89,9 @@ def thoughts_for(
 
 
 def load_curves(path: str | Path | None = None) -> list[Curve]:
-    """The width curves of diffuse and decisive thoughts (None: the shipped calibration). Errors: `load_calibration`.
+    """The width curves of diffuse and decisive thoughts (None: the shipped calibration). Raises as `load_calibration`.
 
-    Rare thoughts are left out: a pilot seldom meets them, so its width could not tell where on their curve it is.
+    Rare thoughts are left out, because a pilot seldom samples them and so cannot be placed on their curves.
     """
     rows = [row for row in load_calibration(path)["estimators"] if row["k"] > 1 and row["kind"] != "rare"]
     found = []
@@ -104,26 +103,26 @@ def load_curves(path: str | Path | None = None) -> list[Curve]:
 
 
 def calibration_file() -> Path:
-    """Where the shipped calibration lies."""
+    """The path of the shipped calibration."""
     return data_folder() / "results" / "calibration.json"
 
 
 def load_calibration(path: str | Path | None = None) -> dict[str, Any]:
-    """What `actre calibrate` wrote (None: the shipped one). Raises ActreError for a missing, damaged or older file."""
+    """A record of `actre calibrate` (None: the shipped one). Raises ActreError for a missing, damaged or older file."""
     path = Path(path) if path is not None else calibration_file()
     if not path.exists():
-        raise ActreError(f"{path} does not exist: `actre calibrate` makes it, or give --thoughts a number")
+        raise ActreError(f"{path} does not exist: make it with `actre calibrate`, or set --thoughts to a number")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ActreError(f"{path} is damaged ({error}); `actre calibrate` makes it again") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA_VERSION:
-        raise ActreError(f"{path} is no calibration of schema {SCHEMA_VERSION}; `actre calibrate` makes one")
+        raise ActreError(f"{path} is not a calibration of schema {SCHEMA_VERSION}; `actre calibrate` makes one")
     return record
 
 
 def _of_size(curves: Sequence[Curve], actions: float) -> list[Curve]:
-    """The curves with the numbers of actions next to `actions`: one below or equal, one above."""
+    """The curves with the nearest numbers of actions: one below or equal, one above."""
     sizes = sorted({curve.actions for curve in curves})
     if not sizes:
         raise ValueError("no curves to choose by")
@@ -133,7 +132,7 @@ def _of_size(curves: Sequence[Curve], actions: float) -> list[Curve]:
 
 
 def _neighbours(curves: Sequence[Curve], pilot: Pilot) -> list[Curve]:
-    """The curve just below and the one just above the pilot's width at the pilot's K; the last one beyond an end."""
+    """The curves just below and above the pilot's width at the pilot's K, or the outermost one."""
     ranked = sorted(curves, key=lambda curve: curve.width(pilot.thoughts))
     above = sum(curve.width(pilot.thoughts) < pilot.width for curve in ranked)
     return ranked[max(above - 1, 0) : above + 1]

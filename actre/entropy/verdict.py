@@ -1,9 +1,7 @@
-"""Intervals over games and the verdict on contraction: the statistics behind `actre.entropy`.
+"""Intervals over games and the verdict on contraction, from values per state and their games. Pure numpy.
 
-Pure numpy; knows no policy and no distribution, only values per state and which game each state came from.
-States of one game are correlated, so games are resampled, never states or thoughts (resampling thoughts adds
-the plug-in's bias once more). The target is the mean over the population of states from which the set was
-drawn.
+States of one game are correlated, so games are resampled, never states or thoughts (resampling thoughts would add the
+plug-in's bias a second time). The target is the mean over the population of states from which the set was drawn.
 """
 
 import math
@@ -18,24 +16,22 @@ from numpy.typing import ArrayLike
 from actre.stats import Interval, bootstrap, finite
 
 Verdict = Literal["narrowed", "widened", "equivalent", "inconclusive", "withheld"]
-"""withheld: the measurement failed its own check, so that nothing is said (never given by `contraction_of`)."""
+"""withheld: the measurement failed its self-check (never returned by `contraction_of`)."""
 
 MARGIN_NATS = 0.1
-"""Differences within this, interval included, are called equivalent."""
+"""Differences within this margin, intervals included, are called equivalent."""
 
 MIN_GAMES = 6
-"""With fewer, even a difference of one sign in every game comes up by chance in over 5 % of nulls (2 *
-0.5**5).
-"""
+"""With fewer games, one sign in every game occurs by chance in over 5 % of nulls (2 * 0.5**5)."""
 
 CLOSING = 0.8
-"""The bracket's width falls about as K to the power of minus this (docs/calibration.md)."""
+"""The bracket's width is about proportional to K**-CLOSING (docs/calibration.md)."""
 
 _NORMAL = NormalDist()
 
 
 class Bracket(NamedTuple):
-    """The two ends between which a quantity lies, in nats; lower is -inf where nothing bounds it from below."""
+    """Bounds of a quantity, in nats; lower is -inf if there is no lower bound."""
 
     lower: float
     upper: float
@@ -43,13 +39,12 @@ class Bracket(NamedTuple):
 
 @dataclass(frozen=True)
 class Contraction:
-    """Act-first minus think-first H(A|s) over a set of states, in nats; above 0 where thinking first narrows.
+    """Act-first minus think-first H(A|s) over a set of states, in nats; above 0 if thinking first narrows.
 
-    lower, upper: the means at the two ends of think-first's bracket, each with its interval over games: the
-    true difference lies between them. equal_n: the same difference from equally many sampled actions, None if
-    not measured. per_state: the S states' brackets. verdict and words: see `contraction_of`. thoughts_needed,
-    games_needed: rough counts that would settle an inconclusive one, None where more would not help or none
-    are needed.
+    lower, upper: the means at the two ends of think-first's bracket, each with its interval over games; the true
+    difference lies between them. equal_n: the difference from equally many sampled actions, None if not measured.
+    per_state: the states' brackets. verdict, words: see `contraction_of`. thoughts_needed, games_needed: rough numbers
+    that would settle an inconclusive verdict; None if more would not help or none are needed.
     """
 
     lower: Interval
@@ -68,7 +63,7 @@ class Contraction:
 
     @property
     def interval(self) -> Interval:
-        """The middle of the bracket, with the interval that covers both ends' intervals."""
+        """The middle of the bracket, with an interval that covers those of both ends."""
         return Interval((self.lower.value + self.upper.value) / 2, self.lower.low, self.upper.high)
 
 
@@ -84,15 +79,15 @@ def contraction_of(
     n: int,
     seed: int,
 ) -> Contraction:
-    """The comparison on plain arrays of one entry a state; `actre.entropy.contraction` is the usual way in.
+    """The comparison on plain arrays with one entry per state; `actre.entropy.contraction` is the usual entry point.
 
-    equivalent: both ends with their intervals lie within +-margin. narrowed: the lower end's interval AND the
-    equal-N interval lie above 0. widened: the upper end's AND the equal-N interval lie below 0. Else
-    inconclusive, never "no difference". Equivalence is asked first: a difference too small to matter is not a
-    finding, however certain. Fewer than MIN_GAMES games are inconclusive.
+    equivalent: the intervals of both ends lie within +-margin. narrowed: the lower end's interval AND the equal-N
+    interval lie above 0. widened: the upper end's AND the equal-N interval lie below 0. Otherwise inconclusive, never
+    "no difference". Equivalence is tested first: a difference too small to matter is not a finding, even if
+    significant. With fewer than MIN_GAMES games the verdict is inconclusive.
     """
     if not len(act_first) == len(think_lower) == len(think_upper) == len(games) or not len(games):
-        raise ValueError("act_first, think_first and games must have one entry a state, and at least one")
+        raise ValueError("act_first, think_first and games must have the same length, at least 1")
     if not margin > 0:
         raise ValueError(f"margin is {margin}: it must be above 0 nats")
     if (finite(act_first, "act_first") < 0).any():
@@ -102,7 +97,7 @@ def contraction_of(
     )
     upper = bootstrap(act_first, games, paired_with=think_lower, n=n, seed=seed)
     if np.isposinf(think_upper).any():
-        # an action seen after one thought alone: nothing bounds that state from above
+        # an action that occurs after a single thought: that state has no upper bound
         lower = Interval(-math.inf, -math.inf, -math.inf)
     else:
         lower = bootstrap(act_first, games, paired_with=think_upper, n=n, seed=seed)
@@ -130,16 +125,13 @@ def _verdict(lower: Interval, upper: Interval, equal: Interval | None, games: in
 def _what_would_settle(
     lower: Interval, upper: Interval, k: int, games: int, margin: float
 ) -> tuple[int | None, int | None]:
-    """Rough K and number of games for a verdict: the bracket closes as K to the power -CLOSING, intervals as
-    1/sqrt(games).
-    """
+    """Rough K and number of games for a verdict: brackets narrow as K**-CLOSING, intervals as 1/sqrt(games)."""
     if not math.isfinite(lower.value):
         return 2 * k, MIN_GAMES if games < MIN_GAMES else None
     middle = (lower.value + upper.value) / 2
-    # what separates the middle from the nearest verdict: being clear of 0, or clear of +-margin
+    # distance of the middle from the nearest verdict's boundary: 0, or +-margin
     room = max(abs(middle), margin - abs(middle))
-    # the end that varies less: the other one's spread is mostly the bracket's, which thoughts narrow and
-    # games do not
+    # the end that varies less; the other end's spread is mostly the bracket's, which more games do not narrow
     noise = min(lower.high - lower.low, upper.high - upper.low) / 2
     more_games = math.ceil(games * (noise / (room / 2)) ** 2) if noise > room / 2 else None
     half_width = (upper.value - lower.value) / 2

@@ -1,7 +1,4 @@
-"""Whole replies at the states of a diagnosis, sampled and read as in a rollout, to compare its exact numbers with.
-
-self_check.py does the counting.
-"""
+"""Complete replies at the states of a diagnosis, sampled and parsed as in a rollout, for self_check.py."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,13 +12,13 @@ from actre.orders import END_ACTION, END_THINK, NO_BLANKS, Blanks, Renderer, lis
 from actre.policies import Policy
 
 BLANK_TOKENS = 4
-"""Tokens that white space around an action may take."""
+"""Allowance in tokens for white space around an action."""
 
 
 class Played(NamedTuple):
-    """Whole replies of one order: for each state and reply the index of its action in the list, None for none.
+    """Complete replies of one order: for each state and reply the index of its action in the list, else None.
 
-    blanks: the ways in which white space stands around actions in them.
+    blanks: the kinds of white space around their actions.
     """
 
     indices: tuple[tuple[int | None, ...], ...]
@@ -37,7 +34,7 @@ def play_whole(
     force_action_tag: bool,
     seed: int,
 ) -> Played:
-    """`settings.check_replies` replies in each state. force_action_tag: as in `Settings`, for this renderer's order."""
+    """Sample `settings.check_replies` replies in each state. force_action_tag: as in `Settings`, for this order."""
     n = settings.check_replies
     if not n:
         return Played(((),) * len(probes), (NO_BLANKS,))
@@ -49,7 +46,7 @@ def play_whole(
 
 
 def _index(renderer: Renderer, probe: Probe, text: str) -> int | None:
-    """Where the reply's action stands among the state's; None where it holds none of them. text: with the first tag."""
+    """Index of the reply's action among the state's, else None. text: the reply with its opening tag."""
     parsed = renderer.parse(text.partition(renderer.opening)[2], probe.state)
     if parsed.action is None or "inadmissible" in parsed.flags:
         return None
@@ -64,16 +61,16 @@ def _texts(
     settings: Settings,
     seed: int,
 ) -> list[str]:
-    """Replies with their forced tag, sampled up to the end of their action; what follows it does not matter here.
+    """Replies with their prefilled tag, sampled up to the end of their action; what follows does not matter here.
 
-    A thought may be as long as those that are scored.
+    Thoughts may be as long as the scored ones.
     """
     thinks_first = renderer.order == "think_first"
     room = _longest(renderer, probes, after_thought=thinks_first) + settings.max_thought_tokens * thinks_first
     replies = policy.generate(
         prompts, max_new_tokens=room, temperature=settings.temperature, stop=END_ACTION, seed=seed
     )
-    # decoded behind the tag, for tokenizers that drop a text's first blank
+    # decoded together with the tag, for tokenizers that drop a text's leading blank
     opening = renderer.opening_tokens
     return [
         policy.decode((*prompt[len(prompt) - opening :], *reply.token_ids))
@@ -89,7 +86,7 @@ def _forced_texts(
     settings: Settings,
     seed: int,
 ) -> list[str]:
-    """The same where <action> is written for the policy after its thought."""
+    """The same, with <action> appended after the thought."""
     thoughts = policy.generate(
         prompts,
         max_new_tokens=settings.max_thought_tokens,
@@ -109,6 +106,6 @@ def _forced_texts(
 
 
 def _longest(renderer: Renderer, probes: Sequence[Probe], *, after_thought: bool) -> int:
-    """Tokens of the longest action, with white space around it."""
+    """Tokens of the longest action, with surrounding white space."""
     each = (renderer.candidates(listed(probe.state.admissible), after_thought=after_thought) for probe in probes)
     return BLANK_TOKENS + max(len(ids) for candidates in each for ids in candidates)

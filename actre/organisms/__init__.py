@@ -1,8 +1,13 @@
-"""How policies get their start: tiny ones pretrained on an expert's episodes, larger models fine-tuned on the format.
+"""Initial policies: tiny ones pretrained on expert episodes, and larger models fine-tuned on the reply format.
 
 Files:
-    rows.py       an expert's episodes as training rows; house.py, shop.py: what is particular to each world
-    loop.py       pretraining; start.py measures what came out; command.py does all of it
-    warmstart.py  supervised fine-tuning on well-formed replies; its rows in warmstart_rows.py
-    compliance.py how often replies can be read
+    rows.py            expert episodes as training rows
+    world.py           what pretraining needs from an environment
+    house.py, shop.py  the same for ALFWorld and for WebShop
+    loop.py            pretraining, and its recipes
+    start.py           success and admissible actions of a new tiny policy
+    command.py         `actre pretrain-tiny`: all steps in order
+    warmstart.py       supervised fine-tuning on well-formed replies
+    warmstart_rows.py  its rows
+    compliance.py      how often replies follow the format
 """

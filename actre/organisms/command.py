@@ -1,7 +1,4 @@
-"""`actre pretrain-tiny`: demonstrations, tokenizer, training, the check of the start, the card; in one command.
-
-Knows the order of the work; each part stands in its own file.
-"""
+"""`actre pretrain-tiny`: demonstrations, tokenizer, training, measurement and model card, in this order."""
 
 import argparse
 import dataclasses
@@ -37,10 +34,10 @@ _FILES = {
     *("config.json", "generation_config.json", "model.safetensors", "chat_template.jinja"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", _MADE, "start.json", _CARD),
 }
-"""What a policy's folder holds."""
+"""Files in a policy's folder."""
 _PARTS = "|".join(sorted({re.escape(part.name) for recipe in RECIPES.values() for part in recipe.parts}))
 _WORK = re.compile(rf"(demos|games|start-games|shop)\b.*|({_PARTS})\.(pt|part)|log\.jsonl")
-"""What stands in the folder that pretraining works with."""
+"""Names in pretraining's work folder."""
 _ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points")
 _KINDS = {
     "neutral": _ALIKE,
@@ -52,12 +49,12 @@ _KINDS = {
         "",
     ),
 }
-"""What a card says of a kind: what its episodes were, and what is asked of its start beside."""
+"""Kind -> text of its card: on its episodes, and on further conditions."""
 
 
 @dataclass(frozen=True)
 class PartMade:
-    """What one part was. won: share of the demonstrations; cpu_minutes: of training alone, all threads together."""
+    """Record of one part. won: share of the demonstrations; cpu_minutes: of training only, over all threads."""
 
     name: str
     episodes: int
@@ -69,7 +66,7 @@ class PartMade:
 
 @dataclass(frozen=True)
 class Made:
-    """What a pretraining run was, for the card."""
+    """Record of a pretraining, for the card."""
 
     recipe: Recipe
     threads: int
@@ -79,7 +76,7 @@ class Made:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command. Prints what was made and its start; 1 if a condition is missed."""
+    """The command. Prints the result and its measurement; returns 1 if a condition is missed."""
     torch.set_num_threads(args.threads)
     work = args.work
     if args.check:
@@ -98,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         minutes = sum(part.cpu_minutes for part in made.parts)
         print(f"{folder}: {made.parameters:,} parameters, {tokens:,} tokens, {minutes:.0f} CPU-minutes")
     if not (folder / _MADE).exists():
-        raise ActreError(f"{folder} has no made.json, which says how it was made; actre pretrain-tiny writes it")
+        raise ActreError(f"{folder} has no made.json: make the policy with `actre pretrain-tiny`")
     if (card := folder / _CARD).exists() and not card.read_text().startswith("# The "):
         raise outputs.refusal(card, "is not the card that this command writes", "--check FOLDER")
     of = json.loads((folder / _MADE).read_text())["recipe"]
@@ -114,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> list[Demo]:
-    """`each` episodes a game of every expert, played once and kept in `work` under names that say what made them."""
+    """`each` episodes per game of every expert, cached in `work` in files named after their settings."""
     world = _world(dataclasses.asdict(recipe))
     found: list[Demo] = []
     for habit, again in Counter(habits).items():
@@ -128,13 +125,12 @@ def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> li
 
 
 def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
-    """Make a tiny policy and save it in `folder`. Resumes an interrupted run of the same recipe in `work`.
+    """Make a tiny policy and save it in `folder`. Continues an interrupted run of the same recipe in `work`.
 
-    Raises ActreError where `folder` holds anything but a policy that was made by this recipe, whose list of rebuilds
-    is kept.
+    Raises ActreError if `folder` holds anything but a policy of this recipe, whose card's list of rebuilds is kept.
     """
     _must_be_replaceable(folder, recipe)
-    outputs.growing(work, _is_work, "--work", what="what pretraining works with")
+    outputs.growing(work, _is_work, "--work-dir", what="a work folder of pretraining")
     work.mkdir(parents=True, exist_ok=True)
     demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]
@@ -175,7 +171,7 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
 
 
 def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
-    """Raises ActreError for a folder that holds anything but a policy made by this recipe."""
+    """Raises ActreError for a folder that holds anything but a policy of this recipe."""
     place = outputs.must_be_whole(folder)
     if not place.is_dir() or not (names := set(os.listdir(place))):
         return
@@ -184,17 +180,17 @@ def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         made = None
     if made != json.loads(json.dumps(dataclasses.asdict(recipe))) or names - _FILES:
-        why = f"holds {outputs.described(place)}, which was not made by this recipe alone, and would be replaced"
+        why = f"holds {outputs.described(place)}, which is not just a policy made by this recipe, and would be replaced"
         raise outputs.refusal(folder, why)
 
 
 def _is_work(folder: Path) -> bool:
-    """Whether a folder holds what pretraining leaves there, and nothing else."""
+    """Whether a folder holds only files of pretraining."""
     return all(_WORK.fullmatch(name) for name in outputs.visible(folder))
 
 
 def part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo], tuple[Order, ...]]]:
-    """A part's episodes, and the orders that learn from them."""
+    """A part's episodes, with the orders that are trained on them."""
     shared = demos_of(recipe, part.habits, part.episodes, work)
     if not part.think_first_habits:
         return [(shared, part.orders)]
@@ -203,35 +199,35 @@ def part_demos(recipe: Recipe, part: Part, work: Path) -> list[tuple[list[Demo],
 
 
 def _closed(tokenizer: Any, texts: set[str]) -> None:
-    """Every word of every demonstration must be known; a new word in the expert or engine shows here."""
+    """Raises ActreError for words of the demonstrations that the tokenizer lacks, such as new words of the expert."""
     unknown = unknown_words(tokenizer, "\n".join(sorted(texts)))
     if unknown:
         raise ActreError(
-            f"the demonstrations hold words that the tokenizer does not know: {dict(unknown.most_common(9))}; "
-            "add them to the words in actre/policies/tiny.py or tiny_shop.py"
+            f"the tokenizer lacks words of the demonstrations: {dict(unknown.most_common(9))}; "
+            "add them in actre/policies/tiny.py or tiny_shop.py"
         )
 
 
 def _world(recipe: dict[str, Any]) -> World:
-    """A recipe without a world is one of the first, which all were of ALFWorld."""
+    """The world of a recipe; early recipes name none and are for ALFWorld."""
     return SHOP if recipe.get("world") == "webshop" else HOUSE
 
 
 def _kind(recipe: dict[str, Any]) -> str:
-    """neutral: every order learned from the same episodes; else narrow. A shop's is the shopper."""
+    """neutral: all orders are trained on the same episodes; narrow: they are not; shopper: for WebShop."""
     if recipe.get("world") == "webshop":
         return "shopper"
     return "narrow" if any(part.get("think_first_habits") for part in recipe["parts"]) else "neutral"
 
 
 def _experts(habits: list[dict[str, Any]]) -> str:
-    """Experts in words, equal ones together."""
+    """The experts in words, equal ones counted."""
     searchers = Counter(", ".join(f"{k} {v}" for k, v in one.items()) for one in habits)
     return "; ".join(f"{n} of {len(habits)}: {words}" for words, n in searchers.items())
 
 
 def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
-    """One part's line in the card."""
+    """The card's line on one part."""
     said = _experts(part["habits"])
     if part.get("think_first_habits"):
         said = f"act-first and no-think: {said}; think-first: {_experts(part['think_first_habits'])}"
@@ -243,7 +239,7 @@ def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
 
 
 def write_card(folder: Path, record: dict[str, Any]) -> None:
-    """Write README.md: how the policy was made and how it starts. The list of rebuilds in an old card is kept."""
+    """Write README.md: how the policy was made, and its measurement. An old card's list of rebuilds is kept."""
     card = folder / _CARD
     old = card.read_text() if card.exists() else ""
     log = old[old.index(REBUILDS) :] if REBUILDS in old else f"{REBUILDS}\n\nNone yet.\n"

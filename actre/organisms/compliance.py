@@ -1,8 +1,7 @@
-"""Format compliance: how often a policy's replies can be read, with its tags free and with the first one forced.
+"""Format compliance: how often a policy's replies are well-formed, with free tags and with the first tag prefilled.
 
-Knows policies, prompts and fixed states; no training. With free tags nothing is prefilled and the end-of-turn token
-alone ends a reply. Where the prompt describes an order ("instructed") the reply must keep it; where one wording serves
-both ("shared"), either order of thought and action counts.
+With free tags nothing is prefilled, and only the end-of-turn token ends a reply. If the prompt describes an order
+("instructed"), the reply must follow it; with the shared wording either order of thought and action counts.
 """
 
 from collections import Counter
@@ -21,7 +20,7 @@ Tags = Literal["free", "first"]
 
 
 class Condition(NamedTuple):
-    """How replies are asked for. order None: the shared wording with free tags, in which either order will do."""
+    """How replies are requested. order None: the shared wording with free tags, where either order counts."""
 
     wording: Literal["shared", "instructed"]
     tags: Tags
@@ -36,14 +35,14 @@ CONDITIONS = (
     Condition("shared", "first", "think_first"),
     Condition("shared", "first", "act_first"),
 )
-"""What is measured: the first four without a forced tag, the last two as training asks."""
+"""The measured conditions: four with free tags, and two as in training."""
 
 
 class Compliance(NamedTuple):
     """One condition's result over `states` states, one reply each.
 
-    well_formed: replies without any fault of format, of `states`; low and high: its share's 95 % interval (Wilson);
-    admissible: replies whose action can be read and is listed, of `states`; flags: faults by name; example: one reply.
+    well_formed: replies without format errors; low, high: 95 % interval of their share (Wilson); admissible: replies
+    with a listed action; flags: errors by name; example: one reply.
     """
 
     wording: str
@@ -66,7 +65,7 @@ def measure(
     seed: int,
     conditions: Sequence[Condition] = CONDITIONS,
 ) -> list[Compliance]:
-    """One sampled reply in each state under each condition, at the sampling temperature."""
+    """The compliance under each condition, from one reply per state at the sampling temperature."""
     return [_measure(policy, probes, prompt, sampling, seed, condition) for condition in conditions]
 
 
@@ -91,7 +90,7 @@ def _measure(
     faults: Counter[str] = Counter()
     well_formed = admissible = 0
     for probe, reply in zip(probes, replies, strict=True):
-        # one of the orders may fit; the faults that count are those under the reading with the fewest
+        # if either order is allowed, the one with fewer errors counts
         read = [_flags(policy, asked, order, reply, probe.state) for order in orders]
         flags = min(read, key=len)
         well_formed += FORMAT_FLAGS.isdisjoint(flags)
@@ -123,7 +122,7 @@ def free_share(results: Sequence[Compliance]) -> tuple[int, int]:
 
 
 def table(before: Sequence[Compliance], after: Sequence[Compliance] | None = None) -> str:
-    """Both as a Markdown table: well-formed replies with their interval, and admissible actions."""
+    """A Markdown table of well-formed replies with intervals, and of admissible actions."""
     lines = [
         "| prompt | first tag | order | well-formed before" + (" | after" if after else "") + " | admissible before"
         " |" + (" after |" if after else ""),

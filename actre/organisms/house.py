@@ -1,7 +1,4 @@
-"""ALFWorld's side of pretraining: the expert's episodes, their words, fresh games for the start.
-
-Knows the engine's panels and expert; knows no model.
-"""
+"""Pretraining on ALFWorld: the expert's episodes, the vocabulary, and new games for the measurement."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,23 +22,23 @@ GAMES_SEED = "start"
 
 
 def play(games: int, habits: Habits, seed: int, max_steps: int, *, episodes: int, work: Path) -> Iterable[Demo]:
-    """Episodes of one expert on fresh games, which `work` keeps."""
+    """Episodes of one expert in new games, which are kept in `work`."""
     panel = work / f"games-{seed}-{games}.jsonl.gz"
     return demonstrations(games, habits, derive_seed(seed, "pretrain games"), max_steps, episodes=episodes, panel=panel)
 
 
 def tokenizer(played: Sequence[Demo]) -> "PreTrainedTokenizerFast":
-    """Knows the engine's words and those of the thoughts."""
+    """A tokenizer with the words of the engine and of the thoughts."""
     return make_tokenizer(sorted({step.thought for demo in played for step in demo.steps}))
 
 
 def played_games(seed: int, games: int) -> set[str]:
-    """The content keys of every game that pretraining with this seed plays."""
+    """Content keys of all games that pretraining with this seed plays."""
     return {content_key(room) for room in generate("small", "train", games, derive_seed(seed, "pretrain games"))}
 
 
 def start_games(n: int, work: Path, *, seed: int, games: int) -> list[str]:
-    """`n` generated small games, training floor plans, in no shipped panel and not in pretraining."""
+    """`n` new small games on training floor plans, in no shipped panel and not in pretraining."""
     fresh = generate("small", "train", n, GAMES_SEED, exclude=played_games(seed, games))
     return write_panel(work / "start-games.jsonl.gz", fresh, own=lambda old: True)
 

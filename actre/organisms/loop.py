@@ -1,14 +1,13 @@
-"""Trains a tiny policy on rows for a fixed number of tokens. Deterministic on one number of threads.
+"""Trains a tiny policy on rows for a fixed number of tokens; also the recipes.
 
-Knows rows and a Llama; knows no game, no prompt and no order. A checkpoint holds everything a continued run needs,
-and a continued run gives the same weights as one in one piece (by test).
+Training is deterministic for a given number of threads, and an interrupted run that continues from its checkpoint gives
+the same weights as an uninterrupted one.
 
-Matrices learn by Muon (Jordan et al. 2024; torch.optim.Muon), embeddings and norms by AdamW: the same loss as AdamW
-alone from about two thirds of the tokens. The rate is constant, then falls linearly to zero.
+Matrices are trained by Muon (Jordan et al. 2024; torch.optim.Muon), embeddings and norms by AdamW, which reaches the
+loss of AdamW alone with about two thirds of the tokens. The learning rate is constant, then falls linearly to zero.
 
-Differs from a plain loop: matrix products run in bfloat16 where the recipe says so (2.5 times faster on CPUs
-with bfloat16 units, the same weights in float32), attention in float32 (faster there than in bfloat16); logits are
-computed where a weight is positive only.
+Differs: matrix products run in bfloat16 if the recipe sets it (2.5 times faster on CPUs with bfloat16 units; weights
+stay float32), attention in float32 (faster there than bfloat16). Logits are computed only where a weight is positive.
 """
 
 import dataclasses
@@ -34,25 +33,24 @@ from actre.types import ORDERS, ActreError, Order
 
 @dataclass(frozen=True)
 class Part:
-    """One part of pretraining; it goes on from the weights of the one before, with a new optimizer."""
+    """One part of pretraining. It continues from the previous part's weights with a new optimizer."""
 
     name: str
     tokens: int
     habits: tuple[Habits, ...] | tuple[shopper.Habits, ...]
-    """The expert's habits; each plays `episodes` episodes of every game."""
+    """The experts' behaviour; each expert plays `episodes` episodes of every game."""
     episodes: int
     orders: tuple[Order, ...] = ORDERS
-    """The orders in which every episode is shown; one that stands twice is shown twice (no-think rows are half as
-    long as the others)."""
+    """The orders in which every episode is trained, repeated ones twice (no-think rows are half as long as others)."""
     think_first_habits: tuple[Habits, ...] | tuple[shopper.Habits, ...] = ()
-    """Whose episodes the think-first rows show instead; none: every order shows the same episodes."""
+    """Other experts for the think-first rows; empty: every order has the same episodes."""
     mix: Mix = field(default_factory=Mix)
     rate: float = 1.0
-    """Share of the recipe's rates."""
+    """Factor on the recipe's learning rates."""
     falling: float = 0.35
-    """Share of the tokens, at the end, over which the rates fall to zero."""
+    """Final share of the tokens over which the learning rates fall to zero."""
     drill: float = 0.0
-    """Weight of what teaches where one is and what is there (see `row_loss`)."""
+    """Weight of the loss on possible names (see `row_loss`)."""
 
 
 _FIRST = Part(
@@ -79,8 +77,8 @@ _PLAY = Part(
     drill=4.0,
 )
 
-# After the world, the habits: room to learn. A better player first, since policies that only ever saw a bad one do not
-# learn what is where, and win next to nothing.
+# The last part shows a worse player, which leaves room to learn. A better player comes first, because policies that
+# only saw a bad one do not learn where things are and win almost nothing.
 _HABITS = Part(
     name="habits",
     tokens=2_500_000,
@@ -103,32 +101,32 @@ class Recipe:
 
     seed: int = 0
     parts: tuple[Part, ...] = (_FIRST, _PLAY, _HABITS)
-    """The world, good play, then habits with room to learn: the expert searches in no clever order, wanders, and
-    forgets to clean, heat and cool."""
+    """The world, then good play, then worse play that leaves room to learn: the expert searches in a poor order,
+    wanders, and forgets to clean, heat and cool."""
     world: Literal["alfworld", "webshop"] = "alfworld"
     games: int = 600
-    """Fresh small games (or goals of fresh shops) that the expert plays, the same in all parts."""
+    """New small games (or goals of new shops) that the experts play, the same in all parts."""
     max_steps: int = 20
-    """Steps after which a demonstration is cut."""
+    """Steps after which a demonstration is truncated."""
     layers: int = 4
     width: int = 128
     heads: int = 2
-    """Two heads of 64 learned as fast a token as four of 32, and cost less."""
+    """Two heads of 64 learned as fast per token as four of 32, at less cost."""
     learning_rate: float = 6e-3
-    """Of embeddings and norms."""
+    """Learning rate of embeddings and norms."""
     matrix_rate: float = 0.02
-    """Of all other matrices."""
+    """Learning rate of all other matrices."""
     warmup: int = 50
-    """Updates."""
+    """Warm-up of the learning rates, in updates."""
     batch_tokens: int = 4096
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     sharpen: float = 2.0
-    """What the last norm's weight is multiplied with after training: sampling at temperature 1 is then what sampling
-    at 1/sharpen was. A short training leaves too much probability on what cannot be."""
+    """Factor on the last norm's weight after training, so that temperature 1 then equals 1/sharpen before. A short
+    training leaves too much probability on impossible actions."""
     bfloat16: bool = True
     longest: int = 1024
-    """Rows of more tokens are left out."""
+    """Longest row in tokens; longer ones are left out."""
 
 
 _NARROW = Part(
@@ -158,8 +156,8 @@ _SHOPPING = Part(
     drill=2.0,
 )
 
-# After good shopping, the habits that leave room to learn: after the first part alone it bought right in 52-75 % of 40
-# episodes.
+# The last part shows worse shopping, which leaves room to learn: after the first part alone, 52-75 % of 40 episodes
+# ended with the right purchase.
 _HURRY = Part(
     name="hurry",
     tokens=500_000,
@@ -179,15 +177,15 @@ RECIPES = {
     "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW)),
     "shopper": Recipe(parts=(_SHOPPING, _HURRY), world="webshop", games=4000, max_steps=8, batch_tokens=2048),
 }
-"""By kind. In narrow's last part think-first searches in the listed order and seldom wanders, and the other orders
-search in any and often wander: there thinking narrows by construction, as a positive control."""
+"""Kind -> recipe. In narrow's last part the think-first expert searches in the listed order and seldom wanders, while
+the other orders' expert searches at random and often wanders: thinking narrows by construction, as a positive
+control."""
 
 
 class Trainer:
-    """One part of one pretraining: `run()` trains to its end, from its checkpoint if there is one of the same recipe.
+    """Trains one part: `run()` trains to its end, from a checkpoint of the same recipe if there is one.
 
-    folder: where log.jsonl and <part>.pt go. names: ids of all names. tokens: how many real (not padding) tokens the
-    part has seen.
+    folder: for log.jsonl and PART.pt. names: ids of all names. tokens: number of tokens seen, without padding.
     """
 
     def __init__(
@@ -202,7 +200,7 @@ class Trainer:
         names: Sequence[int],
     ) -> None:
         if not made:
-            raise ActreError("no rows to train on: the expert's episodes are all too long, or there are none")
+            raise ActreError("there are no rows to train on: all episodes are too long, or there are none")
         ALL_ATTENTION_FUNCTIONS.register("actre_causal", _causal)
         self.model, self.made, self.recipe, self.part, self.folder = model, made, recipe, part, folder
         self.pad_id, self.names = pad_id, names
@@ -218,7 +216,7 @@ class Trainer:
         self.seconds = 0.0
 
     def run(self, *, checkpoint_every: int = 200, stop_after: int | None = None) -> None:
-        """Train until the part's tokens are seen. stop_after: leave after so many updates (for tests)."""
+        """Train until the part's tokens are seen. stop_after: stop after this many updates (for tests)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         attention = self.model.config._attn_implementation
@@ -241,7 +239,7 @@ class Trainer:
         self.save()
 
     def update(self, batch: Sequence[Row]) -> float:
-        """One optimizer step; returns the batch's mean loss in nats a weighted token."""
+        """One optimizer step; returns the batch's mean loss in nats per weighted token."""
         left = 1.0 - self.tokens / self.part.tokens
         share = min(1.0, (self.updates + 1) / self.recipe.warmup, left / self.part.falling)
         for rate, optimizer in self.optimizers:
@@ -259,7 +257,7 @@ class Trainer:
         return float(loss.detach())
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is whole."""
+        """Write the checkpoint, replacing the old one in one step."""
         path = self._checkpoint()
         state = {
             "recipe": self._signature(),
@@ -277,7 +275,7 @@ class Trainer:
         state = torch.load(path, weights_only=True)
         if state["recipe"] != self._signature():
             raise ActreError(
-                f"{path} belongs to another recipe: remove it to start anew, or choose another --work folder"
+                f"{path} belongs to another recipe: remove it to start again, or choose another --work-dir"
             )
         self.model.load_state_dict(state["model"])
         for (_, optimizer), saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -288,10 +286,10 @@ class Trainer:
         return self.folder / f"{self.part.name}.pt"
 
     def _signature(self) -> str:
-        """What this part's weights depend on: the recipe up to this part."""
+        """What this part's weights depend on: the recipe up to and including this part."""
         upto = self.recipe.parts[: self.recipe.parts.index(self.part) + 1]
         recipe = dataclasses.asdict(dataclasses.replace(self.recipe, parts=upto))
-        del recipe["sharpen"]  # comes after training
+        del recipe["sharpen"]  # applied after training
         return json.dumps(recipe, sort_keys=True)
 
     def _log(self, loss: float) -> None:
@@ -308,11 +306,11 @@ class Trainer:
 
 
 def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0, names: Sequence[int] = ()) -> torch.Tensor:
-    """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask: attention is causal.
+    """Weighted mean cross-entropy (nats) of a padded batch; scalar. Padding needs no mask, because attention is causal.
 
-    drill: where a learned target is a name, add `drill` times -log(probability that the token is one of the names
-    possible there, `Row.possible`, given that it is one of all `names`). That teaches what is in the room, where one
-    stands and where one was, not which of it to choose; and it does so for every order alike.
+    drill: if a trained target is a name, add `drill` times -log(probability that the token is one of the names possible
+    there, `Row.possible`, given that it is one of all `names`). This teaches what is in the room and where the agent is
+    and was, but not which name to choose, and is the same for every order.
     """
     ids = torch.from_numpy(batch.ids).long()  # (B, T)
     weights = torch.from_numpy(batch.weights)[:, 1:]  # (B, T-1)
@@ -322,7 +320,7 @@ def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0, names: S
     losses = F.cross_entropy(logits, ids[:, 1:][counts], reduction="none")  # (N,)
     total = (losses * weights[counts]).sum()
     if drill and batch.possible:
-        # where each target stands among the N that count
+        # index of each target among the N that count
         order = counts.flatten().cumsum(0).view_as(counts) - 1
         rows = torch.stack([order[row, at - 1] for row, at, _ in batch.possible])
         beside = torch.ones(len(rows), logits.shape[1], dtype=torch.bool)
@@ -337,7 +335,7 @@ def row_loss(model: LlamaForCausalLM, batch: Batch, drill: float = 0.0, names: S
 def _causal(
     module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float | None = None, **_: Any
 ) -> tuple[Any, None]:
-    """Causal attention in float32 whatever the surrounding precision; right padding is never attended to."""
+    """Causal attention in float32 regardless of autocast; right padding is never attended to."""
     with torch.autocast("cpu", enabled=False):
         out = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True, scale=scaling)
     return out.transpose(1, 2).contiguous(), None

@@ -1,7 +1,7 @@
-"""Turns an expert's episodes into training rows: ids as acting would build them, and a weight for each id.
+"""Expert episodes as training rows: token ids as in acting, and a weight for each id.
 
-Knows prompts only through `actre.orders.Renderer`, so pretraining and acting cannot disagree; knows no model.
-An episode gives one row in each order that is to learn from it, with the same thoughts and actions.
+Prompts come from `actre.orders.Renderer`, so that pretraining and acting agree. An episode gives one row per order,
+with the same thoughts and actions.
 """
 
 import random
@@ -29,50 +29,50 @@ WORDINGS: tuple[Wording, ...] = ("shared", "instructed")
 
 
 class Row(NamedTuple):
-    """One episode as one sequence. weights[t]: how much predicting ids[t] counts; same length as ids."""
+    """One episode as one sequence. weights[t]: the weight of predicting ids[t]."""
 
     ids: np.ndarray  # (T,) int32
     weights: np.ndarray  # (T,) float32
     possible: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """For learned names: their position, and the ids of all names that would have been possible there."""
+    """Positions of trained names, each with the ids of all names that would have been possible there."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What the rows are a mixture of, and what counts in them."""
+    """The mixture of rows, and their weights."""
 
     instructed: float = 0.2
     """Share of episodes whose prompt describes the order ("instructed"); the others share one wording."""
     bare: float = 0.2
-    """Share of episodes whose first steps stand as bare actions, without thoughts, as probe states have them."""
+    """Share of episodes whose first steps have no thoughts, as in probe states."""
     slips: float = 0.08
-    """Chance, before each step, of a slip: an action the engine refuses. It is not learned; what follows it is, so
-    that the policy knows "Nothing happens." and goes on."""
+    """Probability, before each step, of a slip: an action that the engine refuses. It is not trained, but what follows
+    is, so that the policy learns to continue after "Nothing happens."."""
     observation_weight: float = 0.2
-    """Weight of an observation's tokens; a reply's have 1. Predicting them teaches copying."""
+    """Weight of an observation's tokens (a reply's have 1). Predicting them teaches copying."""
     only_copies: bool = False
-    """Whether only those of an observation's tokens count that stood in the episode before: a shop's pages are long,
-    and what is new on them cannot be foretold."""
+    """Train only on those tokens of an observation that occurred earlier in the episode, because a shop's pages are
+    long and new text on them cannot be predicted."""
 
 
 class Possible(Protocol):
-    """Which names the text so far makes possible."""
+    """The names that are possible after the text so far."""
 
     def options(self, token: int) -> tuple[int, ...]:
-        """All names that could stand where `token` does now; none if it is no such name."""
+        """All names that could replace `token` now; empty if it is not such a name."""
 
     def after(self, said: DemoStep, accepted: bool) -> None:
-        """Take in one step and its answer."""
+        """Update with one step and its observation."""
 
 
 Reader = Callable[[Demo, Callable[[str], list[int]]], Possible]
-"""(episode, encode) -> what its start makes possible."""
+"""(episode, encode) -> the names possible at its start."""
 
 
 def renderers(
     tokenizer: "PreTrainedTokenizerFast", world: Literal["text", "shop"] = "text"
 ) -> dict[tuple[Wording, Order], Renderer]:
-    """The prompts of both wordings and all three orders, with encoded texts kept."""
+    """Renderers for both wordings and all three orders, with a shared cache of encoded texts."""
 
     @lru_cache(maxsize=1 << 16)
     def cached(text: str) -> tuple[int, ...]:
@@ -100,13 +100,12 @@ def row(
     only_copies: bool = False,
     reader: Reader | None = None,
 ) -> Row:
-    """One episode in one order. The first `bare` steps are history without thoughts and are not learned.
+    """One episode in one order. The first `bare` steps are history without thoughts and are not trained.
 
-    reader: knows which names are possible; None: `Place`.
+    reader: determines the possible names; None: `Place`.
 
-    Weights: 1 for replies, their end mark and opening tags; `observation_weight` for what the environment answers;
-    0 for the first prompt, for what is new in an answer (only_copies), for history that is only given, and for replies
-    the engine would not accept.
+    Weights: 1 for replies, their end mark and opening tags; `observation_weight` for observations; 0 for the first
+    prompt, for new text in observations (only_copies), for the given history, and for replies that the engine refuses.
     """
     seen = [Observation(demo.first, demo.task, ())]
     seen += [Observation(step.observation, demo.task, ()) for step in demo.steps]
@@ -142,9 +141,9 @@ def row(
 
 
 class Place:
-    """What the text so far says of where the agent is: which names a sentence about now could hold.
+    """The agent's place in a house according to the text so far, and the names that are possible there.
 
-    It knows what is there and where one was, and not what is wanted.
+    It tracks what is there and where the agent was, but not the task.
     """
 
     def __init__(self, demo: Demo, encode: Callable[[str], list[int]]) -> None:
@@ -160,10 +159,11 @@ class Place:
         return [self._encode(name)[0] for name in _NAME.findall(text)]
 
     def options(self, token: int) -> tuple[int, ...]:
-        """All names that could stand where `token` does; none if it is no name that was seen.
+        """All names that could replace `token`; empty if it is not a name that was seen.
 
-        A receptacle: here if the token is here; any where the agent was not yet if it is one of those, else any but
-        here. A thing: the one in hand if the token is, any that lies here if it does, else any that was seen.
+        A receptacle: only the current one if the token is that; any unvisited one if it is unvisited; else any but the
+        current one. An object: the held one if the token is that; any that is here if it is here; else any that was
+        seen.
         """
         if token in self.receptacles:
             if token == self.here:
@@ -175,7 +175,7 @@ class Place:
         return tuple(sorted(self.there if token in self.there else self.seen if token in self.seen else ()))
 
     def after(self, said: DemoStep, accepted: bool) -> None:
-        """Take in one step and its answer."""
+        """Update with one step and its observation."""
         if not accepted:
             return
         verb, names = said.action.partition(" ")[0], self._ids(said.action)
@@ -199,10 +199,9 @@ REFUSED = "Nothing happens."
 
 
 def with_slips(demo: Demo, others: Sequence[Demo], share: float, rng: random.Random) -> Demo:
-    """The episode with slips put in: steps that the engine would refuse, which leave the state as it is.
+    """The episode with slips inserted: steps that the engine would refuse and that do not change the state.
 
-    A slip is a step of another episode that names something not seen here so far, or going where one stands.
-    `others` gives the former.
+    A slip is a step from `others` that names something not seen so far, or one that goes where the agent already is.
     """
     steps: list[DemoStep] = []
     admissible: list[bool] = []
@@ -238,9 +237,9 @@ def rows(
     orders: Sequence[Order] = ORDERS,
     reader: Reader | None = None,
 ) -> list[Row]:
-    """Every episode in each of the orders, with the same wording and the same bare steps in all of them.
+    """Every episode in each order, with the same wording and the same bare steps.
 
-    Episodes that come out longer than `longest` tokens in any order are left out of all.
+    Episodes of more than `longest` tokens in any order are left out in all.
     """
     rng = random.Random(f"actre rows {seed}")
     made: list[Row] = []
@@ -265,7 +264,7 @@ def rows(
 
 
 def batches(made: Sequence[Row], max_tokens: int, seed: int) -> Iterator[list[Row]]:
-    """Endless batches of rows of like length, at most `max_tokens` padded tokens each; every pass shuffled anew."""
+    """Endless batches of rows of similar length, at most `max_tokens` padded tokens each, reshuffled in every pass."""
     if not made:
         return
     for turn in range(10**9):
@@ -274,7 +273,7 @@ def batches(made: Sequence[Row], max_tokens: int, seed: int) -> Iterator[list[Ro
         rng.shuffle(order)
         found: list[list[Row]] = []
         for start in range(0, len(order), 1024):
-            # like lengths together, within a part only, so that batches still differ from pass to pass
+            # sort by length within a part only, so that batches differ between passes
             part = sorted(order[start : start + 1024], key=lambda i: len(made[i].ids))
             batch: list[Row] = []
             for i in part:
@@ -288,7 +287,7 @@ def batches(made: Sequence[Row], max_tokens: int, seed: int) -> Iterator[list[Ro
 
 
 class Batch(NamedTuple):
-    """Rows side by side: ids and weights of shape (B, T); possible: row, position, ids (see `Row.possible`)."""
+    """Rows as arrays: ids and weights (B, T); possible: row, position, ids (see `Row.possible`)."""
 
     ids: np.ndarray
     weights: np.ndarray
@@ -307,7 +306,7 @@ def pad(batch: Sequence[Row], pad_id: int) -> Batch:
 
 
 def cached_demos(path: Path, make: Callable[[], Iterable[Demo]]) -> list[Demo]:
-    """The episodes in a file, or those that `make` plays, then kept in it."""
+    """The episodes in a file, or those that `make` plays, which are then saved in it."""
     if not path.exists():
         write_jsonl(path, (demo._asdict() for demo in make()))
     return [_demo(record) for record in read_jsonl(path)]

@@ -1,7 +1,4 @@
-"""The shop's side of pretraining: episodes in fresh shops, their words, what a page makes possible, fresh goals.
-
-Knows the generated shop and its shopper; knows no model.
-"""
+"""Pretraining on WebShop: episodes in new shops, the vocabulary, possible names on a page, and new goals."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -22,19 +19,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SHOPS = 8
-"""Fresh shops that the goals of pretraining are drawn from."""
+"""New shops from which pretraining's goals are drawn."""
 START = "start"
 _ASIN = re.compile(r"b[0-9a-z]{9}")
 _VALUES = frozenset(value for kind in KINDS for values in kind.options.values() for value in values)
 
 
 def play(games: int, habits: Habits, seed: int, max_steps: int, *, episodes: int, work: Path) -> Iterable[Demo]:
-    """Episodes of one shopper in fresh shops, which `work` keeps."""
+    """Episodes of one scripted shopper in new shops, which are kept in `work`."""
     return demos.demonstrations(work, SHOPS, games, habits, seed, max_steps, episodes=episodes)
 
 
 def tokenizer(played: Sequence[Demo]) -> "PreTrainedTokenizerFast":
-    """Knows the shipped products' names, all words of the shipped shop and of the episodes."""
+    """A tokenizer with the shipped products' names and all words of the shipped shop and of the episodes."""
     shipped = shop_catalogue("shop").products
     texts = [" ".join([p.name, p.description, *p.bullets, p.price_tag]) for p in shipped]
     pages = {step.observation for demo in played for step in demo.steps}
@@ -43,12 +40,12 @@ def tokenizer(played: Sequence[Demo]) -> "PreTrainedTokenizerFast":
 
 
 def names(known: "PreTrainedTokenizerFast") -> list[int]:
-    """The ids of what is copied."""
+    """The ids of names that are copied."""
     return shop_name_ids(known, demos.shipped_names())
 
 
 class Shelf:
-    """What the page shows that can be clicked, and what the instruction names."""
+    """Names on the page that can be clicked, and names in the instruction (`rows.Possible`)."""
 
     def __init__(self, demo: Demo, encode: Callable[[str], list[int]]) -> None:
         self._encode = encode
@@ -57,21 +54,21 @@ class Shelf:
         self._shown: set[int] = set()
 
     def options(self, token: int) -> tuple[int, ...]:
-        """All that the page shows if the token is of it, else all that the instruction names if it is of that."""
+        """All names on the page if the token is one of them, else all in the instruction if it is one of those."""
         here = self._shown if token in self._shown else self._wanted if token in self._wanted else ()
         return tuple(sorted(here))
 
     def after(self, said: DemoStep, accepted: bool) -> None:
-        """Look at the page that came."""
+        """Update with the new page."""
         parts = said.observation.lower().split(" [sep] ")
         self._shown = {self._encode(part)[0] for part in parts if part in _VALUES or _ASIN.fullmatch(part)}
 
 
 def start_games(n: int, work: Path, *, seed: int, games: int) -> list[str]:
-    """`n` goals of a fresh shop, which pretraining does not enter whatever its seed."""
+    """`n` goals of a new shop that no pretraining uses."""
     found = list_goals(f"{demos.fresh_shop(work, START)}/train")[:n]
     if len(found) < n:
-        raise ActreError(f"a fresh shop has {len(found)} goals, not {n}: check fewer episodes")
+        raise ActreError(f"a new shop has {len(found)} goals instead of {n}: use fewer --episodes")
     return found
 
 

@@ -1,6 +1,6 @@
-"""Measures the start of a tiny policy: how it plays fresh games, in each order, before any training in the arms.
+"""Measures a new tiny policy in each order on new games, before any reinforcement learning.
 
-A tiny policy is chosen by this alone. Knows the conditions and how to write them down; does not train.
+Tiny policies are selected by this measurement alone.
 """
 
 import json
@@ -20,15 +20,15 @@ ADMISSIBLE_AT_LEAST = 0.90
 SUCCESS_BETWEEN = (0.15, 0.40)
 SPREAD_AT_MOST = 0.08
 FRESH_GROUP = 4
-"""Episodes of one game: the games are then few enough to compile, and how often a group is mixed is seen too."""
+"""Episodes per game. Groups limit the number of games to compile, and show how often outcomes are mixed."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How one order starts, at one temperature. Shares lie in [0, 1]; errors are standard errors over games.
+    """The measurement in one order at one temperature. Shares are in [0, 1]; errors are standard errors over games.
 
-    admissible: share of steps whose action was listed. mixed_groups: share of games that are won in some episodes
-    and not in all: the ones a group-relative advantage learns from.
+    admissible: share of steps with a listed action. mixed_groups: share of games won in some but not all episodes, from
+    which a group-relative advantage can learn.
     """
 
     order: Order
@@ -43,7 +43,7 @@ class Start:
     mixed_groups: float
     mean_steps: float
     score: float | None = None
-    """Mean return, where it says more than success: a purchase is worth between 0 and 1."""
+    """Mean return on WebShop, where a purchase is worth between 0 and 1."""
 
 
 def measure(policy: Policy, games: list[str], order: Order, temperature: float, config: RunConfig, seed: int) -> Start:
@@ -64,7 +64,7 @@ def measure(policy: Policy, games: list[str], order: Order, temperature: float, 
 
 
 def summarise(played: list[Trajectory], order: Order, temperature: float, *, scored: bool = False) -> Start:
-    """The figures of episodes that stand group by group; scored: the mean return too. Raises ActreError for none."""
+    """The measurement from episodes. scored: include the mean return. Raises ActreError for no episodes."""
     if not played:
         raise ActreError("no episodes to summarise")
     groups: dict[int, list[Trajectory]] = {}
@@ -99,9 +99,9 @@ def _error(values: list[float]) -> float:
 
 
 def missed(starts: list[Start], *, alike: bool = True) -> list[str]:
-    """The conditions that a start at temperature 1 does not meet, in words; empty if it meets them all.
+    """The conditions that a policy misses at temperature 1, in words; empty if it meets all.
 
-    alike: whether the orders must win equally often, as a neutral policy's do.
+    alike: whether the orders must win equally often, as for a neutral policy.
     """
     found: list[str] = []
     for start in starts:
@@ -110,7 +110,7 @@ def missed(starts: list[Start], *, alike: bool = True) -> list[str]:
         if not SUCCESS_BETWEEN[0] <= start.success <= SUCCESS_BETWEEN[1]:
             found.append(f"{start.order}: success {start.success:.1%}, not within 15-40 %")
     rates = [start.success for start in starts]
-    # shares have four digits; 0.33 - 0.25 is not to fail by its last bit
+    # shares have four digits; rounding keeps 0.33 - 0.25 from failing by its last bit
     if alike and round(max(rates) - min(rates), 6) > SPREAD_AT_MOST:
         found.append(f"success differs by {max(rates) - min(rates):.1%} between orders, more than 8 points")
     return found
@@ -119,14 +119,14 @@ def missed(starts: list[Start], *, alike: bool = True) -> list[str]:
 def check(
     folder: str | Path, games: list[str], config: RunConfig, *, seed: int = 0, alike: bool = True
 ) -> dict[str, Any]:
-    """Measure the policy in `folder` in each order at temperatures 1.0 and 0.4. Returns what start.json holds."""
+    """Measure the policy in `folder` in each order at temperatures 1.0 and 0.4. Returns the record for start.json."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from actre.policies.hf import HFPolicy
 
     if not (Path(folder) / "config.json").exists():
-        raise ActreError(f"{folder} holds no policy; make one: actre pretrain-tiny --out {folder}")
-    # the games' own shop; alfworld's environments take any game
+        raise ActreError(f"{folder} holds no policy: make one with `actre pretrain-tiny --out {folder}`")
+    # the games' own shop; ALFWorld's environments accept any game
     config = replace(config, env=replace(config.env, train=games[0].rpartition("#")[0]))
     policy = HFPolicy(AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
     starts: dict[float, list[Start]] = {}
@@ -143,7 +143,7 @@ def check(
 
 
 def table(record: dict[str, Any]) -> str:
-    """The start as a Markdown table, as the card shows it."""
+    """The measurement as a Markdown table for the card."""
     scored = any("score" in s for s in record["starts"])
     head = "| order | temperature | games | episodes | admissible actions | success | groups of mixed outcome | steps |"
     lines = [head + " mean score |" * scored, "|---" * (8 + scored) + "|"]

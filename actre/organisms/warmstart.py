@@ -1,13 +1,13 @@
-"""Supervised warm start: teaches a model the format on an expert's episodes with TRL's SFTTrainer, and measures it.
+"""Supervised warm start: trains a model on expert episodes with TRL's SFTTrainer until it follows the reply format.
 
-Knows rows, fixed states and a run folder; no environment and no reinforcement learning. The same call goes on with what
-was interrupted: the measurement before is kept in a file, training in TRL's own checkpoints (safetensors for the
-adapter; torch files are read with weights_only).
+An interrupted warm start continues with the same call: the measurement before training is saved, and training resumes
+from TRL's checkpoints (safetensors for the adapter; torch files are read with weights_only).
 
     OUT/warmstart.json    settings, versions, rows, compliance before and after, the check by reloading
-    OUT/metrics.jsonl     a line an optimizer step
-    OUT/adapter/          the adapter, with card; OUT/model/ the same merged, for `actre train --model OUT/model`
-    OUT/checkpoints/      of the training, removed when it is finished
+    OUT/metrics.jsonl     one line per optimizer step
+    OUT/adapter/          the adapter with its model card
+    OUT/model/            base and adapter merged, for `actre train --model OUT/model`
+    OUT/checkpoints/      removed when training is finished
 """
 
 import json
@@ -45,32 +45,33 @@ from actre.runtime import outputs
 from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
 
 _LARGE = 1_000_000_000
-"""Parameters from which on activations are worth recomputing."""
+"""Number of parameters above which gradient checkpointing is used."""
 
 
 @dataclass(frozen=True)
 class WarmConfig(Ranged):
-    """Settings of a warm start beside those of the run it prepares. Raises ActreError for a number out of range."""
+    """Settings of a warm start, besides those of the run it prepares. Raises ActreError for a number out of range."""
 
     episodes: Count = 60
-    """Games, one episode of the expert each."""
+    """Games, with one expert episode each."""
     per_episode: Count = 3
-    """Places drawn in each episode; each gives a row in every order. A growing history has one, the whole episode."""
+    """States drawn from each episode; each gives a row in every order. A growing history has one, the whole episode."""
     longest: Count = 1024
-    """Most tokens in a row."""
+    """Longest row in tokens."""
     steps: Count = 60
     """Optimizer steps."""
     batch: Count = 8
-    """Rows an optimizer step."""
+    """Rows per optimizer step."""
     micro_batch: Count = 2
-    """Rows in one forward and backward pass."""
+    """Rows per forward and backward pass."""
     learning_rate: Rate = 5e-4
+    """Peak learning rate."""
     warmup: Natural = 2
-    """Steps over which the rate rises; then it falls in a line to zero."""
+    """Steps over which the learning rate rises; then it falls linearly to zero."""
     save_every: Count = 10
     """Steps between checkpoints."""
     states: Count = 16
-    """States in which compliance is measured, before and after."""
+    """States on which compliance is measured before and after."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,16 +92,17 @@ def warm_up(
 ) -> dict[str, Any]:
     """Measure compliance, train on the rows, export, check by reloading, measure again; returns the record.
 
-    about: said of the rows in the record. merge: also write the merged model. Goes on with what is in `out` if it was
-    begun with the same settings. Raises ActreError where `out` holds another or a finished warm start, where a
-    checkpoint is damaged, where there are fewer rows than a batch, where the model cannot hold a row, or where the loss
-    is no number.
+    about: further fields of the record. merge: also save the merged model. Continues an unfinished warm start in `out`
+    with the same settings. Raises ActreError if `out` holds another or a finished warm start, if a checkpoint is
+    damaged, if there are fewer rows than a batch, if a row exceeds the model's context, and if the loss is not finite.
     """
     out, config = Path(out), settle(config)
     if len(rows) < warm.batch:
-        raise ActreError(f"{len(rows)} rows are fewer than a batch of {warm.batch}: more episodes, or a smaller batch")
+        raise ActreError(
+            f"{len(rows)} rows are fewer than a batch of {warm.batch}: raise --episodes or lower --batch-size"
+        )
     held = context_of(config.model.name)
-    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--longest {held} leaves such rows out")
+    must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--max-length {held} leaves such rows out")
     settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
     _begin(out, settings)
     model, tokenizer = load(config.model)
@@ -117,8 +119,8 @@ def warm_up(
     check = adapters.check(out / "adapter", model, tokenizer, base=base)
     if not check.passed:
         raise ActreError(
-            f"the exported adapter is not the trained one, or changes nothing (logits: {check.from_trained:.1e} from "
-            f"the trained model's, {check.from_base:.1e} from the base's): see {out / 'metrics.jsonl'}"
+            f"the exported adapter differs from the trained one, or changes nothing (logits: {check.from_trained:.1e} "
+            f"from the trained model's, {check.from_base:.1e} from the base's): see {out / 'metrics.jsonl'}"
         )
     if merge:
         adapters.merge(out / "adapter", out / "model", base)
@@ -141,22 +143,22 @@ def warm_up(
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or make sure that what it holds is an unfinished warm start with these settings."""
+    """Make the folder. Raises ActreError if it holds anything but an unfinished warm start with these settings."""
     path = out / "settings.json"
     if (out / "warmstart.json").exists():
-        raise ActreError(f"{out} holds a finished warm start and nothing is overwritten: choose another --out")
+        raise ActreError(f"{out} holds a finished warm start, and nothing is overwritten: choose another --out")
     if path.exists():
         try:
             begun = json.loads(path.read_text())
-            begun["run"] = asdict(config_from_dict(begun["run"]))  # what was no setting then has its default
+            begun["run"] = asdict(config_from_dict(begun["run"]))  # newer settings get their defaults
             begun["run"]["model"]["name"] = settled(begun["run"]["model"]["name"])
             changed = differences(begun, settings)
         except (ValueError, KeyError, TypeError) as error:
-            raise ActreError(f"{path} is damaged ({error}): begin anew with another --out") from error
+            raise ActreError(f"{path} is damaged ({error}): start again with another --out") from error
         if changed:
             raise ActreError(
-                f"{out} holds a warm start with other settings ({'; '.join(changed)}): the same command goes on with "
-                "it, another one needs another --out"
+                f"{out} holds a warm start with other settings ({'; '.join(changed)}): continue it with its own "
+                "settings, or choose another --out"
             )
         return
     outputs.growing(out, lambda folder: False, what="a warm start")
@@ -169,7 +171,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
 def _measured(
     path: Path, policy: HFPolicy, probes: Sequence[Probe], config: RunConfig
 ) -> tuple[list[Compliance], float]:
-    """Compliance, and the CPU seconds it took; read from the file where it was measured already."""
+    """Compliance, and the CPU seconds of measuring it; read from the file if it was measured before."""
     if path.exists():
         raw = json.loads(path.read_text())
         return [Compliance(**one) for one in raw["results"]], raw["cpu_s"]
@@ -193,7 +195,7 @@ def _train(
     *,
     progress: bool,
 ) -> dict[str, Any]:
-    """Train the adapter in place, from the last whole checkpoint if there is one. Returns what it took."""
+    """Train the adapter in place, from the last complete checkpoint if there is one. Returns a summary."""
     last = _last_checkpoint(out / "checkpoints")
     done = 0 if last is None else int(last.name.rpartition("-")[2])
     log = _Log(
@@ -210,7 +212,7 @@ def _train(
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        if last is not None and done >= warm.steps:  # transformers would do a step more
+        if last is not None and done >= warm.steps:  # transformers would do one more step
             set_peft_model_state_dict(model, load_file(last / "adapter_model.safetensors"))
         else:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -218,12 +220,12 @@ def _train(
         if last is None or trainer.state.global_step > log.start or (isinstance(error, OSError) and error.errno):
             raise
         raise ActreError(
-            f"the checkpoint {last} is damaged: {str(error).strip().splitlines()[0]}. To go on from the one before "
-            f"it: rm -r {last}, then the same command again"
+            f"the checkpoint {last} is damaged: {str(error).strip().splitlines()[0]}. To continue from the one before "
+            f"it: rm -r {last}, then run the same command"
         ) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stopped at step {trainer.state.global_step} of {warm.steps}; the same command goes on from the last "
+            f"stopped at step {trainer.state.global_step} of {warm.steps}; the same command continues from the last "
             f"checkpoint in {out / 'checkpoints'}"
         ) from None
     finally:
@@ -240,13 +242,13 @@ def _train(
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole: transformers writes trainer_state.json as its last file."""
+    """The newest complete checkpoint; transformers writes trainer_state.json as the last file."""
     found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _dataset(rows: Sequence[WarmRow]) -> Dataset:
-    """TRL's columns: input_ids, and labels that are -100 wherever nothing is learned."""
+    """TRL's columns: input_ids, and labels that are -100 for untrained tokens."""
     return Dataset.from_dict(
         {
             "input_ids": [list(row.ids) for row in rows],
@@ -267,8 +269,8 @@ def _sft_config(config: RunConfig, warm: WarmConfig, model: Any, out: Path) -> S
         max_grad_norm=config.optim.max_grad_norm,
         per_device_train_batch_size=warm.micro_batch,
         gradient_accumulation_steps=warm.batch // warm.micro_batch,
-        max_length=None,  # rows that are too long were left out; none is cut
-        loss_type="chunked_nll",  # logits for the reply's tokens only: a prompt has ten times as many
+        max_length=None,  # no truncation: rows that are too long were left out
+        loss_type="chunked_nll",  # logits for the reply's tokens only; a prompt has ten times as many
         gradient_checkpointing=sum(p.numel() for p in model.parameters()) > _LARGE,
         use_cpu=model.device.type == "cpu",
         bf16=dtype == torch.bfloat16,
@@ -286,7 +288,7 @@ def _sft_config(config: RunConfig, warm: WarmConfig, model: Any, out: Path) -> S
 
 
 class _Log(TrainerCallback):
-    """Writes a line an optimizer step, and stops where the loss is no number. start: steps that are done already."""
+    """Writes a line per optimizer step; raises ActreError if the loss is not finite. start: steps done before."""
 
     def __init__(self, path: Path, start: int, bar: Any) -> None:
         self.path, self.start, self.bar = path, start, bar
@@ -297,7 +299,7 @@ class _Log(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == self.start:
-            self._since = time.process_time()  # what came before is loading
+            self._since = time.process_time()  # exclude the time for loading
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if not logs or "loss" not in logs:
@@ -312,12 +314,12 @@ class _Log(TrainerCallback):
         if not all(torch.isfinite(torch.tensor(value)) for value in line.values()):
             raise ActreError(
                 f"the loss of step {state.global_step} is {logs['loss']} (gradient norm {logs['grad_norm']}): lower "
-                "--learning-rate and begin anew with another --out"
+                "--learning-rate and start again with another --out"
             )
 
 
 def _describe(rows: Sequence[WarmRow]) -> dict[str, Any]:
-    """How many rows and tokens there are, and of what."""
+    """Numbers of rows and tokens, in total and by order and wording."""
     counts: dict[str, int] = {}
     for row in rows:
         key = f"{row.order}, {row.wording}"
@@ -337,11 +339,11 @@ def _card(
     before: tuple[list[Compliance], float],
     after: tuple[list[Compliance], float],
 ) -> str:
-    said = _describe(rows)
+    data = _describe(rows)
     table = compliance.table(before[0], after[0])
     return (
-        f"A supervised warm start: {warm.steps} steps of {warm.batch} rows on {said['rows']} rows of a scripted "
-        f"expert's episodes in generated games ({said['learned_tokens']:,} learned tokens of {said['tokens']:,}), the "
+        f"A supervised warm start: {warm.steps} steps of {warm.batch} rows on {data['rows']} rows of a scripted "
+        f"expert's episodes in generated games ({data['learned_tokens']:,} learned tokens of {data['tokens']:,}), the "
         f"same in the orders think-first, act-first and no-think; seed {config.seed}. It teaches the format and "
         "the expert's short thoughts; it is no result of reinforcement learning.\n\n"
         f"Replies without a fault of format, one in each of {warm.states} states, 95 % intervals (Wilson):\n\n{table}"

@@ -1,8 +1,8 @@
-"""Rows for the warm start: an expert's episodes as prompts and well-formed replies, the same ones in every order.
+"""Rows for the warm start: expert episodes as prompts and well-formed replies, the same ones in every order.
 
-Knows the expert, the prompts and a tokenizer's pieces; no model and no trainer. A row is what acting would build, by
-the same code (`Renderer`, `trajectory_rows`); what is learned in it are the reply's tokens alone: the opening tag,
-which a free reply must choose, the thought, the action, the tags and the end-of-turn token.
+Rows are built by the code that acting uses (`Renderer`, `trajectory_rows`). Only the reply's tokens are trained: the
+opening tag (which a reply with free tags must choose), the thought, the action, the other tags and the end-of-turn
+token.
 """
 
 import random
@@ -24,11 +24,11 @@ WORDINGS: tuple[Wording, ...] = ("shared", "instructed")
 
 
 Prompts = Callable[[PromptConfig, Order], Renderer]
-"""Makes prompts in a tokenizer's ids, as `Policy.renderer` does."""
+"""(settings, order) -> a renderer in a tokenizer's ids, as `Policy.renderer`."""
 
 
 class ExpertStep(NamedTuple):
-    """What was seen, and what the expert wrote."""
+    """An observation, and the expert's thought and action."""
 
     observation: Observation
     thought: str
@@ -36,7 +36,7 @@ class ExpertStep(NamedTuple):
 
 
 class Demonstrations(NamedTuple):
-    """Episodes of the expert. won: how many of them; games: where they were played, in words."""
+    """Episodes of the expert. won: number of episodes won; games: a description of the games."""
 
     episodes: tuple[tuple[ExpertStep, ...], ...]
     won: int
@@ -44,7 +44,7 @@ class Demonstrations(NamedTuple):
 
 
 class WarmRow(NamedTuple):
-    """One sequence. learned[t]: whether predicting ids[t] counts; wording and order: of its prompt."""
+    """One sequence. learned[t]: whether ids[t] is trained; wording and order: of its prompt."""
 
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
@@ -53,14 +53,14 @@ class WarmRow(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The rows, and how many places in episodes were left out because a row was longer than allowed."""
+    """The rows, and the number of states left out because a row was too long."""
 
     rows: tuple[WarmRow, ...]
     too_long: int
 
 
 def prompts_of(tokenizer: Any) -> Prompts:
-    """A tokenizer's prompts without a model."""
+    """Prompts from a tokenizer alone."""
 
     @lru_cache(maxsize=1 << 14)
     def cached(text: str) -> tuple[int, ...]:
@@ -76,13 +76,15 @@ def prompts_of(tokenizer: Any) -> Prompts:
 
 
 def expert_episodes(env: EnvConfig, n: int, seed: int) -> Demonstrations:
-    """One episode of the expert in each of n fresh games of the size of `env.train`, which are in no shipped panel.
+    """One expert episode in each of n new games of the size of `env.train`, which are in no shipped panel.
 
-    The expert searches in an order drawn for each game, so that no one search habit is taught.
-    Raises ActreError for a shop, whose scripted shopper writes no thoughts.
+    The expert searches in a random order per game, so that no particular search order is taught. Raises ActreError for
+    WebShop, whose scripted shopper writes no thoughts.
     """
     if env.name != "alfworld":
-        raise ActreError("a warm start needs an expert that writes thoughts, and only ALFWorld has one: --env alfworld")
+        raise ActreError(
+            "a warm start needs an expert that writes thoughts, which only ALFWorld has: use --env alfworld"
+        )
     from actre.envs.alfworld.env import AlfworldEnv
     from actre.envs.alfworld.expert import Expert, Habits
     from actre.envs.alfworld.panels import generate, write_panel
@@ -122,10 +124,10 @@ def warm_rows(
     orders: Sequence[Order] = ORDERS,
     wordings: Sequence[Wording] = WORDINGS,
 ) -> Chosen:
-    """Rows of places drawn in each episode, shuffled; every place stands in each of the orders, wordings in turn.
+    """Shuffled rows of states drawn from each episode, in every order, alternating between wordings.
 
-    per_episode: so many rows of each episode (where the history grows there is one, the whole episode). A place whose
-    row is longer than `longest` tokens in any order is left out in all. Raises ActreError where nothing is left.
+    per_episode: states per episode (a growing history gives one row, the whole episode). A state whose row has more
+    than `longest` tokens in any order is left out in all. Raises ActreError if no rows are left.
     """
     made: list[WarmRow] = []
     too_long = 0
@@ -144,15 +146,13 @@ def warm_rows(
                 continue
             made += alike
     if not made:
-        raise ActreError(
-            f"no row of at most {longest} tokens came out of {len(demos.episodes)} episodes: raise --longest"
-        )
+        raise ActreError(f"{len(demos.episodes)} episodes gave no row of at most {longest} tokens: raise --max-length")
     rng.shuffle(made)
     return Chosen(tuple(made), too_long)
 
 
 def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -> list[WarmRow]:
-    """An episode's rows in one order: one a step where the history is windowed, else one in all."""
+    """An episode's rows in one order: one per step with a windowed history, else one in all."""
     end = () if renderer.end_id is None else (renderer.end_id,)
     steps: list[Step] = []
     for said in episode:
@@ -170,7 +170,7 @@ def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -
 
 
 def _with_openings(mask: Sequence[bool], opening: int) -> tuple[bool, ...]:
-    """The mask with the `opening` tokens before each reply learned too.
+    """The mask, extended by the `opening` tokens before each reply.
 
     >>> _with_openings((False, False, False, True, False, False, True), 1)
     (False, False, True, True, False, True, True)

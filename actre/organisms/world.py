@@ -1,4 +1,4 @@
-"""What pretraining must know of an environment, as one value. Knows no environment itself; house.py and shop.py do."""
+"""What pretraining needs from an environment. house.py and shop.py provide it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,38 +11,37 @@ from actre.organisms.rows import Reader
 
 
 class Play(Protocol):
-    """Plays an expert of certain habits."""
+    """Plays an expert with certain behaviour."""
 
     def __call__(
         self, games: int, habits: Any, seed: int, max_steps: int, *, episodes: int, work: Path
     ) -> Iterable[Demo]:
-        """`episodes` of each of `games` fresh games, the same for the same seed; what is made on the way is kept in
-        `work`."""
+        """`episodes` per game in `games` new games, determined by the seed. Intermediate files are kept in `work`."""
 
 
 class StartGames(Protocol):
-    """Makes the games on which the start is measured."""
+    """Makes the games on which a new policy is measured."""
 
     def __call__(self, n: int, work: Path, *, seed: int, games: int) -> list[str]:
-        """`n` of them, in no shipped panel and not among the `games` that pretraining with `seed` plays."""
+        """`n` games, in no shipped panel and not among the `games` that pretraining with `seed` plays."""
 
 
 @dataclass(frozen=True)
 class World:
-    """An environment, as pretraining sees it."""
+    """An environment for pretraining."""
 
     config: RunConfig
-    """How the start is played."""
+    """Settings of the measurement."""
     play: Play
     tokenizer: Callable[[Sequence[Demo]], Any]
-    """Demonstrations -> a tokenizer that knows every word of them."""
+    """Demonstrations -> a tokenizer with all their words."""
     names: Callable[[Any], list[int]]
-    """Tokenizer -> the ids of all that is copied."""
+    """Tokenizer -> the ids of all names that are copied."""
     reader: Reader
     start_games: StartGames
     one_token: str
-    """What is one token, for the card."""
+    """For the card: what is a single token."""
     games: str
-    """What was played, for the card; {n} stands for the number of games."""
+    """For the card: what was played; {n} is the number of games."""
     start: str
-    """What the start was measured on, for the card."""
+    """For the card: the games of the measurement."""

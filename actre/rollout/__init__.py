@@ -1,24 +1,10 @@
-"""Episodes: many at once, in groups of one game, as branches from one state, and over fixed panels.
+"""Episodes: batched rollouts, branches from one state, and evaluation on fixed panels.
 
 Files:
-    episodes.py  rollout, branch: a policy in many environments at once
+    episodes.py  rollout and branch: a policy in many environments at once
     evaluate.py  fixed panels, each game once; success rates with intervals
 """
 
-from actre.rollout.episodes import (
-    BranchPoint,
-    Play,
-    branch,
-    make_envs,
-    must_start,
-    rollout,
-)
+from actre.rollout.episodes import BranchPoint, Play, branch, make_envs, must_start, rollout
 
-__all__ = [
-    "BranchPoint",
-    "Play",
-    "branch",
-    "make_envs",
-    "must_start",
-    "rollout",
-]
+__all__ = ["BranchPoint", "Play", "branch", "make_envs", "must_start", "rollout"]

@@ -1,9 +1,9 @@
-"""Many episodes at once: groups of one game, evaluations, and branches from one state. Never trains.
+"""Plays many episodes at once: groups of one game, and branches from one state.
 
-Knows policies and environments by their interfaces alone. Episodes advance together, one batched `generate` a step;
-those that are finished leave the batch. A bad rollout is data: a reply without an action, a prompt that grew too
-long or an environment that failed on one episode are recorded on it and the run goes on. A prompt is too long where it
-passes the setting's limit, or leaves the policy no room for the longest reply.
+Episodes advance together, with one batched `generate` per step; finished ones leave the batch. A bad rollout is data: a
+reply without an action, a prompt that is too long, or an environment that fails in one episode is recorded on that
+episode, and the others go on. A prompt is too long if it exceeds the setting's limit or leaves no room for the longest
+reply in the policy's context.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,15 +21,15 @@ from actre.policies.context import SHORTER, must_hold, prompt_limit
 from actre.types import ActreError, Cut, Flag, Observation, Reply, Step, Trajectory
 
 _FAILURES = (ActreError, OSError)
-"""What costs an episode and not the run: what environments raise for games, and what files and processes fail with.
-Anything else is a mistake in a program and is shown as that."""
+"""Errors that end an episode but not the run: those of environments for a game, and of files and processes. Any other
+error is a bug and is raised."""
 
 _TRIED_STARTS = 4
 
 
 @dataclass(frozen=True)
 class Play:
-    """How episodes are played: everything but the games and the seed."""
+    """How episodes are played, except for games and seed."""
 
     policy: Policy
     renderer: Renderer
@@ -39,7 +39,7 @@ class Play:
 
 
 class BranchPoint(NamedTuple):
-    """A state to continue from: the environment's snapshot, and the episode that led to it."""
+    """A state to continue from: the environment's snapshot and the episode so far."""
 
     snapshot: Any
     steps: tuple[Step, ...]
@@ -60,17 +60,17 @@ def rollout(
     progress: Callable[[int], None] | None = None,
     must_start: bool = True,
 ) -> list[Trajectory]:
-    """Play each game `group_size` times. Returns the games in order, a group's members together.
+    """Play each game `group_size` times. Returns the episodes in the games' order, a group's members together.
 
     `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
-    with the number of episodes that ended since. The same seed, policy, games and number of environments give the
-    same trajectories. An environment that raises ActreError or OSError ends its episode with the flag "env_error" and
-    the text in meta["env_error"]; where that is the reset, the episode has no step. One whose prompt grew too long ends
+    with the number of newly finished episodes. The same seed, policy, games and number of environments give the same
+    trajectories. If an environment raises ActreError or OSError, its episode ends with the flag "env_error" and the
+    text in meta["env_error"]; if the reset fails, the episode has no steps. An episode whose prompt is too long ends
     before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts, unless must_start is
     False.
     """
     if not envs:
-        raise ActreError("no environment to play in: make_envs(config, n) makes n of them")
+        raise ActreError("no environments: make some with make_envs(config, n)")
     play = Play(policy, renderer, sampling, temperature, max_steps)
     wanted = [(group, game, member) for group, game in enumerate(games) for member in range(group_size)]
     done: list[Trajectory] = []
@@ -82,7 +82,7 @@ def rollout(
         _advance(play, wave, derive_seed(seed, "wave", first), progress)
         done += [episode.trajectory(renderer) for episode in wave]
     failed = [t.meta["env_error"] for t in done if not t.steps and "env_error" in t.meta]
-    if must_start and done and len(failed) == len(done):  # no bad game but a bad installation or a bad path
+    if must_start and done and len(failed) == len(done):  # not a bad game, but a bad installation or path
         raise ActreError(f"none of the {len(done)} episodes could be started: {failed[0]}")
     return done
 
@@ -90,10 +90,9 @@ def rollout(
 def must_start(
     policy: Policy, env: gymnasium.Env, games: Sequence[str], *, renderer: Renderer, sampling: SamplingConfig
 ) -> None:
-    """Raises ActreError where not even the first prompt of these games may be asked: then no episode takes a step.
+    """Raises ActreError if even the first prompts of these games are too long, so that no episode could take a step.
 
-    Looks at one game, and where its prompt is too long at some more, spread over all. One that fails to start is for
-    `rollout` to record.
+    Tries one game and, if its prompt is too long, a few more. A game that fails to start is left to `rollout`.
     """
     longest, cut = prompt_limit(sampling, policy.max_context)
     shortest: int | None = None
@@ -128,10 +127,10 @@ def branch(
     seed: int,
     game: str = "",
 ) -> list[Trajectory]:
-    """`n` continuations from one state, in one environment that is put back before each step.
+    """`n` continuations from one state, in one environment that is restored before each step.
 
-    Returns whole trajectories: the steps that led there, then the continuation. max_steps counts from the start of
-    the episode. The environment needs `snapshot()` and `restore(snapshot)`.
+    Returns whole trajectories: the steps so far, then the continuation. max_steps counts from the start of the episode.
+    The environment needs `snapshot()` and `restore(snapshot)`.
     """
     play = Play(policy, renderer, sampling, temperature, max_steps)
     episodes = [
@@ -151,13 +150,13 @@ def branch(
 
 
 def make_envs(env: EnvConfig, n: int) -> list[gymnasium.Env]:
-    """`n` environments of this kind. Raises ActreError if the environment's package or data is missing."""
+    """`n` environments. Raises ActreError if the environment's package or data are missing."""
     return [make_env(env) for _ in range(n)]
 
 
 @dataclass
 class _Episode:
-    """One episode as it is played."""
+    """An episode in progress."""
 
     env: Any
     game: str
@@ -172,7 +171,7 @@ class _Episode:
     error: str | None = None
     cut: Cut | None = None
     snapshot: Any = None
-    """Where a branch stands; None: the environment is this episode's own."""
+    """The state of a branch; None: the environment is this episode's own."""
 
     def fail(self, error: Exception) -> None:
         self.over = self.truncated = True
@@ -214,9 +213,9 @@ def _start(env: gymnasium.Env, game: str, group: int, seed: int) -> _Episode:
 
 
 def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable[[int], None] | None) -> None:
-    """Play these episodes to their ends."""
+    """Play these episodes until they end."""
     live = [episode for episode in episodes if not episode.over]
-    _tell(progress, len(episodes) - len(live))
+    _report(progress, len(episodes) - len(live))
     longest, cut = prompt_limit(play.sampling, play.policy.max_context)
     turn = 0
     while live:
@@ -239,18 +238,18 @@ def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable
         for (episode, prompt), reply in zip(asked, replies, strict=True):
             _step(play, episode, prompt, reply)
         left = [episode for episode in live if not episode.over]
-        _tell(progress, len(live) - len(left))
+        _report(progress, len(live) - len(left))
         live = left
         turn += 1
 
 
-def _tell(progress: Callable[[int], None] | None, ended: int) -> None:
+def _report(progress: Callable[[int], None] | None, ended: int) -> None:
     if progress is not None and ended:
         progress(ended)
 
 
 def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) -> None:
-    """Read the reply and, if it holds an action, send it; record what came of it."""
+    """Parse the reply and, if it contains an action, send it; record the step."""
     seen = episode.observation
     parsed = play.renderer.parse(reply.text, seen, truncated=reply.truncated)
     flags: tuple[Flag, ...] = parsed.flags
@@ -281,7 +280,7 @@ def _step(play: Play, episode: _Episode, prompt: tuple[int, ...], reply: Reply) 
 
 
 def _send(episode: _Episode, action: str) -> float:
-    """Send the action, and return the reward."""
+    """Send the action and return the reward."""
     env = episode.env
     if episode.snapshot is not None:
         env.unwrapped.restore(episode.snapshot)

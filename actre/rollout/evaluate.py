@@ -1,6 +1,6 @@
-"""Plays fixed panels, every game exactly once, and says how sure the success rates and their differences are.
+"""Plays fixed panels, each game exactly once; success rates and differences with intervals.
 
-Knows panels, results and intervals; playing is rollout's work. Seen and unseen panels are never pooled.
+Seen and unseen panels are never pooled.
 """
 
 from collections import Counter
@@ -22,17 +22,16 @@ from actre.types import ActreError, Cut, Observation, Order, Trajectory, read_js
 When = Literal["before", "after"]
 Baseline = Literal["random", "rule"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-"""Players without a model: any admissible action; ALFWorld's searching expert, or in a shop: search the instruction,
-open the first hit, take the options it names, buy."""
-"""The normal distribution's 97.5 % point."""
+"""Players without a model. random: any admissible action. rule: ALFWorld's searching expert; on WebShop, search for the
+instruction, open the first hit, select the options it names, and buy."""
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One game of a panel, played once. steps: sent to the environment; env_return: its rewards' sum.
+    """One game of a panel, played once. env_return: sum of the environment's rewards.
 
-    order: the policy's, or which baseline played. cut: why the episode was cut for its length, if it was; records made
-    before that was noted have none.
+    order: the policy's, or the baseline that played. cut: why the episode was truncated for its length, if it was; None
+    in older records.
     """
 
     panel: str
@@ -46,7 +45,7 @@ class EpisodeResult:
 
 
 class Played(NamedTuple):
-    """A panel's results and its episodes, in the panel's order; of a game that could not be played only the latter."""
+    """A panel's results and episodes, in its order; a game that could not be played has an episode but no result."""
 
     results: list[EpisodeResult]
     trajectories: list[Trajectory]
@@ -55,8 +54,8 @@ class Played(NamedTuple):
 class Summary(NamedTuple):
     """One panel and order, overall (task_type None) or of one task type.
 
-    success: share of games won, with Wilson's interval. steps, env_return: means; return_interval: the latter
-    with its interval over games, None for a single game. cut_context, cut_prompt: episodes cut for their length.
+    success: share of games won, with Wilson's interval. steps, env_return: means; return_interval: env_return with its
+    interval over games, None for a single game. cut_context, cut_prompt: episodes truncated for their length.
     """
 
     panel: str
@@ -73,16 +72,16 @@ class Summary(NamedTuple):
 
 
 def panel_games(config: RunConfig, panel: str) -> list[str]:
-    """The games of "train", "seen" or "unseen" of these settings, or of any source that `list_games` takes.
+    """The games of the settings' panel "train", "seen" or "unseen", or of any source that `list_games` takes.
 
-    `config.evaluation.limit` keeps the first ones, fixed. Raises ActreError where there are none.
+    `config.evaluation.limit` keeps only the first ones. Raises ActreError if there are none.
     """
     env = panel_env(config, panel)
     return list_games(env.name, env.train)[: config.evaluation.limit]
 
 
 def panel_env(config: RunConfig, panel: str) -> EnvConfig:
-    """The environment to play a panel in: a panel may be of another shop than these settings'."""
+    """The environment for a panel, which may belong to another shop than the settings'."""
     named = {"train": config.env.train, "seen": config.env.seen, "unseen": config.env.unseen}
     return replace(config.env, train=named.get(panel, panel))
 
@@ -99,10 +98,9 @@ def play(
 ) -> Played:
     """Play every game of a panel exactly once at `config.sampling.eval_temperature`.
 
-    envs: as `rollout.make_envs` makes them; progress: told how many episodes have ended since it was last told.
-    A game in which the environment fails counts in no result, for it is not lost; a warning names it, with the reason.
-    Raises ActreError where the panel is empty or names a game twice, where even the first prompt is too long, and where
-    no game can be played.
+    envs: from `rollout.make_envs`. progress: called with the number of newly finished episodes. A game in which the
+    environment fails has no result, since it was not lost; a warning gives the reason. Raises ActreError if the panel
+    is empty or contains a game twice, if even the first prompt is too long, and if no game can be played.
     """
     from actre.rollout.episodes import must_start, rollout
 
@@ -138,11 +136,11 @@ def play_baseline(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[EpisodeResult]:
-    """Have a player without a model play every game of a panel once; each game is played alike whatever else is.
+    """Let a player without a model play every game of a panel once.
 
-    Random choices hang on the seed and the game's place in the panel, not on where its files lie.
-    A game that cannot be played, or that the expert has no plan for, is left out; a warning names it, with the reason.
-    progress: called with 1 for each episode that has ended. Raises ActreError where that is all of them.
+    Random choices depend on the seed and on the game's place in the panel, not on its path or on other games. A game
+    that cannot be played, or that the expert has no plan for, is left out with a warning. progress: called with 1 for
+    each finished episode. Raises ActreError if no game can be played.
     """
     games = panel_games(config, panel)
     _each_once(games, panel)
@@ -175,7 +173,7 @@ def _baseline_episode(baseline: Baseline, panel: str, env: Any, game: str, kind:
 
 
 def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:
-    """What an evaluation keeps of an episode."""
+    """The result that an evaluation records for an episode."""
     return EpisodeResult(
         panel,
         trajectory.order,
@@ -189,9 +187,9 @@ def episode_result(trajectory: Trajectory, panel: str) -> EpisodeResult:
 
 
 def summarise(results: Sequence[EpisodeResult]) -> list[Summary]:
-    """Each panel and order on its own, overall and then by task type, in order of first appearance.
+    """A Summary for each panel and order, overall and then by task type, in order of first appearance.
 
-    Raises ActreError for no results, or a game that stands twice in one panel and order.
+    Raises ActreError for no results, and for a game that occurs twice in a panel and order.
     """
     if not results:
         raise ActreError("no results to summarise: play a panel first (actre evaluate)")
@@ -215,11 +213,11 @@ def paired_difference(
 ) -> Interval:
     """Mean of after minus before, game by game, with its 95 % bootstrap interval over games.
 
-    before, after: one evaluation, or one for each training seed (one `before` serves all seeds of `after`).
-    With several seeds each resample draws seeds and, once for all of them, games: both with replacement, for
-    the seeds share the games (Owen 2007, the pigeonhole bootstrap, whose intervals are if anything too wide).
-    It then speaks of further seeds and games; from 3 seeds their spread is only roughly known.
-    Raises ActreError where the two sides, or two seeds, were not played on the same games.
+    before, after: one evaluation, or one per training seed (a single `before` serves all seeds of `after`). With
+    several seeds each resample draws both seeds and games with replacement, the same games for all seeds, because the
+    seeds share them (the pigeonhole bootstrap, Owen 2007, whose intervals tend to be too wide). The interval then
+    covers new seeds and games; with 3 seeds their spread is only roughly known. Raises ActreError if the two sides, or
+    two seeds, were not played on the same games.
 
     >>> def played(wins):
     ...     one = lambda i, w: EpisodeResult("unseen", "think_first", f"g{i}", "", bool(w), 9, w)
@@ -231,12 +229,14 @@ def paired_difference(
     if len(firsts) == 1:
         firsts = firsts * len(seconds)
     if len(firsts) != len(seconds):
-        raise ActreError(f"{len(firsts)} seeds before and {len(seconds)} after: give as many, or one `before` for all")
+        raise ActreError(
+            f"{len(firsts)} seeds before and {len(seconds)} after: give equally many, or one `before` for all"
+        )
     keys = list(firsts[0])
     for side in (*firsts, *seconds):
         if side.keys() != firsts[0].keys():
             odd = sorted(side.keys() ^ firsts[0].keys())[0]
-            raise ActreError(f"not the same games on both sides: {odd[0]} {odd[1]} is only in one of them")
+            raise ActreError(f"the two sides have different games: {odd[0]} {odd[1]} is only in one of them")
     # (seeds, games)
     difference = np.array(
         [
@@ -257,7 +257,7 @@ def paired_difference(
 
 
 def save_evaluation(path: str | Path, results: Iterable[EpisodeResult], when: When) -> None:
-    """Put results into an evaluation.jsonl; earlier ones of the same moment, panel and order are replaced."""
+    """Add results to an evaluation.jsonl, replacing those of the same moment (before or after), panel and order."""
     fresh = [{"when": when, **asdict(result)} for result in results]
     replaced = {_place(record) for record in fresh}
     kept = [r for r in read_jsonl(path) if _place(r) not in replaced] if Path(path).exists() else []
@@ -265,16 +265,14 @@ def save_evaluation(path: str | Path, results: Iterable[EpisodeResult], when: Wh
 
 
 def load_evaluation(path: str | Path, when: When | None = None) -> list[EpisodeResult]:
-    """The results of an evaluation.jsonl, of one moment or (None) of all. Raises ActreError on a damaged
-    file.
-    """
+    """The results of an evaluation.jsonl, of one moment or (None) of both. Raises ActreError for a damaged file."""
     records = [dict(record) for record in read_jsonl(path)]
     try:
         return [
             EpisodeResult(**{key: r[key] for key in r if key != "when"}) for r in records if when in (None, r["when"])
         ]
     except (KeyError, TypeError) as error:
-        raise ActreError(f"{path} is no evaluation record ({error}); `actre evaluate` writes one") from error
+        raise ActreError(f"{path} is not an evaluation record ({error}); `actre evaluate` writes one") from error
 
 
 def _place(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -302,7 +300,7 @@ def _summary(results: list[EpisodeResult], task_type: str | None) -> Summary:
 def _by_seed(
     results: Sequence[EpisodeResult] | Sequence[Sequence[EpisodeResult]],
 ) -> list[dict[tuple[str, str], EpisodeResult]]:
-    """One dict a seed, by panel and game; ActreError for what must not be pooled."""
+    """One dict per seed, by panel and game. Raises ActreError for results that must not be pooled."""
     flat = [r for r in results if isinstance(r, EpisodeResult)]
     several = [flat] if flat else [list(r) for r in results if not isinstance(r, EpisodeResult)]
     if not several or not all(several):
@@ -313,7 +311,7 @@ def _by_seed(
     keyed = [{(r.panel, r.game): r for r in one} for one in several]
     if any(len(games) != len(one) for games, one in zip(keyed, several, strict=True)):
         raise ActreError(
-            "a game stands twice on one side: compare one order, moment and seed at a time, or give one list a seed"
+            "a game occurs twice on one side: compare one order, moment and seed at a time, or give one list per seed"
         )
     return keyed
 
@@ -323,4 +321,4 @@ def _each_once(games: Sequence[str], panel: str) -> None:
         raise ActreError(f"the panel {panel} has no games: `actre games list` shows the panels that are here")
     game, count = Counter(games).most_common(1)[0]
     if count > 1:
-        raise ActreError(f"{game} stands {count} times in {panel}; a panel has every game once")
+        raise ActreError(f"{game} occurs {count} times in {panel}; a panel must contain every game once")

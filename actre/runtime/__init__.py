@@ -1,10 +1,13 @@
-"""What a process needs to know and do on this machine.
+"""The machine: devices and memory, processes, output folders, and data on disk.
 
 Files:
-    limits.py         the devices and memory of this machine; estimate.py: what a run will need
-    budget.py         how long a command goes on
-    ranks.py          several processes that train one policy; processes.py: jobs as child processes
-    out_of_memory.py  halve and do again
-    outputs.py        what may be written where
-    official.py       where the official data lie; game_files.py: the game files of a folder
+    limits.py         devices and memory of this machine
+    estimate.py       memory and time that a run needs
+    out_of_memory.py  retries with half the batch; peak memory
+    budget.py         time limit of a command
+    ranks.py          several processes that train one policy
+    processes.py      jobs as child processes
+    outputs.py        which files and folders a command may write
+    official.py       the benchmarks' official data
+    game_files.py     the ALFWorld game files below a folder
 """

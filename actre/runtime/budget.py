@@ -1,4 +1,4 @@
-"""How long a command goes on: the minutes it was allowed, or until Ctrl-C. Knows no work."""
+"""Time limit of a command: a number of minutes, or until Ctrl-C."""
 
 import math
 import signal
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class Budget:
-    """Whether to stop; asked before each batch, and so keeps from beginning one that would end too late.
+    """Called before each batch: whether to stop. It also stops before a batch that would exceed the limit.
 
-    minutes: None for no end. A batch is expected to take as long as the longest so far. by_hand: Ctrl-C ended it.
+    minutes: None for no limit. A batch is expected to take as long as the longest so far. by_hand: ended by Ctrl-C.
     """
 
     def __init__(self, minutes: float | None) -> None:
@@ -34,23 +34,23 @@ class Budget:
 
     @property
     def why(self) -> str:
-        """What ended it, behind "stopped"."""
+        """The reason, as it follows "stopped"."""
         return "by hand" if self.by_hand else f"after the {self._minutes:g} minutes allowed"
 
     @contextmanager
     def ended_by_hand(self) -> Iterator[None]:
-        """Within it the first Ctrl-C ends the budget, so that what was begun is finished and summed up; a second one
-        stops at once, as always.
+        """A context in which the first Ctrl-C ends the budget, so that the current batch is finished and summarised. A
+        second Ctrl-C stops at once.
         """
         if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
+            yield  # only the main thread receives signals
             return
         before = signal.getsignal(signal.SIGINT)
 
         def end(number: int, frame: Any) -> None:
             signal.signal(signal.SIGINT, before)
             self.over = self.by_hand = True
-            print("\nstopping behind what is being measured (Ctrl-C again: at once)", file=sys.stderr, flush=True)
+            print("\nstopping after the current batch (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
         signal.signal(signal.SIGINT, end)
         try:

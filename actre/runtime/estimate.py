@@ -1,9 +1,8 @@
-"""What a run will need: memory, and seconds an iteration, by arithmetic on its settings; and whether that fits.
+"""Estimates the memory of a run and its seconds per iteration from its settings, and whether it fits a device.
 
-Knows shapes of models, sizes of prompts as they were measured, and speeds of devices; loads nothing and asks no device.
-A rough guide: `actre doctor --run RUN` says how good it was. The parts of an iteration are those of the trainer:
-episodes (prompts computed, then a forward pass a token), then forward and backward in slices of
-`optim.micro_batch_tokens`.
+A rough guide, computed from model shapes, measured prompt sizes and device speeds; `actre doctor --run RUN` compares it
+with a run. An iteration has the trainer's parts: episodes (prompts computed, then one forward pass per token), then
+forward and backward passes in micro-batches of `optim.micro_batch_tokens`.
 """
 
 import json
@@ -20,7 +19,7 @@ GB = 1e9
 
 
 class Shape(NamedTuple):
-    """A Llama-like model's sizes; tied: whether the output layer shares the embedding's weights."""
+    """Sizes of a Llama-like model. tied: the output layer shares the embedding's weights."""
 
     layers: int
     hidden: int
@@ -39,7 +38,7 @@ class Shape(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """All parameters, norms left out."""
+        """All parameters except those of norms."""
         return self.linear + self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     def adapter(self, rank: int) -> int:
@@ -56,12 +55,12 @@ SHAPES = {
     "Qwen/Qwen2.5-3B-Instruct": Shape(36, 2048, 11008, 16, 2, 128, 151936, True),
     "Qwen/Qwen2.5-7B-Instruct": Shape(28, 3584, 18944, 28, 4, 128, 152064, False),
 }
-"""From the models' config.json; a folder's own is read."""
+"""From the models' config.json. For a folder, its own config.json is read."""
 
 
 class Device(NamedTuple):
-    """Where a run is to run. flops: of half-precision products on a GPU, of float32 on all cores of a CPU, a second;
-    bandwidth: bytes a second. bf16: whether a GPU has it."""
+    """A device to run on. flops: per second, in half precision on a GPU, in float32 on all cores of a CPU. bandwidth:
+    bytes per second. bf16: whether a GPU supports bfloat16."""
 
     name: str
     gpu: bool
@@ -83,19 +82,19 @@ _GPUS = (
     ("H100", 989e12, 3350e9),
     ("H200", 989e12, 4800e9),
 )
-"""Part of a name -> the makers' figures for dense half-precision products and memory. Another card: as an A10."""
+"""Part of a GPU's name, and its specified dense half-precision flops and bandwidth. Other GPUs count as an A10."""
 
 # Measured on one core of an AMD EPYC with AVX-512 (torch 2.13): forward and backward of SmolLM2 and of the tiny policy.
 _CPU_FLOPS = 70e9
 _CPU_BANDWIDTH = 15e9
-_SHARE_OF_PEAK = 0.35  # what transformers reaches of a GPU's peak; assumed, no GPU was at hand
-_LAYER_S = {True: 1.0e-3, False: 1.2e-3}  # a layer's fixed cost a forward pass, by whether it is a GPU
-_PASS_S = 5e-3  # sampling, stops and Python, a token
+_SHARE_OF_PEAK = 0.35  # share of a GPU's peak flops that transformers reaches; assumed, not measured
+_LAYER_S = {True: 1.0e-3, False: 1.2e-3}  # fixed cost of a layer per forward pass, on a GPU and on a CPU
+_PASS_S = 5e-3  # sampling, stop checks and Python, per token
 
 # Tokens, measured on the shipped panels with the tiny policy's words (small) and SmolLM2's (full).
 _FIRST_PROMPT = {"small": 120, "full": 330}
 _WINDOWED_PROMPT = {"small": 220, "full": 430}
-_LISTED = {"small": 60, "full": 0}  # the full rooms' figures were measured with the actions listed
+_LISTED = {"small": 60, "full": 0}  # the full figures include the listed actions
 _ANSWER = 25
 _STEPS_SHARE, _REPLY_SHARE, _LONGEST = 0.8, 0.25, 2.0
 
@@ -105,7 +104,7 @@ _LARGE = 100_000_000
 
 
 class Work(NamedTuple):
-    """What an iteration is assumed to do, or did: means an episode, and tokens."""
+    """The work of an iteration, assumed or measured: means per episode, and tokens."""
 
     steps: float
     reply_tokens: float
@@ -114,7 +113,7 @@ class Work(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Memory in GB and seconds an iteration. largest_micro_batch: the most micro_batch_tokens that would fit."""
+    """Memory in GB and seconds per iteration. largest_micro_batch: the largest micro_batch_tokens that fits."""
 
     device: Device
     work: Work
@@ -127,7 +126,7 @@ class Estimate(NamedTuple):
 
     @property
     def memory_gb(self) -> float:
-        """The peak: episodes and updates do not overlap."""
+        """The peak; episodes and updates do not overlap."""
         return max(self.rollout_gb, self.update_gb)
 
     @property
@@ -136,7 +135,7 @@ class Estimate(NamedTuple):
 
 
 def shape_of(name: str) -> Shape:
-    """The sizes of a model by its name or folder. Raises ActreError for one that is not known here."""
+    """The sizes of a model by its name or folder. Raises ActreError if they are unknown."""
     if name in SHAPES:
         return SHAPES[name]
     tiny = name == "tiny" or name.startswith("tiny/")
@@ -156,25 +155,25 @@ def shape_of(name: str) -> Shape:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ActreError(
-            f"the sizes of {name!r} are not known here, so nothing can be estimated: give a folder that holds it "
+            f"the sizes of {name!r} are unknown, so nothing can be estimated: give the model's folder "
             f"(hf download {name}), or one of {', '.join(SHAPES)}"
         ) from error
 
 
 def gpu(name: str, memory_gb: float, bf16: bool = True) -> Device:
-    """A GPU by its name, with the makers' figures where the name is known."""
-    # the longest name that fits: an A100 is no A10
+    """A GPU by its name, with its specified speeds if the name is known."""
+    # the longest matching name, so that an A100 is not taken for an A10
     _, flops, bandwidth = max((known for known in _GPUS if known[0] in name), key=lambda k: len(k[0]), default=_GPUS[2])
     return Device(name, True, memory_gb, flops * _SHARE_OF_PEAK, bandwidth * 0.7, bf16)
 
 
 def cpu(memory_gb: float, threads: int) -> Device:
-    """A CPU with so many threads for torch; more than one speeds small models up by less than that."""
+    """A CPU with this many torch threads; small models speed up less than linearly."""
     return Device(f"{threads} CPU threads", False, memory_gb, _CPU_FLOPS * threads**0.8, _CPU_BANDWIDTH)
 
 
 def assumed(config: RunConfig) -> Work:
-    """The work of an early iteration: most episodes long, replies a quarter of what is allowed."""
+    """The work assumed for an early iteration: long episodes, and replies a quarter of the allowed length."""
     size = "small" if config.env.train.startswith("small/") else "full"
     reply = max(1.0, _REPLY_SHARE * config.sampling.max_reply_tokens)
     if config.prompt.history == "windowed":
@@ -186,9 +185,9 @@ def assumed(config: RunConfig) -> Work:
 
 
 def estimate(config: RunConfig, device: Device, work: Work | None = None) -> Estimate:
-    """Memory and time of an iteration with these settings on this device; work: what is known of it, None: assumed.
+    """Memory and time of an iteration with these settings on this device. work: None for the assumed work.
 
-    Raises ActreError for a model whose sizes are not known.
+    Raises ActreError for a model of unknown size.
     """
     shape, work = shape_of(config.model.name), work or assumed(config)
     half = 2 if config.model.dtype in ("bfloat16", "float16") or (config.model.dtype == "auto" and device.gpu) else 4
@@ -215,19 +214,19 @@ def _growing(config: RunConfig) -> bool:
 
 
 def _row(config: RunConfig, work: Work) -> float:
-    """Tokens of a training row: an episode where the history grows, else a step."""
+    """Tokens of a training row: an episode with a growing history, else a step."""
     if _growing(config):
         return work.prompt_tokens + work.steps * (_ANSWER + work.reply_tokens)
     return work.prompt_tokens + work.reply_tokens
 
 
 def _update_bytes(shape: Shape, config: RunConfig, work: Work, half: int) -> float:
-    """Bytes a padded token of a forward and backward pass takes."""
-    # what a layer keeps for its backward pass; a LoRA's inputs are kept in float32 beside
+    """Bytes per padded token of a forward and backward pass."""
+    # a layer's saved activations; LoRA's inputs are saved in float32 as well
     kept = (10 * shape.hidden + 4 * shape.intermediate) * half + 4 * (6 * shape.hidden + shape.intermediate)
     row = _row(config, work)
-    attention = shape.heads * row * 4.0  # without flash attention, which does not take our masks
-    if shape.parameters > _LARGE:  # activations are computed again, layer by layer
+    attention = shape.heads * row * 4.0  # no flash attention: it does not support our masks
+    if shape.parameters > _LARGE:  # gradient checkpointing, layer by layer
         layers = shape.layers * shape.hidden * half + kept + attention
     else:
         layers = shape.layers * (kept + attention)
@@ -258,15 +257,15 @@ def _update_s(shape: Shape, config: RunConfig, device: Device, work: Work) -> fl
     episodes = config.optim.groups * config.optim.group_size
     rows = episodes if _growing(config) else episodes * work.steps
     tokens = rows * _row(config, work)
-    times = 6 if shape.parameters > _LARGE else 4  # forward, the inputs' gradients, and forward again
+    times = 6 if shape.parameters > _LARGE else 4  # forward, input gradients, and the recomputed forward
     head = shape.vocabulary * shape.hidden * (1.0 if _growing(config) else work.reply_tokens / _row(config, work))
     slices = tokens / config.optim.micro_batch_tokens + 1
     once = tokens * (times * shape.linear + 4 * head) / device.flops + slices * shape.layers * 3 * _LAYER_S[device.gpu]
     return once * config.optim.updates_per_batch
 
 
-def mend(config: RunConfig, found: Estimate) -> str:
-    """Which setting to change so that it fits, in words; empty where it fits."""
+def remedy(config: RunConfig, found: Estimate) -> str:
+    """Which settings to change so that the run fits, in words; empty if it fits."""
     if found.fits:
         return ""
     need = f"{found.memory_gb:.1f} GB are needed and {found.device.memory_gb:.1f} GB are there"
@@ -288,11 +287,11 @@ def mend(config: RunConfig, found: Estimate) -> str:
 
 
 def must_fit(config: RunConfig, device: Device) -> Estimate:
-    """The estimate; raises ActreError where the memory will not do, naming the setting to change."""
+    """The estimate. Raises ActreError, naming the settings to change, if the memory is too small."""
     found = estimate(config, device)
     if not found.fits:
         raise ActreError(
-            f"this does not fit on {device.name}: {mend(config, found)}. The estimate may be wrong: --even-so starts "
+            f"this does not fit on {device.name}: {remedy(config, found)}. The estimate may be wrong: --force starts "
             "anyway"
         )
     return found
@@ -300,7 +299,7 @@ def must_fit(config: RunConfig, device: Device) -> Estimate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run's iterations took, medians, beside what was estimated. again: with the work that was really done."""
+    """Medians over a run's iterations, and two estimates: before the run, and again with the measured work."""
 
     iterations: int
     rollout_s: float
@@ -311,13 +310,13 @@ class Outcome:
 
 
 def outcome(run: Path, config: RunConfig, device: Device) -> Outcome:
-    """Compare a run's metrics.jsonl with the estimates. Raises ActreError where it has none."""
+    """Compare a run's metrics.jsonl with its estimates. Raises ActreError if it has none."""
     path = run / "metrics.jsonl"
     if not path.exists():
         raise ActreError(f"{run} has no metrics.jsonl: train first (actre train --out {run})")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     if not lines:
-        raise ActreError(f"{path} is empty: not one iteration was finished")
+        raise ActreError(f"{path} is empty: no iteration was finished")
     steps = _median([line["steps"] for line in lines])
     reply = lines[-1]["generated_tokens"] / max(1, lines[-1]["env_steps"])
     before = estimate(config, device)

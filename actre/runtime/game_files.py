@@ -1,14 +1,12 @@
-"""Finds ALFWorld's game files below a folder, through symbolic links too, and says which are left out and why.
+"""Finds ALFWorld's game files below a folder, symbolic links included, and reports which are left out and why.
 
-Knows where games lie and what marks one that is not played; reads no game beyond that mark. Everything that counts or
-plays games asks here, so that all of them find the same ones.
+Everything that counts or plays games uses this module, so that all find the same games.
 
-What is left out follows alfworld 0.4.2 (AlfredTWEnv.collect_game_files), which passes over a game whose path holds
-"movable" or "Sliced", whose task is none of the six types, or which is not marked `"solvable": true`.
-Differs: the words count only where ALFRED writes them, in a task folder's name
-(`pick_and_place_with_movable_recep-...`, `...-LettuceSliced-...`) or as traj_data.json's task type, so that a folder
-called removable_disk loses no game. A game without the mark, without traj_data.json or of another type may be one's own
-and is played. The official games come out the same.
+The rule follows alfworld 0.4.2 (AlfredTWEnv.collect_game_files), which skips a game whose path contains "movable" or
+"Sliced", whose task is none of the six types, or which is not marked `"solvable": true`. Differs: the words count only
+where ALFRED writes them: in a task folder's name (`pick_and_place_with_movable_recep-...`, `...-LettuceSliced-...`) or
+as the task type in traj_data.json. A folder called removable_disk then loses no games. A game without the mark, without
+traj_data.json or of another type may be the user's own and is played. For the official games the result is the same.
 """
 
 import json
@@ -22,30 +20,30 @@ from stat import S_ISREG
 from typing import Any, NamedTuple
 
 GAME, DATA = "game.tw-pddl", "traj_data.json"
-"""A game, and what ALFRED says of its task, which lies beside it in the official data."""
+"""A game, and ALFRED's description of its task, which the official data have next to it."""
 MOVABLE_TYPE = "pick_and_place_with_movable_recep"
 MOVABLE, SLICED, UNSOLVABLE = "movable", "sliced", "marked unsolvable"
 UNREADABLE, LOST = "unreadable folder", "broken link"
-"""Why something is left out. The last two are places where games may lie that cannot be seen."""
+"""Reasons to leave something out. UNREADABLE and LOST are places that may hold games that cannot be seen."""
 
 _SLICED = re.compile(r"-(?:Apple|Bread|Lettuce|Potato|Tomato)Sliced(?:-|$)")
 _SOLVABLE = rb'"solvable"\s*:\s*(true|false)'
 _TYPE = rb'"task_type"\s*:\s*"(\w*)"'
 _TAIL = 1 << 14
-"""Bytes at a file's end that mostly hold a mark: both stand behind the long texts."""
+"""Bytes at the end of a file that usually contain a mark, since both marks follow the long texts."""
 
 
 class Found(NamedTuple):
-    """What lies below a folder: the games to play, in a fixed order, and how many are left out for which reason."""
+    """The games below a folder, in a fixed order, and the number left out for each reason."""
 
     games: tuple[Path, ...]
     left_out: dict[str, int]
 
 
 def find_games(folder: Path) -> Found:
-    """The games below a folder. Each is found once, however many links lead to it, without a link where it can be."""
+    """The games below a folder. Each is found once, even if several links lead to it, without a link if possible."""
     left_out: Counter[str] = Counter()
-    once: dict[str, str] = {}  # where a game really lies -> as it is reached
+    once: dict[str, str] = {}  # real path of a game -> the path by which it was reached
     linked: dict[str, str] = {}
     for place, real, names in _folders(folder, left_out):
         links = [name for name in names if os.path.islink(os.path.join(place, name))]
@@ -66,7 +64,7 @@ def find_games(folder: Path) -> Found:
 
 
 def described(number: int, left_out: dict[str, int]) -> str:
-    """How many games there are, and what is left out.
+    """The number of games, and what is left out.
 
     >>> described(12, {"movable": 2, "marked unsolvable": 1})
     '12 games, 3 left out: 2 movable, 1 marked unsolvable'
@@ -76,16 +74,16 @@ def described(number: int, left_out: dict[str, int]) -> str:
 
 
 def reasons(left_out: dict[str, int]) -> str:
-    """What is left out, most first, as in "3 left out: 2 movable, 1 marked unsolvable"."""
+    """What is left out, most frequent first: "3 left out: 2 movable, 1 marked unsolvable"."""
     ordered = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     parts = ", ".join(f"{number:,} {why}" for why, number in ordered)
     return f"{sum(left_out.values()):,} left out: {parts}"
 
 
 def left_out_because(path: str | Path, real: str | None = None) -> str | None:
-    """Why a game file is not among those to play; None if it is. One that cannot be read is: reading it says why.
+    """Why a game file is not played; None if it is. An unreadable one is not left out: reading it raises the error.
 
-    real: where it lies without links, if that is known.
+    real: its path without links, if known.
     """
     names = task_folders(path, real)
     if any(name.partition("-")[0] == MOVABLE_TYPE for name in names):
@@ -99,25 +97,25 @@ def left_out_because(path: str | Path, real: str | None = None) -> str | None:
 
 
 def task_folders(path: str | Path, real: str | None = None) -> tuple[str, ...]:
-    """The names of the folders that may name a game's task: the two above the file, as reached and as they are."""
+    """Names of the folders that may name a game's task: the two above the file, with and without links."""
     return tuple(name for place in _places(path, real) for name in place.split(os.sep)[-2:])
 
 
 def _places(path: str | Path, real: str | None = None) -> list[str]:
-    """The folders in which a game file lies: as reached, and without links where that is another."""
+    """The folders that hold a game file: as reached and, if different, without links."""
     return list(dict.fromkeys(os.path.dirname(place) for place in (os.fspath(path), real or os.path.realpath(path))))
 
 
 def task_data(path: Path) -> dict[str, Any]:
-    """What traj_data.json beside a game file, or beside what that links to, says of the task: task_type, pddl_params.
+    """task_type and pddl_params from the traj_data.json next to a game file, or next to the file it links to.
 
-    {} where it says nothing readable.
+    {} if there is nothing readable.
     """
     for place in _places(path):
         file = os.path.join(place, DATA)
         try:
             stat = os.stat(file)
-            found = _told(file, stat.st_mtime_ns, stat.st_size) if S_ISREG(stat.st_mode) else None
+            found = _read_task(file, stat.st_mtime_ns, stat.st_size) if S_ISREG(stat.st_mode) else None
         except (OSError, ValueError, RecursionError):
             continue
         if found is not None:
@@ -126,24 +124,24 @@ def task_data(path: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1 << 13)
-def _told(file: str, stamp: int, size: int) -> dict[str, Any] | None:
-    """Kept, for a game is read before each episode, and the rest of the official files is long."""
+def _read_task(file: str, stamp: int, size: int) -> dict[str, Any] | None:
+    """Cached, because a game is read before each episode and the official files are long."""
     found = json.loads(Path(file).read_bytes())
     names = ("task_type", "pddl_params")
     return {name: found[name] for name in names if name in found} if isinstance(found, dict) else None
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, through links too, each folder once."""
+    """Every file below a folder, links included, each folder once."""
     for place, _, names in _folders(folder, Counter()):
         yield from (Path(place, name) for name in names)
 
 
 def _folders(folder: Path, trouble: Counter[str]) -> Iterator[tuple[str, str, list[str]]]:
-    """Every folder below one, itself too: as reached, where it really lies, and its files' names; each folder once.
+    """A folder and all below it: path as reached, real path, and file names; each folder once.
 
-    Folders that need no link come first, the others in the order of their paths. A link to a folder above it leads
-    nowhere new and is not followed.
+    Folders reached without a link come first, the others in the order of their paths. A link to a folder above itself
+    is not followed.
     """
     seen: set[str] = set()
     waiting = [str(folder)]
@@ -151,10 +149,10 @@ def _folders(folder: Path, trouble: Counter[str]) -> Iterator[tuple[str, str, li
     def refused(error: OSError) -> None:
         trouble[UNREADABLE] += not isinstance(error, FileNotFoundError | NotADirectoryError)
 
-    for start in waiting:  # grows as links are found
+    for start in waiting:  # the list grows as links are found
         start_real = os.path.realpath(start)
         for place, below, names in os.walk(start, onerror=refused):
-            real = start_real + place[len(start) :]  # no link below: os.walk itself follows none
+            real = start_real + place[len(start) :]  # os.walk follows no links
             if real in seen:
                 below.clear()
                 continue
@@ -170,7 +168,7 @@ def _is_above(folder: str, other: str) -> bool:
 
 
 def _mark(path: str, pattern: bytes) -> bytes | None:
-    """What a mark in a JSON file says; None where it has none, or cannot be read: whoever reads the file says why."""
+    """The value of a mark in a JSON file; None if it is missing or the file is unreadable."""
     try:
         stat = os.stat(path)
         return _last(path, pattern, stat.st_mtime_ns, stat.st_size) if S_ISREG(stat.st_mode) else None
@@ -180,7 +178,7 @@ def _mark(path: str, pattern: bytes) -> bytes | None:
 
 @lru_cache(maxsize=1 << 15)
 def _last(path: str, pattern: bytes, stamp: int, size: int) -> bytes | None:
-    """A mark that stands twice says what it says last, as in JSON; `stamp` and size make a changed file a new one."""
+    """The last value of a mark, as in JSON; `stamp` and `size` invalidate the cache when the file changes."""
     with open(path, "rb") as file:
         file.seek(max(0, size - _TAIL))
         marks: list[bytes] = re.findall(pattern, file.read())

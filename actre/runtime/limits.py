@@ -1,7 +1,6 @@
-"""Where a run would run, and whether it fits there: the device of this machine, and estimates in words.
+"""The device of this machine, and estimates in words (computed in estimate.py).
 
-Asks nvidia-smi and /proc, not torch, so that it answers at once and beside a broken installation. The arithmetic is
-estimate.py's.
+Uses nvidia-smi and /proc instead of torch, so that it is fast and works on a broken installation.
 """
 
 import os
@@ -12,30 +11,32 @@ import sys
 from pathlib import Path
 
 from actre.config import RunConfig
-from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, mend
+from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, remedy
 
 _QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
 
 
 def here() -> Device:
-    """The first GPU of this machine, else its CPU with the memory that is free."""
+    """The first GPU of this machine, else its CPU with the free memory."""
     found = _first_gpu()
     if found is not None:
         return found
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has one for each level
+    asked = (
+        os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    )  # may be a list, one number per nesting level
     threads = int(asked) if asked.isdigit() else cores()
     return cpu(memory_gb() or 8.0, max(1, min(threads, cores())))
 
 
 def cores() -> int:
-    """Cores this process may use; fewer than the machine's in a container or a batch job."""
+    """Cores available to this process; in a container or batch job fewer than the machine has."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The CPU's name, where the system tells it, else its kind."""
+    """The CPU's name, or its architecture if the name is unknown."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -43,7 +44,7 @@ def processor() -> str:
 
 
 def memory_gb() -> float | None:
-    """Memory that is free, in GB; None where the system does not tell."""
+    """Free memory in GB; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -76,7 +77,7 @@ def _parsed(line: str) -> Device | None:
 
 
 def described(config: RunConfig, found: Estimate) -> str:
-    """An estimate as lines for a terminal; the last one says whether it fits."""
+    """An estimate for a terminal; the last line states whether it fits."""
     work, device = found.work, found.device
     episodes = config.optim.groups * config.optim.group_size
     hours = (found.rollout_s + found.update_s) * config.iterations / 3600
@@ -84,28 +85,28 @@ def described(config: RunConfig, found: Estimate) -> str:
         f"{config.preset}: {config.model.name} on {device.name}, {device.memory_gb:.0f} GB",
         f"  assumed: {episodes} episodes of {work.steps:.0f} steps, replies of {work.reply_tokens:.0f} tokens, "
         f"micro-batches of {config.optim.micro_batch_tokens} tokens",
-        f"  memory: weights {found.weights_gb:.1f} GB; while playing {found.rollout_gb:.1f} GB; "
-        f"in an update {found.update_gb:.1f} GB",
-        f"  time: {_time(found.rollout_s)} playing and {_time(found.update_s)} updating an iteration; "
+        f"  memory: weights {found.weights_gb:.1f} GB; during episodes {found.rollout_gb:.1f} GB; "
+        f"during updates {found.update_gb:.1f} GB",
+        f"  time per iteration: {_time(found.rollout_s)} for episodes, {_time(found.update_s)} for updates; "
         f"{config.iterations} iterations: {hours:.1f} h",
     ]
     if device.gpu:
-        lines.append("  the speeds of GPUs are their makers' figures times 0.35: nobody has run this on one here")
-    lines.append("  it fits" if found.fits else f"  it does NOT fit: {mend(config, found)}")
+        lines.append("  GPU speeds are the specified ones times 0.35, not measured")
+    lines.append("  it fits" if found.fits else f"  it does NOT fit: {remedy(config, found)}")
     return "\n".join(lines)
 
 
 def described_outcome(found: Outcome) -> str:
-    """How good an estimate was, as lines for a terminal."""
+    """A comparison of an estimate with its run, for a terminal."""
     rows = [
-        ("playing, s", found.rollout_s, found.before.rollout_s, found.again.rollout_s),
-        ("updating, s", found.update_s, found.before.update_s, found.again.update_s),
+        ("episodes, s", found.rollout_s, found.before.rollout_s, found.again.rollout_s),
+        ("updates, s", found.update_s, found.before.update_s, found.again.update_s),
     ]
     if found.memory_gb is not None:
         rows.append(("memory, GB", found.memory_gb, found.before.memory_gb, found.again.memory_gb))
     lines = [
-        f"{found.iterations} iterations (medians; memory: the peak), beside the estimate before the run, and the one "
-        "with the steps and tokens that were really there:",
+        f"{found.iterations} iterations (medians; memory: peak), the estimate before the run, and the estimate with "
+        "the measured steps and tokens:",
         f"  {'':14}{'measured':>10}{'estimated':>11}{'ratio':>7}{'with its work':>15}{'ratio':>7}",
     ]
     for name, measured, before, again in rows:
@@ -117,7 +118,7 @@ def described_outcome(found: Outcome) -> str:
 
 
 def on(device: Device, memory: float | None) -> Device:
-    """The device's GPU, as if it had this much memory, or where there is none a GPU that has; None: as it is.
+    """The device with this much GPU memory, or an assumed GPU if it has none. memory: None for the device as it is.
 
     >>> on(cpu(8.0, 1), 24.0).name, on(cpu(8.0, 1), None).gpu
     ('a GPU (speeds of an A10)', False)

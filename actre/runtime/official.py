@@ -1,7 +1,6 @@
-"""Whether the benchmarks' official data are here: which files, where, how many; for `actre doctor`. Counts games as
-they are played (see actre.runtime.game_files) and reads none.
+"""Which of the benchmarks' official data are on this machine, for `actre doctor`.
 
-Nothing of theirs is shipped; both are optional. Loads no heavy library.
+They are optional and not shipped. Games are counted by the rules of actre.runtime.game_files.
 """
 
 import os
@@ -14,20 +13,20 @@ from actre.runtime.game_files import find_games, reasons
 from actre.types import ActreError
 
 ALFWORLD_SPLITS = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
-"""Split -> solvable games of the six task types in it, as published; a download cut short holds fewer."""
+"""Published number of solvable games of the six task types per split; an incomplete download has fewer."""
 SHOPS = (("items_shuffle_1000.json", "items_ins_v2_1000.json"), ("items_shuffle.json", "items_ins_v2.json"))
-"""The small and the whole shop: products, instructions; each with or without .gz."""
+"""Products and instructions of the small and the full shop; each file may end in .gz."""
 GET_GAMES = "alfworld-download (2 GB, optional)"
-GET_SHOP = "docs/webshop.md says where the files are; then export WEBSHOP_DATA=FOLDER (optional)"
+GET_SHOP = "get the files as in docs/webshop.md, then export WEBSHOP_DATA=FOLDER (optional)"
 
 
 def alfworld_root() -> Path:
-    """Where the official games' splits lie: `$ALFWORLD_DATA/json_2.1.1`, else where alfworld-download puts them."""
+    """The folder of the official splits: `$ALFWORLD_DATA/json_2.1.1`, else that of alfworld-download."""
     return (variable("ALFWORLD_DATA") or Path.home() / ".cache" / "alfworld") / "json_2.1.1"
 
 
 class Found(NamedTuple):
-    """What is to be said of one benchmark's data. there: "all", "part" or "none"; asked: a variable names a place."""
+    """The state of one benchmark's data. there: "all", "part" or "none". asked: a variable names the folder."""
 
     there: str
     asked: bool
@@ -36,7 +35,7 @@ class Found(NamedTuple):
 
 
 def games() -> Found:
-    """The official ALFWorld games in $ALFWORLD_DATA, else where alfworld-download puts them: those that are played."""
+    """The official ALFWorld games in $ALFWORLD_DATA, else in alfworld-download's folder."""
     named = bool(os.environ.get("ALFWORLD_DATA"))
     try:
         root = alfworld_root()

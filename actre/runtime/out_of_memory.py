@@ -1,13 +1,8 @@
-"""Out of memory on a GPU: a micro-batch's tokens, or the episodes at once, are halved and it is done again.
-
-Knows no trainer: the step comes in as a function of their number, and so does what takes back a half-done one. Says
-what memory peaked at, too.
-"""
+"""Out of memory on a GPU: halve what is computed at once and try again. Also measures peak memory."""
 
 import resource
 import sys
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,118 +11,89 @@ import torch
 from actre.types import ActreError
 
 T = TypeVar("T")
-SMALLEST = 256
-"""Below so many tokens a micro-batch is not made; a single row that is longer is computed alone in any case."""
+_REMEDIES = (
+    "lower sampling.max_reply_tokens or sampling.max_prompt_tokens, a windowed history, model.four_bit, a smaller "
+    "model, or a larger GPU"
+)
 
 
-class Halved(ABC):
-    """A number that memory goes with: `run` halves it where a GPU's memory does not do, and tries again.
+class Halved:
+    """A number that determines memory use. `run` halves it when a GPU runs out of memory.
 
-    processes: how many train together. With more than one nothing is done again: the others wait in it.
+    processes: how many train together. With more than one nothing is retried, because the others wait in the same step.
+    The messages are templates over {most}, {fewer} and {processes}.
     """
+
+    smallest = 1
+    retried: str
+    restart: str
+    hopeless: str
 
     def __init__(self, most: int, processes: int = 1) -> None:
         self.most = most
         self._processes = processes
 
     def run(self, step: Callable[[int], T], undo: Callable[[], None]) -> T:
-        """step(most), with half of it after each torch.cuda.OutOfMemoryError, which is told as a warning.
+        """step(most); after a torch.cuda.OutOfMemoryError again with half of it, and a warning.
 
-        undo: called before each further attempt. Raises ActreError, naming the settings to change, where fewer do not
-        help, or with several processes.
+        undo: called before each further attempt. Raises ActreError, naming the settings to change, below `smallest` and
+        with several processes.
         """
         while True:
             try:
                 return step(self.most)
             except torch.cuda.OutOfMemoryError as error:
                 reason = str(error).strip().splitlines()[0]
-            # outside the handler: the error's traceback would hold the failed step's tensors
+            # outside the handler: the error's traceback would keep the failed step's tensors alive
             undo()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             fewer = self.most // 2
-            if self._processes > 1:
-                raise ActreError(self.begin_again(fewer, reason, self._processes))
-            if fewer < self.smallest():
-                raise ActreError(self.hopeless(reason))
-            warnings.warn(self.from_now_on(fewer), stacklevel=2)
+            if self._processes > 1 or fewer < self.smallest:
+                message = self.restart if self._processes > 1 else self.hopeless
+                raise ActreError(f"the GPU is out of memory ({reason}): {self._filled(message, fewer)}")
+            warnings.warn(f"out of memory: {self._filled(self.retried, fewer)}", stacklevel=2)
             self.most = fewer
 
-    @abstractmethod
-    def smallest(self) -> int:
-        """Fewer are not tried."""
-
-    @abstractmethod
-    def begin_again(self, fewer: int, reason: str, processes: int) -> str:
-        """What is told where one of several processes is out of memory."""
-
-    @abstractmethod
-    def hopeless(self, reason: str) -> str:
-        """What is told where fewer do not help."""
-
-    @abstractmethod
-    def from_now_on(self, fewer: int) -> str:
-        """What is told where it goes on with fewer."""
+    def _filled(self, message: str, fewer: int) -> str:
+        return message.format(most=self.most, fewer=fewer, processes=self._processes, remedies=_REMEDIES)
 
 
 class MicroBatches(Halved):
-    """How many padded tokens one forward and backward pass may take. The result does not depend on it."""
+    """Padded tokens in one forward and backward pass. They do not change the result."""
 
-    @property
-    def tokens(self) -> int:
-        return self.most
-
-    def smallest(self) -> int:
-        return SMALLEST
-
-    def begin_again(self, fewer: int, reason: str, processes: int) -> str:
-        return (
-            f"a GPU is out of memory ({reason}), and with {processes} processes a step cannot be done again "
-            f"by one: begin again with --set optim.micro_batch_tokens={fewer}"
-        )
-
-    def hopeless(self, reason: str) -> str:
-        return (
-            f"the GPU is out of memory with {self.most} tokens in a micro-batch ({reason}); fewer do not help. "
-            "What does: sampling.max_reply_tokens or sampling.max_prompt_tokens lower, a windowed history, "
-            "four_bit, a smaller model, a larger GPU; actre doctor --preset NAME estimates it beforehand"
-        )
-
-    def from_now_on(self, fewer: int) -> str:
-        return (
-            f"out of memory: micro-batches have {fewer} tokens from now on instead of {self.most}. The result is the "
-            f"same, a little slower; --set optim.micro_batch_tokens={fewer} begins there"
-        )
+    smallest = 256  # a longer row is computed alone in any case
+    retried = (
+        "micro-batches have {fewer} tokens from now on instead of {most}. The result is the same; "
+        "--set optim.micro_batch_tokens={fewer} starts there"
+    )
+    restart = (
+        "with {processes} processes, one cannot repeat a step alone; start again with "
+        "--set optim.micro_batch_tokens={fewer}"
+    )
+    hopeless = (
+        "fewer than {most} tokens in a micro-batch do not help. What does: {remedies} (actre doctor --preset NAME "
+        "estimates it)"
+    )
 
 
 class EpisodesAtOnce(Halved):
-    """How many episodes are played at once. Other random numbers are drawn with fewer: other, equally valid samples."""
+    """Episodes played at once. With fewer, other random numbers are drawn: different, equally valid samples."""
 
-    def smallest(self) -> int:
-        return 1
-
-    def begin_again(self, fewer: int, reason: str, processes: int) -> str:
-        return (
-            f"a GPU is out of memory ({reason}) while {self.most} episodes are played at once by one of {processes} "
-            "processes: begin again with fewer optim.groups, a smaller optim.group_size, or more processes"
-        )
-
-    def hopeless(self, reason: str) -> str:
-        return (
-            f"the GPU is out of memory ({reason}) while one episode is played. What helps: sampling.max_reply_tokens "
-            "or sampling.max_prompt_tokens lower, a windowed history, four_bit, a smaller model, a larger GPU"
-        )
-
-    def from_now_on(self, fewer: int) -> str:
-        return (
-            f"out of memory: {fewer} episodes are played at once from now on instead of {self.most}, which takes "
-            f"longer. Fewer optim.groups would need less"
-        )
+    retried = (
+        "{fewer} episodes are played at once from now on instead of {most}, which takes longer. "
+        "Fewer optim.groups need less memory"
+    )
+    restart = (
+        "one of {processes} processes plays {most} episodes at once; start again with fewer optim.groups, a smaller "
+        "optim.group_size, or more processes"
+    )
+    hopeless = "not even one episode can be played. What helps: {remedies}"
 
 
 def peak_memory_gb() -> float:
-    """The most memory this process has held so far: allocated on the GPU where there is one, else resident."""
+    """This process's peak memory in GB: allocated on the GPU if there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e9

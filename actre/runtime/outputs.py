@@ -1,18 +1,16 @@
-"""Where commands write: what a path given by a person holds already, and what of it may be replaced.
+"""Where commands write: what a given path already holds, and what of it may be replaced.
 
-Knows files and folders, and by which files the kit's own folders are recognised; makes nothing itself. The rule for
-every command: what was saved by something else stays as it is.
+The rule for every command is that files saved by something else stay as they are.
 
-    a new path, an empty folder     free
-    a folder made as a whole        carries a note (NOTE): the command that made it, of what, and its files' check sums.
-                                    The same command replaces it, for the same, while it holds just these files
-    a folder that grows, as a       goes on where the command that writes there recognises it as its own
-    run's does
-    a file                          replaced where the command recognises it as its own
-    anything else                   refused, with what is there
+    a new path, an empty folder     is free
+    a folder written as a whole     has a note (NOTE) of the command, its source and the files' checksums. The same
+                                    command may replace it for the same source, as long as these files are unchanged
+    a growing folder, like a run's  is continued if the command recognises it as its own
+    a file                          is replaced if the command recognises it as its own
+    anything else                   is refused, with what is there
 
-A folder or file is replaced as a whole, by one that was written beside it, so that an interruption or a full disk
-leaves the old one.
+Folders and files are written next to the old ones and replace them in one step, so that an interruption or a full disk
+leaves the old ones.
 """
 
 import errno
@@ -34,15 +32,15 @@ from typing import Any, NamedTuple
 from actre.types import ActreError
 
 NOTE = "actre-made.json"
-"""The file in a folder made as a whole that says what made it."""
+"""File in a folder written as a whole that records what wrote it."""
 _INNER = ("adapter", "checkpoints", "trajectories")
-"""Folders of a run into which it alone writes."""
+"""Folders that belong to a run."""
 _NAMED = 3
-"""So many names are listed at most where a folder holds something else."""
+"""At most this many names are listed in a message."""
 
 
 class Made(NamedTuple):
-    """What makes a folder: the command, what it makes it of (a run's identity, say), and the option that names it."""
+    """The origin of a folder: the command, its source (such as a run's id), and the option that names the folder."""
 
     command: str
     of: str
@@ -53,31 +51,31 @@ class Made(NamedTuple):
 
 
 def place(path: str | Path, option: str = "--out") -> Path:
-    """The absolute path behind one that a person gave; a symbolic link is followed, so that it stays one.
+    """The absolute path, symbolic links followed, so that a link stays one.
 
-    Raises ActreError for a path in a folder that is whole as it is: a run's adapter, checkpoints and trajectories, a
-    model, an exported adapter, or what carries a NOTE.
+    Raises ActreError for a path inside a folder that must not be added to: a run's adapter, checkpoints and
+    trajectories, a model, an exported adapter, or a folder with a NOTE.
     """
     found = Path(path).resolve()
     for inner in (found, *found.parents):
         holder = inner.parent
         if inner.name in _INNER and (holds_settings(holder) or _is_warm_start(holder)):
-            raise refusal(path, f"lies in {inner}, into which the run in {holder} alone writes", option)
+            raise refusal(path, f"is inside {inner}, which belongs to the run in {holder}", option)
         if inner != found and ((inner / NOTE).is_file() or _is_model(inner) or _is_adapter(inner)):
-            raise refusal(path, f"lies in {inner}, which holds {described(inner)}", option)
+            raise refusal(path, f"is inside {inner}, which holds {described(inner)}", option)
     return found
 
 
 def refusal(path: str | Path, why: str, option: str = "--out") -> ActreError:
-    """The error that says why nothing is written to a path, and what to do."""
-    return ActreError(f"{path} {why}; nothing was written: name another place ({option}), or move what is there")
+    """The error for a path to which nothing is written, with the reason and what to do."""
+    return ActreError(f"{path} {why}; nothing was written: choose another path ({option}), or move what is there")
 
 
 def described(folder: Path) -> str:
-    """What a folder holds, in a few words."""
+    """The content of a folder in a few words."""
     note = _note(folder)
     if note is not None:
-        return f"what `{note.get('command')}` made"
+        return f"the output of `{note.get('command')}`"
     if _is_adapter(folder):
         return "a checkpoint" if (folder / "state.json").is_file() else "an adapter"
     if _is_model(folder):
@@ -91,24 +89,24 @@ def described(folder: Path) -> str:
 
 
 def visible(folder: Path) -> set[str]:
-    """The names in a folder but for the hidden ones; empty where there is none."""
+    """The names in a folder except hidden ones; empty if it does not exist."""
     return {name for name in os.listdir(folder) if not name.startswith(".")} if folder.is_dir() else set()
 
 
 def holds_settings(folder: Path) -> bool:
-    """Whether a folder's config.json is the kit's: that of a run, an evaluation, a diagnosis, or a quickstart."""
+    """Whether a folder has a config.json of this kit: of a run, an evaluation, a diagnosis, or a quickstart."""
     return "config" in _json(folder / "config.json")
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether something was trained in a folder."""
+    """Whether the folder is that of a training run."""
     return (folder / "config.json").is_file() and (folder / "metrics.jsonl").is_file()
 
 
 def run_id(folder: Path) -> str:
-    """What tells the run in a folder from every other one; a run of an earlier version has its settings and its place.
+    """The id of the run in a folder; for a run of an earlier version, its path and the digest of its settings.
 
-    Raises FileNotFoundError where the folder has no config.json.
+    Raises FileNotFoundError if the folder has no config.json.
     """
     path = folder / "config.json"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -118,10 +116,10 @@ def run_id(folder: Path) -> str:
 def growing(
     path: str | Path, own: Callable[[Path], bool], option: str = "--out", *, what: str = "what this command began"
 ) -> Path:
-    """The place of a folder into which a command writes file by file.
+    """The path of a folder into which a command writes file by file.
 
-    own: whether a folder that is not empty is one with which this command goes on. Hidden files count as nothing.
-    Raises ActreError for a file and a folder that holds something else, and as `place` does.
+    own: whether the command may continue in a folder that is not empty. Hidden files are ignored. Raises
+    FileExistsError for a file, ActreError for a folder that holds something else, and as `place` does.
     """
     folder = place(path, option)
     if folder.exists() and not folder.is_dir():
@@ -131,41 +129,40 @@ def growing(
     return folder
 
 
-# --- folders made as a whole ---
+# --- folders written as a whole ---
 
 
 def must_be_whole(path: str | Path, option: str = "--out") -> Path:
-    """The place of a folder that is to be made as a whole, whatever is in it.
+    """The path of a folder to be written as a whole, whatever it holds now.
 
-    Raises ActreError for a file; for the current folder and those around it, which would be pulled from under the
-    shell; for a mount point; and as `place` does.
+    Raises ActreError for a file, for the current folder and its parents, for a mount point, and as `place` does.
     """
     folder = place(path, option)
     if folder.exists() and not folder.is_dir():
-        raise refusal(path, "is a file, and a folder is to stand there", option)
+        raise refusal(path, "is a file, but a folder is needed", option)
     if folder.exists() and (folder in (here := Path.cwd().resolve(), *here.parents) or os.path.ismount(folder)):
-        why = "is the current folder, around it, or a mount point, and would be replaced as a whole"
+        why = "is the current folder, one of its parents, or a mount point, and would be replaced as a whole"
         raise refusal(path, why, option)
     return folder
 
 
 def must_be_replaceable(path: str | Path, made: Made) -> Path:
-    """The place of a folder that is to be made as a whole and carries a NOTE.
+    """The path of a folder to be written as a whole, with a NOTE.
 
-    Raises ActreError where something is there that was not made by this command of the same, or was changed since; and
-    as `must_be_whole` does.
+    Raises ActreError for content that this command did not write for the same source, or that was changed since, and as
+    `must_be_whole` does.
     """
     folder = must_be_whole(path, made.option)
     if not folder.exists() or not os.listdir(folder):
         return folder
     note, changed = _note(folder) or {}, []
     if note.get("command") != made.command:
-        why = f"holds {described(folder)}, which `{made.command}` has not made"
+        why = f"holds {described(folder)}, which `{made.command}` did not write"
     elif note.get("of") != made.of:
-        why = f"holds what `{made.command}` made of another run"
+        why = f"holds the output of `{made.command}` for another run"
     else:
         changed = _changed(folder, note)
-        why = f"holds {', '.join(changed[:_NAMED])}, changed or put there since `{made.command}` made it"
+        why = f"holds {', '.join(changed[:_NAMED])}, changed or added since `{made.command}` wrote it"
         if not changed:
             return folder
     raise refusal(path, f"{why}, and would be replaced as a whole", made.option)
@@ -173,11 +170,11 @@ def must_be_replaceable(path: str | Path, made: Made) -> Path:
 
 @contextmanager
 def replacing(path: str | Path, made: Made | None = None) -> Iterator[Path]:
-    """A folder to write into that takes the place of `path` when everything is written.
+    """A temporary folder that replaces `path` once everything is written.
 
-    made: what makes it; it is then checked by `must_be_replaceable`, before and after, and gets its NOTE. None: it is
-    the caller's own. However this ends, the old folder or the new one is there, as a whole; killed between two
-    renamings, the old one lies beside it, and the next call puts it back.
+    made: its origin; `path` is then checked by `must_be_replaceable` before and after, and gets a NOTE. None: the
+    folder is the caller's own. In any case either the old folder or the new one is complete. If the process is killed
+    between the two renames, the old folder lies next to `path`, and the next call restores it.
     """
     folder = Path(path).resolve()
     _put_back(folder)
@@ -190,7 +187,7 @@ def replacing(path: str | Path, made: Made | None = None) -> Iterator[Path]:
         new.mkdir()
         yield new
         if made is not None:
-            must_be_replaceable(path, made)  # somebody may have written there meanwhile
+            must_be_replaceable(path, made)  # it may have changed meanwhile
             _write_note(new, made)
         try:
             if folder.exists():
@@ -206,9 +203,9 @@ def replacing(path: str | Path, made: Made | None = None) -> Iterator[Path]:
 
 
 def clear_unfinished(target: Path) -> None:
-    """In a folder of the kit's own: remove what a killed process left half written on the way to `target` or target-N.
+    """Remove what a killed process left half written for `target` or target-N, in a folder of the kit's own.
 
-    What it had moved aside, and not replaced yet, is put back.
+    A folder that it had moved aside but not replaced is restored.
     """
     for path in target.parent.glob(f".{glob.escape(target.name)}-*"):
         _put_back(path.with_name(path.name[1:].rpartition("-")[0]))
@@ -216,7 +213,7 @@ def clear_unfinished(target: Path) -> None:
 
 
 def _put_back(folder: Path) -> None:
-    """Undo the first half of a replacement that was killed between its two renamings; nothing else is touched."""
+    """Undo the first half of a replacement that was killed between its two renames; nothing else is touched."""
     if folder.exists():
         return
     for beside in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
@@ -230,22 +227,22 @@ def _put_back(folder: Path) -> None:
 
 
 def must_be_own(path: str | Path, own: Callable[[bytes], bool], option: str = "--out") -> Path:
-    """The place of a file that is to be written. own: whether the content of one that is there is this command's.
+    """The path of a file to be written. own: whether the content of an existing file is this command's.
 
-    Raises ActreError for a folder and for a file that is not, and as `place` does.
+    Raises ActreError for a folder and for a file that is not its own, and as `place` does.
     """
     file = place(path, option)
     if file.is_dir():
-        raise refusal(path, "is a folder, and a file is to stand there", option)
+        raise refusal(path, "is a folder, but a file is needed", option)
     if file.exists() and file.stat().st_size and not own(file.read_bytes()):
-        raise refusal(path, "is a file that this command has not made of the same", option)
+        raise refusal(path, "is a file that this command did not write, or for another source", option)
     return file
 
 
 def put(path: str | Path, data: bytes, own: Callable[[bytes], bool] | None = None, option: str = "--out") -> Path:
-    """Write a file as a whole or not at all; returns its place.
+    """Write a file completely or not at all; returns its path.
 
-    own: see `must_be_own`; None: only one that holds the same is its own. Raises as that does.
+    own: see `must_be_own`; None: only a file of the same content may be replaced. Raises as `must_be_own` does.
     """
     file = must_be_own(path, own or partial(same, data), option)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -260,10 +257,10 @@ def put(path: str | Path, data: bytes, own: Callable[[bytes], bool] | None = Non
 
 @contextmanager
 def filling(path: str | Path, names: Iterable[str], option: str = "--out") -> Iterator[Path]:
-    """A folder to write files into, which go into the folder `path` once all are written.
+    """A temporary folder whose files are moved into the folder `path` once all are written.
 
-    names: what alone may stand there; a file that is there already has to have the very same content. Raises ActreError
-    where it has not, with nothing moved, and as `growing` does.
+    names: the only names allowed in `path`. An existing file must have the same content as the new one; otherwise
+    ActreError is raised and nothing is moved. Also raises as `growing` does.
     """
     folder = growing(path, lambda there: visible(there) <= set(names), option)
     folder.mkdir(parents=True, exist_ok=True)
@@ -278,7 +275,7 @@ def filling(path: str | Path, names: Iterable[str], option: str = "--out") -> It
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Whether two files hold the same; one that is gzipped counts as what is in it.
+    """Whether two files have the same content, gzipped ones unpacked.
 
     >>> same(gzip.compress(b"a", 1), gzip.compress(b"a", 9)), same(b"a", b"b")
     (True, False)
@@ -289,15 +286,15 @@ def same(one: bytes, other: bytes) -> bool:
 def _unzipped(data: bytes) -> bytes:
     try:
         return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    except (OSError, EOFError, zlib.error):  # damaged, so that it is nothing but its bytes
+    except (OSError, EOFError, zlib.error):  # damaged: compare the bytes themselves
         return data
 
 
-# --- what is there ---
+# --- content ---
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A file's JSON object; empty where there is none."""
+    """A file's JSON object; empty if there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -327,14 +324,14 @@ def _write_note(folder: Path, made: Made) -> None:
 
 
 def _changed(folder: Path, note: dict[str, Any]) -> list[str]:
-    """Files that are others than the note says, or are not in it."""
+    """Files that differ from the note, or are not in it."""
     wanted, there = note.get("files") or {}, _digests(folder)
     there.pop(NOTE, None)
     return sorted(name for name in there if wanted.get(name) != there[name])
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Each file's path in the folder, and its sha256; of a link and an empty folder that they are there."""
+    """Path of each file in the folder -> its sha256; links and empty folders are listed as such."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,6 +1,6 @@
-"""Jobs as processes of their own, one thread each, their output in a log. Knows no job.
+"""Jobs as child processes with one thread each and their output in a log.
 
-Ctrl-C reaches the program that started them alone; it passes it on (`stop`), so that they can save where they stand.
+Ctrl-C reaches only the parent, which passes it on (`stop`), so that the jobs can save their progress.
 """
 
 import os
@@ -15,11 +15,11 @@ from actre.types import ActreError
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 _TAIL = 8
-"""Lines of a log that are shown where its job failed."""
+"""Lines of a failed job's log that are shown."""
 
 
 class Running(NamedTuple):
-    """A job that is running."""
+    """A running job."""
 
     job: str
     process: subprocess.Popen[bytes]
@@ -28,7 +28,7 @@ class Running(NamedTuple):
 def start(
     module: str, arguments: Sequence[str], log: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m module arguments`; env is added to ours."""
+    """Start `python -m module arguments`. env: added to the environment of this process."""
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -36,21 +36,21 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone; we pass it on
+            start_new_session=True,  # so that Ctrl-C does not reach it directly
         )
 
 
 def failure(job: str, code: int, log: Path) -> ActreError:
-    """What is said of a job that ended with another code than 0: the end of its log, and how it goes on."""
+    """The error for a job that ended with a code other than 0, with the end of its log."""
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
     return ActreError(
         f"{job} ended with code {code}; the end of {log}:\n{tail}\n"
-        "what is done stays; the same command continues after the cause is mended"
+        "finished work is kept; fix the cause and run the same command to continue"
     )
 
 
 def stop(running: Iterable[Running]) -> None:
-    """Interrupt what is running and wait for it to end."""
+    """Interrupt the jobs and wait for them to end."""
     running = list(running)
     for one in running:
         one.process.send_signal(signal.SIGINT)

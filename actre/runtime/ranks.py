@@ -1,8 +1,7 @@
-"""Several processes that train one policy: who this one is, and how values go between them.
+"""Several processes that train one policy: this process's rank, and values exchanged between processes.
 
-Knows the processes as `accelerate launch` or `torchrun` start them, each with RANK, WORLD_SIZE and LOCAL_RANK in its
-environment; alone, every function here is the plain thing, and torch is not loaded. What each process does with its
-share is the trainer's matter.
+`accelerate launch` and `torchrun` set RANK, WORLD_SIZE and LOCAL_RANK for each process. With a single process every
+function is trivial and torch is not loaded.
 """
 
 import os
@@ -13,7 +12,7 @@ T = TypeVar("T")
 
 
 def count() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -23,29 +22,29 @@ def rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and shows things."""
+    """Whether this process writes files and prints."""
     return rank() == 0
 
 
 def cuts_weights() -> bool:
-    """Whether the launch asks for weights that are cut over the processes (FSDP, DeepSpeed), each holding a part."""
+    """Whether the launch shards the weights over the processes (FSDP, DeepSpeed)."""
     asked = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     return any(os.environ.get(name, "false").lower() == "true" for name in asked)
 
 
 def part_here(tensor: Any) -> Any:
-    """Of a tensor that is cut over the processes the part that this one holds; any other as it is."""
+    """This process's shard of a sharded tensor; any other tensor unchanged."""
     if not cuts_weights():
         return tensor
     from torch.distributed.tensor import DTensor
 
     if isinstance(tensor, DTensor):
         return tensor.to_local()
-    return getattr(tensor, "ds_tensor", tensor)  # DeepSpeed ZeRO-3 hangs the part on an empty parameter
+    return getattr(tensor, "ds_tensor", tensor)  # DeepSpeed ZeRO-3 attaches the shard to an empty parameter
 
 
 def claim_device() -> None:
-    """Make this process' own GPU the one that is meant by "cuda", where there are several processes."""
+    """Make "cuda" mean this process's own GPU, if there are several processes."""
     if count() == 1:
         return
     import torch
@@ -55,7 +54,7 @@ def claim_device() -> None:
 
 
 def all_of(value: T) -> list[T]:
-    """Every process' value, in the order of their ranks; all of them call it. Alone: [value]."""
+    """The values of all processes, in the order of their ranks; every process must call it."""
     if count() == 1:
         return [value]
     import torch.distributed
@@ -66,7 +65,7 @@ def all_of(value: T) -> list[T]:
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What `make` gives in the first process, in all of them; an exception there is raised in all of them."""
+    """The result of `make` in the first process, sent to all; an exception there is raised in all of them."""
     if count() == 1:
         return make()
     import torch.distributed
@@ -75,7 +74,7 @@ def from_first(make: Callable[[], T]) -> T:
     if is_first():
         try:
             made = [make()]
-        except Exception as error:  # the others wait: whatever it is, they are told before it goes on
+        except Exception as error:  # the others are waiting, so every error has to be sent to them
             made = [error]
     torch.distributed.broadcast_object_list(made, src=0)
     if isinstance(made[0], Exception):
@@ -84,20 +83,20 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def lost_another(error: BaseException) -> bool:
-    """Whether it says that another process cannot be reached: it has ended, or the connection to it has.
+    """Whether the error means that another process cannot be reached, because it or its connection has ended.
 
-    torch raises a DistBackendError for NCCL, and for gloo a RuntimeError that only its text tells from others.
+    torch raises a DistBackendError for NCCL, but for gloo a RuntimeError that only its text distinguishes.
     """
     if count() == 1 or not isinstance(error, RuntimeError):
         return False
     import torch.distributed
 
-    said = str(error)
-    return isinstance(error, torch.distributed.DistError) or "gloo" in said or "closed by peer" in said
+    text = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in text or "closed by peer" in text
 
 
 def part_of(items: Sequence[T], part: int, parts: int) -> tuple[int, Sequence[T]]:
-    """The part's share of consecutive items, and the index of its first one; shares differ by one at most.
+    """A part's consecutive items, and the index of the first; the parts' sizes differ by at most one.
 
     >>> [part_of("abcde", part, 3) for part in range(3)]
     [(0, 'a'), (1, 'bc'), (3, 'de')]
@@ -107,7 +106,7 @@ def part_of(items: Sequence[T], part: int, parts: int) -> tuple[int, Sequence[T]
 
 
 def balanced(sizes: Sequence[int], parts: int) -> list[list[int]]:
-    """Indices of items shared out so that the parts' sizes are about equal: largest first, each to the smallest part.
+    """Indices of items distributed so that the parts' total sizes are about equal: largest first, to the smallest part.
 
     >>> balanced([5, 9, 4, 7], 2)
     [[1, 2], [0, 3]]

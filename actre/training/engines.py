@@ -68,7 +68,7 @@ class VLLMEngine:
         from actre.policies.vllm import VLLMPolicy
 
         self._model, self._folder = model, folder
-        self._merged = config.model.handover == "merged"
+        self._merged = config.model.weight_sync == "merged"
         if not self._merged:
             self.refresh()
         # the trainer needs the same GPU; vLLM would take nine tenths of it
@@ -106,10 +106,10 @@ class ServerEngine:
 
         # New names each time: over a network file system, a replaced folder may show its old contents for a while.
         self._model, self._folder, self._names = model, folder / uuid.uuid4().hex[:8], itertools.count(1)
-        self._merged = config.model.handover == "merged"
+        self._merged = config.model.weight_sync == "merged"
         if self._merged and ranks.count() > 1:
             raise ActreError(
-                "model.handover=merged gives a server one process' weights: with several processes use adapter"
+                "model.weight_sync=merged gives a server one process' weights: with several processes use adapter"
             )
         tokens, rank = _tokens(config, model), 0 if self._merged else config.model.lora_rank
         if url is None:
@@ -212,8 +212,8 @@ def _write(model: Any, folder: Path, *, merged: bool) -> None:
 
 
 def _must_be_plain(config: RunConfig) -> None:
-    if config.model.handover == "merged" and ranks.cuts_weights():
-        raise ActreError("model.handover=merged needs whole weights, which are cut here: use adapter")
+    if config.model.weight_sync == "merged" and ranks.cuts_weights():
+        raise ActreError("model.weight_sync=merged needs whole weights, which are cut here: use adapter")
     if config.model.loader != "plain" or config.model.four_bit:
         raise ActreError(
             f"--engine {config.model.engine} serves the plain base model: leave out --loader unsloth and four_bit"

@@ -209,7 +209,7 @@ class StagedTrainer(SlicedTrainer):
         self.run_state.iteration += 1
         seconds = time.perf_counter() - self._started
         update_s = seconds - self._line["rollout_s"]
-        used = {"micro_batch_tokens": self.micro_batches.tokens, "peak_memory_gb": peak_memory_gb()}
+        used = {"micro_batch_tokens": self.micro_batches.most, "peak_memory_gb": peak_memory_gb()}
         line = {**self._line, **means, **used, "seconds": seconds, "update_s": update_s}
         self.run_log.metrics(line)
         self.run_state.successes.append(self._line["success"])

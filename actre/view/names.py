@@ -1,12 +1,7 @@
 """Display names of orders, arms, flags, task types and measured quantities."""
 
-_ARMS = {
-    "actre": "ActRe",
-    "think_first": "think-first alone",
-    "act_first": "act-first alone",
-    "no_think": "no-think alone",
-    "tfpi": "no-think, then think-first",
-}
+from actre.config.arms import ARMS
+
 _ORDERS = {"think_first": "think-first", "act_first": "act-first", "no_think": "no-think"}
 _FLAGS = {
     "no_action": "no action sent",
@@ -51,8 +46,8 @@ QUANTITIES = {
 
 
 def arm_name(arm: str) -> str:
-    """An arm in words: a known name, or the folder's name."""
-    return _ARMS.get(arm, arm.replace("_", " "))
+    """An arm's label; for another folder of runs, its name with spaces."""
+    return ARMS[arm].label if arm in ARMS else arm.replace("_", " ")
 
 
 def order_name(order: str) -> str:

@@ -113,7 +113,7 @@ def test_without_a_network_the_export_is_said_to_be_there(standing, folder, monk
 
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     _answering(monkeypatch, broken)
-    with pytest.raises(ActreError, match="same command tries again"):
+    with pytest.raises(ActreError, match="same command to try again"):
         hub.push(folder, "me/it")
 
 

@@ -11,7 +11,21 @@ import pytest
 
 import actre
 from actre import cli
+from actre.cli.old_flags import OLD_FLAGS, in_todays_names
 from actre.types import ActreError
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new"), [(c, o, n) for c, each in OLD_FLAGS.items() for o, n in each.items()]
+)
+def test_an_option_of_the_version_before_still_works_with_a_warning(command, old, new, capsys):
+    assert in_todays_names([command, f"{old}=1", "x"]) == [command, f"{new}=1", "x"]
+    assert f"{old} is now {new}" in capsys.readouterr().err
+    assert in_todays_names([command, old, "1"]) == [command, new, "1"]
+    known = cli.build_parser().parse_args
+    with pytest.raises(SystemExit):  # the new name is an option of the command or of one of its subcommands
+        known([command, "check", "--help"] if command == "webshop" else [command, "--help"])
+    assert new in capsys.readouterr().out
 
 
 def raise_in_doctor(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -68,7 +82,7 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     ("argv", "hint"),
     [
         (["docto"], "did you mean 'doctor'?"),
-        (["zzz"], "there are: doctor, "),
+        (["zzz"], "the choices are: doctor, "),
         (["games", "lst"], "did you mean 'list'?"),
     ],
 )

@@ -132,7 +132,7 @@ def test_ctrl_c_ends_a_diagnosis_with_what_it_has_and_a_second_one_at_once(
     assert signal.getsignal(signal.SIGINT) is before
     said = capsys.readouterr()
     assert "PARTIAL, 4 of 8 states" in said.out  # the batch that was being measured is in
-    assert "stopped by hand; the same command goes on from here" in said.out
+    assert "stopped by hand; the same command continues from here" in said.out
     assert "Ctrl-C again: at once" in said.err
     assert len(load_diagnosis(tmp_path / "part" / "diagnosis.json").states) == 4
     presses = {3: 2}
@@ -157,7 +157,7 @@ def test_ctrl_c_in_the_pilot_or_the_last_batch_says_what_is_left_and_what_is_not
     press_in = 1  # the pilot's only batch: eight states, eight thoughts each
     pilot = ["diagnose", "--states", "8", "--thoughts", "auto", "--out", str(tmp_path / "pilot")]
     assert cli.main(pilot) == 130
-    assert "stopped by hand; the same command goes on from here" in capsys.readouterr().out
+    assert "stopped by hand; the same command continues from here" in capsys.readouterr().out
     assert not (tmp_path / "pilot" / "report.html").exists()
     press_in = batches[0] + 4
     whole = ["diagnose", "--wording", "shared", "--states", "8", "--thoughts", "32", "--out", str(tmp_path / "whole")]
@@ -236,7 +236,7 @@ def test_without_a_number_a_pilot_chooses_how_many_thoughts(
 ) -> None:
     curves = [thoughts.Curve(30, (8, 16), (0.4, 0.2))]
     monkeypatch.setattr(thoughts, "load_curves", lambda: curves)
-    command = ["diagnose", "--states", "4", "--width", "0.0001", "--most", "10", "--out", str(tmp_path)]
+    command = ["diagnose", "--states", "4", "--width", "0.0001", "--max-thoughts", "10", "--out", str(tmp_path)]
     assert cli.main(command) == 0
     out = capsys.readouterr().out
     found = load_diagnosis(tmp_path / "diagnosis.json")
@@ -394,10 +394,10 @@ def test_the_tiny_policy_measured_in_training_and_by_hand_agree(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["diagnose", "--preset", "huge"], "no preset"),
+        (["diagnose", "--preset", "huge"], "unknown preset"),
         (["diagnose", "--probes", "none.jsonl"], "does not exist"),
-        (["diagnose", "--states", "4", "--width", "-1"], "above 0 nats"),
-        (["diagnose", "--states", "4", "--most", "1"], "at least 2"),
+        (["diagnose", "--states", "4", "--width", "-1"], "above 0 and"),
+        (["diagnose", "--states", "4", "--max-thoughts", "1"], "at least 2"),
         (["diagnose", "--model", "nobody/no-such-model", "--states", "2"], "A hub name needs a network"),
         (["evaluate", "--panels", "smal/seen"], "did you mean"),
         (["probes", "--panel", "small/seen", "--n", "0", "--out", "x.jsonl"], "at least 1"),

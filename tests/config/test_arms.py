@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from actre.config import PromptConfig, RunConfig, StageConfig, config_from_dict
+from actre.config import PromptConfig, RunConfig, StageConfig, config_from_dict, overrides
 from actre.config.arms import ARMS, arm, name_of
 from actre.config.presets import PRESETS, preset
 from actre.orders import Renderer
@@ -14,6 +14,7 @@ from actre.orders.chat import ChatFormat
 from actre.training.rows import trajectory_rows
 from actre.training.stages import plan
 from actre.types import ActreError, Observation, Step, Trajectory
+from actre.view.names import arm_name
 
 CHAT = ChatFormat("[", "]", "|")
 
@@ -51,9 +52,9 @@ def test_settings_with_one_stage_give_the_first_a_third(whole: int, first: int) 
 
 
 def test_what_would_be_another_arm_is_refused() -> None:
-    with pytest.raises(ActreError, match="no arm 'actree'; there are: think_first"):
+    with pytest.raises(ActreError, match="unknown arm 'actree'; the arms are: think_first"):
         arm("actree", preset("tiny"))
-    with pytest.raises(ActreError, match="one update a batch"):
+    with pytest.raises(ActreError, match="one update per batch"):
         arm("think_first_clip", preset("tiny"))
     with pytest.raises(ActreError, match="at least one iteration each"):
         arm("actre", replace(preset("tiny"), stages=(StageConfig("think_first", 1),)))
@@ -65,13 +66,19 @@ def test_an_arms_settings_say_its_name(name: str, settings: str) -> None:
     assert name_of(arm(name, with_updates(preset(settings)))) == name
 
 
-def test_a_run_whose_thoughts_are_skipped_calls_itself_no_think() -> None:
-    stages = (StageConfig("act_first", 3, thoughts=False), StageConfig("think_first", 3))
-    skipped = replace(preset("tiny"), stages=stages)
+def test_an_earlier_stage_without_thoughts_is_a_no_think_stage() -> None:
+    raw = asdict(preset("tiny"))
+    raw["stages"] = [{**stage, "thoughts": stage["order"] != "act_first"} for stage in raw["stages"]]
+    skipped = config_from_dict(raw)
     assert plan(skipped, ["game"], 1).order == "no_think"
-    assert config_from_dict(asdict(skipped)) == skipped
     assert name_of(skipped) == "tfpi"
-    assert name_of(replace(skipped, stages=stages[:1])) == "no_think"
+    assert name_of(replace(skipped, stages=skipped.stages[:1])) == "no_think"
+
+
+def test_every_arm_has_a_label_of_its_own_which_pages_show() -> None:
+    assert [arm_name(name) for name in ARMS] == [one.label for one in ARMS.values()]
+    assert len({one.label for one in ARMS.values()}) == len(ARMS)
+    assert arm_name("my_own") == "my own"
 
 
 @pytest.mark.parametrize(("thoughts_in_history", "thoughts_trained"), [(False, False), (True, False), (False, True)])
@@ -110,6 +117,7 @@ def test_settings_of_one_arm_are_not_silently_made_another(name: str, from_arm: 
 
 
 def test_a_stage_without_thoughts_does_not_pass_as_actre() -> None:
-    stages = (StageConfig("act_first", 5, thoughts=False), StageConfig("think_first", 5))
-    with pytest.raises(ActreError, match="actre would be tfpi"):
-        arm("actre", replace(preset("tiny"), stages=stages))
+    with pytest.warns(FutureWarning, match="no_think:ITERATIONS"):
+        stages = overrides.stages("act_first:5:thoughts=false,think_first:5")
+    assert [stage.order for stage in stages] == ["no_think", "think_first"]
+    assert name_of(replace(preset("tiny"), stages=stages)) == "tfpi"

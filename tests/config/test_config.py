@@ -1,13 +1,18 @@
 """Settings survive JSON, presets are known by name, seeds are streams."""
 
 import dataclasses
+import inspect
 import json
+import typing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actre.config import config_from_dict, derive_seed, load_config, save_config
+from actre.config import RunConfig, config_from_dict, derive_seed, load_config, overrides, run, save_config
+from actre.config.checks import words_of
+from actre.config.describe import described, settings
 from actre.config.presets import PRESETS, preset
 from actre.types import ActreError
 
@@ -32,9 +37,45 @@ def test_an_unknown_setting_is_refused() -> None:
         config_from_dict(raw)
 
 
+def test_settings_of_earlier_versions_load_quietly_and_are_changed_with_a_warning(recwarn: Any) -> None:
+    raw = asdict(preset("tiny"))
+    raw["optim"]["reference_at_switch"] = "base"
+    raw["model"]["handover"] = raw["model"].pop("weight_sync")
+    raw["stages"] = [{**stage, "thoughts": True} for stage in raw["stages"]]
+    assert config_from_dict(raw) == preset("tiny")
+    assert not recwarn
+    with pytest.warns(FutureWarning, match="handover is now called weight_sync"):
+        assert overrides.changed(RunConfig(), ["model.handover=merged"]).model.weight_sync == "merged"
+    with pytest.warns(FutureWarning, match="no longer exists"):
+        assert overrides.changed(RunConfig(), ["optim.reference_at_switch=base"]) == RunConfig()
+
+
+def test_the_help_lists_every_setting_with_its_type_default_and_docstring() -> None:
+    shown = {one.name: one for one in settings()}
+    groups = {f.name: getattr(RunConfig(), f.name) for f in dataclasses.fields(RunConfig)}
+    wanted = {
+        f"{name}.{f.name}": (type(part), f)
+        for name, part in groups.items()
+        if dataclasses.is_dataclass(part)
+        for f in dataclasses.fields(part)
+    }
+    wanted |= {f"stages[].{f.name}": (run.StageConfig, f) for f in dataclasses.fields(run.StageConfig)}
+    alone = {name for name, part in groups.items() if not dataclasses.is_dataclass(part)}
+    assert set(shown) == {*wanted, *alone}
+    for name, (kind, field) in wanted.items():
+        assert shown[name].kind == words_of(typing.get_type_hints(kind, include_extras=True)[field.name])
+    assert shown["optim.clip_high"][1:3] == ("a number, at least 0 and at most 1,000,000", "0.28")
+    assert shown["evaluation.panels"].default == "seen,unseen"
+    source = " ".join(inspect.getsource(run).split())
+    for one in shown.values():
+        assert one.about.endswith("."), one
+        assert f'"""{one.about}"""' in source
+        assert one.name in described()
+
+
 def test_a_damaged_settings_file_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ActreError, match="not a run's settings"):
+    with pytest.raises(ActreError, match="does not hold a run's settings"):
         load_config(tmp_path / "config.json")
     with pytest.raises(ActreError, match="does not exist"):
         load_config(tmp_path / "none.json")

@@ -165,7 +165,8 @@ def test_the_card_names_a_local_model_by_its_name_and_fingerprint(
     digest = json.loads((run / "export" / "actre.json").read_text())["fingerprint"]
     for card in ((run / "export" / "README.md").read_text(), (home / "merged" / "README.md").read_text()):
         assert (
-            f"Base model: my-model, a local folder where this was trained; fingerprint of its weights: {digest}" in card
+            f"Base model: my-model, a local folder on the training machine; fingerprint of its weights: {digest}"
+            in card
         )
         assert "base_model:" not in card, "a hub would look it up"
         assert str(home) not in card

@@ -117,7 +117,7 @@ def test_an_option_refuses_numbers_out_of_its_range_before_anything_is_done(opti
         said = refused([*option.command, f"{option.name}={text}"], capsys)
         assert f"{option.name} " in said
         if option.takes is not None:
-            assert f": {option.takes.words}" in said
+            assert f": it must be {option.takes.words}" in said
         assert len(said) < 3000
 
 
@@ -175,7 +175,7 @@ def test_a_setting_refuses_numbers_out_of_its_range(part: str, name: str) -> Non
     wrong += [1.5, 2.0] if takes.whole else []
     wrong += [0] if not takes.holds(0) else []
     for value in wrong:
-        with pytest.raises(ActreError, match=rf"\.{name} is .*: {re.escape(takes.words)}"):
+        with pytest.raises(ActreError, match=rf"\.{name} is .*: it must be {re.escape(takes.words)}"):
             replace(made(part), **{name: value})
     for text in [] if part == "warm" else filter(None, bad_for(takes)):
         with pytest.raises(ActreError, match=None if part == "stage" else name) as said:
@@ -224,7 +224,7 @@ def test_a_range_holds_a_number_only_between_its_ends(value: float, takes: value
         assert takes.least <= value <= takes.most or value == takes.also
         assert takes(repr(value)) == value
     else:
-        with pytest.raises(ActreError, match="needed"):
+        with pytest.raises(ActreError, match="must be"):
             takes(repr(value))
 
 

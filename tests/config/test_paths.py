@@ -59,13 +59,13 @@ def test_signs_that_name_nothing_are_part_of_the_name(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["$UNSET/x", "runs/$UNSET", "${UNSET}x", "$EMPTY/x", "~/$UNSET"])
 def test_a_variable_that_is_not_set_is_named(text: str) -> None:
-    with pytest.raises(ActreError, match=r"names the variable (UNSET|EMPTY), which is not set"):
+    with pytest.raises(ActreError, match=r"uses the variable (UNSET|EMPTY), which is not set"):
         paths.place(text)
 
 
 def test_variables_that_name_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INNER", "$OUTER")
-    with pytest.raises(ActreError, match="name each other"):
+    with pytest.raises(ActreError, match="refer to each other"):
         paths.place("$INNER/x")
 
 
@@ -125,7 +125,7 @@ PATHS = {
     "export": {"folder": "r", "--out": "e", "--merge": "m"},
     "games generate": {"--out": "g.jsonl"},
     "notebooks": {"--out": "n"},
-    "pretrain-tiny": {"--out": "t", "--work": "w", "--check": "c"},
+    "pretrain-tiny": {"--out": "t", "--work-dir": "w", "--check": "c"},
     "probes": {"--out": "p.jsonl", "--adapter": "a"},
     "quickstart": {"--out": "q"},
     "report": {"folders": "r", "--out": "r.html"},
@@ -176,7 +176,7 @@ def test_what_a_command_writes_lies_where_the_path_means(text: str, home: Path, 
     code = cli.main(["games", "generate", "--n", "1", "--out", f"{text}.jsonl"])
     if "UNSET" in text:
         assert code == 2
-        assert "names the variable UNSET" in capsys.readouterr().err
+        assert "uses the variable UNSET" in capsys.readouterr().err
     else:
         assert code == 0
         assert (home / "x.jsonl").is_file()

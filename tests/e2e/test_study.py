@@ -65,7 +65,7 @@ def test_an_interrupted_study_goes_on_and_a_run_made_again_has_the_same_numbers(
 
     # interrupted and resumed above, in one go here
     again = subprocess.run(
-        study(file, "--again", "p/actre-gigpo-seed-100"),
+        study(file, "--rerun", "p/actre-gigpo-seed-100"),
         capture_output=True,
         text=True,
         timeout=1500,

@@ -424,6 +424,6 @@ def test_the_terminal_warns_where_most_lies_outside_the_list() -> None:
     off = ScriptedOrders(ACTIONS, (0.01,) * 4, {"hm": 1.0}, {"hm": (0.25,) * 4})
     assert "--force-action-tag" in described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0))
     said = described(diagnose(off, probes(ACTIONS), CONFIG, thoughts=2, seed=0, force_action_tag=True))
-    assert "outside the listed actions, which counts as one outcome" in said
+    assert "outside the listed actions. That counts as one outcome" in said
     assert "--force-action-tag" not in said
-    assert "Careful" not in described(diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0))
+    assert "Warning" not in described(diagnose(neutral(), probes(ACTIONS), CONFIG, thoughts=2, seed=0))

@@ -1,6 +1,5 @@
 """Action entropy: hand-computed numbers, bounds on open input, brackets against known truth, verdicts."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actre import stats
 from actre.entropy import estimators as e
-from actre.entropy import verdict as verdict_module
-from actre.rollout import evaluate
+from actre.entropy import verdict as _contraction
+from actre.entropy.verdict import MIN_GAMES
+from actre.stats import Interval, bootstrap, percentiles
 
 
 @st.composite
@@ -33,13 +32,6 @@ def states(values: list[float], k: int = 8, width: float = 0.0) -> list[e.Decomp
 
 def names(count: int) -> list[str]:
     return [f"game {i}" for i in range(count)]
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    for module in (e, stats, evaluate):
-        found = doctest.testmod(module)
-        assert found.attempted > 0
-        assert found.failed == 0
 
 
 # --- distributions ---
@@ -201,7 +193,7 @@ def test_one_thought_or_a_broken_row_is_refused() -> None:
         e.marginal_entropy([[0.5, 0.5]])
     with pytest.raises(ValueError, match="thought 1 sums to"):
         e.marginal_entropy([[0.5, 0.5], [0.5, 0.4]])
-    with pytest.raises(ValueError, match="one row a thought"):
+    with pytest.raises(ValueError, match="one row per thought"):
         e.marginal_entropy([0.5, 0.5])
     for wrong in (-1, math.nan, math.inf):
         with pytest.raises(ValueError, match="pseudo_thoughts"):
@@ -264,7 +256,7 @@ def test_corrections_lessen_the_plugin_bias() -> None:
 def test_what_is_no_count_is_refused(counts: list) -> None:
     with pytest.raises(ValueError):
         e.entropy_from_counts(counts)
-    with pytest.raises(ValueError, match="no method"):
+    with pytest.raises(ValueError, match="unknown method"):
         e.entropy_from_counts([1, 2], "jackknife")  # type: ignore[arg-type]
 
 
@@ -274,7 +266,7 @@ def test_what_is_no_count_is_refused(counts: list) -> None:
 def test_bootstrap_resamples_games_and_not_states() -> None:
     # two games of ten equal states: resampling states would give a narrow interval
     values = [0.0] * 10 + [1.0] * 10
-    interval = stats.bootstrap(values, ["a"] * 10 + ["b"] * 10)
+    interval = bootstrap(values, ["a"] * 10 + ["b"] * 10)
     assert interval == (0.5, 0.0, 1.0)
 
 
@@ -282,10 +274,10 @@ def test_the_fast_mean_and_a_given_statistic_agree() -> None:
     rng = np.random.default_rng(3)
     values, other = rng.normal(size=30), rng.normal(size=30)
     groups = [f"g{i // 3}" for i in range(30)]
-    fast = stats.bootstrap(values, groups, paired_with=other, seed=5)
-    general = stats.bootstrap(values, groups, statistic=np.mean, paired_with=other, seed=5)
+    fast = bootstrap(values, groups, paired_with=other, seed=5)
+    general = bootstrap(values, groups, statistic=np.mean, paired_with=other, seed=5)
     assert fast == pytest.approx(general, abs=1e-12)
-    median = stats.bootstrap(values, groups, statistic=np.median)
+    median = bootstrap(values, groups, statistic=np.median)
     assert median.low <= median.value <= median.high
 
 
@@ -293,56 +285,56 @@ def test_pairing_removes_what_games_share() -> None:
     rng = np.random.default_rng(0)
     games = rng.normal(0, 5, size=20)
     after, before = games + 1 + rng.normal(0, 0.1, 20), games
-    paired = stats.bootstrap(after, names(20), paired_with=before)
+    paired = bootstrap(after, names(20), paired_with=before)
     assert paired.low > 0.9
     assert paired.high < 1.1
 
 
 def test_bootstrap_is_repeatable_and_covers_a_known_mean() -> None:
     rng = np.random.default_rng(0)
-    assert stats.bootstrap([1, 2, 4], names(3), seed=1) == stats.bootstrap([1, 2, 4], names(3), seed=1)
+    assert bootstrap([1, 2, 4], names(3), seed=1) == bootstrap([1, 2, 4], names(3), seed=1)
     held = 0
     for trial in range(200):
         # 30 games of 2 correlated states each, mean 0
         values = np.repeat(rng.normal(size=30), 2) + rng.normal(size=60)
-        interval = stats.bootstrap(values, [i // 2 for i in range(60)], n=400, seed=trial)
+        interval = bootstrap(values, [i // 2 for i in range(60)], n=400, seed=trial)
         held += interval.low <= 0 <= interval.high
     assert held >= 180
 
 
 def test_bootstrap_refuses_what_it_cannot_resample() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        stats.bootstrap([1, 2], ["a", "a"])
-    with pytest.raises(ValueError, match="one entry a state"):
-        stats.bootstrap([1, 2], ["a"])
+        bootstrap([1, 2], ["a", "a"])
+    with pytest.raises(ValueError, match=r"one entry|the same length"):
+        bootstrap([1, 2], ["a"])
     with pytest.raises(ValueError, match="NaN"):
-        stats.bootstrap([1, math.nan], ["a", "b"])
+        bootstrap([1, math.nan], ["a", "b"])
     with pytest.raises(ValueError, match="non-empty"):
-        stats.bootstrap([], [])
+        bootstrap([], [])
     with pytest.raises(ValueError, match="resample"):
-        stats.bootstrap([1, 2], ["a", "b"], n=0)
-    with pytest.raises(ValueError, match="one entry a state"):
-        stats.bootstrap([1, 2], ["a", "b"], paired_with=[1])
+        bootstrap([1, 2], ["a", "b"], n=0)
+    with pytest.raises(ValueError, match=r"one entry|the same length"):
+        bootstrap([1, 2], ["a", "b"], paired_with=[1])
     # a correlation of one value with itself: undefined on resamples that draw one game only
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="no interval"):
-        stats.bootstrap([1, 2, 3], ["a", "b", "c"], statistic=lambda x: float(np.std(x) / np.std(x)))
+        bootstrap([1, 2, 3], ["a", "b", "c"], statistic=lambda x: float(np.std(x) / np.std(x)))
 
 
 def test_percentiles_refuse_what_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        stats.percentiles(0.0, [0.0, 1.0], groups=1)
+        percentiles(0.0, [0.0, 1.0], groups=1)
     with pytest.raises(ValueError, match="non-empty"):
-        stats.percentiles(0.0, [], groups=3)
+        percentiles(0.0, [], groups=3)
     with pytest.raises(ValueError, match="NaN"):
-        stats.percentiles(0.0, [math.nan], groups=3)
+        percentiles(0.0, [math.nan], groups=3)
 
 
 def test_games_of_unequal_size_weigh_by_their_states() -> None:
     rng = np.random.default_rng(4)
     values = rng.normal(size=9)
     groups = ["a"] * 5 + ["b"] * 3 + ["c"]
-    fast = stats.bootstrap(values, groups, seed=2)
-    general = stats.bootstrap(values, groups, statistic=np.mean, seed=2)
+    fast = bootstrap(values, groups, seed=2)
+    general = bootstrap(values, groups, statistic=np.mean, seed=2)
     assert fast == pytest.approx(general, abs=1e-12)
     assert fast.value == pytest.approx(values.mean())
 
@@ -362,37 +354,31 @@ def test_a_clear_difference_is_narrowed_or_widened() -> None:
     assert "widens" in widened.words
 
 
-NARROW, NEAR, WIDE = stats.Interval(0.3, 0.2, 0.4), stats.Interval(0.0, -0.1, 0.1), stats.Interval(-0.3, -0.4, -0.2)
+NARROW, NEAR, WIDE = Interval(0.3, 0.2, 0.4), Interval(0.0, -0.1, 0.1), Interval(-0.3, -0.4, -0.2)
 
 
 @pytest.mark.parametrize(
     ("lower", "upper", "equal_n", "games", "verdict"),
     [
         (NEAR, NEAR, None, 6, "equivalent"),
-        (
-            stats.Interval(-0.05, -0.11, 0.0),
-            NEAR,
-            None,
-            6,
-            "inconclusive",
-        ),  # the end is within the margin, not its interval
-        (NEAR, stats.Interval(0.05, 0.0, 0.11), None, 6, "inconclusive"),
+        (Interval(-0.05, -0.11, 0.0), NEAR, None, 6, "inconclusive"),  # an end within the margin, its interval not
+        (NEAR, Interval(0.05, 0.0, 0.11), None, 6, "inconclusive"),
         (NARROW, NARROW, NARROW, 6, "narrowed"),
-        (stats.Interval(0.3, -0.01, 0.4), NARROW, NARROW, 6, "inconclusive"),
-        (NARROW, NARROW, stats.Interval(0.3, -0.01, 0.4), 6, "inconclusive"),
+        (Interval(0.3, -0.01, 0.4), NARROW, NARROW, 6, "inconclusive"),
+        (NARROW, NARROW, Interval(0.3, -0.01, 0.4), 6, "inconclusive"),
         (NARROW, NARROW, None, 6, "inconclusive"),
         (WIDE, WIDE, WIDE, 6, "widened"),
-        (WIDE, stats.Interval(-0.3, -0.4, 0.01), WIDE, 6, "inconclusive"),
-        (WIDE, WIDE, stats.Interval(-0.3, -0.4, 0.01), 6, "inconclusive"),
+        (WIDE, Interval(-0.3, -0.4, 0.01), WIDE, 6, "inconclusive"),
+        (WIDE, WIDE, Interval(-0.3, -0.4, 0.01), 6, "inconclusive"),
         (WIDE, WIDE, None, 6, "inconclusive"),
         (NARROW, NARROW, NARROW, 5, "inconclusive"),
         (NEAR, NEAR, None, 5, "inconclusive"),
     ],
 )
 def test_the_verdict_keeps_to_its_rules_at_their_edges(
-    lower: stats.Interval, upper: stats.Interval, equal_n: stats.Interval | None, games: int, verdict: str
+    lower: Interval, upper: Interval, equal_n: Interval | None, games: int, verdict: str
 ) -> None:
-    assert verdict_module._verdict(lower, upper, equal_n, games, margin=0.1) == verdict
+    assert _contraction._verdict(lower, upper, equal_n, games, margin=0.1) == verdict
 
 
 def test_inside_the_bracket_nothing_is_called() -> None:
@@ -436,7 +422,7 @@ def test_a_difference_too_small_to_matter_is_equivalent_however_certain() -> Non
 def test_few_games_are_inconclusive_and_noise_asks_for_more() -> None:
     few = e.contraction([2.0] * 5, states([1.0] * 5), names(5), equal_n=([2.0] * 5, [1.0] * 5))
     assert few.verdict == "inconclusive"
-    assert few.games_needed == e.MIN_GAMES
+    assert few.games_needed == MIN_GAMES
     rng = np.random.default_rng(0)
     noisy = e.contraction(rng.normal(4.1, 1, 12), states([4.0] * 12), names(12), equal_n=([1.0] * 12, [1.0] * 12))
     assert noisy.verdict == "inconclusive"
@@ -491,9 +477,9 @@ def test_exact_nulls_are_rarely_called() -> None:
 
 
 def test_contraction_refuses_unequal_and_empty_input() -> None:
-    with pytest.raises(ValueError, match="one entry a state"):
+    with pytest.raises(ValueError, match="the same length"):
         e.contraction([1.0], states([1.0, 2.0]), names(2))
-    with pytest.raises(ValueError, match="one entry a state"):
+    with pytest.raises(ValueError, match="the same length"):
         e.contraction([], [], [])
     with pytest.raises(ValueError, match="NaN"):
         e.contraction([math.nan] * 8, states([1.0] * 8), names(8))
@@ -505,5 +491,5 @@ def test_contraction_refuses_unequal_and_empty_input() -> None:
         e.contraction([1.0] * 2, states([1.0] * 2), ["a", "a"])
     with pytest.raises(ValueError, match="paired_with holds NaN"):
         e.contraction([1.0] * 8, states([math.nan] * 8), names(8))
-    with pytest.raises(ValueError, match="one entry a state"):
+    with pytest.raises(ValueError, match="the same length"):
         e.contraction([1.0] * 8, states([1.0] * 8), names(8), equal_n=([1.0] * 7, [1.0] * 8))

@@ -75,7 +75,12 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 def test_a_missing_damaged_or_foreign_table_names_the_command(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
-    for text, says in ((None, "does not exist"), ("{", "damaged"), ("{}", "no calibration"), ("[]", "no calibration")):
+    for text, says in (
+        (None, "does not exist"),
+        ("{", "damaged"),
+        ("{}", "not a calibration"),
+        ("[]", "not a calibration"),
+    ):
         if text is not None:
             file.write_text(text)
         with pytest.raises(ActreError, match=f"{says}.*actre calibrate"):

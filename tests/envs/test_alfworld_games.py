@@ -391,7 +391,7 @@ def test_check_solves_and_play_answers_until_input_ends(
     assert "Your task is to" in out
     assert "   go to " in out  # what `?` showed
     assert "Nothing happens." in out
-    assert "left the game" in out
+    assert "game left" in out
 
 
 def test_a_players_end_of_input_leaves_the_game(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_the_day_that_is_told_is_a_setting(date: str, told: str) -> None:
 
 @pytest.mark.parametrize("date", ["", "today", "24 Dec 2026", "2026-02-30", "2026"])
 def test_what_is_no_day_is_refused(date: str) -> None:
-    with pytest.raises(ActreError, match=r"PromptConfig\.date .*as in 2026-01-01"):
+    with pytest.raises(ActreError, match=r"PromptConfig\.date .*such as 2026-01-01"):
         changed(RunConfig(), [f"prompt.date={date}"])
 
 

@@ -186,7 +186,7 @@ def test_a_start_in_a_shop_is_measured_on_goals_of_a_shop_that_no_seed_enters(tm
     games = shop.start_games(6, tmp_path, seed=0, games=40)
     assert len(set(games)) == 6
     assert all(game.startswith(f"{tmp_path / 'shop-start'}/") for game in games)
-    with pytest.raises(ActreError, match="fewer episodes"):
+    with pytest.raises(ActreError, match="fewer --episodes"):
         shop.start_games(10**6, tmp_path, seed=0, games=40)
 
 
@@ -201,7 +201,7 @@ def test_one_command_makes_a_shopper_and_measures_it_and_repeats_itself(
     for name in ("one", "two"):
         folder = tmp_path / name
         asked = ["pretrain-tiny", "--kind", "shopper", "--threads", "1", "--episodes", "4", "--out", str(folder)]
-        args = parser().parse_args([*asked, "--work", str(tmp_path / f"work-{name}")])
+        args = parser().parse_args([*asked, "--work-dir", str(tmp_path / f"work-{name}")])
         # hardly trained, so it misses what is asked of a start, and says so
         assert command.run(args) == 1
         card = (folder / "README.md").read_text()

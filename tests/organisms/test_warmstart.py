@@ -128,7 +128,7 @@ def test_a_place_that_is_too_long_in_one_order_is_left_out_in_all(demos, tokeniz
     chosen = warm_rows(demos, prompts_of(tokenizer), WINDOWED, per_episode=99, longest=long - 1, seed=0)
     assert chosen.too_long >= 1
     assert len({sum(row.order == order for row in chosen.rows) for order in ORDERS}) == 1
-    with pytest.raises(ActreError, match="--longest"):
+    with pytest.raises(ActreError, match="--max-length"):
         _rows(demos, tokenizer, WINDOWED, longest=10)
 
 
@@ -172,7 +172,7 @@ def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, pr
             raise KeyboardInterrupt
 
     monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
-    with pytest.raises(KeyboardInterrupt, match="same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="same command continues"):
         warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
     monkeypatch.setattr(warmstart._Log, "on_log", plain)
     with pytest.raises(ActreError, match="other settings"):
@@ -248,9 +248,11 @@ def test_rows_that_a_model_with_learned_positions_cannot_hold_are_refused_with_t
     tiny_gpt2(len(tokenizer), positions=longest - 1).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     short = replace(config, model=ModelConfig(name=str(tmp_path / "base"), lora_rank=4))
-    with pytest.raises(ActreError, match=rf"{longest} tokens is more than the {longest - 1} .*--longest {longest - 1}"):
+    with pytest.raises(
+        ActreError, match=rf"{longest} tokens is more than the {longest - 1} .*--max-length {longest - 1}"
+    ):
         warm_up(short, WARM, rows, probes, tmp_path / "out", progress=False)
-    assert not (tmp_path / "out").exists()  # the same command with another --longest finds nothing in its way
+    assert not (tmp_path / "out").exists()  # the same command with another --max-length finds nothing in its way
     kept = [row for row in rows if len(row.ids) < longest]
     assert warm_up(short, WARM, kept, probes, tmp_path / "out", progress=False)["check"]["passed"]
 

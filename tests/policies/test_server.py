@@ -177,7 +177,7 @@ def test_without_an_address_the_command_that_starts_a_server_is_given(folder, tm
         assert needed in str(raised.value)
     assert "--max-model-len 2012" in str(raised.value)
     with pytest.raises(ActreError) as raised:
-        _engine(folder, tmp_path, None, handover="merged")
+        _engine(folder, tmp_path, None, weight_sync="merged")
     assert "VLLM_SERVER_DEV_MODE=1" in str(raised.value)
     assert "lora" not in str(raised.value).lower()
 
@@ -205,7 +205,7 @@ def test_where_nothing_answers_the_command_that_starts_a_server_is_given(folder,
         ),
         (
             {"dev": False},
-            {"handover": "merged"},
+            {"weight_sync": "merged"},
             r"not started to load weights while running.*VLLM_SERVER_DEV_MODE=1",
         ),
         ({"blind": True}, {}, r"finds no adapter in .*a shared disk"),
@@ -255,7 +255,7 @@ def test_an_address_without_the_engine_is_refused_and_may_be_given_to_a_run_that
 @pytest.mark.parametrize("handover", ["adapter", pytest.param("merged", marks=pytest.mark.slow)])
 def test_training_samples_on_the_server_and_its_samples_follow_the_adapter(folder, tmp_path, handover):
     with FakeServer(folder, dev=True) as server:
-        config = settings(folder, engine="vllm-server", handover=handover)
+        config = settings(folder, engine="vllm-server", weight_sync=handover)
         lines = train(config, tmp_path, server=server.url)
     _told(handover, lines)
     assert len(list((tmp_path / "engine").glob("*/*"))) == 1
@@ -355,7 +355,7 @@ def test_vllms_own_server_gives_the_transformers_policys_numbers_adapters_includ
             begun = [reply.token_ids[: i + 1] for i in range(len(reply.token_ids))]
             (sums,) = beside.action_logprobs([prompt], [begun], temperature=0.6)
             assert np.abs(np.array(reply.logps) - np.diff(sums, prepend=0.0)).max() < BOUND_NATS
-    with pytest.raises(ActreError, match=r"(?s)cannot serve the adapter.*--max-lora-rank 16.*handover=merged"):
+    with pytest.raises(ActreError, match=r"(?s)cannot serve the adapter.*--max-lora-rank 16.*weight_sync=merged"):
         policy.use_adapter(save_adapter(folder, tmp_path / "high", seed=3, rank=16))
 
 
@@ -384,7 +384,7 @@ def test_training_samples_on_vllms_own_server_and_ends_with_a_checkpoint_where_i
 @pytest.mark.skipif(PYTHON is None, reason=WHY_NOT)
 def test_vllms_own_server_takes_merged_weights(folder, tmp_path):
     with _serving(start_for(ModelConfig(name=str(folder)), 2012, 0), tmp_path / "log.txt") as process:
-        config = settings(folder, engine="vllm-server", handover="merged")
+        config = settings(folder, engine="vllm-server", weight_sync="merged")
         _told("merged", train(config, tmp_path / "run", server=process.url))
         with pytest.raises(ActreError, match=r"not started to load adapters while running"):
             _engine(folder, tmp_path / "other", process.url)

@@ -430,7 +430,7 @@ def test_the_shipped_policy_scores_real_states_as_with_transformers(shipped):
 @needs_vllm
 @pytest.mark.parametrize("handover", ["adapter", "merged"])
 def test_training_samples_with_vllm_and_its_samples_follow_the_adapter(tmp_path, handover):
-    config = settings(random_model(tmp_path / "base"), engine="vllm", handover=handover)
+    config = settings(random_model(tmp_path / "base"), engine="vllm", weight_sync=handover)
     lines = train(config, tmp_path / "run")
     told = [{k: v for k, v in line.items() if "gap" in k or "adapter" in k} for line in lines]
     print(f"training with vllm, {handover}:", json.dumps(told))

@@ -258,7 +258,7 @@ def test_what_cannot_be_paired_is_refused() -> None:
         ev.paired_difference(one, results([1, 0]))
     with pytest.raises(ActreError, match="never pooled"):
         ev.paired_difference(one + results([1], "seen"), one + results([1], "seen"))
-    with pytest.raises(ActreError, match="stands twice"):
+    with pytest.raises(ActreError, match="occurs twice"):
         ev.paired_difference(one + results([1], order="act_first"), one)
     with pytest.raises(ActreError, match="seeds"):
         ev.paired_difference([one, one], [one, one, one])
@@ -282,7 +282,7 @@ def test_results_come_back_from_their_file_and_replace_their_like(tmp_path: Path
     assert len(ev.load_evaluation(path)) == 5
     assert math.isclose(ev.load_evaluation(path, "after")[0].env_return, 1)
     path.write_text('{"when": "before"}\n')
-    with pytest.raises(ActreError, match="no evaluation record"):
+    with pytest.raises(ActreError, match="not an evaluation record"):
         ev.load_evaluation(path)
 
 

@@ -10,7 +10,7 @@ from actre.cli import main
 from actre.config import save_config
 from actre.config.presets import PRESETS, preset
 from actre.runtime import limits
-from actre.runtime.estimate import SHAPES, cpu, estimate, gpu, mend, must_fit, outcome, shape_of
+from actre.runtime.estimate import SHAPES, cpu, estimate, gpu, must_fit, outcome, remedy, shape_of
 from actre.types import ActreError
 
 A100 = gpu("NVIDIA A100-SXM4-80GB", 80.0)
@@ -67,17 +67,17 @@ def test_what_does_not_fit_names_the_setting_and_the_value_that_fits():
     card = gpu("NVIDIA A10G", 23.7)
     found = estimate(config, card)
     assert not found.fits
-    assert f"--set optim.micro_batch_tokens={found.largest_micro_batch}" in mend(config, found)
+    assert f"--set optim.micro_batch_tokens={found.largest_micro_batch}" in remedy(config, found)
     mended = replace(config, optim=replace(config.optim, micro_batch_tokens=found.largest_micro_batch))
     assert estimate(mended, card).fits
-    with pytest.raises(ActreError, match="--even-so"):
+    with pytest.raises(ActreError, match="--force"):
         must_fit(config, card)
 
 
 def test_where_episodes_do_not_fit_fewer_groups_are_named_and_fit():
     config = preset("qwen-7b")
     card = gpu("NVIDIA A10G", 23.7)
-    words = mend(config, estimate(config, card))
+    words = remedy(config, estimate(config, card))
     groups = int(words.partition("optim.groups=")[2].partition(",")[0])
     fewer = replace(config, optim=replace(config.optim, groups=groups))
     assert estimate(fewer, card).rollout_gb <= card.memory_gb

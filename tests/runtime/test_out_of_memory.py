@@ -8,7 +8,7 @@ import torch
 import toy_training as toy
 
 from actre.config.presets import preset
-from actre.runtime.out_of_memory import SMALLEST, EpisodesAtOnce, MicroBatches, peak_memory_gb
+from actre.runtime.out_of_memory import EpisodesAtOnce, MicroBatches, peak_memory_gb
 from actre.training import collect as playing
 from actre.training.run import run
 from actre.training.stages import plan
@@ -40,7 +40,7 @@ def test_the_tokens_are_halved_until_the_step_goes_through_and_stay_so():
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_where_fewer_do_not_help_the_settings_that_do_are_named():
     with pytest.raises(ActreError, match="max_reply_tokens"):
-        MicroBatches(2 * SMALLEST).run(out_of_memory_above(0, []), undo=lambda: None)
+        MicroBatches(2 * MicroBatches.smallest).run(out_of_memory_above(0, []), undo=lambda: None)
 
 
 def test_with_several_processes_a_step_is_not_done_again_by_one():
@@ -72,9 +72,7 @@ def test_episodes_that_do_not_fit_are_played_fewer_at_once_from_then_on(monkeypa
     assert len(rested) == 4, "what a failed attempt had cached is given back, and what each whole one had"
 
 
-@pytest.mark.parametrize(
-    ("processes", "told"), [(1, "while one episode is played.*max_reply_tokens"), (2, "optim.groups")]
-)
+@pytest.mark.parametrize(("processes", "told"), [(1, "not even one episode.*max_reply_tokens"), (2, "optim.groups")])
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_where_not_even_one_episode_fits_the_settings_are_named(processes, told):
     with pytest.raises(ActreError, match=told):
@@ -109,7 +107,7 @@ def _trained(out: Path, tokens: int, limit: int | None) -> tuple[dict[str, torch
 
 
 def test_a_run_that_ran_out_of_memory_ends_as_one_with_smaller_slices(tmp_path, monkeypatch):
-    monkeypatch.setattr("actre.runtime.out_of_memory.SMALLEST", 8)
+    monkeypatch.setattr(MicroBatches, "smallest", 8)
     with pytest.warns(UserWarning, match="from now on"):
         halved, told = _trained(tmp_path / "halved", 128, limit=70)
     small, _ = _trained(tmp_path / "small", 64, limit=None)

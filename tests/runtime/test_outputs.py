@@ -60,7 +60,7 @@ def saved(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-_REFUSED = re.compile("nothing was written|nothing is overwritten|File exists|is a file, and a folder")
+_REFUSED = re.compile("nothing was written|nothing is overwritten|not overwritten|File exists|is a file, but a folder")
 FOLDERS = (
     *("file", "mine", "mine/deep", "b", "b/adapter", "b/checkpoints", "b/checkpoints/iter-1", "b/checkpoints/iter-9"),
     *("b/adapter/new", "base", "base/new", "to_run", "to_run/adapter", "to_mine", "to_file", ".", "..", "a/../b"),
@@ -396,7 +396,7 @@ def test_an_export_in_which_something_was_changed_stays(
     (saved / "given" / name).mkdir() if harm == "added folder" else (saved / "given" / name).write_text("mine")
     before = snapshot(saved)
     assert cli.main(["export", "a", "--out", "given"]) == 2
-    assert f"holds {name}, changed or put there since" in capsys.readouterr().err
+    assert f"holds {name}, changed or added since" in capsys.readouterr().err
     assert snapshot(saved) == before
 
 
@@ -504,10 +504,10 @@ def test_a_tiny_policy_is_replaced_by_one_of_the_same_recipe_alone(tmp_path: Pat
     recipe = RECIPES["neutral"]
     (tmp_path / "made.json").write_text(json.dumps({"recipe": dataclasses.asdict(recipe)}))
     command._must_be_replaceable(tmp_path, recipe)
-    with pytest.raises(ActreError, match="not made by this recipe"):
+    with pytest.raises(ActreError, match="not just a policy made by this recipe"):
         command._must_be_replaceable(tmp_path, dataclasses.replace(recipe, seed=5))
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ActreError, match="not made by this recipe"):
+    with pytest.raises(ActreError, match="not just a policy made by this recipe"):
         command._must_be_replaceable(tmp_path, recipe)
 
 

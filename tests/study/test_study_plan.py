@@ -110,8 +110,8 @@ def test_a_record_of_orders_that_played_other_games_is_refused(tmp_path: Path) -
     ("old", "new", "said"),
     [
         ('"actre"]', '"actree"]', "unknown arm 'actree'"),
-        ("group_size", "group_sise", "no setting 'optim.group_sise'.*did you mean group_size"),
-        ('"optim.group_size" = 4', '"optim.group_size" = "four"', "it is a whole number"),
+        ("group_size", "group_sise", "unknown setting 'optim.group_sise'.*did you mean group_size"),
+        ('"optim.group_size" = 4', '"optim.group_size" = "four"', "it must be a whole number"),
         ('variant = "masked"', 'estimator = "ppo"', "unknown estimator 'ppo'"),
         ('variant = "masked"', "", "two runs are called"),
         ("exploratory", "confirmatory", "say evidence"),

@@ -172,27 +172,27 @@ def test_a_run_made_again_is_compared_number_by_number(
 ) -> None:
     common = ["study", str(file), "--out", str(tmp_path / "o"), "--only", "actre", "--seeds", "4", "--jobs", "1"]
     main(common)
-    assert main([*common, "--again", "p/actre-grpo-seed-4"]) == 0
+    assert main([*common, "--rerun", "p/actre-grpo-seed-4"]) == 0
     path = tmp_path / "o" / "s.jsonl"
     (line,) = load_records(path)
     save_record(path, {**line, "generated_tokens": 7})
-    assert main([*common, "--again", "p/actre-grpo-seed-4"]) == 1
+    assert main([*common, "--rerun", "p/actre-grpo-seed-4"]) == 1
     assert "generated_tokens: 7 became 1000" in capsys.readouterr().out
     assert load_records(path)[0]["generated_tokens"] == 7
-    assert main([*common, "--again", "p/actre-grpo-seed-3"]) == 2
+    assert main([*common, "--rerun", "p/actre-grpo-seed-3"]) == 2
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--results", "{file}"], "--results .* is a file, and a folder is needed"),
-        (["--out", "{file}"], "--out .* is a file, and a folder is needed"),
-        (["--write", "{none}/r.md"], "no page can stand there"),
+        (["--results", "{file}"], "--results .* is a file, but a folder is needed"),
+        (["--out", "{file}"], "--out .* is a file, but a folder is needed"),
+        (["--write", "{none}/r.md"], "give a file in an existing folder"),
         (["--write", "{page}"], "has no finished run of s, so .* was not written"),
         (["--write", "{page}", "--only", "actre"], "leave out --only and --seeds"),
         (["--only", "nothing", "--seeds", "3,9"], "no run with 'nothing' in its name and with seed 3 or 9"),
         (["--seeds", "9"], "no run with seed 9; `actre study .* --plan`"),
-        (["--again", "p/x"], "holds no finished run 'p/x'"),
+        (["--rerun", "p/x"], "holds no finished run 'p/x'"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_runs(
@@ -219,9 +219,9 @@ def test_the_plan_shows_what_was_asked_for_and_says_where_finished_runs_lie(
     assert "think_first" not in said
     save_record(results_file(SHIPPED, "s"), fake_record(study.runs[0], 0.5))
     assert main(common) == 0
-    assert f"`--results {SHIPPED}` counts them in" in capsys.readouterr().out
+    assert f"`--results {SHIPPED}` includes them" in capsys.readouterr().out
     assert main([*common, "--results", str(SHIPPED)]) == 0
-    assert "counts them in" not in capsys.readouterr().out
+    assert "includes them" not in capsys.readouterr().out
 
 
 def test_a_stopped_study_still_shows_what_is_finished(
@@ -297,7 +297,7 @@ def test_two_programs_save_into_one_file_without_losing_a_line(study: Study, tmp
 def test_what_is_compared_leaves_out_where_and_when_and_nothing_else(study: Study) -> None:
     line = fake_record(study.runs[0], 0.5)
     assert numbers(line) == numbers({**line, "seconds": 99.0, "machine": {}, "command": "x", "versions": {}})
-    older = {**line["config"], "model": {k: v for k, v in line["config"]["model"].items() if k != "handover"}}
+    older = {**line["config"], "model": {k: v for k, v in line["config"]["model"].items() if k != "weight_sync"}}
     assert numbers(line) == numbers({**line, "config": older}), "a setting that came later was at its default"
     assert numbers(line) != numbers(fake_record(study.runs[0], 0.525))
     assert numbers(line) != numbers({**line, "curve": []})

@@ -113,7 +113,7 @@ class Client:
             raise ActreError(f"the server at {self.url} was not started to load adapters while running. {mend}")
         raise ActreError(
             f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{mend}\n"
-            "or sync merged weights instead: --set model.handover=merged"
+            "or sync merged weights instead: --set model.weight_sync=merged"
         )
 
     def unload_adapter(self, name: str) -> None:

@@ -1,0 +1,27 @@
+"""Settings that earlier versions had under another name, or at all: their files still load.
+
+Names are unique over all groups of settings, but for `thoughts`: a stage once had it as well as its order.
+"""
+
+from typing import Any
+
+RENAMED = {"handover": "weight_sync"}
+"""Earlier name of a setting -> today's."""
+REMOVED = ("reference_at_switch",)
+"""Settings that no longer exist; they had one value."""
+
+
+def in_todays_names(group: dict[str, Any]) -> dict[str, Any]:
+    """A saved group of settings in today's names, without those that no longer exist.
+
+    A stage without thoughts is a no_think stage.
+
+    >>> in_todays_names({"handover": "merged", "reference_at_switch": "base"})
+    {'weight_sync': 'merged'}
+    >>> in_todays_names({"order": "act_first", "iterations": 3, "thoughts": False})
+    {'order': 'no_think', 'iterations': 3}
+    """
+    found = {RENAMED.get(name, name): value for name, value in group.items() if name not in REMOVED}
+    if "order" in found and found.pop("thoughts", True) is False:
+        found["order"] = "no_think"
+    return found
