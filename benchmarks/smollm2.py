@@ -238,7 +238,7 @@ def _found(found: list[Diagnosis]) -> list[str]:
             f"{act:.1f} % of the probability act-first and {think:.1f} % think-first go to text that is not an "
             "admissible action with its closing tag. Free choice counts all of that as one outcome, so an order that "
             "is wrong more often can seem narrower; *among the listed actions* each distribution is renormalised over "
-            "them. Where the two disagree, the probability outside the list is the reason."
+            "them. Where the two disagree, they disagree about the probability outside it."
         )
     lines += _checked(found)
     for one in found:
