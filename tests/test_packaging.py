@@ -121,6 +121,14 @@ def test_the_citation_names_this_version_its_licence_and_the_readmes_paper() -> 
     assert paper["title"] in readme
 
 
+def test_contributing_lists_every_entry_of_the_package() -> None:
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    here = {
+        path.stem for path in (ROOT / "actre").iterdir() if not path.name.startswith("_") and path.suffix in ("", ".py")
+    }
+    assert sorted(listed) == sorted(here)
+
+
 def test_the_readme_lists_every_notebook_in_order() -> None:
     listed = re.findall(r"^\| \[.*?\]\(notebooks/(.*?)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert listed == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
