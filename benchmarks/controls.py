@@ -46,7 +46,7 @@ def collect(runs: dict[str, Path]) -> None:
     found = {kind: load_diagnosis(run / f"{FILES['shared']}.json") for kind, run in runs.items()}
     unfinished = [str(runs[kind]) for kind, one in found.items() if not one.complete]
     if unfinished:
-        raise ActreError(f"{', '.join(unfinished)} not finished: the same `actre diagnose` command goes on with it")
+        raise ActreError(f"{', '.join(unfinished)} not finished: the same `actre diagnose` command continues it")
     shutil.rmtree(results_folder(), ignore_errors=True)
     for kind, run in runs.items():
         target = results_folder() / kind

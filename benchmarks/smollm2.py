@@ -71,7 +71,7 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
     paths = {name: run / f"{name}.json" for name in FILES.values()}
     found = {name: load_diagnosis(path) for name, path in paths.items() if path.exists()}
     if not found or not (partial or all(one.complete for one in found.values())):
-        raise ActreError(f"{run} is not finished: the same `actre diagnose` command goes on with it")
+        raise ActreError(f"{run} is not finished: the same `actre diagnose` command continues it")
     target = results_folder(when)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

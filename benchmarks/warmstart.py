@@ -41,7 +41,7 @@ def collect(run: Path, note: str = "") -> None:
     """Copy a finished warm start's record, with a note on how it ran. Raises ActreError for another folder."""
     path = run / "warmstart.json"
     if not path.exists():
-        raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command goes on with it")
+        raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command continues it")
     record = json.loads(path.read_text())
     lines = [line for line in read_jsonl(run / "metrics.jsonl") if line["step"] <= record["warm"]["steps"]]
     record["training"] |= {
