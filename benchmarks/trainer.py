@@ -4,9 +4,9 @@
 
 Both train the same small Llama with LoRA on the same generated episodes of a growing history, and end with the same
 weights (checked). Prints cpu seconds an update (the time from the beginning of the first update to the end of the last,
-divided by their number; one-time costs of a run separately), their ratio, and tokens a second. Also prints how many tokens
-go through the model for each environment step, with rows merged by prefix and with one row a step. --played FILE counts
-that on the episodes of a run's trajectories/*.jsonl.gz too.
+divided by their number; one-time costs of a run separately), their ratio, and tokens a second. Also prints how many
+tokens go through the model for each environment step, with rows merged by prefix and with one row a step. --played FILE
+counts that on the episodes of a run's trajectories/*.jsonl.gz too.
 """
 
 import argparse
