@@ -3,8 +3,8 @@
     python benchmarks/rollout.py [--model tiny] [--episodes 48] [--steps 20] [--reply-tokens 25] [--lora]
 
 Without a shipped model a fresh one is used, whose replies run to their limit: the worst case. Prints cpu seconds,
-tokens a second, ratios, the environments' share of the time, and where the time of the faster one goes. --out FILE writes the
-figures as JSON.
+tokens a second, ratios, the environments' share of the time, and where the time of the faster one goes. --out FILE
+writes the figures as JSON.
 
 --overlap: the environments' share of an act-first rollout, which is the most that could be saved by generating
 act-first's thoughts while the environment takes its step.

@@ -86,7 +86,7 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     assert gains
     assert [gain for gain in gains if f" {' '.join(gain)}" not in trained] == []
     stage_2 = " ".join(stage_2.split())
-    assert "finds no difference: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2
+    assert "does not distinguish them: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2
     assert re.search(r"actre, GRPO minus think_first.*no gain of 5 points", trained)
     assert "rule out a gain of 5 points (docs/results.md)" in stage_2
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
