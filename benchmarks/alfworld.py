@@ -1,10 +1,10 @@
-"""Speed of the ALFWorld environment beside the stock engine's, in one run on the same games and the same actions.
+"""Speed of the ALFWorld environment and of the stock engine, in one run on the same games and actions.
 
     python benchmarks/alfworld.py [--games SOURCE ...] [--n 6] [--steps 40] [--out data/results/bench_alfworld.json]
     python benchmarks/alfworld.py --table data/results/bench_alfworld.json      # as docs/alfworld-engine.md shows it
 
 SOURCE: what `list_games` takes (a shipped panel, a folder of games). Prints CPU times, since the machine may be
-shared; every answer of the two engines is compared on the way, and a difference ends the run. Loading is measured in
+shared. Every answer of the two engines is compared, and a difference ends the run. Loading is measured in
 fresh processes, since the first game of a process also pays for imports.
 """
 
@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(games: list[str], steps: int, seed: int) -> dict[str, Any]:
-    """Both engines through the same walks. Ours plays each twice: on the first visit, and again when all is known."""
+    """Both engines on the same walks. Ours plays each twice: a first visit, and again with everything cached."""
     stock_s = load_s = reset_s = 0.0
     walks = []
     for number, path in enumerate(games):
@@ -152,7 +152,7 @@ def play(walks: list[tuple[str, list[str], list[Answer]]]) -> float:
 def loading(games: list[str]) -> dict[str, Any]:
     """Milliseconds of reset(): new games and known ones, each set in a fresh process; and again in memory."""
     with tempfile.TemporaryDirectory() as cache:
-        # The first game stands for the imports and the grammar, and is reported apart.
+        # The first game includes the imports and the grammar, so it is reported separately.
         new, known = (child("load", games[0], *games, cache=cache) for _ in range(2))
     return {
         "first_new_game_ms": new["ms"][0],

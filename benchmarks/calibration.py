@@ -3,7 +3,7 @@
     actre calibrate --out data/results/calibration.json     # measures
     python benchmarks/calibration.py                        # writes the page from what was measured
 
-Every figure on the page comes from that file; the words around them hold whatever it says.
+Every figure on the page comes from that file; the text around them holds for any result.
 """
 
 import math
@@ -41,12 +41,12 @@ def _head(record: Row) -> list[str]:
             f"made by `{record['command']}` in {record['cpu_s'] / 60:.0f} CPU-minutes; {shown}."
         ),
         *_text(
-            "`actre diagnose` estimates and decides. Here both are tried on scripted policies whose action entropies "
-            "are known exactly. The intervals and verdicts are the very functions that a diagnosis calls, with its "
-            f"settings: {s['pseudo_thoughts']} pseudo-thoughts in the upper bound, margin {s['margin']} nats, "
+            "`actre diagnose` estimates entropies and gives a verdict. Here both are tested on scripted policies whose "
+            "action entropies are known exactly, with the functions and settings that a diagnosis uses: "
+            f"{s['pseudo_thoughts']} pseudo-thoughts in the upper bound, margin {s['margin']} nats, "
             f"{s['resamples']} resamples, equal-N by {_COUNTS[s['equal_n_method']]}. Every row is "
-            f"{record['repetitions']} repetitions; with 500 of them a true 95 % shows as 93 to 97 %. Entropies are in "
-            "nats. What the words mean: [entropy.md](entropy.md)."
+            f"{record['repetitions']} repetitions; with 500 of them a true 95 % is observed as 93 to 97 %. Entropies "
+            "are in nats. The terms are explained in [entropy.md](entropy.md)."
         ),
     ]
 
@@ -65,17 +65,17 @@ def _short(record: Row) -> list[str]:
         "## In short",
         "",
         *_item(
-            "On average the bracket's two ends lie on the two sides of the truth in "
+            "On average the bracket's two ends lie on either side of the truth in "
             f"{sum(row['holds_in_expectation'] for row in states)} of {len(states)} rows (within two standard errors). "
-            f"One state's own bracket is no interval: it held the truth in {_percent(min(held))} to "
-            f"{_percent(max(held))} of the repetitions. Read brackets over states."
+            f"A single state's bracket is not an interval: it held the truth in {_percent(min(held))} to "
+            f"{_percent(max(held))} of the repetitions. Average brackets over states."
         ),
         *_item(
             "Over 24 states on 24 games the bracket **with its interval** held the true difference in at least "
-            f"{_percent(worst['interval_holds'])} of the sets in each of {len(plain)} rows (odd games apart, see "
-            f"below); in {sum(row['interval_holds'] < 0.95 for row in plain)} of them in under 95 %, the scenarios of "
-            f"{len({_cell(row) for row in plain if row['interval_holds'] < 0.95})} of {len(set(map(_cell, plain)))} "
-            "settings of thoughts, A and K, which share their thoughts."
+            f"{_percent(worst['interval_holds'])} of the sets in each of {len(plain)} rows (without odd games, "
+            f"see below). In {sum(row['interval_holds'] < 0.95 for row in plain)} rows it was under 95 %; they belong "
+            f"to {len({_cell(row) for row in plain if row['interval_holds'] < 0.95})} of "
+            f"{len(set(map(_cell, plain)))} settings of thoughts, A and K, whose scenarios share their thoughts."
         ),
         *_item(
             "Exact nulls, equal entropies in every state, were called narrowed or widened in at most "
@@ -87,13 +87,13 @@ def _short(record: Row) -> list[str]:
             f"({_place(wrong)})."
         ),
         *_item(
-            "**What it cannot do** is see games that were not drawn. In populations where one game in eight is far off "
+            "**It cannot see games that were not drawn.** In populations where one game in eight is far off, "
             f"the interval held the truth in as little as {_percent(min(row['interval_holds'] for row in odd))} of the "
-            f"sets, and a null was called in up to {_percent(max(map(_called, odd)))}: the table by number of games."
+            f"sets, and a null was called in up to {_percent(max(map(_called, odd)))} (table by number of games)."
         ),
         *_item(
-            'The price of caution is "inconclusive": decisive thoughts among many actions leave the bracket wide. How '
-            "many thoughts close it is the last table; `actre diagnose` chooses by it."
+            'The price of caution is "inconclusive": decisive thoughts among many actions leave the bracket wide. The '
+            "last table says how many thoughts close it; `actre diagnose` chooses by it."
         ),
         "",
     ]
@@ -104,18 +104,18 @@ def _states(record: Row) -> list[str]:
         "## The scripted states",
         "",
         *_text(
-            'A state has A admissible actions and "other". Think-first, a thought is about one outcome, and as likely '
-            "as that outcome is. After it the action has probability (1 - c) times its marginal, plus c if the thought "
-            "is about it. Summed over the thoughts this gives the marginal back whatever c is: so H(A|s) is chosen "
-            "freely, and H(A|s,T) and I(A;T|s) are finite sums. **Diffuse** thoughts have c = 0.3, **decisive** ones "
-            "0.9. **Rare** is a hard case: one usual thought leaves open the outcomes that make up 0.9 of the "
-            "probability, and each other outcome has a thought of its own, seldom thought. Marginals are geometric; a "
-            'null "of another shape" has one favourite and the rest alike, with exactly the same entropy.'
+            'A state has A admissible actions and "other". Think-first, each thought is about one outcome and as '
+            "likely as that outcome. After it an action has probability (1 - c) times its marginal, plus c if the "
+            "thought is about it. Averaged over the thoughts this is the marginal again, whatever c is, so H(A|s) can "
+            "be chosen freely, and H(A|s,T) and I(A;T|s) are finite sums. **Diffuse** thoughts have c = 0.3, "
+            "**decisive** ones 0.9. **Rare** is a hard case: one usual thought leaves open the outcomes that make up "
+            "0.9 of the probability, and each other outcome has a rare thought of its own. Marginals are geometric; a "
+            'null "of another shape" has one favourite and equal other actions, with exactly the same entropy.'
         ),
         *_text(
             f"Sets of states are drawn, with replacement, from {record['settings']['games_in_population']} games whose "
             "H(A|s) lies between 0.4 and 0.65 log(A+1). Odd games: one in eight differs by 0.42 (far off) or 0.84 nats "
-            "(very far off), the others by as much the other way as makes the mean 0."
+            "(very far off), and the others differ the other way, so that the mean is 0."
         ),
     ]
 
@@ -124,7 +124,7 @@ def _estimators(record: Row) -> list[str]:
     lines = ["## One state: bias, root mean square error, width", ""]
     lines += _text(
         f"H(A|s) = {OPEN} log(A+1). Bias (root mean square error); holds: how often lower <= truth <= upper. Count "
-        "estimators have K sampled actions. With one thought there is the plug-in alone. The file also has states with "
+        "estimators get K sampled actions. With one thought only the plug-in exists. The file also has states with "
         "H(A|s) = 0.4 log(A+1)."
     )
     for kind in ("diffuse", "decisive", "rare"):
@@ -147,12 +147,12 @@ def _estimator_row(row: Row) -> list[str]:
 
 
 def _sets(record: Row) -> list[str]:
-    lines = ["## Sets of 24 states on 24 games: does the interval hold, are nulls called", ""]
+    lines = ["## Sets of 24 states on 24 games: coverage of the interval, and nulls called", ""]
     lines += _text(
-        "Bracket: mean width of the difference's bracket; with interval: from the one end's interval to the other's. "
-        "Held: how often that held the true difference, the least over all scenarios but the odd games, and over "
-        "these. H(A|s), H(A|s,T): how often the intervals of these means held theirs. Called: the most often that a "
-        "null of that kind was called narrowed or widened."
+        "Bracket: mean width of the difference's bracket; with interval: from the lower end's interval to the upper "
+        "end's. Held: how often that contained the true difference, the minimum over all scenarios without odd games, "
+        "and over those with them. H(A|s), H(A|s,T): how often the intervals of these means contained the truth. "
+        "Called: how often a null of that kind was called narrowed or widened, the maximum."
     )
     head = ("thoughts", "A", "K", "bracket", "with interval", "held", "held, odd games", "H(A|s)", "H(A|s,T)")
     rows = []
@@ -196,9 +196,9 @@ def _verdicts(record: Row) -> list[str]:
 def _games(record: Row) -> list[str]:
     lines = ["## By the number of games", ""]
     lines += _text(
-        "30 actions, K = 16, diffuse thoughts, whose bracket is nearly closed: here the interval has to hold by "
-        "itself. Odd games are one in eight: a set of 6 has none of them in (7/8)^6 = 45 % of the cases, one of 12 in "
-        "20 %, one of 24 in 4 %, and then nothing in the data can tell."
+        "30 actions, K = 16, diffuse thoughts: the bracket is nearly closed, so the interval alone has to hold. Odd "
+        "games are one in eight: a set of 6 has none of them in (7/8)^6 = 45 % of the cases, one of 12 in 20 %, one of "
+        "24 in 4 %, and then nothing in the data shows them."
     )
     head = ("games", "states a game", "scenario", "held", *VERDICTS)
     rows = []
@@ -216,11 +216,10 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
     lines = ["## How many thoughts", ""]
     lines += _text(
         "`actre diagnose` first runs a pilot of 8 thoughts on 12 states (with a seed of its own; these thoughts are "
-        "never used again). From its bracket's width the tables above give K: of the diffuse and decisive states with "
-        "the nearest numbers of actions, the two whose brackets lie next to the pilot's at K = 8; of these the one "
-        f"that closes more slowly decides (`actre.entropy.thoughts.thoughts_for`). The width asked for is {WIDTH_NATS} "
-        'nats unless `--width` says otherwise, half of what "equivalent" allows; `--max-thoughts` caps K. By a '
-        "pilot's width, K without a cap:"
+        "not used again). The width of its bracket and the tables above give K: among the diffuse and decisive states "
+        "with the nearest numbers of actions, take the two whose brackets are closest to the pilot's at K = 8; the one "
+        f"that closes more slowly decides (`entropy.thoughts.thoughts_for`). The target width is {WIDTH_NATS} nats "
+        '(`--width`), half of what "equivalent" allows; `--max-thoughts` caps K. K without a cap, by the pilot\'s width:'
     )
     widths = (0.1, 0.2, 0.4, 0.8, 1.6)
     rows = [
@@ -234,9 +233,9 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         f'advice, "about so many thoughts would settle it", takes -{CLOSING}.'
     )
     lines += _text(
-        "The rule on states it was not made from, the sets above: given their width at K = 8 it is asked for the width "
-        "they have at K = 32. It should say about 32; more is caution, less leaves the bracket wider than wanted. Rare "
-        "thoughts are where it may say too few: a pilot seldom meets them."
+        "The rule on other states than those it was made from, the sets above: it gets their width at K = 8, and its "
+        "target is the width they have at K = 32. It should give about 32; more is caution, less leaves the bracket "
+        "wider than the target. With rare thoughts it may give too few, since a pilot seldom meets them."
     )
     rows = []
     for (kind, actions), group in _grouped(_default(record), ("kind", "actions")):
@@ -251,16 +250,16 @@ def _limits(record: Row) -> list[str]:
         "## What this does not show",
         "",
         *_text(
-            "Scripted thoughts are independent and of one kind at a time, marginals have two shapes, games come from "
-            "populations of a few spreads. A real policy may be worse than all of these, above all where a few games "
-            "or a few thoughts differ much and are seldom drawn. 95 % is meant over sets of games drawn alike; no "
-            "interval speaks of other games. Two trained policies of known make: [controls.md](controls.md)."
+            "Scripted thoughts are independent and of one kind at a time, marginals have two shapes, and games come "
+            "from populations of a few spreads. A real policy may be worse than all of these, above all where a few "
+            "games or thoughts differ much and are seldom drawn. 95 % refers to sets of games drawn in the same way, "
+            "not to other games. Two trained policies: [controls.md](controls.md)."
         ),
     ][:-1]
 
 
 def _default(record: Row) -> list[Row]:
-    """The sets of the design that a diagnosis has by default, which stand first."""
+    """The sets with a diagnosis's default numbers of games and states, which come first."""
     first = record["sets"][0]
     return [row for row in record["sets"] if (row["games"], row["each"]) == (first["games"], first["each"])]
 

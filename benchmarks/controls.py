@@ -1,4 +1,4 @@
-"""Two policies of known make as a result: one that thinking narrows by construction, one built alike in every order.
+"""The controls: one policy that thinking narrows by construction, and one that learned every order alike.
 
     actre probes --panel small/unseen --n 120 --seed 0 --out runs/probes-120.jsonl.gz
     for kind in narrow neutral; do
@@ -8,7 +8,7 @@
     python benchmarks/controls.py collect narrow=runs/control-narrow neutral=runs/control-neutral
     python benchmarks/controls.py page                     # writes docs/controls.md from what was collected
 
-`collect` copies the records into data/results/controls, so that the page regenerates from committed data alone.
+`collect` copies the records into data/results/controls, so that the page can be made from committed data alone.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "controls.md"
 SAMPLED = 8
 """Actions behind the plug-in estimate: as many as a group has members."""
 SHOWN = {
-    "decomposition": "Means over the states: what each order's entropy is made of",
+    "decomposition": "Means over the states: the parts of each order's entropy",
     "difference_by_state": "Each state: act-first minus think-first, between the bracket's ends",
 }
 
@@ -40,13 +40,13 @@ def results_folder() -> Path:
 
 
 def collect(runs: dict[str, Path]) -> None:
-    """Copy what the page is made of. Raises ActreError for a kind that is missing or not finished."""
+    """Copy the finished diagnoses of both kinds. Raises ActreError for one that is missing or not finished."""
     if set(runs) != set(KINDS):
         raise ActreError(f"wanted are {' and '.join(f'{kind}=FOLDER' for kind in KINDS)}; given: {', '.join(runs)}")
     found = {kind: load_diagnosis(run / f"{FILES['shared']}.json") for kind, run in runs.items()}
     unfinished = [str(runs[kind]) for kind, one in found.items() if not one.complete]
     if unfinished:
-        raise ActreError(f"{', '.join(unfinished)} not finished: the same `actre diagnose` command goes on with it")
+        raise ActreError(f"{', '.join(unfinished)} not finished: the same `actre diagnose` command continues it")
     shutil.rmtree(results_folder(), ignore_errors=True)
     for kind, run in runs.items():
         target = results_folder() / kind
@@ -63,7 +63,7 @@ def load(kind: str) -> Diagnosis:
 
 
 def naive(one: Diagnosis) -> dict[str, Interval]:
-    """The two usual mistakes, each as act-first's exact entropy minus a quantity that is not its equal, over games.
+    """The two usual mistakes, each as act-first's exact entropy minus a quantity that is not comparable, over games.
 
     conditional: the entropy left after a sampled thought; plugin: the plug-in estimate from SAMPLED actions, drawn from
     the measured think-first distribution.
@@ -98,16 +98,16 @@ def _wrapped(text: str) -> list[str]:
 def _head(one: Diagnosis) -> list[str]:
     s = one.settings
     return [
-        "# Controls: two policies of known make",
+        "# Controls: two policies whose training is known",
         "",
         "Made by `python benchmarks/controls.py page` from data/results/controls; do not edit.",
         "",
         *_wrapped(
             "The **narrow** policy (data/tiny/narrow) learned think-first from a tidy expert's episodes and the other "
-            "orders from an untidy one's: thinking narrows its choice by construction. The instrument must find that. "
-            "The **neutral** policy (data/tiny/neutral) learned every order from the same episodes: nothing was built "
-            "in, so a contraction found in it by a shortcut is made by the shortcut. Neither is evidence about "
-            "language models; a win on the narrow one is a demonstration."
+            "orders from an untidy one's, so thinking narrows its choice by construction. The instrument must find "
+            "that. The **neutral** policy (data/tiny/neutral) learned every order from the same episodes. Nothing "
+            "was built in, so a contraction that a shortcut finds in it comes from the shortcut. Neither policy is "
+            "evidence about language models; a gain of ActRe on the narrow one demonstrates a mechanism."
         ),
         *_wrapped(
             f"{len(one.states)} states on as many unseen small games (expert and random play, early and late), "
@@ -133,8 +133,8 @@ _NAIVE = (
     ("conditional", "**mistake 1**: act-first minus what is left after a thought"),
     (
         "plugin",
-        f"**mistake 2**: act-first exact minus a plug-in estimate from {SAMPLED} sampled actions (entropy.md's is the "
-        "average of K thoughts)",
+        f"**mistake 2**: act-first exact minus a plug-in estimate from {SAMPLED} sampled actions "
+        "([entropy.md](entropy.md) has a milder form, from the average of K thoughts)",
     ),
 )
 
@@ -163,8 +163,8 @@ def _said(found: dict[str, Diagnosis]) -> list[str]:
         lines += [f'- In the neutral policy {also} would have "found" contraction, with an interval above 0.']
     if found["neutral"].verdict != "equivalent":
         lines += [
-            '- "Neutral" says how it was made, not that the orders came out equal: it has its own difference, given '
-            "above, and what a study with it says about contraction starts from there."
+            '- "Neutral" describes the training, not the result: the orders differ as given above, and a study with '
+            "this policy starts from that difference."
         ]
     return [*lines, ""]
 
@@ -173,8 +173,8 @@ def _pictures() -> list[str]:
     lines = []
     for kind in KINDS:
         for name, words in SHOWN.items():
-            told = f"{kind}: {words}"
-            lines += [f"![{told}](../data/results/controls/{kind}/plots/{name}_shared.svg)", "", f"{told}.", ""]
+            caption = f"{kind}: {words}"
+            lines += [f"![{caption}](../data/results/controls/{kind}/plots/{name}_shared.svg)", "", f"{caption}.", ""]
     return lines
 
 

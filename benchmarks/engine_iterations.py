@@ -1,12 +1,12 @@
-"""What an iteration of training costs with each engine: CPU seconds of its episodes, of its update, of the handover.
+"""The cost of a training iteration with each engine: CPU seconds of its episodes, its update and its weight sync.
 
     python benchmarks/engine_iterations.py hf --out hf.json
-    python benchmarks/engine_iterations.py vllm --handover merged --out merged.json            # where vllm is
+    python benchmarks/engine_iterations.py vllm --weight-sync merged --out merged.json            # where vllm is
     python benchmarks/engine_iterations.py vllm-server --server http://127.0.0.1:8000 --server-pid PID --out server.json
     python benchmarks/engine_iterations.py --table hf.json merged.json server.json
 
-Trains the preset tiny, think-first, on the small rooms, its first iteration left out, and counts the CPU time of this
-process and of the server's, since the machine may be shared. Seconds by the clock stand beside it, for what they tell.
+Trains the preset tiny, think-first, on the small rooms, leaves out the first iteration, and counts the CPU time of this
+process and of the server, since the machine may be shared. Clock seconds are recorded too.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 ROOT = Path(__file__).resolve().parents[1]
-# Python puts this file's folder first, where alfworld.py, the benchmark, would pass for the package.
+# Python puts this file's folder first, where alfworld.py, the benchmark, would hide the package.
 sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent)]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def server_cpu_s(pid: int | None) -> float:
-    """CPU seconds of a process and all that came from it and live."""
+    """CPU seconds of a process and its living descendants."""
     if pid is None:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -39,7 +39,7 @@ def server_cpu_s(pid: int | None) -> float:
 
 
 class Timed:
-    """An engine that notes when its episodes begin and end: (seconds, CPU here, CPU of the server)."""
+    """An engine that records when its episodes begin and end: (seconds, CPU here, CPU of the server)."""
 
     def __init__(self, engine: Any, pid: int | None) -> None:
         self._engine, self._pid = engine, pid
@@ -60,7 +60,7 @@ class Timed:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Train; means over the iterations but the first and the last, whose update has no end that is seen."""
+    """Train; means over the iterations except the first and the last (the end of the last update is not observed)."""
     from actre.config import StageConfig, versions
     from actre.config.presets import preset
     from actre.runtime.limits import processor
@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     config = preset("tiny")
     config = replace(
         config,
-        model=replace(config.model, engine=args.engine, weight_sync=args.handover),
+        model=replace(config.model, engine=args.engine, weight_sync=args.weight_sync),
         stages=(StageConfig("think_first", args.iterations),),
     )
     made: list[Timed] = []
@@ -93,7 +93,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "engine": args.engine,
-        "handover": args.handover if args.engine != "hf" else "",
+        "handover": args.weight_sync if args.engine != "hf" else "",
         "iterations": len(rows),
         "handover_cpu_s": mean(lambda r: sum(r[1][1:]) - sum(r[0][1:])),
         "episodes_cpu_s": mean(lambda r: sum(r[2][1:]) - sum(r[1][1:])),
@@ -109,7 +109,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One column a result."""
+    """One column for each result."""
     names = [f"{r['engine']}{', ' + r['handover'] if r['handover'] else ''}" for r in results]
     lines = [f"|  | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
     shown = {
@@ -129,7 +129,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", nargs="?", choices=("hf", "vllm", "vllm-server"))
-    parser.add_argument("--handover", choices=("adapter", "merged"), default="adapter")
+    parser.add_argument("--weight-sync", choices=("adapter", "merged"), default="adapter")
     parser.add_argument("--server")
     parser.add_argument("--server-pid", type=int)
     parser.add_argument("--iterations", type=int, default=5)

@@ -1,9 +1,9 @@
-"""The vLLM policy beside the transformers policy, in one run on the same states: do they agree, and what do they cost?
+"""The vLLM policy and the transformers policy in one run on the same states: agreement and cost.
 
     python benchmarks/engines.py [--model tiny] [--dtype float32] [--states 24] [--thoughts 8] [--out FILE.json]
 
 Needs a Python with vllm (docs/vllm.md). Prints cpu seconds, since the machine may be shared, and their ratios; both
-engines run in this process on one thread. Every figure is the median of `--repeats` runs that take turns.
+engines run in this process on one thread. Every figure is the median of `--repeats` runs by turns.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: one thread for both engines
 ROOT = Path(__file__).resolve().parents[1]
-# Python puts this file's folder first, where alfworld.py, the benchmark, would pass for the package.
+# Python puts this file's folder first, where alfworld.py, the benchmark, would hide the package.
 sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402
@@ -51,7 +51,7 @@ class States(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Median cpu seconds of each engine, and what was done meanwhile (tokens, candidates)."""
+    """Median cpu seconds of each engine, and the tokens or candidates processed."""
 
     hf: float
     vllm: float
@@ -81,7 +81,7 @@ def timed(work: Callable[[], int]) -> tuple[float, int]:
 
 
 def race(hf: Callable[[], int], vllm: Callable[[], int], repeats: int) -> Cost:
-    """Both in turn, `repeats` times; each returns what it has done (sampled lengths differ from run to run)."""
+    """Both by turns, `repeats` times; each returns its number of tokens (sampled lengths differ from run to run)."""
     runs = [(timed(hf), timed(vllm)) for _ in range(repeats)]
     per_unit = [[seconds / done for seconds, done in side] for side in zip(*runs, strict=True)]
     done = [statistics.median_low([run[side][1] for run in runs]) for side in (0, 1)]
@@ -166,7 +166,7 @@ def agreement(
 
 def ways_to_score(vllm: VLLMPolicy, prefixes: list[Ids], candidates: list[list[list[int]]], n: int) -> dict[str, float]:
     """cpu seconds for the same scores of n prefixes: this policy at temperature 1 and at another one, and vLLM's own
-    prompt log-probabilities as it means them, no prefix kept; and of all, how many kept prefixes would have spoilt."""
+    prompt log-probabilities without a prefix cache; also how many of them a prefix cache would leave undefined."""
     from vllm import SamplingParams
 
     def cost(work: Callable[[], Any]) -> float:
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--max-model-tokens", type=int, default=2048)
     parser.add_argument("--kv-cache-gb", type=float, default=2.0)
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing; show these files as docs/vllm.md does")
+    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing; print these files as in docs/vllm.md")
     args = parser.parse_args()
     if args.table:
         print(table([json.loads(path.read_text()) for path in args.table]))

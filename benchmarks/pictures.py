@@ -1,9 +1,9 @@
-"""The README's pictures, made from what is shipped.
+"""The pictures of README and docs, made from what is shipped.
 
     python benchmarks/pictures.py figures       # docs/pictures/*.svg, from data/results
     python benchmarks/pictures.py inspector     # docs/pictures/inspector.png; needs playwright and Chromium
 
-The figures are the notebooks' own, drawn without a script, so that they read on GitHub in light and dark.
+The figures are static SVG on a transparent ground with mid-grey text, so that they read on GitHub in light and dark.
 """
 
 import argparse
@@ -11,13 +11,18 @@ import gzip
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from actre.config import data_folder
 from actre.config.presets import preset
-from actre.entropy.diagnose import load_diagnosis
+from actre.entropy.diagnose import Diagnosis, StateDiagnosis, load_diagnosis
+from actre.entropy.probes import Probe, digest, panel_probes
+from actre.types import ActreError
 from actre.view import calibration_plots, plots, still
+from actre.view._layout import GREY, ORDERS
+from actre.view.html import Html, tag
 from actre.view.records import RunRecord, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +45,88 @@ def figures() -> dict[str, str]:
         "naive-mistake": calibration_plots.naive_mistake(looks_at(neutral)),
         "curves": plots.learning_curve(runs(results / "quickstart" / f"seed-{SEED}")),
     }
-    return {f"{name}.svg": still.svg(figure) + "\n" for name, figure in drawn.items()}
+    files = {f"{name}.svg": still.svg(figure) + "\n" for name, figure in drawn.items()}
+    return {**files, "one-state.svg": one_state(narrow, neutral) + "\n"}
+
+
+def one_state(narrow: Diagnosis, neutral: Diagnosis) -> str:
+    """The action probabilities of both orders in one state, for both policies, as SVG text.
+
+    The state is chosen by a rule: the one whose differences are closest to both policies' means.
+    Raises ActreError where the states that are made now are not the measured ones.
+    """
+    probes = panel_probes("small/unseen", len(narrow.states), narrow.settings.seed)
+    if not digest(probes) == narrow.settings.probes == neutral.settings.probes:
+        raise ActreError("data/results/controls was measured on other states: collect it again (docs/controls.md)")
+    gaps = [[state.act_first - (state.lower + state.upper) / 2 for state in one.states] for one in (narrow, neutral)]
+    means = [sum(some) / len(some) for some in gaps]
+    off = [sum(abs(gap - mean) for gap, mean in zip(both, means, strict=True)) for both in zip(*gaps, strict=True)]
+    index = off.index(min(off))
+    measured = {
+        "contraction built in (narrow)": narrow.states[index],
+        "nothing built in (neutral)": neutral.states[index],
+    }
+    return _bars(probes[index], measured, narrow.settings.thoughts)
+
+
+def _bars(probe: Probe, measured: dict[str, StateDiagnosis], thoughts: int) -> str:
+    """A row for each action that any order takes with 5 % or more, the rest in one row; a column for each order."""
+    label, column, gap, row, top = 178, 118, 26, 24, 112
+    columns = [
+        (policy, order, getattr(state, f"{order}_p"), entropy)
+        for policy, state in measured.items()
+        for order, entropy in (
+            ("act_first", f"{state.act_first:.2f} nats"),
+            ("think_first", f"{state.lower:.2f} to {state.upper:.2f} nats"),
+        )
+    ]
+    actions = next(iter(measured.values())).actions
+    likely = [i for i in range(len(actions)) if max(p[i] for _, _, p, _ in columns) >= 0.05]
+    likely.sort(key=lambda i: -sum(p[i] for _, _, p, _ in columns))
+    names = [*(actions[i] for i in likely), f"{len(actions) - len(likely)} other actions, or none"]
+    bottom = top + row * len(names)
+    title = f"One state of a game: {probe.state.task.rstrip('.')}"
+    parts = [_words(0, 18, title, 15), _words(0, 40, f"Seen now: {probe.state.text}", 12)]
+    parts += [_words(0, top + row * i + 16, name, 12) for i, name in enumerate(names)]
+    parts.append(_words(0, bottom + 24, "action entropy", 12))
+    for number, (policy, order, p, entropy) in enumerate(columns):
+        x = label + number * column + (number >= 2) * gap
+        if order == "act_first":
+            parts.append(_words(x, 72, policy, 13))
+        shares = [*(p[i] for i in likely), 1 - sum(p[i] for i in likely)]
+        parts.append(_words(x, 96, order.replace("_", "-"), 12, ORDERS[order]))
+        parts += _column(x, top, row, shares, ORDERS[order])
+        parts.append(_words(x, bottom + 24, entropy, 12, ORDERS[order]))
+    note = f"act-first: exact. think-first: mean over {thoughts} sampled thoughts, so its entropy is a bracket."
+    parts.append(_words(0, bottom + 50, note, 12))
+    width, height = label + 4 * column + gap, bottom + 60
+    return tag(
+        "svg",
+        tag("title", title),
+        parts,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        role="img",
+        aria_label=title,
+        font_family="sans-serif",
+    )
+
+
+def _column(x: float, top: float, row: float, shares: Sequence[float], color: str) -> list[Html]:
+    """One order's bars from the top, each with its share in words."""
+    longest = 74.0
+    parts = []
+    for i, share in enumerate(shares):
+        y = top + row * i
+        parts.append(tag("rect", x=x, y=y + 4, width=round(max(longest * share, 1.0), 1), height=row - 8, fill=color))
+        parts.append(_words(round(x + longest * share + 6, 1), y + 16, f"{share:.0%}", 12))
+    return parts
+
+
+def _words(x: float, y: float, words: str, size: int, color: str = GREY) -> Html:
+    return tag("text", words, x=x, y=y, font_size=size, fill=color)
 
 
 def runs(collected: Path) -> list[RunRecord]:
@@ -62,8 +148,7 @@ def inspector(path: Path) -> None:
     from actre.rollout.evaluate import play
     from actre.view import Inspector
 
-    # this folder's alfworld.py would stand for the package of that name
-    sys.path[:] = [str(ROOT / "tests"), *(place for place in sys.path if Path(place).resolve() != ROOT / "benchmarks")]
+    sys.path.insert(0, str(ROOT / "tests"))
     from browser.bare_page import show
     from browser.chromium import chromium
 
@@ -86,6 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("figures", "inspector"))
     what = parser.parse_args().what
+    # this folder's alfworld.py would hide the package of that name
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != ROOT / "benchmarks"]
     PICTURES.mkdir(exist_ok=True)
     if what == "inspector":
         inspector(PICTURES / "inspector.png")

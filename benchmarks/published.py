@@ -1,10 +1,10 @@
 """The published protocol as presets, and the published figures beside ours.
 
     python benchmarks/published.py page                    # writes docs/published.md
-    python benchmarks/published.py add RUN METHOD          # takes up a finished run of qwen-1.5b or qwen-7b
+    python benchmarks/published.py add RUN METHOD          # adds a finished run of qwen-1.5b or qwen-7b
 
 data/results/published.json holds the published figures, as their papers print them, and `ours`: what `add` took from
-runs of this kit. Ours stay empty until somebody runs them. Needs no GPU itself.
+runs of this kit, empty until somebody runs them. This script needs no GPU.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def record() -> dict[str, Any]:
 
 
 def add(run: Path, method: str) -> None:
-    """Take up a finished run's evaluation on the panel that the published figures are of.
+    """Add a finished run's evaluation on the panel of the published figures to the record.
 
     Raises ActreError for a run of another preset or length, one that is not what METHOD says, and one that was not
     evaluated there on every game.
@@ -101,7 +101,7 @@ def _check_method(config: RunConfig, method: str, published: set[str]) -> None:
 
 
 def _decisive(config: RunConfig) -> dict[str, Any]:
-    """The settings that decide what a figure is of; not the seed, nor what it is trained and sampled with."""
+    """The settings that define the method; not the seed, nor the engine and loader."""
     kept = {part: asdict(getattr(config, part)) for part in ("env", "prompt", "sampling", "optim")}
     stages = [asdict(stage) for stage in config.stages]
     return {**kept, "stages": stages, "env_steps": config.env_steps, "model": config.model.name}
@@ -115,7 +115,7 @@ def page() -> str:
         "",
         "Made by `python benchmarks/published.py page` from data/results/published.json and the presets; do not edit.",
         "",
-        "ActRe's own tables are not public. What is laid out here are the figures that later work compares with",
+        "ActRe's own tables are not public. These are the figures that later work compares with",
         f"({kept['source']}), so that somebody with GPUs can put this kit's beside them.",
         *([] if kept["ours"] else ["**None of ours has been run.**"]),
         "",
@@ -131,8 +131,8 @@ def page() -> str:
     for env, (_, title) in PANELS.items():
         lines += [f"## {title}", "", *_figures(kept, env), ""]
     lines += [
-        "Published success on ALFWorld is of 128 episodes drawn with repetition (about 84 of the 140 games; standard",
-        "error 3.8 points); ours would be every game once, with Wilson's 95 % interval. WebShop: score / success,",
+        "Published success on ALFWorld is over 128 episodes drawn with repetition (about 84 of the 140 games; standard",
+        "error 3.8 points). Ours would play every game once, with Wilson's 95 % interval. WebShop: score / success,",
         "in %.",
         f"LoRA on four 24-GB cards gave {kept['lora']} (arXiv 2606.27136).",
         "",
@@ -146,11 +146,13 @@ def page() -> str:
         "",
         "For WebShop: [webshop.md](webshop.md) names the official files; `actre webshop check FOLDER` checks them,",
         "`actre webshop import FOLDER` reads them once, and the table's panel is `unseen`. Games in the older ALFWorld",
-        "format 2.1.1 are converted as they are read, with a warning: they keep rooms and task and get today's rules",
-        "and words, so figures on them are today's. How the presets differ from the published settings: adapters",
-        "(LoRA; learning rate 3e-6 and no KL term, as published LoRA runs have it) instead of all weights (1e-6, KL",
-        "0.01); prompts up to 4,096 tokens (theirs on ALFWorld: 2,048); one update a batch instead of mini-batches;",
-        "our prompt wording; for ActRe a switch after 50 iterations, our choice.",
+        "format 2.1.1 are converted when they are read, with a warning: they keep rooms and task and get today's rules",
+        "and words, so results on them are results on today's games.",
+        "",
+        "The presets differ from the published settings in these points: adapters (LoRA; learning rate 3e-6 and no KL",
+        "term, as published LoRA runs have it) instead of all weights (1e-6, KL 0.01); prompts up to 4,096 tokens",
+        "(theirs on ALFWorld: 2,048); one update a batch instead of mini-batches; our prompt wording; for ActRe, a",
+        "switch after 50 iterations, which is our choice.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -165,7 +167,7 @@ def _protocol() -> list[str]:
         ("iterations", f"{config.iterations}, " + " + ".join(f"{s.iterations} {s.order}" for s in config.stages)),
         ("reply, prompt", f"at most {sampling.max_reply_tokens} and {sampling.max_prompt_tokens} tokens"),
         ("learning rate, adapter", f"{optim.learning_rate:g}, LoRA of rank {config.model.lora_rank}"),
-        ("reward, penalty of format", f"{optim.success_reward:g}, {optim.format_penalty:g}"),
+        ("reward, format penalty", f"{optim.success_reward:g}, {optim.format_penalty:g}"),
         ("KL", f"{optim.kl_beta:g}"),
         ("temperature", f"{sampling.temperature:g}, in evaluation {sampling.eval_temperature:g}"),
     ]
@@ -174,8 +176,8 @@ def _protocol() -> list[str]:
 
 def _costs() -> list[str]:
     rows = [
-        "Arithmetic of `actre/runtime/estimate.py`, which no GPU has confirmed; half or twice as much is possible.",
-        "`actre doctor --preset NAME` does it for the machine at hand.",
+        "Estimates by `actre/runtime/estimate.py`. No GPU has confirmed them; half or twice as much is possible.",
+        "`actre doctor --preset NAME` estimates for the machine at hand.",
         "",
         f"| preset | GPU | memory, GB | fits | hours for {ITERATIONS} iterations |",
         "|---|---|---|---|---|",

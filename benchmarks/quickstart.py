@@ -1,12 +1,11 @@
-"""Several quickstarts as one result: what each arm gained on the unseen games, over seeds, with intervals.
+"""The quickstart over several seeds: what each arm gained on the unseen games, with intervals.
 
     python benchmarks/quickstart.py collect runs/quickstart runs/quickstart-1 runs/quickstart-2
     python benchmarks/quickstart.py page          # writes docs/quickstart-result.md from what was collected
     python benchmarks/quickstart.py page --env webshop    # docs/quickstart-webshop.md
 
-`collect` copies from finished quickstart folders what the figures are made of (settings, metrics, entropy, evaluation)
-into data/results/quickstart/seed-N (quickstart_webshop for a run in the shop), so that the page regenerates from
-committed data alone.
+`collect` copies settings, metrics, entropy and evaluation of finished quickstarts into data/results/quickstart/seed-N
+(quickstart_webshop for a run in the shop), so that the page can be made from committed data alone.
 """
 
 import argparse
@@ -29,7 +28,7 @@ PAGES: dict[EnvName, Path] = {"alfworld": DOCS / "quickstart-result.md", "websho
 _POLICY: dict[EnvName, str] = {"alfworld": "neutral tiny policy", "webshop": "tiny shopper"}
 _SUCCESS: dict[EnvName, str] = {
     "alfworld": "the share of the panel's games that are won, each game played once at",
-    "webshop": "the share of the panel's goals bought at reward 1, each shopped for once at",
+    "webshop": "the share of the panel's goals bought at reward 1, each played once at",
 }
 _GAMES: dict[EnvName, str] = {"alfworld": "games", "webshop": "goals"}
 
@@ -60,19 +59,19 @@ def collect(runs: list[Path]) -> None:
 
 _SPREAD = {
     False: (
-        "a bootstrap over games and seeds (`actre.rollout.evaluate.paired_difference`). Few seeds tell their own",
-        "spread only roughly.",
+        "a bootstrap over games and seeds (`actre.rollout.evaluate.paired_difference`). With few seeds",
+        "the spread over seeds is known only roughly.",
     ),
-    True: ("a bootstrap over games alone: one seed was run, so nothing here says how another would come out.",),
+    True: ("a bootstrap over games alone: with one seed they do not cover the spread over seeds.",),
 }
-"""What stands behind the intervals of differences; by whether there is one seed only."""
+"""How the intervals of differences are made; by whether there is only one seed."""
 
 
 def page(env: EnvName) -> str:
     """The page's text, from the collected data alone."""
     seeds = sorted(results_folder(env).glob("seed-*"))
     if not seeds:
-        raise ActreError("nothing was collected yet: python benchmarks/quickstart.py collect runs/quickstart")
+        raise ActreError("nothing is collected yet: python benchmarks/quickstart.py collect runs/quickstart")
     asked, found = ("", "") if env == "alfworld" else (" --env webshop", " in the shop")
     config = json.loads((seeds[0] / "config.json").read_text())
     machine = json.loads((seeds[0] / "machine.json").read_text())
@@ -86,7 +85,7 @@ def page(env: EnvName) -> str:
         f"`actre quickstart{asked} --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
         f"one thread a job; {versions}.",
         "",
-        f"The {_POLICY[env]} is a model organism: this shows the method at work; it is no evidence",
+        f"The {_POLICY[env]} is a model organism: it shows the method at work and is no evidence",
         f"about pretrained models. Success is {_SUCCESS[env]}",
         f"temperature {config['config']['sampling']['eval_temperature']}. Intervals are 95 %: Wilson's for one "
         "evaluation; for differences",
@@ -122,7 +121,7 @@ def _table(seeds: list[Path], panel: str, order: Order, games: str) -> list[str]
 
 
 def _scores(seeds: list[Path], panel: str, order: Order) -> list[str]:
-    """What purchases were worth: mean reward, which is 0 for none."""
+    """Mean reward of the purchases; an episode without one counts 0."""
     rows = ["| seed | mean score before | after, think-first alone | after, ActRe |", "|---|---|---|---|"]
     for seed in seeds:
         before = _score(_results(seed, "think_first", "before", panel, order))
@@ -154,7 +153,7 @@ def _difference(first: list[list[EpisodeResult]], then: list[list[EpisodeResult]
 
 
 def _steps(seeds: list[Path]) -> list[str]:
-    """What each run took, and the action entropy at its ends."""
+    """What each run took, and the action entropy before and after."""
     rows = ["## What the runs took, and action entropy (nats, mean over the probe states)", ""]
     rows += [
         "| seed | arm | iterations | environment steps | generated tokens | act-first, start to end "

@@ -1,13 +1,13 @@
-"""What a rollout costs: prefixes kept between steps against computed anew, and what action scores cost.
+"""The cost of a rollout, with cached prefixes and without, and of action scores.
 
     python benchmarks/rollout.py [--model tiny] [--episodes 48] [--steps 20] [--reply-tokens 25] [--lora]
 
-A fresh model is used where none is shipped, so that replies run to their limit: the worst case. Prints cpu seconds,
-tokens a second, ratios, what part of the time the environments take, and where the time of the faster one goes. --out
-FILE keeps the figures as JSON.
+Without a shipped model a fresh one is used, whose replies run to their limit: the worst case. Prints cpu seconds,
+tokens a second, ratios, the environments' share of the time, and where the time of the faster one goes. --out FILE
+writes the figures as JSON.
 
---overlap: how much earlier actions could reach the environment if act-first's thoughts were generated while it steps:
-the environments' share of an act-first rollout, which is the most that overlapping the two could save.
+--overlap: the environments' share of an act-first rollout, which is the most that could be saved by generating
+act-first's thoughts while the environment takes its step.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Python puts this file's folder first, where alfworld.py, the benchmark, would pass for the package.
+# Python puts this file's folder first, where alfworld.py, the benchmark, would hide the package.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import gymnasium  # noqa: E402

@@ -1,12 +1,12 @@
-"""What scoring actions costs: all candidates in one pass beside plain forwards, and its share of training's time.
+"""The cost of scoring actions: all candidates in one pass or by plain forwards, and its share of training time.
 
     python benchmarks/scoring.py measure [--models tiny smollm2]   # writes data/results/bench_scoring.json
     actre train --preset tiny --stages act_first:10 --out runs/cost
     python benchmarks/scoring.py training runs/cost                # adds the measure's share of a run's time
     python benchmarks/scoring.py page                              # writes docs/scoring.md from that file
 
-CPU time, one thread, everything in one process and in turn, since the machine may be shared. The state is a real one:
-the last 300 tokens of a prompt on a full-size game, and 30 of its admissible actions. No prefix is kept between
+CPU time, one thread, all in one process and by turns, since the machine may be shared. The state is taken from a game:
+the last 300 tokens of a prompt on a full-size game, and 30 of its admissible actions. No cache is kept between
 measurements.
 """
 
@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Python puts this file's folder first, where alfworld.py, the benchmark, would pass for the package.
+# Python puts this file's folder first, where alfworld.py, the benchmark, would hide the package.
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import numpy as np  # noqa: E402
@@ -140,7 +140,7 @@ def measure(models: Sequence[str]) -> dict[str, Any]:
 
 
 def training(run: Path) -> dict[str, Any]:
-    """What the measure took of a run: its seconds against those of the iterations since the last one.
+    """The measurement's share of a run: its seconds against those of the iterations since the last one.
 
     Raises ActreError for a run that was not measured at its preset's intervals.
     """
@@ -176,10 +176,10 @@ def page() -> str:
         "",
         "## Scoring all actions of a state",
         "",
-        f"{ACTIONS} admissible actions of a full-size game after a {PREFIX_TOKENS}-token prefix, float32, nothing kept",
-        "from before. *Tree*: the prefix once, then the candidates as a token tree under its own mask",
-        "(`policy.action_logprobs`). *One by one*: a plain forward a candidate. *One batch*: a plain forward, a row a",
-        f"candidate. Medians over states; at least {ASKED_RATIO:g} times faster than one by one was asked for.",
+        f"{ACTIONS} admissible actions of a full-size game after a {PREFIX_TOKENS}-token prefix, float32, no",
+        "cache. *Tree*: the prefix once, then the candidates as a token tree under its own mask",
+        "(`policy.action_logprobs`). *One by one*: one plain forward for each candidate. *One batch*: one forward",
+        f"with a row for each. Medians over states. The target was {ASKED_RATIO:g} times faster than one by one.",
         "",
         "| model | tree, ms | one by one, ms | one batch, ms | one by one / tree (least) | one batch / tree (least) "
         "| scores differ by at most, nats |",
@@ -200,8 +200,8 @@ def _training_lines(cost: dict[str, Any]) -> list[str]:
         "## Measuring during training",
         "",
         f"Every {cost['every']} iterations the trainer measures {cost['states']} fixed states with",
-        f"K = {cost['thoughts']} thoughts (preset {cost['preset']}, seed {cost['seed']}); the seconds stand in",
-        f"entropy.jsonl as `measure_s`. Less than {100 * ASKED_SHARE:g} % of the iterations' time was asked for.",
+        f"K = {cost['thoughts']} thoughts (preset {cost['preset']}, seed {cost['seed']}); entropy.jsonl",
+        f"records the seconds as `measure_s`. The target: less than {100 * ASKED_SHARE:g} % of the iterations' time.",
         "",
         f"| {cost['every']} iterations of | iterations, s | measurement, s | share |",
         "|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""SmolLM2's diagnosis as a result: what a small pretrained model does in both orders, before and after a warm start.
+"""SmolLM2's diagnosis: a small pretrained model in both orders, before and after a warm start.
 
     actre models get smollm2
     actre diagnose --model smollm2 --states 20 --thoughts 8 --force-action-tag --budget 25 --out runs/smollm2
@@ -9,7 +9,7 @@
     python benchmarks/smollm2.py trained runs/smollm2-train    # a short training run after a warm start, as a record
 
 `collect` copies the records, settings and figures into data/results/smollm2 (or smollm2_warm), so that the page
-regenerates from committed data alone. The wording "instructed" is collected where it was measured.
+can be made from committed data alone. The wording "instructed" is collected where it was measured.
 """
 
 import argparse
@@ -40,14 +40,14 @@ ROWS = (
     ("think_first_upper", "think-first, at most"),
     ("no_think", "no-think, exact (its prompt asks for no thought)"),
     ("conditional", "think-first, left after a thought (not comparable with act-first)"),
-    ("information", "think-first, what the thought tells about the action"),
+    ("information", "think-first, information of the thought about the action"),
     ("equal_n_act_first", "act-first, from K sampled actions"),
     ("equal_n_think_first", "think-first, from K sampled actions"),
     ("listed_act_first", "among the listed actions only: act-first"),
     ("listed_lower", "among the listed actions only: think-first, at least"),
     ("listed_upper", "among the listed actions only: think-first, at most"),
-    ("token_thought", "another quantity: entropy a thought token"),
-    ("token_action_act_first", "another quantity: entropy an action token, act-first"),
+    ("token_thought", "another quantity: entropy per thought token"),
+    ("token_action_act_first", "another quantity: entropy per action token, act-first"),
 )
 SHARES = (
     ("other_act_first", "probability outside the listed actions, act-first"),
@@ -58,9 +58,7 @@ SHARES = (
 
 
 FOLDERS = {"before": "smollm2", "after": "smollm2_warm", "more": "smollm2_warm_more"}
-"""Where a diagnosis lies in data/results: of the model as it comes, after the warm start of docs/warmstart.md, and of
-that one again on more states.
-"""
+"""When -> folder in data/results: the untrained model, the one after docs/warmstart.md, and that one on more states."""
 
 
 def results_folder(when: str = "before") -> Path:
@@ -69,11 +67,11 @@ def results_folder(when: str = "before") -> Path:
 
 
 def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
-    """Copy what the page is made of from a diagnosis. Raises ActreError for none, and for one that is not finished."""
+    """Copy a diagnosis's records and figures. Raises ActreError where there is none, or one that is not finished."""
     paths = {name: run / f"{name}.json" for name in FILES.values()}
     found = {name: load_diagnosis(path) for name, path in paths.items() if path.exists()}
     if not found or not (partial or all(one.complete for one in found.values())):
-        raise ActreError(f"{run} is not finished: the same `actre diagnose` command goes on with it")
+        raise ActreError(f"{run} is not finished: the same `actre diagnose` command continues it")
     target = results_folder(when)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -93,7 +91,7 @@ def collect(run: Path, *, when: str = "before", partial: bool = False) -> None:
 
 
 def _portable(model: str) -> str:
-    """A model's name; of a folder its end, for where it lies on one machine says nothing elsewhere."""
+    """A model's name; of a folder only the end of its path, since the rest is particular to a machine."""
     path = Path(model)
     return str(Path(*path.parts[-3:])) if path.is_absolute() else model
 
@@ -139,7 +137,7 @@ TITLES = {"before": "Before", "after": "After the warm start", "more": "After th
 
 
 def _collected(when: str) -> list[Diagnosis]:
-    """The diagnoses of one time, a wording each; none where none was collected."""
+    """The collected diagnoses of one time, one for each wording."""
     paths = [results_folder(when) / f"{name}.json.gz" for name in FILES.values()]
     return [load_diagnosis(path) for path in paths if path.exists()]
 
@@ -155,7 +153,7 @@ def _head(one: Diagnosis) -> list[str]:
     listed = "listed" if s.list_admissible else "not listed"
     states = f"{s.states}" if one.complete else f"the first {len(one.states)} of {s.states} (a partial result)"
     return [
-        "# What SmolLM2 does in both orders, before any training and after a warm start",
+        "# SmolLM2 in both orders, before any training and after a warm start",
         "",
         "Made by `python benchmarks/smollm2.py page` from data/results/smollm2, smollm2_warm and smollm2_warm_more; do "
         "not edit.",
@@ -173,24 +171,28 @@ def _head(one: Diagnosis) -> list[str]:
 
 
 def _warm() -> list[str]:
-    """How the model of "after" came to be, and how it was measured."""
+    """How the model of "after" was made and measured."""
     machine = json.loads((results_folder("after") / "machine.json").read_text())
     return _wrapped(
         "The same states, thoughts and settings (`--preset smollm2 --model runs/warm/model`) with the model of "
         "[warmstart.md](warmstart.md): a few CPU-minutes of supervised steps on a scripted expert's episodes, balanced "
-        f"over the orders, no reward. {_time(machine)} What the expert's thoughts and choices were like is now part "
-        "of the model; a difference between the orders after it is a finding about this warm start too."
+        f"over the orders, no reward. {_time(machine)} The expert's thoughts and choices are now part of "
+        "the model, so a difference between the orders is also a finding about this warm start."
     )
 
 
 def _more(one: Diagnosis) -> list[str]:
-    """What was measured again, and why."""
+    """Why it was measured again, and how."""
     s = one.settings
-    cut = "" if one.complete else f" The time at hand, and not a look at the numbers, ended it after {len(one.states)}."
+    cut = (
+        ""
+        if one.complete
+        else f" It ended after {len(one.states)} because the time was up, without a look at the numbers."
+    )
     words = _wrapped(
-        "The first look left the direction open and named what would settle it, so the shared prompt was measured "
-        f"again on {s.states} states of as many unseen games, the first look's among them, with K = {s.thoughts} "
-        f"thoughts each. The number was fixed before it ran.{cut}"
+        "The first measurement left the direction open and named what would settle it. So the shared prompt was "
+        f"measured again on {s.states} states of as many unseen games, those of the first among them, with "
+        f"K = {s.thoughts} thoughts each. The number was fixed before it ran.{cut}"
     )
     return [
         *words,
@@ -208,12 +210,12 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _time(machine: dict[str, Any]) -> str:
-    """How long it took: CPU time, since the machine may have been shared."""
+    """CPU time, since the machine may have been shared."""
     cpu: dict[str, float] = {}
     for line in machine["timing"]:
         cpu[line["wording"]] = cpu.get(line["wording"], 0.0) + line["cpu_seconds"] / 60
     took = " and ".join(f"{minutes:.1f} minutes of CPU time ({wording} prompt)" for wording, minutes in cpu.items())
-    threads = "a thread a core" if machine["threads"] == "all" else f"{machine['threads']} thread(s)"
+    threads = "one thread per core" if machine["threads"] == "all" else f"{machine['threads']} thread(s)"
     return f"It took {took}, {threads}, {machine['processor']}."
 
 
@@ -223,20 +225,20 @@ def _found(found: list[Diagnosis]) -> list[str]:
     lines = []
     if min(act, think) > 50:
         lines += _wrapped(
-            "**Free choice says nothing here.** Untrained, this model does not follow the format: with `<action>` "
-            f"written for it, {act:.1f} % of the probability act-first and {think:.1f} % think-first go to "
-            f"something that is no admissible action with its closing tag. Entropies count all of that as one "
-            f"outcome, so both are near 0, and their equality is no finding about which actions it would try. "
-            f"What can be measured is its choice *among the listed actions*: each distribution renormalised over "
-            f"them, as for a policy whose decoding is constrained to the list. That is another policy than the "
-            f"free one, and named as such."
+            "**Free choice is uninformative here.** Untrained, this model does not follow the format: with `<action>` "
+            f"written for it, {act:.1f} % of the probability act-first and {think:.1f} % think-first go to text that "
+            f"is not an admissible action with its closing tag. The entropies count all of that as one outcome, so "
+            f"both are near 0, and their equality is no finding about which actions it would try. What can be "
+            f"measured is its choice *among the listed actions*: each distribution renormalised over them, as for a "
+            f"policy whose decoding is constrained to the list. That is a different policy from the free one, and "
+            f"named as such."
         )
     else:
         lines += _wrapped(
-            f"Of the probability {act:.1f} % act-first and {think:.1f} % think-first go to something that is no "
-            "admissible action with its closing tag. Free choice counts that as one outcome, so an order that is more "
-            "often wrong there can look narrower for it; *among the listed actions* each distribution is renormalised "
-            "over them. Where the two disagree, the leftover is what they disagree about."
+            f"{act:.1f} % of the probability act-first and {think:.1f} % think-first go to text that is not an "
+            "admissible action with its closing tag. Free choice counts all of that as one outcome, so an order that "
+            "is wrong more often can seem narrower; *among the listed actions* each distribution is renormalised over "
+            "them. Where the two disagree, they disagree about the probability outside it."
         )
     lines += _checked(found)
     for one in found:
@@ -248,23 +250,23 @@ def _found(found: list[Diagnosis]) -> list[str]:
     forced = f"{unclosed:.0f} % of the thoughts did not close by themselves; `--force-action-tag` closed them"
     if unclosed > 50:
         notes = (
-            f"{forced} and wrote `<action>`. The thoughts (they are in the record) mostly wander off the task, so this "
-            "checks the instrument on a pretrained model and gives a baseline for one that is taught the format; it "
-            "is no evidence about models that reason."
+            f"{forced} and wrote `<action>`. The thoughts (they are in the record) mostly wander off the task. So this "
+            "checks the instrument on a pretrained model and is a baseline for one that has learned the format; it is "
+            "no evidence about models that reason."
         )
     else:
         said = "; ".join(f'"{state.thoughts[0]}"' for state in main.states[:4])
-        notes = f"{forced}. Thoughts as they come, the first of each of the first states: {said}."
+        notes = f"{forced}. Examples, the first thought of each of the first states: {said}."
     return [*lines, "", *_wrapped(notes)]
 
 
 def _checked(found: list[Diagnosis]) -> list[str]:
-    """Whether the exact probabilities are those of whole replies; what to think of a record that did not ask."""
+    """Whether exact probabilities agree with whole replies; a warning for a record without that check."""
     if not all(one.self_check for one in found):
         return _wrapped(
-            "**Not to be relied on**: measured before diagnoses checked themselves, by a scorer that took tags and "
-            "actions apart. This model writes `><` as one token, so probabilities of actions, and with them what lies "
-            "outside the list, are partly those of a spelling it does not use. To be measured again."
+            "**Not reliable**: measured before diagnoses had a self-check, by a scorer that tokenised tags and actions "
+            "separately. This model writes `><` as one token, so the probabilities of actions, and of text outside "
+            "the list, are partly those of a spelling it does not use. To be measured again."
         )
     lines = []
     for one in found:
@@ -272,7 +274,8 @@ def _checked(found: list[Diagnosis]) -> list[str]:
         lines += _wrapped(f"Self-check, {one.settings.wording} prompt: {said}.")
     if all(check.agrees for one in found for check in one.self_check):
         lines += _wrapped(
-            "So what lies outside the list is what this model writes, and not another spelling of listed actions."
+            "So the probability outside the list is text that this model does write, not another spelling of listed "
+            "actions."
         )
     return lines
 
@@ -302,8 +305,8 @@ def _pictures(when: str, one: Diagnosis) -> list[str]:
 
 
 def _parts(one: Diagnosis, when: str) -> list[str]:
-    """Act-first and the bracket by part: means alone, for parts are small. Before: among the listed actions."""
-    listed = when == "before"  # its free choice says nothing
+    """Act-first and the bracket by part, means only, since parts are small. Before: among the listed actions."""
+    listed = when == "before"  # its free choice is uninformative
     lines = ["Among the listed actions only:" if listed else "Free choice:", ""]
     lines += ["| part | states | act-first | think-first |", "|---|---|---|---|"]
     for by in PARTS:
@@ -320,8 +323,10 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     gather = commands.add_parser("collect")
     gather.add_argument("run", type=Path)
-    gather.add_argument("--when", choices=tuple(FOLDERS), default="before", help="as it comes, or warm-started")
-    gather.add_argument("--partial", action="store_true", help="also a diagnosis that its budget stopped")
+    gather.add_argument(
+        "--when", choices=tuple(FOLDERS), default="before", help="untrained, warm-started, or that on more states"
+    )
+    gather.add_argument("--partial", action="store_true", help="also accept a diagnosis that its budget stopped")
     commands.add_parser("page")
     commands.add_parser("trained").add_argument("run", type=Path)
     args = parser.parse_args()

@@ -1,11 +1,11 @@
-"""What the trainer costs: an optimizer step of StagedTrainer against a bare PyTorch loop on the same episodes.
+"""The cost of the trainer: an optimizer step of StagedTrainer and of a bare PyTorch loop on the same episodes.
 
     python benchmarks/trainer.py [--episodes 48] [--tokens 600] [--steps 20] [--out data/results/bench_trainer.json]
 
-Both take the same made-up episodes of a growing history through the same small Llama with LoRA, and end with the
-same weights (checked). Prints cpu seconds an update, everything from the first one's begin to the last one's end
-divided by their number (what comes once a run, however long, stands apart), their ratio, and tokens a second; and how
-many tokens go through the model an environment step with rows merged by prefix, and with one row a step. --played FILE
+Both train the same small Llama with LoRA on the same generated episodes of a growing history, and end with the same
+weights (checked). Prints cpu seconds an update (the time from the beginning of the first update to the end of the last,
+divided by their number; one-time costs of a run separately), their ratio, and tokens a second. Also prints how many
+tokens go through the model for each environment step, with rows merged by prefix and with one row a step. --played FILE
 counts that on the episodes of a run's trajectories/*.jsonl.gz too.
 """
 
@@ -115,7 +115,7 @@ def merging(played: list[Trajectory]) -> dict[str, float]:
 
 
 class Clock:
-    """CPU seconds by name, of methods that are watched and of work that is done in between."""
+    """CPU seconds by name, of timed methods and of the work between them."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -139,7 +139,7 @@ class Clock:
 
 
 class Ends(TrainerCallback):
-    """Notes when the first update begins and the last one has ended."""
+    """Records when the first update begins and the last one ends."""
 
     def __init__(self) -> None:
         self.begun = self.ended = 0.0
@@ -181,7 +181,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         trainer.add_callback(ends)
         clock.watch(trainer, "_generate_and_score_completions")
         clock.watch(trainer, "training_step")
-        # in turns, so that a machine that is busy with other work is so for both
+        # by turns, so that other work on the machine affects both alike
         clock.watch(
             trainer,
             "finish_update",

@@ -1,4 +1,4 @@
-"""SmolLM2's warm start as a result: format compliance without forced tags, before and after a small budget.
+"""SmolLM2's warm start: format compliance before and after, with a small budget.
 
     actre models get smollm2
     actre warmstart --dtype bfloat16 --episodes 64 --states-per-episode 2 --max-length 640 --steps 20 --batch-size 4 \\
@@ -6,7 +6,7 @@
     python benchmarks/warmstart.py collect runs/warmstart_smollm2
     python benchmarks/warmstart.py page          # writes docs/warmstart.md from what was collected
 
-`collect` puts the record and the losses into data/results/warmstart_smollm2.json, from which alone the page is made.
+`collect` writes the record and the losses to data/results/warmstart_smollm2.json, the page's only source.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _FAULTS = {
     "no_thought": "no thought in its tags",
     "wrong_order": "the other order",
     "extra_text": "text outside the tags",
-    "truncated": "cut by the token limit",
+    "truncated": "ended by the token limit",
     "inadmissible": "an action that is not listed",
 }
 
@@ -41,7 +41,7 @@ def collect(run: Path, note: str = "") -> None:
     """Copy a finished warm start's record, with a note on how it ran. Raises ActreError for another folder."""
     path = run / "warmstart.json"
     if not path.exists():
-        raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command goes on with it")
+        raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command continues it")
     record = json.loads(path.read_text())
     lines = [line for line in read_jsonl(run / "metrics.jsonl") if line["step"] <= record["warm"]["steps"]]
     record["training"] |= {
@@ -74,11 +74,11 @@ def _head(record: dict[str, Any]) -> list[str]:
     trained = record["training"]
     measured = sum(record["measure_cpu_s"])
     said = (
-        f"SmolLM2-135M-Instruct (weights: {about['weights']}) does not write `<think>` and `<action>` tags that can be "
-        f"read. The warm start trains a LoRA adapter (rank {run['model']['lora_rank']}) with TRL's SFTTrainer on "
+        f"SmolLM2-135M-Instruct (weights: {about['weights']}) does not write readable `<think>` and `<action>` tags. "
+        f"The warm start trains a LoRA adapter (rank {run['model']['lora_rank']}) with TRL's SFTTrainer on "
         f"{rows['rows']} rows: {about['games']}, which are in no shipped panel, where the scripted expert won "
-        f"{about['expert_won']}; each place in the three orders, the two wordings in turn. The loss is on the "
-        f"tokens of the replies alone ({rows['learned_tokens'] / rows['rows']:.0f} of "
+        f"{about['expert_won']}; every state in all three orders, the two wordings by turns. Only reply "
+        f"tokens have a loss ({rows['learned_tokens'] / rows['rows']:.0f} of "
         f"{rows['tokens'] / rows['rows']:.0f} a row). {trained['steps']} steps of {warm['batch']} rows saw "
         f"{trained['epochs']:.0%} of the rows once."
     )
@@ -91,7 +91,7 @@ def _head(record: dict[str, Any]) -> list[str]:
         + (f" {record['note']}" if record["note"] else "")
     )
     return [
-        "# What a warm start does for SmolLM2's format",
+        "# Warm start: SmolLM2's format compliance before and after",
         "",
         "Made by `python benchmarks/warmstart.py page` from data/results/warmstart_smollm2.json; do not edit.",
         "",
@@ -107,9 +107,9 @@ def _found(before: list[Compliance], after: list[Compliance]) -> list[str]:
     states = before[0].states
     said = (
         f"Without forced tags, {was} of {n} replies were well-formed before and {now} of {n} after: {states} states of "
-        "unseen full-size games under each condition, one reply sampled at temperature 1 in each. Well-formed: nothing "
-        "but the tags that were asked for, in their order, closed, and ended by itself within the token limit. With "
-        'the "shared" wording no order is asked for, and either counts. Intervals are 95 % (Wilson).'
+        "unseen full-size games under each condition, one reply sampled at temperature 1 in each. A reply is "
+        "well-formed if it holds only the requested tags, in their order, closed, and ends by itself within the token "
+        'limit. The "shared" wording requests no order, so either counts. Intervals are 95 % (Wilson).'
     )
     return [*_wrapped(said), table(before, after), ""]
 
@@ -134,10 +134,10 @@ def _details(record: dict[str, Any], before: list[Compliance], after: list[Compl
     limits = (
         "What this does not show: that the model plays well. The expert's thoughts are short and come from a small "
         "closed vocabulary, so thoughts after the warm start are short too, and the adapter has learned the expert's "
-        "habits with its format. A measurement of exploration on this model is then one of a policy that imitates. "
-        "One seed, one learning rate, one size of budget; no reinforcement learning, and nothing on a GPU."
+        "behaviour together with the format. A measurement of exploration on this model is one of a policy that "
+        "imitates. One seed, one learning rate, one budget; no reinforcement learning, and nothing on a GPU."
     )
-    examples = ["One reply in the same state, think-first as training asks for it, before and after:", ""]
+    examples = ["One think-first reply in the same state, with the tag forced as in training, before and after:", ""]
     for each in (before, after):
         one = next(one for one in each if one.tags == "first" and one.order == "think_first")
         shown = one.example if len(one.example) <= 300 else one.example[:300] + " ..."

@@ -1,10 +1,10 @@
-"""Speed and memory of the WebShop environment, and what a large shop costs to import and to search.
+"""Speed and memory of the WebShop environment, and the cost of importing and searching a large shop.
 
     python benchmarks/webshop.py [--shop FOLDER] [--products 50000] [--seconds 5] [--out FILE]
 
 --shop: a folder of official files with a noun table; without one, 1,000 generated products. The large shop is always
 generated, and its texts are filled up to the length of real listings (`FILL_WORDS`). CPU times, since the machine may
-be shared; every figure comes from a process of its own, so that memory is that figure's alone. The original's figures
+be shared; every figure comes from a process of its own, so that its memory is measured alone. The original's figures
 (22 steps/s, 521 MB) are quoted from its measurement, not taken here.
 """
 

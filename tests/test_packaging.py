@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import actre
 from actre import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +110,28 @@ def test_the_package_says_that_it_is_typed_and_under_which_licence() -> None:
     assert (ROOT / "actre" / "py.typed").exists()
     assert "MIT" in (ROOT / "LICENSE").read_text().splitlines()[0]
     assert PROJECT["license"] == "MIT"
+
+
+def test_the_citation_names_this_version_its_licence_and_the_readmes_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (paper,) = citation["references"]
+    assert (citation["version"], citation["license"]) == (actre.__version__, PROJECT["license"])
+    readme = " ".join((ROOT / "README.md").read_text().replace("\n> ", " ").split())
+    assert f"https://doi.org/{paper['doi']}" in readme
+    assert paper["title"] in readme
+
+
+def test_contributing_lists_every_entry_of_the_package() -> None:
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    here = {
+        path.stem for path in (ROOT / "actre").iterdir() if not path.name.startswith("_") and path.suffix in ("", ".py")
+    }
+    assert sorted(listed) == sorted(here)
+
+
+def test_the_readme_lists_every_notebook_in_order() -> None:
+    listed = re.findall(r"^\| \[.*?\]\(notebooks/(.*?)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 def make_targets() -> set[str]:
