@@ -219,7 +219,7 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
         "not used again). The width of its bracket and the tables above give K: among the diffuse and decisive states "
         "with the nearest numbers of actions, take the two whose brackets are closest to the pilot's at K = 8; the one "
         f"that closes more slowly decides (`entropy.thoughts.thoughts_for`). The target width is {WIDTH_NATS} nats "
-        '(`--width`), half of what "equivalent" allows; `--max-thoughts` caps K. K without a cap, by the pilot\'s width:'
+        '(`--width`), half of what "equivalent" allows; `--max-thoughts` caps K. K without a cap, by pilot width:'
     )
     widths = (0.1, 0.2, 0.4, 0.8, 1.6)
     rows = [

@@ -1,9 +1,16 @@
 """Advantages against numbers worked out by hand, and the properties training leans on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from actre.config import OptimConfig, RunConfig
+from actre.config.estimators import ESTIMATORS
+from actre.config.overrides import changed
 from actre.training.advantages import dr_grpo, gigpo, grpo, rloo, zero_variance_groups
+from actre.training.batch import groups_of, step_advantages, with_advantages
+from actre.types import ActreError, Observation, Step, Trajectory, trajectory_from_json, trajectory_to_json
 
 
 def test_hand_computed_group():
@@ -105,3 +112,39 @@ def test_a_group_whose_episodes_all_win_still_teaches_the_shorter_way():
 def test_shift_and_scale_of_the_returns_do_not_matter():
     returns, groups = torch.tensor([0.0, 1.0, 3.0, 7.0]), torch.tensor([0, 0, 1, 1])
     assert torch.allclose(grpo(returns, groups, eps=0.0), grpo(10 * returns - 4, groups, eps=0.0))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_of_the_table_is_a_setting_and_gives_each_step_an_advantage(name: str) -> None:
+    optim = OptimConfig(advantage=name)
+    played = [episode(won, group) for group in (0, 1) for won in (True, False)]
+    advantages = step_advantages(played, groups_of(played), optim)
+    assert advantages.shape == (4, 2 if ESTIMATORS[name].of == "steps" else 1)
+    assert (advantages[0] > 0).all()
+    assert (advantages[1] < 0).all()
+
+
+def test_an_estimator_that_the_table_lacks_is_refused() -> None:
+    with pytest.raises(ActreError, match=f"one of {', '.join(ESTIMATORS)}"):
+        changed(RunConfig(), ["optim.advantage=ppo"])
+
+
+def test_steps_keep_the_advantage_they_were_trained_with() -> None:
+    failed = replace(episode(False, 0), meta={"env_error": "gone"})
+    played = [episode(True, 0), failed, episode(False, 0)]
+    by_step = with_advantages(played, torch.tensor([[0.5, 0.25], [-1.0, 2.0]]))
+    assert [[step.advantage for step in one.steps] for one in by_step] == [[0.5, 0.25], [None, None], [-1.0, 2.0]]
+    by_episode = with_advantages(played, torch.tensor([[0.5], [-1.0]]))
+    assert [[step.advantage for step in one.steps] for one in by_episode] == [[0.5, 0.5], [None, None], [-1.0, -1.0]]
+    for one in by_step:
+        assert trajectory_from_json(trajectory_to_json(one)) == one
+    old = trajectory_to_json(played[0])
+    for step in old["steps"]:
+        del step["advantage"]
+    assert trajectory_from_json(old) == played[0], "records made before have none"
+
+
+def episode(won: bool, group: int) -> Trajectory:
+    seen = Observation("a room", "find it", ("go", "wait"))
+    steps = tuple(Step(seen, (1,), (2,), (-0.5,), "", None, "go", (), float(won and i)) for i in range(2))
+    return Trajectory("env", f"game {group}", "find", "act_first", 0, steps, seen, won, False, group)

@@ -121,6 +121,7 @@ def _step(step: Step, scores: Any, tokens: Any, names: dict[str, int]) -> dict[s
         "reply": visible(step.reply_text),
         "flags": [flag_words(flag) for flag in step.flags],
         "reward": _number(step.reward),
+        "advantage": _number(step.advantage, 2),
         "admissible": [names.setdefault(action, len(names)) for action in actions],
         "logps": [_number(logp, 3) for logp in step.reply_logps],
         "tokens": None if tokens is None else [visible(str(token)) for token in tokens],

@@ -117,9 +117,14 @@ function stretched(dot) {
   return s("line", { x1: cx, x2: cx + 0.01, y1: cy, y2: cy, class: dot.getAttribute("class") });
 }
 
+// A number of the step as a chip, with its sign; null for 0 and for one that was not recorded.
+function signed(name, value) {
+  return value ? h("span", { class: `chip ${value > 0 ? "reward" : "lost"}` }, `${name} ${value > 0 ? "+" : "−"}${Math.abs(value)}`) : null;
+}
+
 // ---- one step's words -----------------------------------------------------------------------------------------------
 function words(step, order, tokens, coloured) {
-  const flags = [...step.flags.map((flag) => h("span", { class: "chip flag" }, flag)), step.reward ? h("span", { class: "chip reward" }, `reward ${step.reward > 0 ? "+" : "−"}${Math.abs(step.reward)}`) : null];
+  const flags = [...step.flags.map((flag) => h("span", { class: "chip flag" }, flag)), signed("reward", step.reward), signed("advantage", step.advantage)];
   const after = flags.some(Boolean) ? h("p", { class: "chips" }, flags.filter(Boolean)) : null;
   const seen = h("p", { class: "seen" }, step.seen);
   if (coloured && tokens && tokens.length === step.logps.length) return [seen, h("p", { class: "reply" }, tokens.map((text, i) => token(text, step.logps[i]))), after];

@@ -57,7 +57,7 @@ def _step(step: dict[str, Any], episode: dict[str, Any]) -> list[Html | None]:
     written = [action, thought] if episode["order"] == "act_first" else [thought, action]
     if action is None:
         written.append(tag("p", tag("strong", "Writes: "), tag("code", step["reply"])))
-    notes = [*step["flags"], *([f"reward {step['reward']:+g}"] if step["reward"] else [])]
+    notes = [*step["flags"], *(f"{name} {step[name]:+g}" for name in ("reward", "advantage") if step[name])]
     flags = tag("p", tag("small", " · ".join(notes))) if notes else None
     return [tag("p", step["seen"]), *written, flags, _distribution(step, episode)]
 
