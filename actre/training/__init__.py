@@ -1,28 +1,25 @@
-"""Trains a policy through stages with TRL's GRPOTrainer: rollouts in, optimizer steps and metrics out.
+"""Trains a policy through stages with TRL's GRPOTrainer.
 
-Knows how a batch of trajectories becomes TRL's inputs and what happens between stages; not how episodes are
-played (a `Play` function comes in), nor how a reply is read.
-
-An iteration is: play `groups` games `group_size` times each, an advantage per episode or step,
-`updates_per_batch` optimizer steps on all its tokens. The loss is TRL's "dapo" form: the clipped surrogate
-summed over the batch's sampled tokens and divided by their number, so that micro-batches do not matter.
-`normalise` says what weighs the same: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv
-2402.03300, eq. 3), the latter by scaling advantages with mean length / own length.
-Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0, old log-probabilities taken from the
-sampler; and an episode's length counts its sampled tokens in all its rows.
+One iteration plays `groups` games `group_size` times each, gives each episode or step an advantage, and takes
+`updates_per_batch` optimizer steps on all of its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed
+over the batch's sampled tokens and divided by their number, so that micro-batches do not matter. `normalise` says what
+weighs equally: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv 2402.03300, eq. 3), the latter
+by scaling advantages with mean length / own length. Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta
+> 0, old log-probabilities taken from the sampler; an episode's length counts its sampled tokens in all its rows.
 
 From a game to a gradient in four files: loop.py asks collect.py for episodes (rollout/), batch.py gives them advantages
 and makes them rows, loss.py takes the optimizer step.
 
-    run.py           train, run, resume_from_last: a run from start to end; signals, what is rescued
+    run.py           train, run, resume_from_last: a run from start to end; signals
     loop.py          StagedTrainer: an iteration, its metrics, whether its stage ends
     collect.py       an iteration's episodes, divided among processes
     batch.py         their advantages, their rows, TRL's batch of them
     loss.py          SlicedTrainer: one optimizer step in slices through TRL's loss; log-probabilities
     advantages.py    the advantage estimators
     rows.py          training rows: token sequences with a loss mask
-    stages.py        what an iteration is to do
-    state.py         what stands between updates: progress, checkpoints written and resumed from
+    returns.py       what training maximises
+    stages.py        what each iteration does, and what follows it
+    state.py         the state between updates: progress, snapshots, checkpoints
     checkpoints.py   a checkpoint on disk
     matching.py      the temperature at which two policies are equally narrow
     runlog.py        the run folder while it grows

@@ -114,7 +114,7 @@ class ServerEngine:
         tokens, rank = _tokens(config, model), 0 if self._merged else config.model.lora_rank
         if url is None:
             start = start_for(config.model, tokens, rank, ranks.count())
-            raise ActreError(f"--engine vllm-server needs --server http://HOST:8000. {start.mend()}")
+            raise ActreError(f"--engine vllm-server needs --server http://HOST:8000. {start.remedy()}")
         self._server = ServerPolicy(config.model, url, max_model_tokens=tokens, lora_rank=rank, loras=ranks.count())
         self.policy: Policy = self._server
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
@@ -151,15 +151,15 @@ class ServerEngine:
             served = self._server.action_logprobs(prompts, asked, temperature=temperature)
             off[temperature] = max(float(abs(a - b).mean()) for a, b in zip(own, served, strict=True))
         policy.reset()
-        where, mend = self._server.client.url, self._server.client.start.mend()
+        where, remedy = self._server.client.url, self._server.client.start.remedy()
         if not off[1.0] <= bound:
             raise ActreError(
                 f"the server at {where} serves {self._server.served}, which is not {config.model.name} as it is "
                 f"trained here: its log-probabilities are {off[1.0]:.1e} nats a token off ({bound:.0e} is allowed), "
-                f"so it is another model, another version of it, or another dtype. {mend}"
+                f"so it is another model, another version of it, or another dtype. {remedy}"
             )
         if not off[0.5] <= 2 * bound:
-            raise ActreError(f"the server at {where} reports log-probabilities from before the temperature. {mend}")
+            raise ActreError(f"the server at {where} reports log-probabilities from before the temperature. {remedy}")
 
 
 def engine_for(config: RunConfig, policy: Any, model: Any, out: Path, server: str | None = None) -> Engine:

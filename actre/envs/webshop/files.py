@@ -117,7 +117,7 @@ class _Text:
         self.path, self._progress = path, progress
         self._buffer, self._at, self._ended = "", 0, False
         self._chars, self._line, self._column = 0, 1, 0  # of the consumed text
-        self._told, self._bytes = 0, 0
+        self._reported, self._bytes = 0, 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._encoding = "utf-8"
         self._parse = json.JSONDecoder().raw_decode
@@ -224,9 +224,9 @@ class _Text:
                 raise ActreError(f"{self.path}: cannot be read ({error}): fetch it again") from error
             self._ended = not raw
             text = self._decoded(raw)
-            if self._progress and read > self._told:
-                self._progress(read - self._told)
-                self._told = read
+            if self._progress and read > self._reported:
+                self._progress(read - self._reported)
+                self._reported = read
         return text
 
     def _decoded(self, raw: bytes) -> str:

@@ -37,14 +37,14 @@ class PanelEnv(gymnasium.Wrapper[str, str, str, str]):
             self._check(panel)
         obs, info = self.env.reset(seed=seed, options=options)
         self._game = str(game) if game is not None else f"{self._panel}#{info['goal']}"
-        return obs, self._told(info)
+        return obs, self._with_panel(info)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Send an action."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, float(reward), terminated, truncated, self._told(info)
+        return obs, float(reward), terminated, truncated, self._with_panel(info)
 
-    def _told(self, info: dict[str, Any]) -> dict[str, Any]:
+    def _with_panel(self, info: dict[str, Any]) -> dict[str, Any]:
         return {**info, "game": self._game, "task_type": self._goals[info["goal"]].category}
 
     def _check(self, panel: PanelName) -> None:

@@ -55,7 +55,7 @@ class Start(NamedTuple):
         words += ["--port", str(self.port)]
         return f"{allowed} python -m vllm.entrypoints.openai.api_server {shlex.join(words)}"
 
-    def mend(self) -> str:
+    def remedy(self) -> str:
         """The command in a sentence for the end of an error message."""
         return f"Start it where vLLM is installed (docs/vllm.md):\n    {self.command()}"
 
@@ -99,20 +99,20 @@ class Client:
 
     def load_adapter(self, name: str, folder: str, rank: int) -> None:
         """Let the server load a LoRA folder of this rank, under the same path there, by this name."""
-        mend = self.start._replace(lora_rank=max(rank, self.start.lora_rank)).mend()
+        remedy = self.start._replace(lora_rank=max(rank, self.start.lora_rank)).remedy()
         status, said = self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
         if status == 200:
             return
-        told = _message(said)
-        if status == 404 and "No adapter found" in told:
+        message = _message(said)
+        if status == 404 and "No adapter found" in message:
             raise ActreError(
                 f"the server at {self.url} finds no adapter in {folder}: trainer and server need a shared disk, "
                 "under the same path. Choose --out on one"
             )
-        if "LoRA is not enabled" in told or (status == 404 and "detail" in said):
-            raise ActreError(f"the server at {self.url} was not started to load adapters while running. {mend}")
+        if "LoRA is not enabled" in message or (status == 404 and "detail" in said):
+            raise ActreError(f"the server at {self.url} was not started to load adapters while running. {remedy}")
         raise ActreError(
-            f"the server at {self.url} cannot serve the adapter in {folder}: {told}\n{mend}\n"
+            f"the server at {self.url} cannot serve the adapter in {folder}: {message}\n{remedy}\n"
             "or sync merged weights instead: --set model.weight_sync=merged"
         )
 
@@ -126,13 +126,13 @@ class Client:
         status, said = self._send("POST", "/collective_rpc", body)
         if status == 404:
             raise ActreError(
-                f"the server at {self.url} was not started to load weights while running. {self.start.mend()}"
+                f"the server at {self.url} was not started to load weights while running. {self.start.remedy()}"
             )
         if status != 200:
             raise ActreError(
                 f"the server at {self.url} could not load the weights in {folder} and has ended: "
                 f"{_message(said)}\nTrainer and server need a shared disk, under the same path; choose --out on "
-                f"one. {self.start.mend()}"
+                f"one. {self.start.remedy()}"
             )
         if not self._must("POST", "/reset_prefix_cache").get("success", True):
             raise ActreError(
@@ -165,11 +165,13 @@ class Client:
                 f"the server at {self.url} requires a key: set VLLM_API_KEY here to the key that it was started with"
             )
         if status == 404 and "detail" in said:
-            raise ActreError(f"what answers at {self.url} is not a vLLM server: it has no {path}. {self.start.mend()}")
+            raise ActreError(
+                f"what answers at {self.url} is not a vLLM server: it has no {path}. {self.start.remedy()}"
+            )
         if status >= 500:
             raise ActreError(
                 f"the vLLM server at {self.url} failed ({status}: {_message(said)}); its log says why. "
-                f"{self.start.mend()}"
+                f"{self.start.remedy()}"
             )
         raise ActreError(f"the vLLM server at {self.url} refused {path} ({status}): {_message(said)}")
 
@@ -183,7 +185,7 @@ class Client:
                 break
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 raise ActreError(
-                    f"no vLLM server answers at {self.url} ({_reason(error)}). {self.start.mend()}"
+                    f"no vLLM server answers at {self.url} ({_reason(error)}). {self.start.remedy()}"
                 ) from error
             except httpx.TimeoutException as error:
                 raise ActreError(
@@ -192,7 +194,7 @@ class Client:
             except httpx.HTTPError as error:
                 if last:
                     raise ActreError(
-                        f"the vLLM server at {self.url} closed the connection ({_reason(error)}). {self.start.mend()}"
+                        f"the vLLM server at {self.url} closed the connection ({_reason(error)}). {self.start.remedy()}"
                     ) from error
         try:
             said = answer.json() if answer.content else {}
@@ -220,8 +222,8 @@ def _address(url: str) -> str:
 
 def _message(said: Mapping[str, Any]) -> str:
     error = said.get("error")
-    told = error.get("message", "") if isinstance(error, dict) else said.get("detail") or said.get("text") or said
-    return str(told).strip()[:400]
+    message = error.get("message", "") if isinstance(error, dict) else said.get("detail") or said.get("text") or said
+    return str(message).strip()[:400]
 
 
 def _reason(error: Exception) -> str:

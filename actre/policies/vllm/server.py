@@ -55,7 +55,7 @@ class ServerPolicy(VLLMBase):
         elif room < max_model_tokens:
             raise ActreError(
                 f"the server at {self.client.url} has room for {room} tokens of prompt and reply, but up to "
-                f"{max_model_tokens} are needed. {self.client.start.mend()}\nor reduce "
+                f"{max_model_tokens} are needed. {self.client.start.remedy()}\nor reduce "
                 "--set sampling.max_prompt_tokens"
             )
         self._prefix = f"actre-{uuid.uuid4().hex[:8]}"  # a server may serve several runs
