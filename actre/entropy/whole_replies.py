@@ -8,7 +8,7 @@ from actre.entropy.action_texts import forced
 from actre.entropy.probes import Probe
 from actre.entropy.records import Settings
 from actre.entropy.self_check import blanks_in, listed_index
-from actre.orders import END_ACTION, END_THINK, NO_BLANKS, Blanks, Renderer, listed
+from actre.orders import END_ACTION, END_THINK, NO_BLANKS, Blanks, Renderer, listed, open_verb
 from actre.policies import Policy
 
 BLANK_TOKENS = 4
@@ -66,7 +66,7 @@ def _texts(
     Thoughts may be as long as the scored ones.
     """
     thinks_first = renderer.order == "think_first"
-    room = _longest(renderer, probes, after_thought=thinks_first) + settings.max_thought_tokens * thinks_first
+    room = _room(renderer, probes, settings, after_thought=thinks_first) + settings.max_thought_tokens * thinks_first
     replies = policy.generate(
         prompts, max_new_tokens=room, temperature=settings.temperature, stop=END_ACTION, seed=seed
     )
@@ -97,7 +97,7 @@ def _forced_texts(
     begun = [forced(renderer, reply).ids for reply in thoughts]
     acted = policy.generate(
         [(*prompt, *ids) for prompt, ids in zip(prompts, begun, strict=True)],
-        max_new_tokens=_longest(renderer, probes, after_thought=False),
+        max_new_tokens=_room(renderer, probes, settings, after_thought=False),
         temperature=settings.temperature,
         stop=END_ACTION,
         seed=derive_seed(seed, "action"),
@@ -105,7 +105,9 @@ def _forced_texts(
     return [renderer.opening + policy.decode((*ids, *reply.token_ids)) for ids, reply in zip(begun, acted, strict=True)]
 
 
-def _longest(renderer: Renderer, probes: Sequence[Probe], *, after_thought: bool) -> int:
-    """Tokens of the longest action, with surrounding white space."""
-    each = (renderer.candidates(listed(probe.state.admissible), after_thought=after_thought) for probe in probes)
-    return BLANK_TOKENS + max(len(ids) for candidates in each for ids in candidates)
+def _room(renderer: Renderer, probes: Sequence[Probe], settings: Settings, *, after_thought: bool) -> int:
+    """Tokens for the longest action with white space around it; a query may be as long as a thought."""
+    actions = {action for probe in probes for action in listed(probe.state.admissible)}
+    candidates = renderer.candidates(sorted(actions), after_thought=after_thought)
+    query = settings.max_thought_tokens if any(map(open_verb, actions)) else 0
+    return BLANK_TOKENS + max(map(len, candidates)) + query

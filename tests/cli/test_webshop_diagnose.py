@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from actre.config.presets import preset
 from actre.entropy.diagnose import diagnose
 from actre.entropy.probes import Probe, make_probes, panel_probes, probes_for
 from actre.entropy.states import state_from_json
+from actre.entropy.whole_replies import play_whole
 from actre.orders import END_ACTION, Renderer, admits, open_verb
 from actre.types import Observation, Reply
 
@@ -200,3 +202,19 @@ def test_making_probes_is_the_same_on_an_environment_that_was_used() -> None:
     env, games = PanelEnv("shop/train"), list_goals("shop/train")
     first = make_probes(games, env, 6, 3, max_steps=15, name="webshop")
     assert make_probes(games, env, 6, 3, max_steps=15, name="webshop") == first
+
+
+def test_whole_replies_have_room_for_a_query() -> None:
+    class Written(ScriptedShopper):
+        """Writes what it is asked to, cut at the limit, token by token (a character each)."""
+
+        def generate(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, **rest: Any) -> list[Reply]:  # type: ignore[override]
+            text = f"search[a long query of many words]{END_ACTION}"[:max_new_tokens]
+            return [Reply(tuple(self.encode(text)), (0.0,) * len(text), text)] * len(prompts)
+
+    written = Written(LISTED, (0.5, 0.5), {"socks": 1.0}, {"socks": (0.5, 0.5)})
+    settings = diagnose(shopper(), probes()[:6], CONFIG, thoughts=2, check_replies=0, seed=0).settings
+    settings = replace(settings, check_replies=2)
+    renderer = written.renderer(PromptConfig(), "act_first")
+    played = play_whole(written, renderer, probes()[:3], settings, force_action_tag=False, seed=0)
+    assert played.indices == ((0, 0),) * 3, "each reply searches, which is the first action of the list"
