@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from actre.view._layout import GREY, ORDERS
-
 from actre.config import data_folder
 from actre.config.presets import preset
 from actre.entropy.diagnose import Diagnosis, StateDiagnosis, load_diagnosis
@@ -24,6 +22,7 @@ from actre.entropy.probes import Probe, digest, panel_probes
 from actre.types import ActreError
 from actre.view import calibration_plots, plots, still
 from actre.view.html import Html, tag
+from actre.view.palette import GREY, ORDERS
 from actre.view.records import RunRecord, read_runs
 
 ROOT = Path(__file__).resolve().parents[1]

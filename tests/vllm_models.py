@@ -104,7 +104,7 @@ def train(
         must_agree=True,
     )
     generator = torch.Generator().manual_seed(0)
-    trainer.advantages = lambda returns, groups: torch.randn(returns.shape, generator=generator)  # type: ignore[method-assign]
+    trainer.advantages = lambda played, groups: torch.randn((len(played), 1), generator=generator)  # type: ignore[method-assign]
     if resume:
         resume_from_last(trainer)
     run(trainer)

@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actre import cli
-from actre.config import RunConfig, StageConfig, config_from_dict, load_config
+from actre.config import ENV_NAMES, RunConfig, StageConfig, config_from_dict, load_config
 from actre.config import checks as values
 from actre.config import overrides as settings
-from actre.config import run as config
 from actre.config.presets import PRESETS, preset
 from actre.organisms.warmstart import WarmConfig
 from actre.types import ActreError
@@ -209,7 +208,7 @@ def test_a_file_of_settings_with_such_a_number_is_refused(part: str, name: str, 
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-@pytest.mark.parametrize("env", config.ENV_NAMES)
+@pytest.mark.parametrize("env", ENV_NAMES)
 def test_the_presets_are_within_the_ranges_and_come_back_from_a_file(name: str, env: Any) -> None:
     one = preset(name, env)
     assert config_from_dict(json.loads(json.dumps(asdict(one)))) == one

@@ -352,11 +352,11 @@ def test_a_file_of_other_settings_or_weights_is_not_continued(tmp_path: Path) ->
         diagnose(neutral(), probes(ACTIONS, games=13), CONFIG, thoughts=4, seed=0, out=out)
     changed = neutral()
     changed.act_first = (0.4, 0.2, 0.2, 0.2)
-    with pytest.raises(ActreError, match="another policy"):
+    with pytest.raises(ActreError, match="a policy with other weights"):
         diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
     changed = neutral()
     changed.no_think = (0.4, 0.2, 0.2, 0.2)
-    with pytest.raises(ActreError, match="another policy"):
+    with pytest.raises(ActreError, match="a policy with other weights"):
         diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
 
 
@@ -378,7 +378,7 @@ def test_other_weights_show_where_the_policy_is_least_certain_and_not_in_the_fir
     hall = replace(first, observations=(first.observations[0], Observation("A hall.", "leave.", ACTIONS)))
     out = tmp_path / "d.jsonl"
     diagnose(policy((0.25, 0.25, 0.25, 0.25)), [hall, *others], CONFIG, thoughts=4, seed=0, out=out)
-    with pytest.raises(ActreError, match="another policy"):
+    with pytest.raises(ActreError, match="a policy with other weights"):
         diagnose(policy((0.4, 0.2, 0.2, 0.2)), [hall, *others], CONFIG, thoughts=4, seed=0, out=out)
 
 

@@ -238,5 +238,5 @@ def test_a_panel_without_shipped_probes_says_how_to_make_some() -> None:
     with pytest.raises(ActreError, match="actre probes --panel small/train"):
         pr.shipped_probes(config)
     assert [p.game.split("#")[0] for p in pr.probes_for(config)] == ["small/train"] * 2
-    with pytest.raises(ActreError, match="wanted"):
+    with pytest.raises(ActreError, match="48 probe states instead of 1000"):
         pr.shipped_probes(replace(preset("tiny"), probe=ProbeConfig(states=1000)))

@@ -253,11 +253,11 @@ def test_a_run_begins_where_the_untrained_policy_was_measured_and_nowhere_else(s
         save_config(config, saved / name / "config.json")
         (saved / name / "evaluation.jsonl").write_text(json.dumps(line) + "\n")
     RunLog(saved / "before", config)
-    with pytest.raises(ActreError, match="not what a run may begin in"):
+    with pytest.raises(ActreError, match="not what a run may start in"):
         RunLog(saved / "after", config)  # its evaluation would pass for the trained policy's
     (saved / "settings").mkdir()
     save_config(config, saved / "settings" / "config.json")
-    with pytest.raises(ActreError, match="not what a run may begin in"):
+    with pytest.raises(ActreError, match="not what a run may start in"):
         RunLog(saved / "settings", preset("smollm2"))  # somebody keeps settings there
     assert load_config(saved / "settings" / "config.json") == config
     RunLog(saved / "new", preset("smollm2"))  # ends before its first iteration, for a word misspelt, say
@@ -459,7 +459,7 @@ def test_one_that_was_killed_between_the_renamings_is_put_back_by_the_next(tmp_p
     (beside / "new").mkdir(parents=True)
     folder.rename(beside / "old")
     (tmp_path / ".f-somebody").mkdir()  # not ours
-    with pytest.raises(ActreError, match="of another run"), outputs.replacing(folder, Made("c", "other")):
+    with pytest.raises(ActreError, match="for another run"), outputs.replacing(folder, Made("c", "other")):
         pass
     assert snapshot(folder) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".f-somebody", "f"]

@@ -44,9 +44,9 @@ def test_two_processes_train_as_one_and_go_on_as_one(tmp_path: Path, alone: Path
                 trainer.stop_asked = rank == 1  # one is told; both stop after the iteration
             return play(wanted)
 
-        def rows(played: Any) -> Any:
-            assert len(played) == 40, "each knows all episodes"
-            made = batch(played)
+        def rows(played: Any, *given: Any) -> Any:
+            assert len(played) == 40, "each has all episodes"
+            made = batch(played, *given)
             assert 0 < int(made["tool_mask"].sum()) < int(made["num_items_in_batch"]), "and trains on a part"
             return made
 

@@ -215,7 +215,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_of_its_last_whole_iteration(
     before = signal.getsignal(number)
     done = {"rollout": 2, "update": 3}[when]  # an update that has begun is finished first
     with pytest.raises(
-        KeyboardInterrupt, match=rf"stopped after {done} iterations.*iter-{done}\. To go on: .*--resume"
+        KeyboardInterrupt, match=rf"stopped after {done} iterations.*iter-{done}\. To resume: .*--resume"
     ):
         run(trainer)
     assert signal.getsignal(number) is before
@@ -514,5 +514,5 @@ def test_a_folder_that_can_no_longer_be_written_is_told_with_what_was_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = toy.stop_at(make(tmp_path / "run"), 3, OSError(errno.EIO, "Input/output error", "games.json"))
-    with pytest.raises(ActreError, match=r"games.json: Input/output error; .*iter-2\. To go on"):
+    with pytest.raises(ActreError, match=r"games.json: Input/output error; .*iter-2\. To resume"):
         run(trainer)
