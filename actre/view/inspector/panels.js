@@ -118,13 +118,13 @@ function stretched(dot) {
 }
 
 // A number of the step as a chip, with its sign; null for 0 and for one that was not recorded.
-function signed(name, value) {
+function amount(name, value) {
   return value ? h("span", { class: `chip ${value > 0 ? "reward" : "lost"}` }, `${name} ${value > 0 ? "+" : "−"}${Math.abs(value)}`) : null;
 }
 
 // ---- one step's words -----------------------------------------------------------------------------------------------
 function words(step, order, tokens, coloured) {
-  const flags = [...step.flags.map((flag) => h("span", { class: "chip flag" }, flag)), signed("reward", step.reward), signed("advantage", step.advantage)];
+  const flags = [...step.flags.map((flag) => h("span", { class: "chip flag" }, flag)), amount("reward", step.reward), amount("advantage", step.advantage)];
   const after = flags.some(Boolean) ? h("p", { class: "chips" }, flags.filter(Boolean)) : null;
   const seen = h("p", { class: "seen" }, step.seen);
   if (coloured && tokens && tokens.length === step.logps.length) return [seen, h("p", { class: "reply" }, tokens.map((text, i) => token(text, step.logps[i]))), after];
