@@ -34,7 +34,7 @@ test: $(VENV)/.full ## all tests except the slow ones
 	$(PYTEST) -m "not slow" -n 2 $(ARGS)
 
 test-slow: $(VENV)/.full ## the slow tests, over a minute each
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow -n 2 $(ARGS)
 
 notebooks: $(VENV)/.full ## run the notebooks again and save their outputs; ARGS="--budget small --check" only tries them
 	$(ONE_THREAD) $(PY) -m actre notebooks $(ARGS)

@@ -60,7 +60,7 @@ def test_a_run_that_was_told_to_stop_and_then_killed_ends_as_an_uninterrupted_on
         _, said = one.communicate(timeout=300)
         assert one.returncode == code, said[-2000:]
         if number == signal.SIGTERM:
-            assert f"To go on: actre train --resume {out}" in said
+            assert f"To resume: actre train --resume {out}" in said
     last = start("--resume", str(out))
     assert last.wait(500) == 0, last.communicate()[1][-2000:]
     assert left(out) == left(whole)
