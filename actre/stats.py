@@ -58,7 +58,7 @@ def bootstrap(
     given = finite(values, "values")
     other = None if paired_with is None else finite(paired_with, "paired_with")
     if len(groups) != given.size or (other is not None and other.size != given.size):
-        raise ValueError("values, groups and paired_with must have one entry a state")
+        raise ValueError("values, groups and paired_with must have the same length")
     members: dict[Hashable, list[int]] = {}
     for index, label in enumerate(groups):
         members.setdefault(label, []).append(index)
