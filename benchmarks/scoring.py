@@ -33,7 +33,8 @@ from actre.config import ModelConfig, data_folder, load_config  # noqa: E402
 from actre.config.presets import preset  # noqa: E402
 from actre.entropy.probes import load_probes  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
-from actre.policies.models import load, smollm2_source  # noqa: E402
+from actre.policies.models import load  # noqa: E402
+from actre.policies.smollm2 import smollm2_source  # noqa: E402
 from actre.runtime.limits import processor  # noqa: E402
 from actre.types import ActreError, read_jsonl  # noqa: E402
 

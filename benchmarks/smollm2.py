@@ -24,7 +24,7 @@ from typing import Any
 from actre import adapters
 from actre.config import data_folder, load_config
 from actre.entropy.diagnose import FILES, PARTS, Diagnosis, load_diagnosis, save_diagnosis
-from actre.policies.models import smollm2_source
+from actre.policies.smollm2 import smollm2_source
 from actre.runtime.limits import processor
 from actre.types import ActreError, read_jsonl
 

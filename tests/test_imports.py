@@ -65,7 +65,7 @@ HOMES = {
     "ipywidgets": {"actre.view"},
     "anywidget": {"actre.view"},
 }
-"""Heavy library -> the only rooms that may import it, at the top or inside a function."""
+"""Heavy library -> the only packages that may import it, at the top or inside a function."""
 
 HEAVY = {"torch", "transformers", "trl", "peft", "vllm", "unsloth", "alfworld", "textworld", "plotly"}
 
@@ -113,8 +113,8 @@ EDGES = [
 ]
 
 
-def within(module: str, room: str) -> bool:
-    return module == room or module.startswith(f"{room}.")
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
 
 
 def place(module: str) -> int:

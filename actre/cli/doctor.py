@@ -40,13 +40,13 @@ _CPU_HINT = "for PyTorch's CPU wheels see the README"
 
 @dataclass(frozen=True)
 class Check:
-    """One check. mend: a command or a short instruction; empty if there is nothing to do."""
+    """One check. fix: a command or a short instruction; empty if there is nothing to do."""
 
     group: str
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine() -> list[Check]:
@@ -56,15 +56,15 @@ def examine() -> list[Check]:
         *_machine(),
         *_build_tools(),
         _gpu(),
-        *_packages("quickstart", _CORE, pins, needed=True, mend=_install(".")),
+        *_packages("quickstart", _CORE, pins, needed=True, fix=_install(".")),
         *_engine(),
-        *_packages("lab", _LAB, pins, needed=False, mend=_install(".[lab]")),
+        *_packages("lab", _LAB, pins, needed=False, fix=_install(".[lab]")),
         *_packages(
             "gpu extra",
             _GPU,
             pins,
             needed=False,
-            mend=_install(".[gpu]"),
+            fix=_install(".[gpu]"),
         ),
         *_data(),
     ]
@@ -162,11 +162,11 @@ def _build_tools() -> Iterator[Check]:
         ("make", ("make",), "make"),
     ):
         path = next(filter(None, map(shutil.which, commands)), None)
-        mend = f"sudo apt-get install {package}" + ("  (only to reinstall textworld)" if here else "")
+        fix = f"sudo apt-get install {package}" + ("  (only to reinstall textworld)" if here else "")
         if path:
             yield Check("build tools", name, "ok", path)
         else:
-            yield Check("build tools", name, "absent" if here else "missing", "not found", mend)
+            yield Check("build tools", name, "absent" if here else "missing", "not found", fix)
 
 
 def _gpu() -> Check:
@@ -185,8 +185,8 @@ def _gpu() -> Check:
         return Check(group, name, "other", f"nvidia-smi fails: {' '.join(reason)}", "check the driver: nvidia-smi")
     gpus = "; ".join(_describe_gpu(line) for line in answer.stdout.strip().splitlines())
     if _installed("torch") and "+cpu" in metadata.version("torch"):
-        mend = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
-        return Check(group, name, "other", f"{gpus}, but torch is a CPU build", mend)
+        fix = f"{_pip()} --force-reinstall torch, from PyTorch's CUDA wheels"
+        return Check(group, name, "other", f"{gpus}, but torch is a CPU build", fix)
     return Check(group, name, "ok", gpus)
 
 
@@ -204,10 +204,10 @@ def _describe_gpu(line: str) -> str:
     return f"{name}, {size}, {'bf16' if bf16 else 'no bf16 (float16 is used)'}"
 
 
-def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, needed: bool, mend: str) -> Iterator[Check]:
+def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, needed: bool, fix: str) -> Iterator[Check]:
     for name in names:
         if not _installed(name):
-            hint = f"{mend}  ({_CPU_HINT})" if name == "torch" else mend
+            hint = f"{fix}  ({_CPU_HINT})" if name == "torch" else fix
             yield Check(group, name, "missing" if needed else "absent", "not installed", hint)
             continue
         version, pin = metadata.version(name), pins.get(name)
@@ -215,7 +215,7 @@ def _packages(group: str, names: tuple[str, ...], pins: dict[str, str], *, neede
         if pin is None or version.partition("+")[0] == pin:
             yield Check(group, name, "ok", version)
         else:
-            yield Check(group, name, "other", f"{version}; tested with {pin}", mend)
+            yield Check(group, name, "other", f"{version}; tested with {pin}", fix)
 
 
 def _installed(name: str) -> bool:
@@ -241,8 +241,8 @@ def _engine() -> Iterator[Check]:
         if path.is_file():
             yield Check("engine", what, "ok", f"{package}/{file}")
         else:
-            mend = f"{_pip()} --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
-            yield Check("engine", what, "missing", f"{path} is missing", mend)
+            fix = f"{_pip()} --force-reinstall --no-deps -c constraints.txt alfworld fast_downward_textworld"
+            yield Check("engine", what, "missing", f"{path} is missing", fix)
 
 
 def _data() -> Iterator[Check]:
@@ -258,7 +258,7 @@ def _data() -> Iterator[Check]:
         yield Check("data", name, status, found, "" if files else "git checkout -- data")
     for name, data in (("official games", official.games()), ("official shop", official.shop())):
         optional: Status = "other" if data.asked or data.there == "part" else "absent"
-        yield Check("data", name, "ok" if data.there == "all" else optional, data.words, data.mend)
+        yield Check("data", name, "ok" if data.there == "all" else optional, data.words, data.fix)
 
 
 _MARK: dict[Status, str] = {"ok": "ok     ", "other": "look   ", "absent": "-      ", "missing": "MISSING"}
@@ -271,10 +271,10 @@ def as_text(checks: list[Check]) -> str:
         lines += ["", group]
         for check in (check for check in checks if check.group == group):
             lines.append(f"  {_MARK[check.status]} {check.name:22} {check.found}")
-            if check.mend and check.status != "absent":
-                lines.append(f"{'':33}-> {check.mend}")
-            elif check.mend:
-                lines[-1] += f"  ({check.mend})"
+            if check.fix and check.status != "absent":
+                lines.append(f"{'':33}-> {check.fix}")
+            elif check.fix:
+                lines[-1] += f"  ({check.fix})"
     lines += [
         "",
         "The quickstart can run." if can_run(checks) else "The quickstart cannot run: see MISSING above.",

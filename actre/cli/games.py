@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from actre.cli.terminal import ask
 from actre.config.checks import Count, Seed, of
 from actre.config.paths import place
 from actre.envs.not_played import named
@@ -203,7 +204,7 @@ def _play(args: argparse.Namespace) -> int:
     print(obs)
     print("\n(`?` lists the admissible actions, `help` explains the commands, Ctrl-D quits)")
     for step in range(1, args.max_steps + 1):
-        action = _ask(f"{step:2} > ", info["admissible_commands"])
+        action = ask(f"{step:2} > ", info["admissible_commands"])
         if action is None:
             print("game left")
             return 0
@@ -216,17 +217,3 @@ def _play(args: argparse.Namespace) -> int:
     if not info["won"]:
         print(f"not solved in {args.max_steps} steps")
     return 0
-
-
-def _ask(prompt: str, admissible: list[str]) -> str | None:
-    """One line from the terminal; None at its end or on Ctrl-C. `?` lists the admissible actions and asks again."""
-    while True:
-        try:
-            line = input(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
-            print(file=sys.stdout)
-            return None
-        if line == "?":
-            print("\n".join(f"   {action}" for action in admissible))
-        elif line:
-            return line

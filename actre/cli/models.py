@@ -30,8 +30,8 @@ def _how(name: str) -> str:
 
 
 def _get(args: argparse.Namespace) -> int:
-    from actre.policies import models
+    from actre.policies import smollm2
 
-    folder = models.get_smollm2()
-    print(f"smollm2 is in {folder} (from {models.smollm2_source()})")
+    folder = smollm2.get_smollm2()
+    print(f"smollm2 is in {folder} (from {smollm2.smollm2_source()})")
     return 0

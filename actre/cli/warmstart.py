@@ -71,7 +71,8 @@ def _run(args: argparse.Namespace) -> int:
     from actre.organisms.compliance import Compliance, table
     from actre.organisms.warmstart import WarmConfig, warm_up
     from actre.organisms.warmstart_rows import expert_episodes, prompts_of, warm_rows
-    from actre.policies.models import load_tokenizer, smollm2_source
+    from actre.policies.models import load_tokenizer
+    from actre.policies.smollm2 import smollm2_source
 
     warm = WarmConfig(**given)
     tokenizer = load_tokenizer(config.model.name)

@@ -2,9 +2,9 @@
 
 import argparse
 import random
-import sys
 from typing import TYPE_CHECKING
 
+from actre.cli.terminal import ask, show
 from actre.config.checks import Count, Natural, Seed, of
 from actre.config.paths import place
 from actre.runtime import outputs
@@ -106,7 +106,7 @@ def _check(args: argparse.Namespace) -> int:
     with tqdm(total=files.products.stat().st_size, unit="B", unit_scale=True, desc=files.products.name) as bar:
         report = importer.check(folder, full=args.full, most=args.max_problems, progress=bar.update)
     for problem in report.problems:
-        _print(problem.words)
+        show(problem.words)
     _show(report)
     if report.problems:
         print(
@@ -150,15 +150,15 @@ def _play(args: argparse.Namespace) -> int:
     game = random.Random(args.seed).choice(panels.list_goals(args.source))
     env = PanelEnv(args.source, args.max_steps, args.mode)
     obs, info = env.reset(options={"game": game})
-    _print(obs)
+    show(obs)
     print("\n(`?` lists what can be clicked, search[words] searches, Ctrl-D quits)")
     for step in range(1, args.max_steps + 1):
-        action = _ask(f"{step:2} > ", info["admissible_commands"])
+        action = ask(f"{step:2} > ", info["admissible_commands"])
         if action is None:
             print("shop left")
             return 0
         obs, reward, terminated, truncated, info = env.step(action)
-        _print(obs)
+        show(obs)
         if terminated:
             print(f"bought in {step} steps: {reward:.2f} of 1")
             return 0
@@ -166,23 +166,3 @@ def _play(args: argparse.Namespace) -> int:
             break
     print(f"nothing bought in {args.max_steps} steps")
     return 0
-
-
-def _print(text: str) -> None:
-    """Print a shop's text; characters that the terminal cannot show, such as lone surrogates, are escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def _ask(prompt: str, admissible: list[str]) -> str | None:
-    """One line from the terminal; None at end of input or on Ctrl-C. `?` lists what can be clicked and asks again."""
-    while True:
-        try:
-            line = input(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
-            print(file=sys.stdout)
-            return None
-        if line == "?":
-            _print("\n".join(f"   {action}" for action in admissible))
-        elif line:
-            return line

@@ -31,7 +31,7 @@ class Found(NamedTuple):
     there: str
     asked: bool
     words: str
-    mend: str
+    fix: str
 
 
 def games() -> Found:

@@ -13,7 +13,7 @@ from actre.config.model_names import shown
 from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_record, parts
 from actre.stats import Interval
 from actre.view import diagnosis_plots as plots
-from actre.view import sections, words
+from actre.view import provenance, sections, words
 from actre.view.blocks import figure, folded, numbers, table
 from actre.view.comparison import flat
 from actre.view.diagnosis_plots import most_different, part_name
@@ -188,7 +188,7 @@ def _settings(one: Diagnosis, folder: Path, config: RunConfig | None, versions: 
             tag("p", "Made by, and shown again by:"),
             tag("pre", f"{_command(one, folder)}\nactre report {folder}"),
             table(["setting", "value"], flat(dataclasses.asdict(one.settings)), css="settings"),
-            sections.all_settings(config, versions),
+            provenance.all_settings(config, versions),
         ]
     )
 

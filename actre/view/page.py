@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actre.config.model_names import shown
 from actre.entropy.diagnose import Diagnosis
-from actre.view import sections, words
+from actre.view import provenance, sections, words
 from actre.view.blocks import capital, span, tile
 from actre.view.episodes import compared
 from actre.view.html import Html, join, tag
@@ -42,7 +42,7 @@ def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[
         ("success", "Success before and after", sections.success(runs)),
         ("replies", "How replies were formed", replies(runs)),
         ("episodes", "Episodes, step by step", sections.around_episodes(block, runs)),
-        ("settings", "Settings, seeds, versions", sections.settings(runs, folders)),
+        ("settings", "Settings, seeds, versions", provenance.settings(runs, folders)),
     ]
     heading = "Does thinking before acting narrow what this agent tries?"
     script = "" if chosen is None else chosen.script

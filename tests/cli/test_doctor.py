@@ -23,7 +23,7 @@ def test_a_missing_package_is_named_with_the_command_that_mends_it(monkeypatch: 
     checks = doctor.examine()
     lost = by_name(checks)["surely-not-a-package"]
     assert lost.status == "missing"
-    assert "pip install" in lost.mend
+    assert "pip install" in lost.fix
     assert not doctor.can_run(checks)
     text = doctor.as_text(checks)
     assert "MISSING surely-not-a-package" in text
@@ -31,16 +31,16 @@ def test_a_missing_package_is_named_with_the_command_that_mends_it(monkeypatch: 
 
 
 def test_another_version_than_tested_is_shown_but_stops_nothing() -> None:
-    (check,) = doctor._packages("g", ("numpy",), {"numpy": "0.1"}, needed=True, mend="pip install it")
+    (check,) = doctor._packages("g", ("numpy",), {"numpy": "0.1"}, needed=True, fix="pip install it")
     assert check.status == "other"
     assert "tested with 0.1" in check.found
-    assert check.mend == "pip install it"
+    assert check.fix == "pip install it"
     assert doctor.can_run([check])
 
 
 def test_a_cpu_build_of_the_tested_version_counts_as_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.metadata, "version", lambda name: "2.13.0+cpu")
-    (check,) = doctor._packages("g", ("torch",), {"torch": "2.13.0"}, needed=True, mend="x")
+    (check,) = doctor._packages("g", ("torch",), {"torch": "2.13.0"}, needed=True, fix="x")
     assert check == Check("g", "torch", "ok", "2.13.0+cpu")
 
 
@@ -52,7 +52,7 @@ def test_missing_compilers_are_a_fault_only_before_the_engine_is_installed(
     monkeypatch.setattr(doctor, "_installed", lambda name: False)
     checks = list(doctor._build_tools())
     assert {check.status for check in checks} == {"missing"}
-    assert by_name(checks)["cmake"].mend == "sudo apt-get install cmake"
+    assert by_name(checks)["cmake"].fix == "sudo apt-get install cmake"
 
 
 def test_missing_data_are_a_fault_with_the_command_that_mends_it(
@@ -61,7 +61,7 @@ def test_missing_data_are_a_fault_with_the_command_that_mends_it(
     monkeypatch.setenv("ACTRE_DATA", str(tmp_path))
     checks = by_name(list(doctor._data()))
     assert checks["games"].status == checks["tiny policy"].status == "missing"
-    assert checks["games"].mend == "git checkout -- data"
+    assert checks["games"].fix == "git checkout -- data"
     monkeypatch.setenv("ACTRE_DATA", str(tmp_path / "nowhere"))
     assert [check.status for check in doctor._data()] == ["missing"]
 
@@ -78,7 +78,7 @@ def test_official_data_are_optional_counted_and_shown_where_they_are_wrong_or_in
     assert found("official games").status == found("official shop").status == "absent"
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nowhere"))
     assert found("official games").status == "other"
-    assert "alfworld-download" in found("official games").mend
+    assert "alfworld-download" in found("official games").fix
 
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
     monkeypatch.setattr(official, "ALFWORLD_SPLITS", {"train": 1, "valid_seen": 2, "valid_unseen": 3})

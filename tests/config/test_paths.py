@@ -16,7 +16,7 @@ from actre.config.presets import preset
 from actre.envs.alfworld import cache, games
 from actre.envs.webshop import panels as shops
 from actre.lessons.presets import folder
-from actre.policies import models
+from actre.policies import models, smollm2
 from actre.runtime import official
 from actre.runtime.estimate import shape_of
 from actre.study.file import load_study
@@ -92,7 +92,7 @@ def test_every_path_variable_is_read_the_same(text: str, home: Path, monkeypatch
     assert data_folder() == home / "x"
     assert games.data_folder() == home / "x" / "alfworld"
     assert cache.folder() == home / "x" / "alfworld"
-    assert models.smollm2_folder() == home / "x" / "models" / "smollm2"
+    assert smollm2.smollm2_folder() == home / "x" / "models" / "smollm2"
     assert str(home / "x") in official.games().words
     assert str(home / "x") in official.shop().words
     monkeypatch.delenv("ACTRE_CACHE")

@@ -1,11 +1,7 @@
 """The two shoppers without a model: what they click, and that they fare as they did on the original."""
 
-import gzip
-import json
 import os
 import random
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,6 @@ import pytest
 
 from actre.config import EnvConfig
 from actre.config.presets import preset
-from actre.envs.webshop import panels
 from actre.envs.webshop.baselines import names, random_clicks, rule
 from actre.envs.webshop.panel_env import PanelEnv
 from actre.envs.webshop.panels import list_goals
@@ -28,19 +23,6 @@ ITEM = ["click[back to search]", "click[< prev]", "click[description]", "click[f
 
 def info(*commands: str, task: str = "Find me socks with color: black, and size: 9") -> dict[str, Any]:
     return {"admissible_commands": list(commands), "task": task}
-
-
-@pytest.fixture(scope="module")
-def small_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if not (SHARED / "items_shuffle_1000.json.gz").exists():
-        pytest.skip(f"no real products at {SHARED}: set ACTRE_SHARED")
-    folder = tmp_path_factory.mktemp("small")
-    for path in SHARED.glob("items_*"):
-        shutil.copy(path, folder)
-    nouns = json.loads((SHARED / "vectors" / "small_vectors.json").read_bytes())["name_nouns"]
-    (folder / "nouns.json.gz").write_bytes(gzip.compress(json.dumps(nouns).encode()))
-    yield folder
-    panels._catalogue.cache_clear()
 
 
 # --- the shoppers ---

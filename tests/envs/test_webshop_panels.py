@@ -1,10 +1,7 @@
 """Panels: what the two splits promise, what their overlaps are, and names that say what is wrong with them."""
 
-import gzip
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,22 +20,6 @@ SHARED = Path(os.environ.get("ACTRE_SHARED", Path(__file__).parents[3] / "shared
 @pytest.fixture(scope="module")
 def goals() -> Goals:
     return goals_of(panels.shop_catalogue("shop"))
-
-
-@pytest.fixture(scope="module")
-def small_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The real 1,000 products, with the noun table of the vectors."""
-    if not (SHARED / "items_shuffle_1000.json.gz").exists():
-        pytest.skip(f"no real products at {SHARED}: set ACTRE_SHARED")
-    import json
-
-    folder = tmp_path_factory.mktemp("small")
-    for path in SHARED.glob("items_*"):
-        shutil.copy(path, folder)
-    nouns = json.loads((SHARED / "vectors" / "small_vectors.json").read_bytes())["name_nouns"]
-    (folder / "nouns.json.gz").write_bytes(gzip.compress(json.dumps(nouns).encode()))
-    yield folder
-    panels._catalogue.cache_clear()
 
 
 def of(name: str) -> tuple[int, ...]:

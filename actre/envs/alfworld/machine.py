@@ -18,14 +18,14 @@ class State(NamedTuple):
     """One state, as sets of fact numbers (`Program["variables"]`).
 
     true: the facts that hold, derived facts included; operators and the goal use these.
-    told: the facts that the text generator takes to hold; denied: those it takes to have ended.
+    asserted: the facts that the text generator takes to hold; denied: those it takes to have ended.
     They differ from `true`: the stock engine reports every effect of an action to its text generator, in order, even if
     the effect's condition (of switching on a lamp, say) did not hold, and reports that a fact does not hold only when
     an action ends it.
     """
 
     true: frozenset[int]
-    told: frozenset[int]
+    asserted: frozenset[int]
     denied: frozenset[int]
 
 
@@ -64,8 +64,8 @@ class Machine:
         self._layers = [layers[layer] for layer in sorted(layers)]
         self._derived = frozenset(head for _, head, _ in program["rules"])
         self._goal = _last(program["goal"])
-        told = frozenset(program["initial"])
-        self.initial = State(self._derive(told), told, frozenset())
+        asserted = frozenset(program["initial"])
+        self.initial = State(self._derive(asserted), asserted, frozenset())
 
     def applicable(self, state: State) -> list[Operator]:
         """The operators that apply, one per action and arguments."""
@@ -87,8 +87,10 @@ class Machine:
             if all((abs(c) - 1 in true) is (c > 0) for c in conditions):
                 fired.append(literal)
         on, off = _last(fired)
-        tells, denies = _last(announced)
-        return State(self._derive((true - off) | on), (state.told - denies) | tells, (state.denied - tells) | denies)
+        asserts, denies = _last(announced)
+        return State(
+            self._derive((true - off) | on), (state.asserted - denies) | asserts, (state.denied - asserts) | denies
+        )
 
     def won(self, state: State) -> bool:
         """Whether the goal holds."""

@@ -188,7 +188,7 @@ class Writer:
         relation, wanted = query[depth]
         bound = tuple([k for k, place in enumerate(wanted) if place in places])
         free = [k for k in range(len(wanted)) if k not in bound]
-        holding = state.denied if relation.negated else state.told
+        holding = state.denied if relation.negated else state.asserted
         for number, args in relation.matching(bound, tuple([places[wanted[k]] for k in bound])):
             if number not in holding and (number is not None or relation.negated):
                 continue
