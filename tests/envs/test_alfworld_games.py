@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actre.cli import build_parser
-from actre.cli import games as commands
+from actre.cli.terminal import ask
 from actre.envs.alfworld import games, panels, wheel
 from actre.envs.alfworld.generate import SIZES, SPLITS, plans, possible_goals, rooms, solvable_by_construction
 from actre.envs.alfworld.rooms import Room, content_key, problem, spots
@@ -401,4 +401,4 @@ def test_a_players_end_of_input_leaves_the_game(monkeypatch: pytest.MonkeyPatch)
             raise stop
 
         monkeypatch.setattr("builtins.input", end)
-        assert commands._ask("> ", ["look"]) is None
+        assert ask("> ", ["look"]) is None
