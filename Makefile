@@ -14,7 +14,7 @@ ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
-LISTS := pyproject.toml constraints.txt
+LISTS := pyproject.toml setup.py constraints.txt
 TORCH := $(shell grep -E '^torch==' constraints.txt)
 # Two busy OpenMP pools on two cores are up to seven times slower; tests use processes instead of threads.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -59,8 +59,9 @@ clean-venv: ## remove .venv
 
 # A stamp has the time of the last successful installation; changed lists install again. torch comes first: TORCH_ARGS are
 # for it alone, and the pin then holds for the rest.
-$(VENV)/.lab: EXTRAS := [lab]
-$(VENV)/.full: EXTRAS := [lab,test]
+$(VENV)/.core: EXTRAS := train
+$(VENV)/.lab: EXTRAS := train,lab
+$(VENV)/.full: EXTRAS := train,lab,test
 $(VENV)/.lab: COVERS := $(VENV)/.core
 $(VENV)/.full: COVERS := $(VENV)/.core $(VENV)/.lab
 $(VENV)/.core $(VENV)/.lab $(VENV)/.full: $(PY) $(LISTS)
@@ -68,7 +69,7 @@ $(VENV)/.core $(VENV)/.lab $(VENV)/.full: $(PY) $(LISTS)
 	  echo "  fix: make clean-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
 	$(INSTALL) $(TORCH_ARGS) "$(TORCH)"
-	$(INSTALL) -e ".$(EXTRAS)"
+	$(INSTALL) -e ".[$(EXTRAS)]"
 	@touch $@ $(COVERS)
 
 # Checks for everything that would fail late and obscurely, before anything is made.

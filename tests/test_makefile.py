@@ -16,7 +16,7 @@ def bare(tmp_path: Path) -> Path:
     """A copy of what make reads, beside a folder bin/ with nothing but a shell's basics."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed here")
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "setup.py", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "bin").mkdir()
     for name in BASE:

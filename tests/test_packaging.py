@@ -68,7 +68,7 @@ def test_every_library_that_the_package_imports_is_declared() -> None:
 
 
 def test_the_extras_are_those_of_the_design() -> None:
-    assert set(EXTRAS) == {"lab", "gpu", "webshop", "test"}
+    assert set(EXTRAS) == {"train", "lab", "gpu", "webshop", "test"}
 
 
 def test_conda_installs_the_same_package_from_the_same_list() -> None:
@@ -76,7 +76,7 @@ def test_conda_installs_the_same_package_from_the_same_list() -> None:
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     # Nothing of our own list is named a second time: the package itself brings it, held to the same pins.
-    assert pip == ["-c constraints.txt", "-e .[lab,test]"]
+    assert pip == ["-c constraints.txt", "-e .[train,lab,test]"]
     names = {re.split(r"[<>=]", entry)[0] for entry in conda}
     assert names == {"python", "pip", "cmake", "make", "cxx-compiler"}
     (python,) = [entry.removeprefix("python") for entry in conda if entry.startswith("python")]

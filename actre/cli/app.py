@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import actre
 from actre.cli.old_flags import in_todays_names
+from actre.runtime import extras
 from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
@@ -38,6 +39,9 @@ COMMANDS = {
     "notebooks": "actre.lessons.runner",
 }
 """Command -> its module, in the order of `actre --help`. One row adds a command."""
+
+NEEDS_TRAIN = {"quickstart", "pretrain-tiny", "diagnose", "warmstart", "train", "study", "export"}
+"""Commands that are refused before they begin where `actre[train]` is not installed; the others need it in parts only."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
 
@@ -92,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 0
+        if args.command in NEEDS_TRAIN:
+            extras.need_train(f"actre {args.command}")
         code = args.run(args) or 0
         sys.stdout.flush()
         return code
@@ -100,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "actre":
             raise
+        if (name := error.name.partition(".")[0]) in extras.TRAIN:
+            return _complain(extras.missing(name, f"actre {argv[0]}"))
         return _complain(f"{error.name} is not installed; `actre doctor` shows what is missing and how to install it")
     except KeyboardInterrupt as stop:
         print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)

@@ -56,15 +56,16 @@ def examine() -> list[Check]:
         *_machine(),
         *_build_tools(),
         _gpu(),
-        *_packages("quickstart", _CORE, pins, needed=True, fix=_install(".")),
+        *_packages("worlds", _WORLDS, pins, needed=True, fix=_install(".")),
         *_engine(),
-        *_packages("lab", _LAB, pins, needed=False, fix=_install(".[lab]")),
+        *_packages("quickstart", _CORE, pins, needed=True, fix=_install(".[train]")),
+        *_packages("lab", _LAB, pins, needed=False, fix=_install(".[train,lab]")),
         *_packages(
             "gpu extra",
             _GPU,
             pins,
             needed=False,
-            fix=_install(".[gpu]"),
+            fix=_install(".[train,gpu]"),
         ),
         *_data(),
     ]
@@ -84,21 +85,9 @@ def tested_pins() -> dict[str, str]:
     return {name: version for name, _, version in (line.partition("==") for line in lines) if version}
 
 
-_CORE = (
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "datasets",
-    "safetensors",
-    "numpy",
-    "gymnasium",
-    "alfworld",
-    "textworld",
-    "tqdm",
-    "plotly",
-)
+_WORLDS = ("numpy", "gymnasium", "alfworld", "textworld", "tqdm")
+"""What a light install brings (the extra `train` is `_CORE`)."""
+_CORE = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors", "plotly")
 _LAB = ("jupyterlab", "ipywidgets", "anywidget", "ipykernel", "nbclient")
 _GPU = ("vllm", "unsloth", "bitsandbytes")
 
@@ -275,10 +264,9 @@ def as_text(checks: list[Check]) -> str:
                 lines.append(f"{'':33}-> {check.fix}")
             elif check.fix:
                 lines[-1] += f"  ({check.fix})"
-    lines += [
-        "",
-        "The quickstart can run." if can_run(checks) else "The quickstart cannot run: see MISSING above.",
-    ]
+    lost = {check.group for check in checks if check.status == "missing"}
+    worlds = "The worlds can be played. " if lost == {"quickstart"} else ""
+    lines += ["", f"{worlds}The quickstart cannot run: see MISSING above." if lost else "The quickstart can run."]
     return "\n".join(lines).lstrip("\n")
 
 

@@ -67,15 +67,23 @@ def variable(name: str) -> Path | None:
         raise ActreError(f"{name}: {error}") from error
 
 
-def data_folder() -> Path:
-    """The folder of shipped data: $ACTRE_DATA, else data/ next to the package (a checkout installed with -e).
+def data_root() -> Path:
+    """Where shipped data belong: $ACTRE_DATA, else data/ of the checkout, or its copy inside an installed package.
 
-    Raises ActreError if it is not a folder.
+    The folder need not exist. A wheel holds the games, the shop, the probes, the studies and the tiny policies that
+    the quickstart needs (setup.py, pyproject.toml); the rest is in the checkout only.
     """
-    folder = variable("ACTRE_DATA") or Path(__file__).resolve().parents[2] / "data"
+    package = Path(__file__).resolve().parents[1]
+    copy = package / "_data"
+    return variable("ACTRE_DATA") or (copy if copy.is_dir() else package.parent / "data")
+
+
+def data_folder() -> Path:
+    """The folder of shipped data (see `data_root`). Raises ActreError if it is not a folder."""
+    folder = data_root()
     if not folder.is_dir():
         raise ActreError(
             f"{folder} is not a folder, so the shipped games and policies are missing: "
-            "install from a checkout (pip install -e .) or set ACTRE_DATA to its data folder"
+            "install the package again, or set ACTRE_DATA to the data folder of a checkout"
         )
     return folder

@@ -2,7 +2,7 @@
 
     python actre/lessons/install.py [--dry-run]
 
-The requirements are those of pyproject.toml (the kit and its extra `lab`). If all are present in accepted versions,
+The requirements are those of pyproject.toml (the kit and its extras `train` and `lab`). If all are present in accepted versions,
 nothing is installed. On Colab, Colab's own packages stay (torch, transformers, ipywidgets, plotly, the notebook server:
 constraints-colab.txt pins none of them); elsewhere constraints.txt pins the tested versions. `ACTRE_PIP_ARGS` is passed
 to pip, for example to select PyTorch's CPU wheels.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRA = "lab"
+EXTRAS = ("train", "lab")
 NOT_ON_COLAB = ("jupyterlab",)
 """Not installed on Colab, where they would replace parts of its own notebook server."""
 
@@ -34,7 +34,8 @@ def wanted(root: Path = ROOT) -> list[str]:
 
 def _extra(project: dict[str, Any]) -> list[str]:
     left_out = NOT_ON_COLAB if on_colab() else ()
-    return [one for one in project["optional-dependencies"][EXTRA] if not one.startswith(left_out)]
+    listed = [one for extra in EXTRAS for one in project["optional-dependencies"][extra]]
+    return [one for one in listed if not one.startswith(left_out)]
 
 
 def lacking(requirements: list[str]) -> list[str]:
@@ -79,7 +80,7 @@ def command(root: Path = ROOT) -> list[str]:
     if on_colab():
         project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
         return [*pip, "-c", "constraints-colab.txt", "-e", ".", *_extra(project)]
-    return [*pip, "-c", "constraints.txt", "-e", f".[{EXTRA}]"]
+    return [*pip, "-c", "constraints.txt", "-e", f".[{','.join(EXTRAS)}]"]
 
 
 def main(arguments: list[str]) -> None:

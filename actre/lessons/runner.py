@@ -50,7 +50,7 @@ def run(path: Path, parameters: Mapping[str, Any], timeout_s: int = 900) -> dict
         import nbformat
         from nbclient import NotebookClient
     except ModuleNotFoundError as error:
-        raise ActreError(f'{error.name} is missing: pip install -e ".[lab]"') from error
+        raise ActreError(f'{error.name} is missing: pip install -e ".[train,lab]"') from error
     notebook = nbformat.read(path, as_version=4)
     at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())) + 1
     lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())

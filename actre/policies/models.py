@@ -89,7 +89,7 @@ def four_bits(dtype: Any) -> Any:
         metadata.version("bitsandbytes")
     except metadata.PackageNotFoundError as error:
         raise ActreError(
-            "4-bit weights need bitsandbytes, which is not installed: pip install -e '.[gpu]' in the checkout, or "
+            "4-bit weights need bitsandbytes, which is not installed: pip install -e '.[train,gpu]' in the checkout, or "
             "set four_bit=False"
         ) from error
     from transformers import BitsAndBytesConfig
@@ -153,7 +153,10 @@ def find(name: str) -> str:
         folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
         if not (folder / "config.json").exists():
             kind = f" --kind {folder.name}" if folder.name in ("narrow", "shopper") else ""
-            raise ActreError(f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one")
+            raise ActreError(
+                f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one; a checkout has all "
+                "of them (ACTRE_DATA=CHECKOUT/data)"
+            )
         return str(folder)
     if name == "smollm2":
         folder = smollm2_folder()
@@ -209,7 +212,7 @@ def _load_unsloth(config: ModelConfig, source: str, dtype: Any) -> Loaded:
     try:
         from unsloth import FastLanguageModel
     except ImportError as error:
-        raise ActreError("unsloth is not installed: pip install -e '.[gpu]' in the checkout") from error
+        raise ActreError("unsloth is not installed: pip install -e '.[train,gpu]' in the checkout") from error
     try:
         model, tokenizer = FastLanguageModel.from_pretrained(
             source, max_seq_length=_UNSLOTH_TOKENS, dtype=dtype, load_in_4bit=config.four_bit

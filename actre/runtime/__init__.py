@@ -8,6 +8,7 @@ Files:
     ranks.py          several processes that train one policy
     processes.py      jobs as child processes
     outputs.py        which files and folders a command may write
+    extras.py         what the light install leaves out, and the command that installs it
     official.py       the benchmarks' official data
     game_files.py     the ALFWorld game files below a folder
 """

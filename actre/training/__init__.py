@@ -43,6 +43,9 @@ def __getattr__(name: str) -> Any:
     """TRL is loaded when the trainer is asked for: stages and run logs are read without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from actre.runtime import extras
+
+    extras.need_train(f"actre.training.{name}")
     from actre.training import loop, loss, run
 
     return next(getattr(module, name) for module in (run, loop, loss) if hasattr(module, name))

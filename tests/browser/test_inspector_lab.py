@@ -20,7 +20,7 @@ CELLS = (
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]:
-    pytest.importorskip("jupyterlab", reason="pip install 'actre[lab]'")
+    pytest.importorskip("jupyterlab", reason="pip install 'actre[train,lab]'")
     folder = tmp_path_factory.mktemp("lab")
     write_notebook(folder / "inspect.ipynb", CELLS)
     with chromium() as browser, jupyterlab(folder) as address:

