@@ -110,7 +110,9 @@ def test_the_trainer_says_so_too_where_it_is_imported(monkeypatch: pytest.Monkey
     import actre.training
 
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(ActreError, match=r"actre\.training\.train needs actre\[train\], and torch is not installed: pip"):
+    with pytest.raises(
+        ActreError, match=r"actre\.training\.train needs actre\[train\], and torch is not installed: pip"
+    ):
         actre.training.train  # noqa: B018
 
 

@@ -41,7 +41,7 @@ COMMANDS = {
 """Command -> its module, in the order of `actre --help`. One row adds a command."""
 
 NEEDS_TRAIN = {"quickstart", "pretrain-tiny", "diagnose", "warmstart", "train", "study", "export"}
-"""Commands that are refused before they begin where `actre[train]` is not installed; the others need it in parts only."""
+"""Commands that are refused where `actre[train]` is not installed; the others need it in parts only."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)
 

@@ -2,10 +2,10 @@
 
     python actre/lessons/install.py [--dry-run]
 
-The requirements are those of pyproject.toml (the kit and its extras `train` and `lab`). If all are present in accepted versions,
-nothing is installed. On Colab, Colab's own packages stay (torch, transformers, ipywidgets, plotly, the notebook server:
-constraints-colab.txt pins none of them); elsewhere constraints.txt pins the tested versions. `ACTRE_PIP_ARGS` is passed
-to pip, for example to select PyTorch's CPU wheels.
+The requirements are those of pyproject.toml (the kit and its extras `train` and `lab`). If all are present in accepted
+versions, nothing is installed. On Colab, Colab's own packages stay (torch, transformers, ipywidgets, plotly, the
+notebook server: constraints-colab.txt pins none of them); elsewhere constraints.txt pins the tested versions.
+`ACTRE_PIP_ARGS` is passed to pip, for example to select PyTorch's CPU wheels.
 """
 
 import importlib

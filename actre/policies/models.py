@@ -89,8 +89,8 @@ def four_bits(dtype: Any) -> Any:
         metadata.version("bitsandbytes")
     except metadata.PackageNotFoundError as error:
         raise ActreError(
-            "4-bit weights need bitsandbytes, which is not installed: pip install -e '.[train,gpu]' in the checkout, or "
-            "set four_bit=False"
+            "4-bit weights need bitsandbytes, which is not installed: pip install -e '.[train,gpu]' in the checkout, "
+            "or set four_bit=False"
         ) from error
     from transformers import BitsAndBytesConfig
 

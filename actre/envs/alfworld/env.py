@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium import spaces
 
 from actre.envs.alfworld.engine import NOTHING, CompiledGame, load
 from actre.envs.alfworld.games import Game, read_game
 from actre.envs.alfworld.machine import Operator, State
+from actre.envs.spaces import LongText
 from actre.types import ActreError
 
 _TASK_MARK = "Your task is to: "
 # Printable Latin text and the line feed: human-written tasks use more characters than the shipped grammar.
 _CHARSET = frozenset(chr(c) for c in (*range(32, 127), *range(160, 592), *range(0x2010, 0x2027))) | {"\n"}
+_TEXT = LongText(max_length=65_536, min_length=0, charset=_CHARSET)
+_COMMAND = LongText(max_length=512, min_length=0, charset=_CHARSET)
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class AlfworldEnv(gymnasium.Env[str, str]):
         self.games = [str(game) for game in games]
         self.max_steps = max_steps
         self.render_mode = render_mode
-        self.observation_space = spaces.Text(max_length=65_536, min_length=0, charset=_CHARSET)
-        self.action_space = spaces.Text(max_length=512, min_length=0, charset=_CHARSET)
+        self.observation_space = _TEXT.another()
+        self.action_space = _COMMAND.another()
         self._game: Game | None = None
         self._over = True
 

@@ -153,6 +153,10 @@ class Expert:
         self._last = decision.action
         return decision
 
+    def took(self, action: str) -> None:
+        """Tell which action was taken, if it was another one than `act` returned last."""
+        self._last = action
+
     # --- the plan ---
 
     def _plan(self) -> Decision:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium import spaces
 
+from actre.envs.spaces import AnyText
 from actre.envs.webshop.catalogue import Catalogue
 from actre.envs.webshop.goals import Goal, Kind, goals_of
 from actre.envs.webshop.importer import open_catalogue
@@ -20,13 +20,8 @@ from actre.envs.webshop.pages import MODES, Mode, Shop, State
 from actre.envs.webshop.reward import Score, attainable, score
 from actre.types import ActreError
 
-
-class AnyText(spaces.Text):
-    """Strings of any characters, as listings contain them; samples consist of letters and digits."""
-
-    def contains(self, x: Any) -> bool:
-        """Whether x is a string of an allowed length."""
-        return isinstance(x, str) and self.min_length <= len(x) <= self.max_length
+_TEXT = AnyText(max_length=1_000_000, min_length=0)
+_ACTION = AnyText(max_length=1024, min_length=0)
 
 
 @dataclass(frozen=True)
@@ -101,8 +96,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
             self._pool = list(range(len(self._goals)))
         self._shop = Shop(self.catalogue, as_original=as_original)
         self._random = random.Random()  # for the random products of as_original
-        self.observation_space = AnyText(max_length=1_000_000, min_length=0)
-        self.action_space = AnyText(max_length=1024, min_length=0)
+        self.observation_space = _TEXT.another()
+        self.action_space = _ACTION.another()
         self._goal: Goal | None = None
         self._state, self._steps, self._over = State(), 0, True
         self._parts: Score | None = None
