@@ -29,6 +29,7 @@ COMMANDS = {
     "pretrain-tiny": "actre.cli.pretrain_tiny",
     "probes": "actre.cli.probes",
     "diagnose": "actre.cli.diagnose",
+    "preconditions": "actre.cli.preconditions",
     "calibrate": "actre.cli.calibrate",
     "warmstart": "actre.cli.warmstart",
     "train": "actre.cli.train",

@@ -110,7 +110,7 @@ def warm_up(
     policy = HFPolicy(model, tokenizer)
     before = _measured(out / "before.json", policy, probes, config)
     policy.reset()
-    trained = _train(config, warm, rows, out, model, tokenizer, progress=progress)
+    trained = fine_tune(config, warm, rows, out, model, tokenizer, progress=progress)
     model.eval()
     after = _measured(out / "after.json", policy, probes, config)
     policy.reset()
@@ -185,7 +185,7 @@ def _measured(
     return results, taken
 
 
-def _train(
+def fine_tune(
     config: RunConfig,
     warm: WarmConfig,
     rows: Sequence[WarmRow],

@@ -1,0 +1,104 @@
+"""The log-probability of an expert's action at fixed states, in both orders: what training changes, without playing.
+
+Act-first it is exact. Think-first it is log E[p(action | thought)], estimated from K sampled thoughts with the exact
+probability after each. The logarithm of their mean is too low in expectation (Jensen); the jackknife removes the bias
+up to O(1/K**2) but varies more (Nowozin 2018, Debiasing evidence approximations). The two ends are a bracket in this
+sense, not bounds. In both orders what lies below FLOOR_LOGP counts as FLOOR_LOGP, so that no state decides a mean.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from actre.config import RunConfig, derive_seed
+from actre.entropy.action_texts import action_logps, after_reply, thought_stop
+from actre.entropy.probes import Probe
+from actre.orders import Opened
+from actre.policies import Policy
+
+FLOOR_LOGP = math.log(1e-4)
+_BATCH_ROWS = 256
+
+
+class ExpertState(NamedTuple):
+    """A state and what the expert does in it. Its history has observations and actions only, as every probe's."""
+
+    probe: Probe
+    action: str
+
+
+class ExpertLogps(NamedTuple):
+    """Log-probabilities in nats, one entry per state: exact act-first; both ends of think-first's bracket."""
+
+    act_first: tuple[float, ...]
+    think_lower: tuple[float, ...]
+    think_upper: tuple[float, ...]
+
+
+def expert_logps(
+    policy: Policy,
+    states: Sequence[ExpertState],
+    config: RunConfig,
+    *,
+    thoughts: int,
+    seed: int,
+    force_action_tag: bool = False,
+) -> ExpertLogps:
+    """Score the expert's action at every state, at `config.sampling.temperature`.
+
+    thoughts: K, at least 2. A thought that never reaches an action gives it probability 0. Raises ValueError for K < 2.
+    """
+    if thoughts < 2:
+        raise ValueError(f"{thoughts} thought: the bracket needs at least 2")
+    prompt = replace(config.prompt, tags="first")
+    act, think = policy.renderer(prompt, "act_first"), policy.renderer(prompt, "think_first")
+    temperature = config.sampling.temperature
+    size = max(1, _BATCH_ROWS // thoughts)
+    exact: list[float] = []
+    ends: list[tuple[float, float]] = []
+    for first in range(0, len(states), size):
+        part = states[first : first + size]
+        prompts = [think.probe_prompt(one.probe.observations, one.probe.actions) for one in part]
+        places = [Opened(act.probe_prompt(one.probe.observations, one.probe.actions), "") for one in part]
+        scored = action_logps(policy, act, places, [(one.action,) for one in part], temperature=temperature)
+        exact += [max(FLOOR_LOGP, float(logps[0])) for logps in scored]
+        replies = policy.generate(
+            [prompt for prompt in prompts for _ in range(thoughts)],
+            max_new_tokens=config.sampling.max_reply_tokens,
+            temperature=temperature,
+            stop=thought_stop(force_action_tag=force_action_tag),
+            seed=derive_seed(seed, "expert states", first),
+        )
+        reached = [after_reply(think, reply, force_action_tag=force_action_tag) for reply in replies]
+        known = [r for r, place in enumerate(reached) if place is not None]
+        after = action_logps(
+            policy,
+            think,
+            [Opened((*prompts[r // thoughts], *reached[r].ids), reached[r].written) for r in known],  # type: ignore[union-attr]
+            [(part[r // thoughts].action,) for r in known],
+            temperature=temperature,
+        )
+        p = np.zeros(len(replies))
+        p[known] = [float(np.exp(logps[0])) for logps in after]
+        ends += [log_mean(p[i * thoughts : (i + 1) * thoughts]) for i in range(len(part))]
+    return ExpertLogps(tuple(exact), tuple(low for low, _ in ends), tuple(high for _, high in ends))
+
+
+def log_mean(p: ArrayLike) -> tuple[float, float]:
+    """The logarithm of a mean of K probabilities: the plug-in, and the jackknife, at most 0 and never below it.
+
+    >>> [round(x, 4) for x in log_mean([0.5, 0.5])], [round(x, 4) for x in log_mean([0.2, 0.4, 0.3])]
+    ([-0.6931, -0.6931], [-1.204, -1.1852])
+    >>> log_mean([0.0, 0.0]) == (FLOOR_LOGP, FLOOR_LOGP)
+    True
+    """
+    given = np.asarray(p, dtype=np.float64)
+    k, least = given.size, math.exp(FLOOR_LOGP)
+    whole = max(FLOOR_LOGP, math.log(max(given.mean(), least)))
+    without = np.log(np.maximum((given.sum() - given) / (k - 1), least))
+    bias = (k - 1) * (whole - float(without.mean()))
+    return whole, min(0.0, whole + max(0.0, bias))
