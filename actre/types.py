@@ -11,10 +11,14 @@ Glossary (each name has this meaning everywhere):
     stage       a part of training with one order
     history     the earlier steps in the prompt: "growing" (all of them) or "windowed" (the last n)
     observation the environment's text; `task` is what the episode asks for
-    admissible  of an action: listed by the environment as possible in this state
+    admissible  of an action: listed by the environment as possible in this state; "listed" means the same
+    other       of a reply: any text that is not a listed action; one outcome in action entropies
     thought     the text between <think> and </think>;  action: the text between <action> and </action>
     group       the episodes of one game in one iteration, which are compared with each other
+    arm         a named list of stages and settings, compared with other arms in a study
     panel       a fixed list of games, each played exactly once in an evaluation
+    probe state the beginning of an episode, on which action entropy is measured
+    bracket     the lower and the upper bound of think-first's action entropy, from K thoughts
 Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units are suffixes: _nats, _logp, _s, _tokens.
 """
 

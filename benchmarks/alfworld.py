@@ -262,7 +262,7 @@ def table(record: dict[str, Any]) -> str:
         "stock engine, load": "{stock_load_ms:.0f}",
         "stock engine, each reset": "{stock_reset_ms:.0f}",
         "ours, reset to a new game: mean (worst)": "{new_game_ms:.0f} ({new_game_worst_ms:.0f})",
-        "ours, reset to a known game, from disk: mean (worst)": "{known_game_ms:.1f} ({known_game_worst_ms:.1f})",
+        "ours, reset to a cached game, from disk: mean (worst)": "{known_game_ms:.1f} ({known_game_worst_ms:.1f})",
         "ours, reset to a game in memory": "{in_memory_ms:.1f}",
     }
     lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]

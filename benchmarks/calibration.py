@@ -93,7 +93,7 @@ def _short(record: Row) -> list[str]:
         ),
         *_item(
             'The price of caution is "inconclusive": decisive thoughts among many actions leave the bracket wide. The '
-            "last table says how many thoughts close it; `actre diagnose` chooses by it."
+            "last table says how many thoughts close it; `actre diagnose` uses this table to choose K."
         ),
         "",
     ]
@@ -108,9 +108,10 @@ def _states(record: Row) -> list[str]:
             "likely as that outcome. After it an action has probability (1 - c) times its marginal, plus c if the "
             "thought is about it. Averaged over the thoughts this is the marginal again, whatever c is, so H(A|s) can "
             "be chosen freely, and H(A|s,T) and I(A;T|s) are finite sums. **Diffuse** thoughts have c = 0.3, "
-            "**decisive** ones 0.9. **Rare** is a hard case: one usual thought leaves open the outcomes that make up "
-            "0.9 of the probability, and each other outcome has a rare thought of its own. Marginals are geometric; a "
-            'null "of another shape" has one favourite and equal other actions, with exactly the same entropy.'
+            "**decisive** ones 0.9. **Rare** is a hard case: one common thought leaves the likeliest outcomes open "
+            "(those that make up 0.9 of the probability), and each other outcome has a rare thought of its own. "
+            'Marginals are geometric; a null "of another shape" has one favourite and equal other actions, with '
+            "exactly the same entropy."
         ),
         *_text(
             f"Sets of states are drawn, with replacement, from {record['settings']['games_in_population']} games whose "
@@ -198,7 +199,7 @@ def _games(record: Row) -> list[str]:
     lines += _text(
         "30 actions, K = 16, diffuse thoughts: the bracket is nearly closed, so the interval alone has to hold. Odd "
         "games are one in eight: a set of 6 has none of them in (7/8)^6 = 45 % of the cases, one of 12 in 20 %, one of "
-        "24 in 4 %, and then nothing in the data shows them."
+        "24 in 4 %; in these cases the data cannot show them."
     )
     head = ("games", "states a game", "scenario", "held", *VERDICTS)
     rows = []
@@ -229,13 +230,13 @@ def _thoughts(record: Row, path: Path | None) -> list[str]:
     lines += _table(("A", *(f"pilot {w:g}" for w in widths)), rows)
     rates = [-math.log(curve.width(64) / curve.width(8)) / math.log(8) for curve in curves]
     lines += _text(
-        f"From K = 8 to 64 the widths fall as K to the power -{min(rates):.2f} to -{max(rates):.2f}; a verdict's own "
-        f'advice, "about so many thoughts would settle it", takes -{CLOSING}.'
+        f"From K = 8 to 64 the widths fall as K to the power -{min(rates):.2f} to -{max(rates):.2f}; the number of "
+        f"thoughts that an inconclusive verdict recommends assumes -{CLOSING}."
     )
     lines += _text(
-        "The rule on other states than those it was made from, the sets above: it gets their width at K = 8, and its "
-        "target is the width they have at K = 32. It should give about 32; more is caution, less leaves the bracket "
-        "wider than the target. With rare thoughts it may give too few, since a pilot seldom meets them."
+        "A test of the rule on states that it was not made from, the sets above: it receives their width at K = 8, "
+        "and its target is their width at K = 32. It should give about 32. More is cautious; fewer leave the bracket "
+        "wider than the target. With rare thoughts it may give too few, since a pilot seldom samples one."
     )
     rows = []
     for (kind, actions), group in _grouped(_default(record), ("kind", "actions")):

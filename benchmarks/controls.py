@@ -103,11 +103,12 @@ def _head(one: Diagnosis) -> list[str]:
         "Made by `python benchmarks/controls.py page` from data/results/controls; do not edit.",
         "",
         *_wrapped(
-            "The **narrow** policy (data/tiny/narrow) learned think-first from a tidy expert's episodes and the other "
-            "orders from an untidy one's, so thinking narrows its choice by construction. The instrument must find "
-            "that. The **neutral** policy (data/tiny/neutral) learned every order from the same episodes. Nothing "
-            "was built in, so a contraction that a shortcut finds in it comes from the shortcut. Neither policy is "
-            "evidence about language models; a gain of ActRe on the narrow one demonstrates a mechanism."
+            "The **narrow** policy (data/tiny/narrow) learned think-first from the episodes of a systematic expert and "
+            "the other orders from those of a more random one, so thinking narrows its choice by construction. The "
+            "instrument must find that. The **neutral** policy (data/tiny/neutral) learned every order from the same "
+            "episodes. Nothing was built in, so a contraction that a naive comparison finds in it comes from that "
+            "comparison. Neither policy is evidence about language models; a gain of ActRe on the narrow one "
+            "demonstrates a mechanism."
         ),
         *_wrapped(
             f"{len(one.states)} states on as many unseen small games (expert and random play, early and late), "

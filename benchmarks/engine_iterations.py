@@ -114,7 +114,7 @@ def table(results: list[dict[str, Any]]) -> str:
     lines = [f"|  | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
     shown = {
         "sampled tokens": "tokens",
-        "handing over, cpu seconds": "handover_cpu_s",
+        "weight sync, cpu seconds": "handover_cpu_s",
         "episodes, cpu seconds": "episodes_cpu_s",
         "... of that the server's": "of_that_server_cpu_s",
         "update, cpu seconds": "update_cpu_s",

@@ -33,7 +33,7 @@ EPISODES, ANNOTATED = 12, 4
 
 def figures() -> dict[str, str]:
     """File name -> SVG text, of committed data alone."""
-    from actre.entropy.naive import looks_at
+    from actre.entropy.naive import diagnosis_comparisons
 
     results = data_folder() / "results"
     narrow, neutral = (
@@ -42,7 +42,7 @@ def figures() -> dict[str, str]:
     drawn = {
         "contraction-narrow": plots.difference_by_state(narrow),
         "contraction-neutral": plots.difference_by_state(neutral),
-        "naive-mistake": calibration_plots.naive_mistake(looks_at(neutral)),
+        "naive-mistake": calibration_plots.naive_mistake(diagnosis_comparisons(neutral)),
         "curves": plots.learning_curve(runs(results / "quickstart" / f"seed-{SEED}")),
     }
     files = {f"{name}.svg": still.svg(figure) + "\n" for name, figure in drawn.items()}

@@ -82,8 +82,8 @@ def page(env: EnvName) -> str:
         "",
         f"Made by `python benchmarks/quickstart.py page{asked}` from data/results/{results_folder(env).name}; "
         "do not edit.",
-        f"`actre quickstart{asked} --seed N`, seeds {numbers}; {machine['processor']}, {machine['cores']} cores, "
-        f"one thread a job; {versions}.",
+        f"`actre quickstart{asked} --seed N`, seed{'s' * (len(seeds) > 1)} {numbers}; {machine['processor']}, "
+        f"{machine['cores']} cores, one thread a job; {versions}.",
         "",
         f"The {_POLICY[env]} is a model organism: it shows the method at work and is no evidence",
         f"about pretrained models. Success is {_SUCCESS[env]}",

@@ -187,12 +187,12 @@ def _more(one: Diagnosis) -> list[str]:
     cut = (
         ""
         if one.complete
-        else f" It ended after {len(one.states)} because the time was up, without a look at the numbers."
+        else f" It ended after {len(one.states)} because the time was up, without inspecting the numbers."
     )
     words = _wrapped(
-        "The first measurement left the direction open and named what would settle it. So the shared prompt was "
-        f"measured again on {s.states} states of as many unseen games, those of the first among them, with "
-        f"K = {s.thoughts} thoughts each. The number was fixed before it ran.{cut}"
+        "The first measurement was inconclusive and estimated how many games and thoughts a verdict needs. So the "
+        f"shared prompt was measured again on {s.states} states of as many unseen games, including the first ones, "
+        f"with K = {s.thoughts} thoughts each. The number of states was fixed beforehand.{cut}"
     )
     return [
         *words,
@@ -238,7 +238,7 @@ def _found(found: list[Diagnosis]) -> list[str]:
             f"{act:.1f} % of the probability act-first and {think:.1f} % think-first go to text that is not an "
             "admissible action with its closing tag. Free choice counts all of that as one outcome, so an order that "
             "is wrong more often can seem narrower; *among the listed actions* each distribution is renormalised over "
-            "them. Where the two disagree, they disagree about the probability outside it."
+            "them. Where the two disagree, they disagree about the probability outside the list."
         )
     lines += _checked(found)
     for one in found:

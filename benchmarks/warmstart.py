@@ -77,7 +77,7 @@ def _head(record: dict[str, Any]) -> list[str]:
         f"SmolLM2-135M-Instruct (weights: {about['weights']}) does not write readable `<think>` and `<action>` tags. "
         f"The warm start trains a LoRA adapter (rank {run['model']['lora_rank']}) with TRL's SFTTrainer on "
         f"{rows['rows']} rows: {about['games']}, which are in no shipped panel, where the scripted expert won "
-        f"{about['expert_won']}; every state in all three orders, the two wordings by turns. Only reply "
+        f"{about['expert_won']}; every state in all three orders, alternating the two wordings. Only reply "
         f"tokens have a loss ({rows['learned_tokens'] / rows['rows']:.0f} of "
         f"{rows['tokens'] / rows['rows']:.0f} a row). {trained['steps']} steps of {warm['batch']} rows saw "
         f"{trained['epochs']:.0%} of the rows once."
@@ -128,7 +128,7 @@ def _details(record: dict[str, Any], before: list[Compliance], after: list[Compl
     said = (
         f"The loss a reply token fell from {sum(losses[:fifth]) / fifth:.2f} to {sum(losses[-fifth:]) / fifth:.2f} "
         f"nats (means of the first and the last {fifth} steps). The exported adapter, reloaded onto the plain model, "
-        f"gives the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
+        f"reproduces the trained logits to {check['from_trained']:.1e} and differs from the base model's by up to "
         f"{check['from_base']:.1f}."
     )
     limits = (

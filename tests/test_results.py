@@ -351,7 +351,7 @@ def test_the_page_on_smollm2_is_made_from_the_collected_data() -> None:
     assert smollm2.PAGE.read_text() == smollm2.page()
 
 
-def test_the_states_of_smollm2s_second_look_are_those_that_its_command_makes() -> None:
+def test_the_states_of_smollm2s_second_measurement_are_those_that_its_command_makes() -> None:
     from actre.entropy.diagnose import load_diagnosis
     from actre.entropy.probes import digest, panel_probes
 

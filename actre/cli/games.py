@@ -44,9 +44,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("source", nargs="?", help=_SOURCE)
     show.add_argument("--tasks", action="store_true", help="also print each game's task")
     show.set_defaults(run=_list)
-    check = verbs.add_parser("check", help="let the expert solve games; exit code 1 if one stays unsolved")
+    check = verbs.add_parser("check", help="play games with the scripted expert; exit code 1 if one stays unsolved")
     check.description = (
-        "Lets the scripted expert solve each game. Games that cannot be played, or that the expert has no plan for, "
+        "Plays each game with the scripted expert. Games that cannot be played, or that the expert has no plan for, "
         "are listed with the reason; games that alfworld itself leaves out of a folder are counted. Exit code 1 if a "
         "game stays unsolved or cannot be played, or if none was checked."
     )

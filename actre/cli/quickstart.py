@@ -19,14 +19,14 @@ DEFAULT_OUT = "runs/quickstart"
 
 def add_parser(subparsers: Any) -> None:
     """Add `quickstart` to the command line."""
-    parser = subparsers.add_parser("quickstart", help="the main job: diagnose, train both ways, compare, report")
+    parser = subparsers.add_parser("quickstart", help="diagnose a policy, train two arms, compare them, report")
     parser.add_argument("--preset", default="tiny", help="name of the settings (default: tiny)")
     parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="the environment (default: alfworld)")
-    parser.add_argument("--seed", type=of(Seed), default=0)
+    parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
     parser.add_argument("--env-steps", type=of(Large), help="environment steps of each arm (default: the preset's)")
     parser.add_argument("--iterations", type=of(Count), help="at most this many iterations per arm")
-    parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="processes at once")
+    parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="parallel processes")
     parser.set_defaults(run=_run)
 
 

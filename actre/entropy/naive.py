@@ -19,7 +19,7 @@ from actre.entropy.records import Diagnosis
 from actre.stats import Interval, bootstrap
 
 
-class Looks(NamedTuple):
+class Comparisons(NamedTuple):
     """Act-first minus think-first by three comparisons at the same states, in nats; above 0 suggests contraction.
 
     conditional: act-first's H minus E[H(A|s,T)]. plugin: minus the plug-in of K thoughts. fair: the bracket with its
@@ -33,7 +33,7 @@ class Looks(NamedTuple):
     k: int
 
 
-def looks(
+def comparisons(
     act_first: ArrayLike,
     think_first: Sequence[Decomposition],
     games: Sequence[str],
@@ -41,23 +41,23 @@ def looks(
     equal_n: tuple[ArrayLike, ArrayLike] | None = None,
     truth: float | None = None,
     seed: int = 0,
-) -> Looks:
+) -> Comparisons:
     """The three comparisons at S states. Arguments and errors as for `entropy.contraction`; truth in nats.
 
     >>> thoughts = Decomposition(lower=1.2, upper=1.5, conditional=0.4, information=0.8, k=8)
-    >>> found = looks([1.4] * 6, [thoughts] * 6, [f"game {i}" for i in range(6)])
+    >>> found = comparisons([1.4] * 6, [thoughts] * 6, [f"game {i}" for i in range(6)])
     >>> print(found.conditional, found.plugin, found.fair.verdict)
     1.00 [1.00, 1.00] 0.20 [0.20, 0.20] inconclusive
     """
     fair = contraction(act_first, think_first, games, equal_n=equal_n, seed=seed)
     conditional = bootstrap(act_first, games, paired_with=[d.conditional for d in think_first], seed=seed)
-    return Looks(conditional, fair.upper, fair, truth, min(d.k for d in think_first))
+    return Comparisons(conditional, fair.upper, fair, truth, min(d.k for d in think_first))
 
 
-def looks_at(diagnosis: Diagnosis) -> Looks:
+def diagnosis_comparisons(diagnosis: Diagnosis) -> Comparisons:
     """The three comparisons at a diagnosis's states; the fair one is the diagnosis's own."""
     states = diagnosis.states
-    return looks(
+    return comparisons(
         [s.act_first for s in states],
         [s.decomposition for s in states],
         [s.game for s in states],
@@ -66,7 +66,9 @@ def looks_at(diagnosis: Diagnosis) -> Looks:
     )
 
 
-def scripted_looks(kind: Kind = "decisive", k: int = 8, actions: int = 30, games: int = 24, seed: int = 0) -> Looks:
+def scripted_comparisons(
+    kind: Kind = "decisive", k: int = 8, actions: int = 30, games: int = 24, seed: int = 0
+) -> Comparisons:
     """The three comparisons for a scripted policy that acts identically in both orders, so that truth is 0.
 
     kind: how much its thoughts decide (`known_truth.KINDS`). k: thoughts per state, at least 2. One state per game.
@@ -81,7 +83,7 @@ def scripted_looks(kind: Kind = "decisive", k: int = 8, actions: int = 30, games
     ]
     act_p = population.act_first(Scenario("the same"))[which[0]]
     sampled = (rng.multinomial(k, act_p), found.counts[0])
-    return looks(
+    return comparisons(
         [population.tables[i].entropy for i in which[0]],
         think,
         [f"game {i}" for i in range(games)],

@@ -44,7 +44,7 @@ class Contraction:
     lower, upper: the means at the two ends of think-first's bracket, each with its interval over games; the true
     difference lies between them. equal_n: the difference from equally many sampled actions, None if not measured.
     per_state: the states' brackets. verdict, words: see `contraction_of`. thoughts_needed, games_needed: rough numbers
-    that would settle an inconclusive verdict; None if more would not help or none are needed.
+    that an inconclusive verdict would need; None if more would not help or none are needed.
     """
 
     lower: Interval
@@ -168,5 +168,5 @@ def _words(
         why = "the bracket and its intervals, or the equal-N comparison, leave the direction open"
     needs = [f"about {thoughts} thoughts a state"] if thoughts else []
     needs += [f"about {more_games} games"] if more_games else []
-    settle = f" What would settle it: {' and '.join(needs)}." if needs else ""
-    return f"Inconclusive: {why}. The difference is {between}{sampled}.{settle}"
+    advice = f" A verdict would need {' and '.join(needs)}." if needs else ""
+    return f"Inconclusive: {why}. The difference is {between}{sampled}.{advice}"

@@ -1,4 +1,4 @@
-"""Runs the notebooks with nbclient, at full length or on a small budget; its command is `actre notebooks`.
+"""Runs the notebooks with nbclient, at full length or on a small budget (`actre notebooks`).
 
 The small budget is for tests and CI: every cell runs, but the resulting figures are meaningless.
 """
@@ -73,7 +73,7 @@ def run(path: Path, parameters: Mapping[str, Any], timeout_s: int = 900) -> dict
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `notebooks` to the command line."""
     parser = subparsers.add_parser(
-        "notebooks", help="run the notebooks again, from top to bottom, and save their outputs", description=__doc__
+        "notebooks", help="run the notebooks from top to bottom and save their outputs", description=__doc__
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a name, such as 03 (default: all)")
     parser.add_argument("--budget", choices=("full", "small"), default="full", help="small: minutes for all notebooks")

@@ -84,7 +84,8 @@ def _opening(studies: Sequence[Study], command: str | None) -> tuple[Paragraph, 
     tiny = all(part.tiny for study in studies for part in study.parts)
     scope = TINY if tiny else "The findings hold for this policy, budget and environment."
     complete = "Tables hold the finished runs only: the list at the start of a part gives each arm's seeds."
-    return tuple(Paragraph(tuple(said)) for said in (made, (scope, complete)) if said)
+    names = "Findings in tables: support (higher), harm (lower), no worthwhile help (no gain of the size that matters)."
+    return tuple(Paragraph(tuple(said)) for said in (made, (scope, complete, names)) if said)
 
 
 def _part(title: str, found: Found) -> Section:

@@ -170,16 +170,16 @@ def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> 
     neither = start.verdicts["inconclusive"] + withheld
     failed = f" ({withheld} of them failed the self-check)" if withheld else ""
     measured = (
-        f"thinking narrows the policy's actions in {narrowed}, widens them in {widened} and is undecided in {neither} "
-        f"of {seeds} measurements before training, one per seed{failed} ({start.states} states, "
-        f"K = {start.thoughts} thoughts: a coarse measurement)"
+        f"of {seeds} coarse measurements before training (one per seed; {start.states} states, K = {start.thoughts} "
+        f"thoughts), {narrowed} found that thinking narrows the policy's actions, {widened} that it widens them, and "
+        f"{neither} were inconclusive{failed}"
     )
     gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
     if gap is None:
         return [f"Contraction: {measured}."]
     share = closed_share(part, lines, gap, f"{MATCHED}-grpo")
     if no_gain(gap):
-        effect = f"a gain of actre that matters is ruled out, so there is none to explain or for {MATCHED} to share"
+        effect = "a gain of actre that matters is ruled out, so there is none to explain"
     elif gap.finding != "support":
         effect = "it is open whether actre has a gain to explain"
     elif share is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from actre.entropy.naive import Looks
+from actre.entropy.naive import Comparisons
 from actre.view.palette import ARMS, GREY, ORDERS, interval, laid_out
 
 _KINDS = {"diffuse": ("circle", "dot"), "decisive": ("square", "solid"), "rare": ("diamond", "dash")}
@@ -21,21 +21,21 @@ _VERDICTS = {
 }
 
 
-def naive_mistake(looks: Looks, title: str | None = None) -> go.Figure:
+def naive_mistake(compared: Comparisons, title: str | None = None) -> go.Figure:
     """The apparent contraction in nats by three estimates from the same states: two misleading ones, and the bracket.
 
     Right of 0 an estimate says that thinking narrows. A dashed line marks the truth where it is known.
     """
     figure = go.Figure()
     shown = (
-        ("after the sampled thought,<br>against the whole", looks.conditional, "triangle-up"),
-        (f"average of {looks.k} thoughts,<br>against the exact value", looks.plugin, "diamond-open"),
+        ("after the sampled thought,<br>against the whole", compared.conditional, "triangle-up"),
+        (f"average of {compared.k} thoughts,<br>against the exact value", compared.plugin, "diamond-open"),
     )
     for name, found, symbol in shown:
         mark = {"color": ARMS[1], "size": 11, "symbol": symbol}
         bars = {**interval([found]), "color": ARMS[1]}
         figure.add_trace(go.Scatter(x=[found.value], y=[name], mode="markers", marker=mark, error_x=bars, name=name))
-    fair, whole = looks.fair, looks.fair.interval
+    fair, whole = compared.fair, compared.fair.interval
     row = "the bracket,<br>with its interval"
     color = ORDERS["think_first"]
     figure.add_trace(
@@ -44,17 +44,17 @@ def naive_mistake(looks: Looks, title: str | None = None) -> go.Figure:
     ends = {"x": [fair.lower.value, fair.upper.value], "y": [row] * 2, "mode": "lines"}
     figure.add_trace(go.Scatter(**ends, line={"color": color, "width": 10}, name="the bracket alone"))
     figure.add_vline(x=0.0, line={"color": GREY, "width": 1})
-    if looks.truth is not None:
-        figure.add_vline(x=looks.truth, line={"color": GREY, "width": 2, "dash": "dash"})
-    verdict = f"What each look calls contraction; the fair verdict: {fair.verdict}"
+    if compared.truth is not None:
+        figure.add_vline(x=compared.truth, line={"color": GREY, "width": 2, "dash": "dash"})
+    verdict = f"What each comparison calls contraction; the fair verdict: {fair.verdict}"
     figure.update_yaxes(range=[2.6, -0.6])  # the first estimate on top
     laid_out(figure, title or verdict, "act-first minus think-first, nats", "", height=320)
     return figure.update_layout(showlegend=False)
 
 
-def naive_by_thoughts(looks: Sequence[Looks]) -> go.Figure:
+def naive_by_thoughts(compared: Sequence[Comparisons]) -> go.Figure:
     """The same three estimates as K grows: one error stays, one fades, the bracket closes on the truth."""
-    ordered = sorted(looks, key=lambda one: one.k)
+    ordered = sorted(compared, key=lambda one: one.k)
     k = [one.k for one in ordered]
     figure = go.Figure()
     edge = {"color": ORDERS["think_first"], "width": 2}

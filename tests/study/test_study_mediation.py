@@ -104,7 +104,8 @@ def test_the_untrained_policys_verdicts_are_counted_once_a_seed(study: Study) ->
     assert start is not None
     assert (dict(start.verdicts), start.states, start.thoughts) == ({"narrowed": 1, "inconclusive": 4}, 24, 8)
     text = " ".join(sentences(find(study.parts[0], lines)))
-    assert "in 1, widens them in 0 and is undecided in 4 of 5 measurements before training, one per seed (24" in text
+    assert "of 5 coarse measurements before training (one per seed; 24" in text
+    assert "1 found that thinking narrows the policy's actions, 0 that it widens them, and 4 were inconclusive" in text
     assert "a gain of actre that matters is ruled out" in text
 
 

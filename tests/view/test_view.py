@@ -78,9 +78,9 @@ def read_start() -> EntropyPoint:
 
 def calibration_figures() -> list[go.Figure]:
     return [
-        plots.naive_mistake(naive.looks_at(DIAGNOSIS)),
-        plots.naive_mistake(naive.scripted_looks(k=8)),
-        plots.naive_by_thoughts([naive.scripted_looks(k=k) for k in (4, 2)]),
+        plots.naive_mistake(naive.diagnosis_comparisons(DIAGNOSIS)),
+        plots.naive_mistake(naive.scripted_comparisons(k=8)),
+        plots.naive_by_thoughts([naive.scripted_comparisons(k=k) for k in (4, 2)]),
         plots.calibration_bias(small_record()),
         plots.calibration_width(small_record()),
         plots.calibration_verdicts(small_record(), k=4),
@@ -102,16 +102,16 @@ def test_no_figure_uses_what_plotly_5_24_lacks(runs: list[RunRecord]) -> None:
 
 
 def test_the_naive_looks_and_the_bracket_are_drawn_with_what_was_found() -> None:
-    looks = naive.scripted_looks(k=8)
-    figure = plots.naive_mistake(looks)
+    compared = naive.scripted_comparisons(k=8)
+    figure = plots.naive_mistake(compared)
     after, plugin, whole, bracket = figure.data
-    assert after.x == (looks.conditional.value,)
-    assert plugin.x == (looks.plugin.value,)
-    assert whole.x == (looks.fair.interval.low, looks.fair.interval.high)
-    assert bracket.x == (looks.fair.lower.value, looks.fair.upper.value)
+    assert after.x == (compared.conditional.value,)
+    assert plugin.x == (compared.plugin.value,)
+    assert whole.x == (compared.fair.interval.low, compared.fair.interval.high)
+    assert bracket.x == (compared.fair.lower.value, compared.fair.upper.value)
     assert [line.x0 for line in figure.layout.shapes] == [0, 0]  # the axis, and the truth
-    assert len(plots.naive_mistake(naive.looks_at(DIAGNOSIS)).layout.shapes) == 1  # truth unknown
-    by_k = plots.naive_by_thoughts([naive.scripted_looks(k=k) for k in (8, 2)])
+    assert len(plots.naive_mistake(naive.diagnosis_comparisons(DIAGNOSIS)).layout.shapes) == 1  # truth unknown
+    by_k = plots.naive_by_thoughts([naive.scripted_comparisons(k=k) for k in (8, 2)])
     assert all(tuple(trace.x) == (2, 8) for trace in by_k.data)
 
 
