@@ -62,7 +62,7 @@ def _results(folder: Path, config: RunConfig) -> str:
     path = folder / "evaluation.jsonl"
     if not path.exists():
         return (
-            "## Results\n\nThis adapter was not evaluated: `actre evaluate --adapter RUN/adapter --out RUN` plays "
+            "## Results\n\nThis adapter was not evaluated: `actre evaluate --adapter RUN` plays "
             "fixed panels and writes the results for this card."
         )
     lines = [

@@ -40,9 +40,9 @@ _ROWS = (
     ("act_first", "H(action), act-first, exact"),
     ("think_first_lower", "H(action), think-first, at least"),
     ("think_first_upper", "H(action), think-first, at most"),
-    ("no_think", "H(action), no-think, exact (its prompt asks for no thought)"),
     ("conditional", "  given the thought (not comparable with act-first)"),
     ("information", "  mutual information of thought and action"),
+    ("no_think", "H(action), no-think, exact (its prompt asks for no thought)"),
     ("equal_n_act_first", "from K sampled actions, act-first"),
     ("equal_n_think_first", "from K sampled actions, think-first"),
     ("token_thought", "another quantity: entropy per thought token"),
@@ -126,16 +126,18 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "
         "hub name uses the games, prompt and reply length of tiny unless --preset is given",
     )
-    parser.add_argument("--adapter", type=place, help="folder with a trained adapter for that model")
+    parser.add_argument("--adapter", type=place, help="folder with a trained adapter for that model, or a run's folder")
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
 
 
 def policy_config(args: argparse.Namespace) -> RunConfig:
     """The settings for these options: those of the run that holds the adapter, unless preset, environment or model is
-    given; else a preset's.
+    given; else a preset's. A run given as the adapter becomes its adapter.
 
     Raises ActreError for an unknown preset.
     """
+    if args.adapter is not None and outputs.is_trained(args.adapter):
+        args.adapter = args.adapter / "adapter"
     if args.adapter is not None and (args.preset, args.env, args.model) == (None, None, None):
         for folder in args.adapter.resolve().parents[:2]:  # RUN/adapter or RUN/checkpoints/iter-N
             if outputs.is_trained(folder):

@@ -43,7 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="record as before or after training (default: after)",
     )
     evaluate.add_argument(
-        "--out", type=place, default=Path("runs/evaluation"), help="output folder (default: %(default)s)"
+        "--out", type=place, help="output folder (default: the run given as --adapter, else runs/evaluation)"
     )
     evaluate.set_defaults(run=_evaluate)
 
@@ -58,7 +58,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     for name in ("panels", "orders", "baselines"):  # no duplicates
         setattr(args, name, list(dict.fromkeys(getattr(args, name) or ())))
+    given = args.adapter
     config = policy_config(args)
+    if args.out is None:  # where a run's card and report look for its evaluation
+        args.out = given if given is not None and args.adapter != given else Path("runs/evaluation")
     limit = args.limit if args.limit is not None else config.evaluation.limit
     config = replace(config, evaluation=replace(config.evaluation, limit=limit))
     games = {panel: panel_games(config, panel) for panel in args.panels}
@@ -97,17 +100,18 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _must_be_the_same_games(args: argparse.Namespace, games: dict[str, list[str]]) -> None:
-    """Raises ActreError if an existing evaluation would be replaced by one of other games, or of fewer."""
+    """Raises ActreError if an existing evaluation would be replaced by one that lacks some of its games."""
     from actre.rollout.evaluate import load_evaluation
 
     path = args.out / "evaluation.jsonl"
     played = load_evaluation(path, args.when) if path.exists() else []
     for panel, order in ((panel, order) for panel in args.panels for order in args.orders):
         there = [one.game for one in played if (one.panel, one.order) == (panel, order)]
-        if there and _names(there) != _names(games[panel]):
+        if not set(_names(there)) <= set(_names(games[panel])):
             raise ActreError(
                 f"{args.out} holds an evaluation of {len(there)} games of {panel} ({order}, {args.when} training), "
-                f"which differ from the {len(games[panel])} of this one and are not overwritten: choose another --out"
+                f"not all of which are among the {len(games[panel])} of this one, and it is not overwritten: choose "
+                "another --out"
             )
 
 

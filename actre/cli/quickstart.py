@@ -4,15 +4,15 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actre.config import ENV_NAMES, StageConfig
+from actre.cli.terminal import conclude
+from actre.config import ENV_NAMES
 from actre.config.checks import Count, Large, Processes, Seed, of
+from actre.config.overrides import changed, in_proportion
 from actre.config.paths import place
-from actre.types import ActreError
 
 DEFAULT_OUT = "runs/quickstart"
 
@@ -26,6 +26,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=place, help=f"default: {DEFAULT_OUT}, or {DEFAULT_OUT}-webshop")
     parser.add_argument("--env-steps", type=of(Large), help="environment steps of each arm (default: the preset's)")
     parser.add_argument("--iterations", type=of(Count), help="at most this many iterations per arm")
+    parser.add_argument("--engine", choices=("hf", "vllm"), help="what samples the episodes (default: the preset's)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, e.g. --set optim.advantage=gigpo"
+    )
     parser.add_argument("--jobs", type=of(Processes), default=min(2, os.cpu_count() or 1), help="parallel processes")
     parser.set_defaults(run=_run)
 
@@ -41,20 +45,23 @@ def _run(args: argparse.Namespace) -> int:
     if args.env_steps is not None:
         config = replace(config, env_steps=args.env_steps)
     if args.iterations is not None:
-        config = replace(config, stages=shortened(config.stages, args.iterations))
+        config = replace(config, stages=in_proportion(config.stages, args.iterations))
+    if args.engine is not None:
+        config = replace(config, model=replace(config.model, engine=args.engine))
+    config = changed(config, args.set)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the jobs too, as Ctrl-C does
-    report = quickstart(config, out, at_once=args.jobs, say=lambda text: tqdm.write(text, file=sys.stdout))
+    try:
+        report = quickstart(config, out, at_once=args.jobs, say=lambda text: tqdm.write(text, file=sys.stdout))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "finished jobs and checkpoints are kept; the same command continues from here"
+        ) from None
+    conclude([out])
     print(f"report: {report}")
     for arm in ARMS:
         print(f"adapter: {out / arm / 'adapter'}")
+    print(
+        f"next: open the report in a browser; another seed: actre quickstart --seed {args.seed + 1} --out DIR; "
+        f"export: actre export {out / ARMS[-1]}"
+    )
     return 0
-
-
-def shortened(stages: Sequence[StageConfig], iterations: int) -> tuple[StageConfig, ...]:
-    """The stages in the same proportion, with this many iterations in total. Raises ActreError for too few."""
-    whole = sum(stage.iterations for stage in stages)
-    if iterations < len(stages):
-        raise ActreError(f"--iterations {iterations}: {len(stages)} stages need at least one each")
-    first = [max(1, round(stage.iterations * iterations / whole)) for stage in stages[:-1]]
-    lengths = [*first, iterations - sum(first)]
-    return tuple(replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from actre.cli.terminal import conclude
 from actre.config.paths import place
 
 
@@ -29,10 +30,14 @@ def add_parser(subparsers: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from actre.view import report
+    from actre.view.records import holds_runs
 
     if args.score:
         from actre.study.scored import score
 
         score(args.folders, say=lambda text: print(f"scored {text}"))
-    print(report.write(*args.folders, out=args.out))
+    path = report.write(*args.folders, out=args.out)
+    if any(holds_runs(folder) for folder in args.folders):
+        conclude(args.folders)
+    print(f"written: {path}")
     return 0

@@ -1,6 +1,21 @@
-"""Playing on a terminal: what is shown and asked."""
+"""What is shown and asked on a terminal: a game being played, and a command's last lines."""
 
+import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def conclude(folders: Sequence[Path]) -> None:
+    """Print what came out of the runs in some folders, in the report's own sentences."""
+    from actre.view.answers import answers
+
+    width = min(max(shutil.get_terminal_size().columns, 60), 120)
+    print("\nwhat came out")
+    for line in answers(*folders):
+        print(textwrap.fill(line, width, initial_indent="  ", subsequent_indent="    "))
+    print()
 
 
 def show(text: str) -> None:

@@ -1,14 +1,16 @@
 """`actre train`: train a policy through stages into a run folder, and write its report."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from actre.cli.terminal import conclude
 from actre.config import ENV_HELP, RunConfig, StageConfig, load_config
 from actre.config import overrides as settings
 from actre.config.arms import ARMS, arm, name_of
-from actre.config.checks import Large, Seed, of
+from actre.config.checks import Large, Natural, Seed, of
 from actre.config.model_names import settle
 from actre.config.paths import place
 from actre.config.presets import preset
@@ -16,6 +18,14 @@ from actre.runtime import ranks
 from actre.runtime.estimate import must_fit, shape_of
 from actre.runtime.limits import here
 from actre.types import ActreError
+
+if TYPE_CHECKING:
+    from actre.policies import Policy
+    from actre.rollout.evaluate import When
+
+
+_GAMES = 30
+"""Unseen games played before and after training. `actre evaluate` plays whole panels."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -66,6 +76,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument("--help-settings", action=HelpSettings, help="list every setting for --set, and exit")
     train.add_argument(
         "--report-to", metavar="TRACKER,...", help="trackers that receive the metrics: tensorboard, trackio, wandb"
+    )
+    train.add_argument(
+        "--evaluate",
+        type=of(Natural),
+        default=_GAMES,
+        metavar="GAMES",
+        help="play this many unseen games think-first before and after training (default: %(default)s; 0: none)",
     )
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy during training")
     train.add_argument(
@@ -168,13 +185,48 @@ def _run(args: argparse.Namespace) -> int:
         args.resume is not None and (out / "metrics.jsonl").exists() and not (out / "entropy.jsonl").exists()
     )
     measure = None if unmeasured else training_measure(config)
-    result = train(config, out, measure=measure, resume=args.resume is not None, server=args.server)
+    result = train(
+        config,
+        out,
+        measure=measure,
+        evaluate=_evaluation(config, out, args.evaluate),
+        resume=args.resume is not None,
+        server=args.server,
+    )
     if not ranks.is_first():
         return 0
+    page = report.write(out)
+    conclude([out])
     print(f"arm: {name_of(config) or 'unnamed'}")
     if note := left_out(config.env.name, config.env.train):
         print(f"{config.env.train}: {note}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
-    print(f"report: {report.write(out)}")
+    print(f"report: {page}")
+    print(f"next: actre evaluate --adapter {out} (whole panels); actre export {out} (to take it elsewhere)")
     return 0
+
+
+def _evaluation(config: RunConfig, out: Path, games: int) -> "Callable[[Policy, When], None] | None":
+    """Plays the first `games` unseen games, with a progress bar; what is recorded already is not played again.
+
+    None where nothing is to be played: no games, or several processes, which would wait for the one that plays.
+    """
+    if not games or ranks.count() > 1:
+        return None
+    from tqdm.auto import tqdm
+
+    from actre.rollout.evaluate import load_evaluation, panel_games
+    from actre.study.onerun import evaluate_into
+
+    limit = min(games, config.evaluation.limit or games)
+    config = replace(config, evaluation=replace(config.evaluation, limit=limit))
+    path = out / "evaluation.jsonl"
+
+    def evaluate(policy: "Policy", when: "When") -> None:
+        if path.exists() and load_evaluation(path, when):
+            return
+        with tqdm(total=len(panel_games(config, "unseen")), desc=f"playing {when} training", unit="game") as bar:
+            evaluate_into(policy, config, out, when, (("unseen", "think_first"),), progress=bar.update)
+
+    return evaluate

@@ -58,6 +58,42 @@ def stages(text: str) -> tuple[StageConfig, ...]:
     return tuple(found)
 
 
+def in_proportion(stages: Sequence[StageConfig], iterations: int) -> tuple[StageConfig, ...]:
+    """The stages in the same proportion, with this many iterations in total. Raises ActreError for too few."""
+    whole = sum(stage.iterations for stage in stages)
+    if iterations < len(stages):
+        raise ActreError(f"--iterations {iterations}: {len(stages)} stages need at least one each")
+    first = [max(1, round(stage.iterations * iterations / whole)) for stage in stages[:-1]]
+    lengths = [*first, iterations - sum(first)]
+    return tuple(dataclasses.replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))
+
+
+def assignments(config: RunConfig, default: RunConfig) -> list[str]:
+    """What --set needs to make `config` of `default`, as NAME=VALUE; stages are left out.
+
+    >>> assignments(changed(RunConfig(), ["optim.advantage=gigpo", "env.max_steps=9"]), RunConfig())
+    ['env.max_steps=9', 'optim.advantage=gigpo']
+    """
+    return _assignments(dataclasses.asdict(config), dataclasses.asdict(default), "")
+
+
+def _assignments(values: dict[str, Any], defaults: dict[str, Any], prefix: str) -> list[str]:
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += _assignments(value, defaults[name], f"{prefix}{name}.")
+        elif name != "stages" and value != defaults[name]:
+            found.append(f"{prefix}{name}={_written(value)}")
+    return found
+
+
+def _written(value: Any) -> str:
+    """A value as --set reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_written, value))
+    return {"None": "none", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
 def _changed(part: Any, whole: str, path: Sequence[str], value: str) -> Any:
     names = [field.name for field in dataclasses.fields(part)]
     name, *rest = path

@@ -52,15 +52,27 @@ def trained_policy(config: RunConfig, folder: Path) -> Any:
     return HFPolicy(model, tokenizer)
 
 
-def evaluate_into(policy: Policy, config: RunConfig, folder: Path, when: When, evaluations: Evaluations) -> None:
-    """Play the panels; results go to FOLDER/evaluation.jsonl, whole episodes to FOLDER/trajectories/."""
+def evaluate_into(
+    policy: Policy,
+    config: RunConfig,
+    folder: Path,
+    when: When,
+    evaluations: Evaluations,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Play the panels; results go to FOLDER/evaluation.jsonl, whole episodes to FOLDER/trajectories/.
+
+    progress: called with the number of newly finished episodes.
+    """
     from actre.rollout import make_envs
     from actre.rollout.evaluate import play, save_evaluation
 
     envs = make_envs(config.env, config.evaluation.batch)
     trajectories = []
     for panel, order in evaluations:
-        played = play(policy, envs, panel, order=order, config=config, seed=derive_seed(config.seed, when))
+        seed = derive_seed(config.seed, when)
+        played = play(policy, envs, panel, order=order, config=config, seed=seed, progress=progress)
         save_evaluation(folder / "evaluation.jsonl", played.results, when)
         trajectories += [replace(t, meta={**t.meta, "panel": panel, "when": when}) for t in played.trajectories]
     write_trajectories(folder / "trajectories" / f"eval_{when}.jsonl.gz", trajectories)

@@ -37,6 +37,8 @@ _EVALUATED: Evaluations = (
 )
 """The evaluations before and after training; the first is the primary endpoint."""
 _POLL_S = 0.5
+_PLAYED = ".played"
+"""The file with the number of games played so far, in the folder of an arm."""
 
 
 def arm_config(config: RunConfig, arm: str) -> RunConfig:
@@ -93,7 +95,19 @@ def _before(config: RunConfig, out: Path) -> None:
 def _arm(config: RunConfig, folder: Path, out: Path) -> None:
     policy = trained_policy(config, folder)
     shutil.copytree(out / "before", folder, dirs_exist_ok=True)
-    evaluate_into(policy, config, folder, "after", _EVALUATED)
+    evaluate_into(policy, config, folder, "after", _EVALUATED, progress=_counted(folder))
+
+
+def _counted(folder: Path) -> Callable[[int], None]:
+    """Writes the number of games played into the folder, for the bar of the process that waits."""
+    played = 0
+
+    def count(games: int) -> None:
+        nonlocal played
+        played += games
+        (folder / _PLAYED).write_text(str(played))
+
+    return count
 
 
 # --- the jobs as processes ---
@@ -162,10 +176,19 @@ def _run_all(waiting: list[str], config: RunConfig, out: Path, at_once: int, say
                 taken = min(total, env_steps_so_far(out / arm))
                 if taken > bar.n:
                     bar.update(taken - bar.n)
+                if played := _played(out / arm):
+                    bar.set_postfix_str(f"then {played} games played")
     finally:
         for bar in bars.values():
             bar.close()
         stop(running)
+
+
+def _played(folder: Path) -> int:
+    """Games played so far in the evaluation after training."""
+    path = folder / _PLAYED
+    text = path.read_text() if path.exists() else ""
+    return int(text) if text.isdigit() else 0
 
 
 def _may_start(job: str, out: Path) -> bool:

@@ -17,8 +17,10 @@ from actre.config import RunConfig, derive_seed
 from actre.config.model_names import settle
 from actre.entropy.probes import probes_for
 from actre.envs.worlds import readable
+from actre.policies import Policy
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, load
+from actre.rollout.evaluate import When
 from actre.runtime import outputs, ranks
 from actre.training import checkpoints, trackers
 from actre.training.collect import must_begin, player
@@ -32,6 +34,8 @@ from actre.types import UNWRITABLE, ActreError
 
 Measure = Callable[[Any, int, int], dict[str, Any]]
 """(policy, iterations done, stage) -> the fields of one line of entropy.jsonl."""
+Evaluate = Callable[[Policy, When], None]
+"""Plays a fixed panel with the policy, and records it."""
 
 
 class DiskFullError(ActreError):
@@ -53,6 +57,7 @@ def train(
     out: str | Path,
     *,
     measure: Measure | None = None,
+    evaluate: Evaluate | None = None,
     model: PeftModel | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: bool = True,
@@ -66,7 +71,8 @@ def train(
 
     measure: called before the first iteration, every `probe.every`, at each stage's end and at the end; its
     dict becomes a line of entropy.jsonl. None: nothing is measured (`diagnose.training_measure` makes the
-    usual one). model and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
+    usual one). evaluate: called before the first iteration and after the last; it changes nothing in training. model
+    and tokenizer: a base with its adapter, trained in place; None loads `config.model` and
     adds one. server: the vLLM server's address, if the engine is one; not part of the run's settings.
     Raises ActreError if `out` already holds a training run, or with resume none that can be continued. What was done
     so far is saved however training ends.
@@ -84,6 +90,11 @@ def train(
         engine = engine_for(config, policy, model, log.out, server)
     must_begin(config, engine.policy, games)
 
+    def played(when: When) -> None:
+        if evaluate is not None:
+            evaluate(policy, when)
+            policy.reset()  # training must not depend on whether something was played
+
     def measured(done: int, stage: int) -> dict[str, Any]:
         assert measure is not None
         record = measure(policy, done, stage)
@@ -96,6 +107,8 @@ def train(
         policy.reset()
         return found
 
+    with log.held():
+        played("before")
     trainer = StagedTrainer(
         config,
         model,
@@ -111,6 +124,7 @@ def train(
     if resume:
         resume_from_last(trainer)
     result = run(trainer)
+    played("after")
     if config.model.loader != "plain" or config.model.four_bit:
         adapters.must_reload(result.adapter, model, tokenizer, config.model)
     return result

@@ -7,8 +7,8 @@ a run needs no notebook library.
     plots (run_, diagnosis_, calibration_plots)  plotly figures; rows and palette are shared by them
     still, axes                                  a figure as a static SVG
     page, sections, replies, diagnosis_page      the pages of a report; blocks, html and report.css are their parts
-    report, scored                               writing a report; scoring its episodes
-    words, names                                 results as sentences; display names
+    report                                       writing a report
+    words, answers, names                        results as sentences; what came out, for a summary; display names
     inspector, play                              the notebook widgets
 """
 

@@ -53,7 +53,7 @@ def axis(figure: go.Figure, which: str, start: float, end: float) -> Axis:
         margin = 0.05 * ((high - low) or 1.0)
         low, high = low - margin, high + margin
     if layout.rangemode == "tozero":
-        low = 0.0
+        low, high = min(low, 0.0) if min(values, default=0.0) < 0 else 0.0, max(high, 0.0)
     if any(trace.type == "bar" and (trace.orientation == "h") == (which == "x") for trace in figure.data):
         low = min(low, 0.0) if min(values, default=0.0) < 0 else 0.0
     if layout.range:

@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from actre.entropy.naive import Comparisons
+from actre.view.names import DIFFERENCE
 from actre.view.palette import ARMS, GREY, ORDERS, interval, laid_out
 
 _KINDS = {"diffuse": ("circle", "dot"), "decisive": ("square", "solid"), "rare": ("diamond", "dash")}
@@ -48,7 +49,7 @@ def naive_mistake(compared: Comparisons, title: str | None = None) -> go.Figure:
         figure.add_vline(x=compared.truth, line={"color": GREY, "width": 2, "dash": "dash"})
     verdict = f"What each comparison calls contraction; the fair verdict: {fair.verdict}"
     figure.update_yaxes(range=[2.6, -0.6])  # the first estimate on top
-    laid_out(figure, title or verdict, "act-first minus think-first, nats", "", height=320)
+    laid_out(figure, title or verdict, DIFFERENCE, "", height=320)
     return figure.update_layout(showlegend=False)
 
 

@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 
 from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, parts
 from actre.stats import Interval
-from actre.view.names import order_name, task_name
+from actre.view.names import DIFFERENCE, order_name, task_name
 from actre.view.palette import ARMS, GREY, ORDERS, interval, laid_out, plain
 from actre.view.rows import Mark, Row, bar, row_chart
 
 _HATCHES = {"act_first": "", "think_first": "/", "no_think": "."}
 _STATE_HEIGHT = 19.0
-_DIFFERENCE = "act-first minus think-first, nats"
 _PARTS = {
     "early": "early in the episode",
     "late": "late in the episode",
@@ -92,8 +91,8 @@ def difference_by_state(diagnosis: Diagnosis) -> go.Figure:
     both = zip(diagnosis.states, found.per_state, strict=True)
     for state, bracket in sorted(both, key=lambda pair: -sum(pair[1])):
         rows.append(Row(_state(state), [bar(*bracket, GREY, name="each state, bracket")]))
-    title = f"Act-first minus think-first action entropy of {len(diagnosis.states)} states"
-    return row_chart(rows, title, _DIFFERENCE, zero=True, row_height=_STATE_HEIGHT)
+    title = f"Does thinking first narrow the choice? {len(diagnosis.states)} states"
+    return row_chart(rows, title, DIFFERENCE, zero=True, row_height=_STATE_HEIGHT)
 
 
 def difference_by_part(diagnosis: Diagnosis) -> go.Figure:
@@ -102,7 +101,7 @@ def difference_by_part(diagnosis: Diagnosis) -> go.Figure:
     for by, heading in zip(PARTS, ("by position", "by who played before", "by task type"), strict=True):
         rows.append(Row(heading))
         rows += [_part(part) for part in parts(diagnosis.states, by, diagnosis.settings.seed)]
-    return row_chart(rows, "Act-first minus think-first action entropy by parts", _DIFFERENCE, zero=True)
+    return row_chart(rows, "Where does thinking first narrow the choice?", DIFFERENCE, zero=True)
 
 
 def entropy_by_state(diagnosis: Diagnosis, listed: bool = False) -> go.Figure:
@@ -123,7 +122,7 @@ def entropy_by_state(diagnosis: Diagnosis, listed: bool = False) -> go.Figure:
         for state, one in sorted(there, key=lambda pair: -pair[1].act_first)
     ]
     among = " among the listed actions" if listed else ""
-    title = f"Action entropy{among}, state by state"
+    title = f"Where is the choice broad? Action entropy{among}, state by state"
     return row_chart(rows, title, f"action entropy{among}, nats", low=0.0, row_height=_STATE_HEIGHT)
 
 
@@ -157,7 +156,8 @@ def decomposition(diagnosis: Diagnosis) -> go.Figure:
         figure.add_trace(go.Bar(y=[row], x=[found.value], orientation="h", name=name, marker=marker, error_x=error))
     figure.update_layout(barmode="stack")
     figure.update_yaxes(autorange="reversed")
-    return laid_out(figure, "Where the choice lies, mean over the probe states", "nats", "", height=270)
+    title = "Is the action chosen before or in the thought? Mean over the probe states"
+    return laid_out(figure, title, "nats", "", height=270)
 
 
 def _state(state: StateDiagnosis) -> str:

@@ -3,6 +3,8 @@
 from actre.config.arms import ARMS
 
 _ORDERS = {"think_first": "think-first", "act_first": "act-first", "no_think": "no-think"}
+DIFFERENCE = "← thinking widens | act-first minus think-first, nats | thinking narrows →"
+"""Label of an axis."""
 _FLAGS = {
     "no_action": "no action sent",
     "wrong_order": "wrong order",

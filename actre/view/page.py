@@ -11,15 +11,15 @@ from pathlib import Path
 from actre.config.model_names import shown
 from actre.entropy.diagnose import Diagnosis
 from actre.view import provenance, sections, words
+from actre.view.answers import caution_for, findings
 from actre.view.blocks import capital, span, tile
-from actre.view.episodes import compared
 from actre.view.html import Html, join, tag
 from actre.view.inspector.offline import fingerprint
 from actre.view.names import order_name
 from actre.view.records import EntropyPoint, RunRecord
 from actre.view.replies import replies
 from actre.view.sections import Start
-from actre.view.success import Group, difference, pick, success
+from actre.view.success import Group, pick, success
 
 _STYLE = Path(__file__).with_name("report.css")
 _NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -95,7 +95,8 @@ def entropy_tile(name: str, point: EntropyPoint) -> Html:
     """Both orders' action entropy as a tile."""
     low, high = point.think_first_lower.value, point.think_first_upper.value
     upper = f"{high:.2f}" if math.isfinite(high) else "?"
-    return tile(name, f"{point.act_first.value:.2f} / {low:.2f}–{upper}", "act-first / think-first (bracket)")
+    said = f"act-first / think-first (bracket), {words.measured_on(point)}"
+    return tile(name, f"{point.act_first.value:.2f} / {low:.2f}–{upper}", said)
 
 
 def _kicker(runs: Sequence[RunRecord]) -> str:
@@ -114,17 +115,9 @@ def _kicker(runs: Sequence[RunRecord]) -> str:
 
 
 def _summary(runs: Sequence[RunRecord], starts: Sequence[Start]) -> Html:
-    said: list[str] = []
-    for one in starts:
-        before = f"{one.name}: " if one.name else ""
-        said.append(before + " ".join(words.entropy_at_start(one.point)[:2]))
+    said = findings(runs, starts)
     group = sections.primary(runs)
-    if group is not None:
-        said += _success_sentences(runs, group)
-    if not said:
-        said = ["This folder has no entropy measurement and no evaluation yet, so there is no summary."]
-    seeds = len({run.seed for run in runs})
-    caution = words.CAUTION if seeds <= 1 else words.SEVERAL_SEEDS.format(count=seeds)
+    caution = caution_for(runs)
     notes: list[object] = [[tag("strong", "Limits. "), caution]]
     if any(run.config is not None and run.config.model.name.startswith("tiny") for run in runs):
         notes.append(words.MODEL_ORGANISM)
@@ -144,19 +137,3 @@ def _success_tile(run: RunRecord, group: Group) -> Html | None:
         f"{before.value * 100:.0f}% → {after.value * 100:.0f}%",
         f"{order_name(group.order)}, 95 % interval after: {span(after)}",
     )
-
-
-def _success_sentences(runs: Sequence[RunRecord], group: Group) -> list[str]:
-    said = []
-    for run in runs:
-        before, after = pick(run, "before", group), pick(run, "after", group)
-        first, last = success(before), success(after)
-        if first is not None and last is not None:
-            said.append(words.change(run.name, first, last, difference(before, after), group.panel))
-        elif last is not None:
-            said.append(f"{run.name} won {words.share(last)} of the {group.panel} games after training.")
-    for one, other in compared(runs):
-        gap = difference(pick(other, "after", group), pick(one, "after", group))
-        if gap is not None:
-            said.append(words.arms_compared(one.name, other.name, gap, group.panel))
-    return said

@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from actre.config import RunConfig
+from actre.config import RunConfig, load_config
+from actre.config.overrides import assignments, in_proportion
 from actre.config.presets import PRESETS, preset
 from actre.view import words
 from actre.view.blocks import capital, folded, table
@@ -76,7 +79,23 @@ def _made(runs: Sequence[RunRecord], folder: Path) -> str | None:
         return f"actre train --config {folder / 'config.json'} --out {folder}-again"
     if not (folder / "config.json").exists():  # separate runs in one folder
         return None
-    env = "" if config.env.name == "alfworld" else f" --env {config.env.name}"
-    default = preset(config.preset, config.env.name).env_steps if config.preset in PRESETS else None
-    steps = "" if config.env_steps == default else f" --env-steps {config.env_steps}"
-    return f"actre quickstart --preset {config.preset}{env}{steps} --seed {config.seed} --out {folder}"
+    return _quickstart(load_config(folder / "config.json"), folder)
+
+
+def _quickstart(config: RunConfig, folder: Path) -> str | None:
+    """The command that makes a quickstart with these settings; None if there is none."""
+    if config.preset not in PRESETS:
+        return None
+    default = replace(preset(config.preset, config.env.name), seed=config.seed, env_steps=config.env_steps)
+    command = ["actre", "quickstart", "--preset", config.preset]
+    if config.env.name != "alfworld":
+        command += ["--env", config.env.name]
+    if config.env_steps != preset(config.preset, config.env.name).env_steps:
+        command += ["--env-steps", str(config.env_steps)]
+    if config.stages != default.stages:
+        if config.stages != in_proportion(default.stages, config.iterations):
+            return None
+        command += ["--iterations", str(config.iterations)]
+    for text in assignments(config, default):
+        command += ["--set", text]
+    return shlex.join([*command, "--seed", str(config.seed), "--out", str(folder)])

@@ -23,14 +23,14 @@ def write(*folders: str | Path, out: Path | None = None) -> Path:
     folder without runs or a diagnosis, a damaged file, a folder without write permission, and if the file would replace
     anything but an earlier report of the same folders.
     """
+    from actre.view.answers import diagnoses_of
     from actre.view.page import page
-    from actre.view.records import holds_runs, read_all, read_diagnoses, read_diagnosis
+    from actre.view.records import holds_runs, read_all, read_diagnoses
 
     places = [Path(folder) for folder in folders]
     if len(places) == 1 and not holds_runs(places[0]) and read_diagnoses(places[0]):
         return _write_diagnosis(places[0], out)
-    diagnoses = {place.resolve().name: found for place in places if (found := read_diagnosis(place)) is not None}
-    return _put_page(out or _beside(places), page(read_all(places), places, diagnoses), places)
+    return _put_page(out or _beside(places), page(read_all(places), places, diagnoses_of(places)), places)
 
 
 def _beside(folders: list[Path]) -> Path:

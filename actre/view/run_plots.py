@@ -40,13 +40,13 @@ def entropy_at_start(point: EntropyPoint) -> go.Figure:
         rows.append(Row("no-think (exact)", [_dot(point.others["no_think"], GREY, hollow=True)]))
     if math.isfinite(point.conditional.value):
         rows.append(Row("after a given thought", [_dot(point.conditional, GREY)]))
-    title = f"Action entropy before training, nats: act-first {point.act_first.value:.2f}, think-first {words}"
+    title = f"Does thinking first narrow the choice? Act-first {point.act_first.value:.2f} nats, think-first {words}"
     return row_chart(rows, title, "action entropy, nats", low=0.0)
 
 
 def entropy_through_training(
     points: Sequence[EntropyPoint],
-    title: str = "Action entropy through training",
+    title: str = "How broad is the choice through training?",
     switches: Sequence[tuple[float, str, str]] = (),
     top: float | None = None,
 ) -> go.Figure:
@@ -81,7 +81,7 @@ def entropy_overlaid(runs: Sequence[RunRecord], order: str, top: float) -> go.Fi
             figure.add_trace(go.Scatter(x=steps, y=values, mode="lines+markers", name=name, **look))
         else:
             _bracket(figure, run.entropy, name=name, line=look["line"])
-    title = f"Action entropy through training, {order_name(order)}, of {len(runs)} runs"
+    title = f"How broad is the choice through training? {order_name(order).capitalize()}, {len(runs)} runs"
     return _from_zero(laid_out(figure, title, _STEPS, f"{order_name(order)}, nats"), top)
 
 
@@ -109,9 +109,8 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
         if len(runs) <= 2:
             who = f"{run.name}: " if len(runs) > 1 else ""
             _mark_switches(figure, run.switches, look["line"]["color"], who, height=1 - 0.07 * index)
-    if metric == "success":
-        figure.update_yaxes(rangemode="tozero", tickformat=".0%")
-    return laid_out(figure, f"{metric.capitalize()} in training", _STEPS, _METRICS.get(metric, metric))
+    figure.update_yaxes(rangemode="tozero", tickformat=".0%" if metric == "success" else None)
+    return laid_out(figure, f"Does it learn? {metric.capitalize()} in training", _STEPS, _METRICS.get(metric, metric))
 
 
 class Course(NamedTuple):
@@ -159,7 +158,7 @@ def success_by_group(runs: Sequence[RunRecord]) -> go.Figure:
     rows = []
     for group in groups(runs):
         rows += [Row(f"{group.panel} games, {order_name(group.order)}"), *_before_after(runs, group)]
-    return _won(rows, "Success before and after training, by panel and order, with 95 % intervals")
+    return _won(rows, "Are more games won after training? By panel and order, with 95 % intervals")
 
 
 def success_by_task(runs: Sequence[RunRecord], group: Group) -> go.Figure:
@@ -167,7 +166,7 @@ def success_by_task(runs: Sequence[RunRecord], group: Group) -> go.Figure:
     rows = []
     for task_type in task_types(runs):
         rows += [Row(task_name(task_type)), *_before_after(runs, group, task_type)]
-    return _won(rows, f"Success by task type on {group.panel} games, with 95 % intervals")
+    return _won(rows, f"Which tasks are won? {group.panel.capitalize()} games, with 95 % intervals")
 
 
 def success_differences(runs: Sequence[RunRecord], order: str) -> go.Figure | None:
@@ -176,7 +175,7 @@ def success_differences(runs: Sequence[RunRecord], order: str) -> go.Figure | No
     for group in groups(runs):
         found = _differences(runs, group) if group.order == order else []
         rows += [Row(f"{group.panel} games"), *found] if found else []
-    title = "Paired differences in success, with 95 % intervals"
+    title = "Who wins more of the same games? Paired differences, with 95 % intervals"
     return row_chart(rows, title, "difference in success", percent=True, zero=True) if rows else None
 
 

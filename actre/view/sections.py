@@ -125,14 +125,15 @@ def entropy_course(runs: Sequence[RunRecord]) -> Html:
     overlaid = [_overlaid(measured, top)] if len(measured) > 1 else []
     each: list[Html] = []
     for run in measured:
-        title = f"Action entropy through training of {run.name}"
+        title = f"How broad is the choice through training? {capital(run.name)}"
         drawn = run_plots.entropy_through_training(run.entropy, title, run.switches, top)
         each += [tag("h3", capital(run.name)), chart(drawn)]
     figures = each if len(measured) <= 2 else [folded("Each run by itself", join(each))]
     caption = (
         "Act-first is exact (whiskers: 95 % interval over games); think-first lies between the two edges "
-        "of its band. All measurements use the same probe states, prompt and temperature. A dotted line "
-        "marks a change of order in training."
+        "of its band. All measurements use the same probe states, prompt and temperature "
+        f"({words.measured_on(measured[0].entropy[0])}; a measurement of another size has a bracket of another width). "
+        "A dotted line marks a change of order in training."
     )
     rows = [
         [

@@ -106,7 +106,13 @@ def entropy_through_training(name: str, measured: Sequence[EntropyPoint]) -> str
         return f"{name}: measured only once, so there is no course to describe."
     first, last = measured[0], measured[-1]
     act = f"from {first.act_first.value:.2f} to {last.act_first.value:.2f} nats acting first"
-    return f"{name}: {act}; thinking first from {_bracket(first)} to {_bracket(last)}."
+    return f"{name}: {act}; thinking first from {_bracket(first)} to {_bracket(last)} ({measured_on(last)})."
+
+
+def measured_on(point: EntropyPoint) -> str:
+    """The size of a measurement: brackets of different sizes must not be compared."""
+    thoughts = f", K = {point.thoughts} thoughts per state" if point.thoughts else ""
+    return f"{point.states} states{thoughts}"
 
 
 def change(name: str, before: Interval, after: Interval, difference: Interval | None, panel: str) -> str:

@@ -290,6 +290,12 @@ def test_evaluating_a_run_plays_by_its_settings_and_leaves_them(
     played = load_evaluation(run / "evaluation.jsonl", "after")
     assert len(played) == 2
     assert max(result.steps for result in played) <= 3
+    # the run itself stands for its adapter, and takes the results; more games replace fewer, fewer do not
+    for limit, code in (("3", 0), ("2", 2)):
+        assert cli.main(["evaluate", "--panels", "unseen", "--adapter", str(run), "--limit", limit]) == code
+        assert len(load_evaluation(run / "evaluation.jsonl", "after")) == 3
+    assert "not all of which are among the 2" in capsys.readouterr().err
+    command += ["--limit", "3"]
     # a checkpoint's adapter is the run's, too
     shutil.copytree(run / "adapter", run / "checkpoints" / "iter-5")
     command[command.index("--adapter") + 1] = str(run / "checkpoints" / "iter-5")

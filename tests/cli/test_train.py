@@ -10,6 +10,7 @@ from actre import cli
 from actre.cli import train as train_command
 from actre.config import RunConfig, StageConfig, save_config
 from actre.config.presets import preset
+from actre.rollout.evaluate import load_evaluation
 from actre.runtime.estimate import gpu
 from actre.types import ActreError
 
@@ -131,3 +132,22 @@ def test_what_was_asked_for_and_would_be_dropped_is_refused(tmp_path: Path) -> N
     save_config(preset("tiny"), tmp_path / "config.json")
     with pytest.raises(ActreError, match="--config already sets"):
         parsed("--config", str(tmp_path / "config.json"), "--env", "webshop")
+
+
+def test_a_panel_is_played_before_and_after_and_changes_nothing_in_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["optim.groups=1", "optim.group_size=2", "env.max_steps=3", "probe.every=0"]
+    command = ["train", "--stages", "think_first:1", "--no-entropy", *(x for s in small for x in ("--set", s))]
+    for games in ("3", "0"):
+        assert cli.main([*command, "--evaluate", games, "--out", str(tmp_path / games)]) == 0
+    said = capsys.readouterr().out
+    assert "of the unseen games before training" in said
+    played = load_evaluation(tmp_path / "3" / "evaluation.jsonl")
+    assert len(played) == 6
+    assert not (tmp_path / "0" / "evaluation.jsonl").exists()
+    one, other = ((tmp_path / games / "adapter" / "adapter_model.safetensors").read_bytes() for games in ("3", "0"))
+    assert one == other
+    # a resumed run plays nothing twice
+    assert cli.main(["train", "--resume", str(tmp_path / "3")]) == 0
+    assert load_evaluation(tmp_path / "3" / "evaluation.jsonl") == played

@@ -10,8 +10,8 @@ from typing import Literal
 
 import pytest
 
-from actre.cli.quickstart import shortened
 from actre.config import RunConfig, StageConfig, data_folder, save_config
+from actre.config.overrides import in_proportion
 from actre.config.presets import preset
 from actre.study import onerun, quickstart
 from actre.types import ActreError
@@ -116,10 +116,10 @@ def test_an_interrupted_arm_goes_on_instead_of_beginning_again(
 
 def test_shortened_stages_keep_their_proportion() -> None:
     stages = (StageConfig("act_first", 10), StageConfig("think_first", 20))
-    assert [stage.iterations for stage in shortened(stages, 6)] == [2, 4]
-    assert [stage.iterations for stage in shortened(stages, 2)] == [1, 1]
+    assert [stage.iterations for stage in in_proportion(stages, 6)] == [2, 4]
+    assert [stage.iterations for stage in in_proportion(stages, 2)] == [1, 1]
     with pytest.raises(ActreError, match="at least one each"):
-        shortened(stages, 1)
+        in_proportion(stages, 1)
 
 
 def test_without_a_budget_of_steps_there_is_no_fair_comparison() -> None:

@@ -1,8 +1,10 @@
 """The report: complete, offline, escaped, and honest about what is missing."""
 
+import html
 import json
 import math
 import re
+import shlex
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from fake_run import build_quickstart, build_run, damage, fake_diagnosis
 
 from actre.cli import main
 from actre.config import save_config
+from actre.config.overrides import changed, in_proportion
 from actre.config.presets import preset
 from actre.entropy.diagnose import Diagnosis, load_diagnosis, save_diagnosis
 from actre.entropy.episode_states import with_records
@@ -20,6 +23,7 @@ from actre.stats import Interval
 from actre.study.scored import score
 from actre.types import SCORES, ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
 from actre.view import palette, words
+from actre.view.answers import answers
 from actre.view.comparison import settings_that_differ, versions_that_differ
 from actre.view.episodes import choose, to_score
 from actre.view.html import tag, text
@@ -503,7 +507,7 @@ def test_a_run_named_twice_is_read_once_and_runs_alike_are_told_apart(tmp_path: 
 def test_the_command_takes_several_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = several(tmp_path)
     assert main(["report", *map(str, folders), "--out", str(tmp_path / "both.html")]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "both.html")
+    assert capsys.readouterr().out.endswith(f"written: {tmp_path / 'both.html'}\n")
 
 
 def test_a_thought_stands_where_it_was_written(tmp_path: Path) -> None:
@@ -567,9 +571,29 @@ def test_a_comparison_reads_the_same_whichever_way_it_came_out(difference: Inter
 def test_the_command_prints_where_the_report_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = build_run(tmp_path, "actre")
     assert main(["report", str(run)]) == 0
-    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    out = capsys.readouterr().out
+    assert out.endswith(f"written: {run / 'report.html'}\n")
+    assert "won" in out, "the command prints the answers, not only a path"
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_what_a_command_prints_is_what_the_page_says(tmp_path: Path) -> None:
+    folder = build_quickstart(tmp_path / "quickstart")
+    page = words_of(write(folder))
+    said = answers(folder)
+    assert [line for line in said if " ".join(line.split()) not in page] == []
+    assert any("minus" in line for line in said), "the arms' difference"
+    assert any(re.search(r"between \d+\.\d+ and \d+\.\d+ nats when it thinks first", line) for line in said)
+
+
+def test_measurements_of_one_policy_stand_with_their_sizes(tmp_path: Path) -> None:
+    folder = build_quickstart(tmp_path / "quickstart")
+    page = words_of(write(folder))
+    diagnosis = load_diagnosis(folder / "diagnosis.json")
+    assert f"{len(diagnosis.states)} states, K = {diagnosis.settings.thoughts} thoughts per state" in page
+    point = read_runs(folder)[0].entropy[0]
+    assert f"{point.states} states, K = {point.thoughts} thoughts per state" in page
 
 
 def test_the_diagnosis_is_what_is_said_about_the_start(tmp_path: Path) -> None:
@@ -611,5 +635,17 @@ def test_the_command_that_is_shown_makes_the_same_quickstart(tmp_path: Path) -> 
         save_config(settings, path / "config.json")
     page = write(folder).read_text()
     assert f"actre quickstart --preset tiny --env webshop --env-steps 1000 --seed 3 --out {folder}" in page
+    # whatever differs from the preset is in the command, and the command makes these settings
+    shorter = replace(settings, stages=in_proportion(settings.stages, 12))
+    changed_ = changed(shorter, ["optim.groups=4", "probe.every=0"])
+    save_config(changed_, folder / "config.json")
+    said = re.search(r"actre quickstart [^<\n]*", html.unescape(write(folder).read_text()))
+    assert said is not None
+    with pytest.MonkeyPatch.context() as patch:
+        got = []
+        patch.setattr("actre.study.quickstart.quickstart", lambda config, out, **_: got.append((config, out)) or out)
+        patch.setattr("actre.cli.quickstart.conclude", lambda folders: None)
+        assert main(shlex.split(said[0])[1:]) == 0
+    assert got == [(changed_, folder)]
     (folder / "config.json").unlink()  # two runs that merely stand in one folder
     assert "actre quickstart --preset" not in write(folder).read_text()

@@ -1,7 +1,7 @@
 // The list of episodes: filter, order, and the open one. It reads the index of data.py.
 
 const SORTS = [["given", "as given"], ["won", "won first"], ["lost", "lost first"], ["short", "shortest first"], ["long", "longest first"], ["high", "highest entropy"], ["low", "lowest entropy"]];
-const MEASURES = [["surprise", "surprise per token"], ["act_entropy", "entropy, acting first"], ["think_entropy", "entropy, thinking first"]];
+const MEASURES = [["surprise", "surprise per token"], ["act_entropy", "entropy, acting first"], ["think_entropy", "entropy, thinking first (lower end)"]];
 const everything = { type: "", run: "", outcome: "", sort: "given", measure: "surprise", least: "", most: "" };
 
 class EpisodeList {
@@ -58,7 +58,7 @@ class EpisodeList {
     this.shown = this.filtered();
     const rows = this.shown.map((row) => {
       const value = row[this.filter.measure];
-      const facts = [row.type, plural(row.count, "step"), known(value) ? `${nats(value)} nats` : null, row.run || null].filter(Boolean);
+      const facts = [row.type, plural(row.count, "step"), known(value) ? `${this.filter.measure === "think_entropy" ? "≥ " : ""}${nats(value)} nats` : null, row.run || null].filter(Boolean);
       return button([h("span", { class: row.won ? "dot won" : "dot lost" }, row.won ? "✓" : "✗"), h("span", { class: "task" }, row.task || row.game), h("span", { class: "soft small" }, facts.join(" · "))], () => this.view.open(row.id), { "data-id": row.id, "aria-label": `${row.won ? "won" : "lost"}: ${row.task || row.game}, ${facts.join(", ")}` });
     });
     put(this.list, rows);

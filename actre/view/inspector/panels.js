@@ -45,13 +45,20 @@ function bar(p, kind, before) {
   );
 }
 
+// Think-first's entropy from K thoughts: both ends, or the lower one alone.
+function bracket(one) {
+  return known(one.upper) ? `${nats(one.lower)} – ${nats(one.upper)}` : `≥ ${nats(one.lower)}`;
+}
+
 function facts(scores, columns, before) {
   const items = columns.map((key) => {
     const one = scores[key];
-    const change = before?.[key] ? h("span", { class: "change" }, `${signed(one.entropy - before[key].entropy)}`) : null;
-    const band = known(one.lower) ? ` between ${nats(one.lower)} and ${known(one.upper) ? nats(one.upper) : "?"}` : ` like ${Math.exp(one.entropy).toFixed(1)} actions`;
-    const value = h("p", { class: "value" }, h("b", {}, nats(one.entropy)), " nats", change, h("span", { class: "soft" }, key === "after" ? "given one thought: not to be compared" : band));
-    return h("div", { class: MARKS[key] }, h("p", { class: "what" }, ORDERS[key], h("span", { class: "soft" }, key === "think_first" ? ` ${one.thoughts.length} thoughts` : " exact")), value);
+    const bracketed = known(one.lower);
+    const moved = before?.[key] ? signed(one.entropy - before[key].entropy) : null;
+    const change = moved ? h("span", { class: "change" }, bracketed ? `lower end ${moved}` : moved) : null;
+    const note = { after: "given one thought: not to be compared", think_first: known(one.upper) ? "a bracket: the value lies in it" : "at least: too few thoughts for an upper end" }[key];
+    const value = h("p", { class: "value" }, h("b", {}, bracketed ? bracket(one) : nats(one.entropy)), " nats", change, h("span", { class: "soft" }, note ?? ` like ${Math.exp(one.entropy).toFixed(1)} actions`));
+    return h("div", { class: MARKS[key] }, h("p", { class: "what" }, ORDERS[key], h("span", { class: "soft" }, key === "think_first" ? ` K = ${one.thoughts.length} thoughts` : " exact")), value);
   });
   if (known(scores.js)) {
     items.push(h("div", {}, h("p", { class: "what" }, "the two orders apart"), h("p", { class: "value" }, h("b", {}, nats(scores.js, 3)), " nats", h("span", { class: "soft" }, "Jensen-Shannon, at most 0.69"))));
@@ -101,7 +108,8 @@ function ribbon(steps, at, scoresOf, go) {
     dots.map((dot) => dot && stretched(dot)),
   );
   const buttons = steps.map((step, i) => {
-    const said = all[i] ? `, ${nats(all[i].act_first.entropy)} nats acting first` : "";
+    const think = all[i]?.think_first;
+    const said = all[i] ? `, ${nats(all[i].act_first.entropy)} nats acting first${think ? `, ${bracket(think)} thinking first` : ""}` : "";
     const name = `step ${i + 1}${said}${step.flags.length ? `, ${step.flags.join(", ")}` : ""}`;
     return button("", () => go(i), { class: step.flags.length ? "flagged" : null, "aria-label": name, title: name, "aria-current": i === at ? "step" : null, tabindex: i === at ? 0 : -1 });
   });
