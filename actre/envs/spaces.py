@@ -14,7 +14,7 @@ class LongText(spaces.Text):
     def another(self) -> Self:
         """An equal space. Building the tables of a space anew takes 5 ms and 200 kB."""
         twin = copy.copy(self)
-        twin._np_random = None
+        twin._np_random = None  # type: ignore[assignment]
         return twin
 
 

@@ -53,7 +53,8 @@ class _World:
         self._env: gymnasium.Env[str, str] = make_env(
             EnvConfig(name=self._name, train=config.train, max_steps=config.max_steps)
         )
-        self._text, self._info, self._over = "", {"admissible_commands": []}, True
+        self._text, self._over = "", True
+        self._info: dict[str, Any] = {"admissible_commands": []}
 
     def reset(self, seed: int | None = None, mode: str = "train", **_: Any) -> str:
         """Start game number `seed` (0 without one), counted round and round in the mode's panel."""
