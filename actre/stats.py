@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
 
 _NORMAL = NormalDist()
 _Z = 1.959963984540054
@@ -165,6 +164,8 @@ def paired_t(differences: ArrayLike) -> PairedTest:
         return PairedTest(mean, nan, nan, nan, 1)
     if np.ptp(d) == 0:
         return PairedTest(mean, mean, mean, 1.0 if mean == 0 else nan, d.size)
+    from scipy import stats  # here, because it takes seconds to import, which most users of this module never need
+
     test = stats.ttest_1samp(d, 0.0)
     band = test.confidence_interval(1 - _ALPHA)
     return PairedTest(mean, float(band.low), float(band.high), float(test.pvalue), d.size)
@@ -205,6 +206,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if a.size < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    from scipy import stats
+
     return float(stats.spearmanr(a, b).statistic)
 
 
@@ -282,6 +285,8 @@ def percentiles(value: float, resampled: ArrayLike, groups: int) -> Interval:
     given = finite(resampled, "resampled")
     if groups < 2:
         raise ValueError(f"{groups} group: an interval over groups needs at least 2 groups")
+    from scipy import special
+
     tail = 100 * _NORMAL.cdf(-math.sqrt(groups / (groups - 1)) * float(special.stdtrit(groups - 1, 0.975)))
     low, high = np.percentile(given, [tail, 100 - tail])
     return Interval(float(value), float(low), float(high))
