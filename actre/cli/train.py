@@ -175,6 +175,7 @@ def _run(args: argparse.Namespace) -> int:
     config = _config(args)
     if not args.force:
         _must_fit(config)
+    from actre.entropy import precondition_files
     from actre.entropy.diagnose import training_measure
     from actre.envs.worlds import left_out
     from actre.training import train
@@ -202,6 +203,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"{config.env.train}: {note}")
     print(f"{result.iterations} iterations, {result.env_steps} environment steps")
     print(f"adapter: {result.adapter}")
+    print(precondition_files.beside(out, config))
     print(f"report: {page}")
     print(f"next: actre evaluate --adapter {out} (whole panels); actre export {out} (to take it elsewhere)")
     return 0

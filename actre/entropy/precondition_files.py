@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from actre.config import data_folder
+from actre.config import RunConfig, data_folder
 from actre.config.model_names import shown
 from actre.entropy.preconditions import (
     Learned,
@@ -114,6 +114,14 @@ def said(found: Preconditions | None, model: str, env: str = "alfworld") -> str:
         return f"Preconditions: {verdict(found)}"
     shop = "" if env == "alfworld" else f" --env {env}"
     return f"Preconditions: not measured: run `actre preconditions --model {model}{shop}`."
+
+
+def beside(folder: Path, config: RunConfig) -> str:
+    """`said` for the run in a folder; its adapter's actre.json has the fingerprint of the untrained weights."""
+    path = folder / "adapter" / "actre.json"
+    weights = str(json.loads(path.read_text()).get("fingerprint", "")) if path.is_file() else None
+    model, env = shown(config.model.name), config.env.name
+    return said(find(model, weights, env), model, env)
 
 
 def _plain(value: Any) -> Any:

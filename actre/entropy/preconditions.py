@@ -24,10 +24,14 @@ CONTRACTED_NATS = 0.3
 
 Answer = Literal["yes", "no", "open", "not measured"]
 Way = Literal["sft", "rl"]
-Measure = Literal["logp", "success"]
+Measure = Literal["p", "logp", "success"]
 TRAINED: tuple[Order, ...] = ("act_first", "think_first")
 _WAYS: dict[Way, str] = {"sft": "supervised training", "rl": "reinforcement"}
-_MEASURES: dict[Measure, str] = {"logp": "log-probability of the expert's action", "success": "success"}
+_MEASURES: dict[Measure, str] = {
+    "p": "probability of the expert's action",
+    "logp": "log-probability of the expert's action",
+    "success": "success",
+}
 _NAMES: dict[Order, str] = {"act_first": "act-first", "think_first": "think-first", "no_think": "no-think"}
 
 
@@ -54,7 +58,7 @@ class Learned(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """Gains after training one order alone, by one way, in one measure (logp in nats, success as a share)."""
+    """Gains after training one order alone, by one way, in one measure (logp in nats; p and success are shares)."""
 
     trained: Order
     way: Way
@@ -160,7 +164,8 @@ def _questions(p: Preconditions) -> list[_Question]:
     if transfer is not None:
         ratio = transfer.gains.ratio
         by = f"{_WAYS[transfer.way]}, {_MEASURES[transfer.measure]}"
-        share = f"transfer {'undetermined, because nothing was learned' if ratio is None else ratio}, by {by}"
+        unknown = "undetermined, as the trained order's own gain may be 0"
+        share = f"transfer {unknown if ratio is None else ratio}, by {by}"
     if found is not None:
         before = "thinking widens the choice: " if found.verdict == "widened" else ""
         bracket = f"act-first minus think-first entropy {found.lower} to {found.upper} nats"
@@ -250,7 +255,7 @@ def _transfer_check(found: Transfer) -> Check:
 
 
 def _gain(measure: Measure, band: Interval) -> str:
-    return points(band) if measure == "success" else f"{band.value:+.2f} nats [{band.low:+.2f}, {band.high:+.2f}]"
+    return points(band) if measure != "logp" else f"{band.value:+.2f} nats [{band.low:+.2f}, {band.high:+.2f}]"
 
 
 def _percent(band: Interval) -> str:

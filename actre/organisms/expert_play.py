@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from actre.config import EnvConfig, derive_seed
-from actre.entropy.expert_logps import ExpertState
+from actre.entropy.expert_scores import ExpertState
 from actre.entropy.probes import Probe
 from actre.envs.demo import Decision
 from actre.envs.worlds import make_env

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from actre.config.model_names import shown
+from actre.entropy import precondition_files as files
 from actre.study.charts import figures
 from actre.study.entropy_tables import entropy_tables
 from actre.study.findings import Found, find
-from actre.study.plan import Run, Study
+from actre.study.plan import Part, Run, Study
 from actre.study.record import Record
 from actre.study.tables import Table, tables
 from actre.study.words import in_short, sentences
@@ -95,8 +97,16 @@ def _part(title: str, found: Found) -> Section:
         blocks.append(Paragraph((part.about if part.about[-1] in ".?!" else f"{part.about}.",)))
     if part.fingerprint is not None:
         blocks.append(Paragraph((f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.",)))
+    blocks.append(Paragraph((_preconditions(part),)))
     blocks.append(Items(tuple(sentences(found))))
     return Section(title, (*blocks, *map(Figure, figures(found)), *tables(found), *entropy_tables(found)))
+
+
+def _preconditions(part: Part) -> str:
+    """The verdict on the part's untrained policy, from the shipped records."""
+    config = part.runs[0].config
+    model = shown(config.model.name)
+    return files.said(files.find(model, part.fingerprint, config.env.name), model, config.env.name)
 
 
 def how_made(study: Study, lines: Mapping[str, Record]) -> Section:

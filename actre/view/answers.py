@@ -7,6 +7,7 @@ print("\\n".join(answers("runs/quickstart")))
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from actre.entropy import precondition_files
 from actre.entropy.diagnose import Diagnosis
 from actre.view import words
 from actre.view.episodes import compared
@@ -63,4 +64,5 @@ def _success(runs: Sequence[RunRecord], group: Group) -> list[str]:
         gap = difference(pick(other, "after", group), pick(one, "after", group))
         if gap is not None:
             said.append(words.arms_compared(one.name, other.name, gap, group.panel))
-    return said
+    compared_on = {precondition_files.beside(run.folder, run.config): None for run in runs if run.config is not None}
+    return [*said, *(compared_on if len(runs) > 1 else ())]

@@ -85,7 +85,7 @@ def test_everything_that_is_missing_is_named() -> None:
     ("unsure", "words"),
     [
         (learned(Interval(0.12, -0.05, 0.3)), "whether acting first learns (+12.0 points"),
-        (replace(WHOLE, transfers=(moved(None),)), "transfer undetermined, because nothing was learned"),
+        (replace(WHOLE, transfers=(moved(None),)), "transfer undetermined, as the trained order"),
         (replace(WHOLE, contraction=Narrowing("inconclusive", band(0.1, 0.4), band(0.4, 0.4))), "whether thinking is"),
         (replace(WHOLE, contraction=Narrowing("withheld", band(0.6), band(0.9))), "whether thinking is contracted"),
         (replace(WHOLE, transfers=()), "whether what it learns reaches thinking (not measured)"),

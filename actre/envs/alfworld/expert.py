@@ -6,19 +6,17 @@ are the demonstrations.
 """
 
 import random
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from actre.envs.alfworld.memory import MACHINE, Memory, kind
 from actre.envs.alfworld.places import usual
 from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
+from actre.envs.alfworld.telling import told
 from actre.envs.demo import Decision
 
 Search = Literal["listed", "random", "likely"]
-_THING = re.compile(r"\ban? (\w+ \d+)")
-_CONTENT = re.compile(r"(?:On the (\w+ \d+)|The (\w+ \d+) is open\. In it), you see ([^.]*)\.")
-_CLOSED = re.compile(r"The (\w+ \d+) is closed\.")
-_MACHINE = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
+Thoughts = Literal["marked", "needs", "plain", "said"]
 
 
 @dataclass(frozen=True)
@@ -41,79 +39,11 @@ class Habits:
     recall: float = 0.0
     """Probability that an expert which forgot remembers, drawn each time it has searched everything without success."""
 
-
-def kind(name: str) -> str:
-    """The class of a name: "cabinet" for "cabinet 12"."""
-    return name.partition(" ")[0]
-
-
-class Memory:
-    """What the text has shown so far. seen: receptacle -> the objects in it, for receptacles already inspected."""
-
-    def __init__(self, obs: str) -> None:
-        self.receptacles = _THING.findall(obs.partition("you see ")[2].partition("Your task")[0])
-        self.seen: dict[str, list[str]] = {}
-        self.closed: set[str] = set()
-        self.beside: dict[str, set[str]] = {}
-        self.here: str | None = None
-        self.holding: str | None = None
-        self.origin: dict[str, str] = {}
-        self.changed: set[str] = set()
-        self.failed: set[str] = set()
-
-    def near(self, receptacle: str) -> bool:
-        """Whether the agent stands at a receptacle, or at one that shares its location."""
-        return receptacle == self.here or receptacle in self.beside.get(self.here or "", ())
-
-    def where(self, thing: str) -> str | None:
-        """The receptacle where a thing was last seen; None if it was not seen."""
-        return next((r for r, things in self.seen.items() if thing in things), None)
-
-    def known(self, thing_kind: str) -> list[str]:
-        """All things of a class that were seen and not taken; those within reach first."""
-        spots = sorted(self.seen, key=lambda r: not self.near(r))
-        return [t for r in spots for t in self.seen[r] if kind(t) == thing_kind]
-
-    def observe(self, action: str, obs: str) -> None:
-        """Update the memory with the answer to an action."""
-        if obs.startswith("Nothing happens"):
-            self._failure(action)
-            return
-        words = action.split()
-        verb = words[0] if words else ""
-        names = re.findall(r"\w+ \d+", action)
-        if verb == "go":
-            self.here = names[0]
-        elif verb == "close":
-            self.closed.add(names[0])
-        elif verb == "take":
-            self.holding = names[0]
-            self.origin[names[0]] = names[1]
-            for things in self.seen.values():
-                things[:] = [t for t in things if t != names[0]]
-        elif verb == "move":
-            self.holding = None
-            self.seen.setdefault(names[1], []).append(names[0])
-        elif verb in _MACHINE:
-            self.changed.add(names[0])
-        for on, inside, things in _CONTENT.findall(obs):
-            self.seen[on or inside] = _THING.findall(things)
-            self.closed.discard(on or inside)
-        self.closed.update(_CLOSED.findall(obs))
-
-    def _failure(self, action: str) -> None:
-        names = re.findall(r"\w+ \d+", action)
-        if action.startswith("go to") and self.here and names:
-            # the engine refuses to go to where the agent already stands, so both are at the same location
-            self.beside.setdefault(self.here, set()).add(names[0])
-            self.beside.setdefault(names[0], set()).add(self.here)
-        elif action.startswith("take"):
-            for things in self.seen.values():
-                things[:] = [t for t in things if t != names[0]]
-        elif action.startswith(("open", "examine")) and names:
-            self.closed.discard(names[0])
-            self.seen.setdefault(names[0], [])
-        self.failed.add(action)
+    thoughts: Thoughts = "marked"
+    """How much of the action's own words a thought says. marked: as "plain", but a step without a purpose is told as
+    such ("look around . ..."), which reveals the expert's mode. The others are a function of state and action alone
+    (telling.py): needs: none of the action's names ("need mug"); plain: what it acts on ("need mug . try shelf 1");
+    said: the whole action first ("go to shelf 1 . need mug")."""
 
 
 class Expert:
@@ -136,6 +66,7 @@ class Expert:
             )
         self._task: Task = goal
         self._memory = Memory(obs)
+        self._told = Memory(obs)  # unlike the plan's, it never lets go of what it saw
         if not self._memory.receptacles:
             raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees no receptacle to go to")
         self._order = list(self._memory.receptacles)
@@ -143,15 +74,24 @@ class Expert:
             self._rng.shuffle(self._order)
         self._forgets = self._rng.random() < self.habits.forget
         self._last: str | None = None
+        self.wanders = False
 
     def act(self, obs: str) -> Decision:
         """The next thought and action. obs: the answer to the last action, or the first observation."""
         if self._last is not None:
             self._memory.observe(self._last, obs)
-        wander = self._rng.random() < self.habits.random_moves
-        decision = self._wander() if wander else self._plan()
+            self._told.observe(self._last, obs)
+        self.wanders = self._rng.random() < self.habits.random_moves
+        decision = self._wander() if self.wanders else self._plan()
         self._last = decision.action
-        return decision
+        if self.habits.thoughts == "marked":
+            return decision
+        return Decision(told(decision.action, self._told, self._task, self.habits.thoughts), decision.action)
+
+    @property
+    def mode(self) -> tuple[bool, bool]:
+        """What no thought should reveal: whether the last step was without a purpose, and whether the expert forgot."""
+        return self.wanders, self._forgets
 
     def took(self, action: str) -> None:
         """Tell which action was taken, if it was another one than `act` returned last."""
@@ -196,7 +136,7 @@ class Expert:
         return Decision(f"{thing} is here . take it", f"take {thing} from {spot}")
 
     def _change(self, held: str, verb: str) -> Decision:
-        machines = [r for r in self._memory.receptacles if kind(r) == _MACHINE[verb]]
+        machines = [r for r in self._memory.receptacles if kind(r) == MACHINE[verb]]
         machines = [r for r in machines if f"{verb} {held} with {r}" not in self._memory.failed]
         if not machines:  # none in this room: place the object unchanged
             return self._place(held)

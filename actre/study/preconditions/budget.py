@@ -1,8 +1,10 @@
 """How much a measurement of preconditions trains and measures, and the jobs that this makes."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 from actre.config import RunConfig
 from actre.config.checks import Count, Ranged, Rate, Several
@@ -12,6 +14,9 @@ from actre.types import ActreError, Order
 Part = Literal["contraction", "start", "learnability", "transfer"]
 PARTS: tuple[Part, ...] = get_args(Part)
 CONTRACTION, START = "contraction", "start"
+BUDGET = "budget.json"
+Result = dict[str, Any]
+"""What a job leaves."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Budget(Ranged):
 
     seeds: Count = 3
     """Trainings by reinforcement in each order."""
-    iterations: Count = 20
+    iterations: Count = 15
     """Iterations of each."""
     sft_seeds: Count = 1
     """Supervised trainings on each order's rows."""
@@ -96,3 +101,13 @@ def training(job: str, budget: Budget) -> Training:
     if job not in found:
         raise ActreError(f"unknown job {job!r}; there are: {', '.join(jobs(budget, PARTS))}")
     return found[job]
+
+
+def load_budget(out: Path) -> Budget:
+    """The budget of a measurement's folder."""
+    return Budget(**json.loads((out / BUDGET).read_text(encoding="utf-8")))
+
+
+def result_file(out: Path, job: str) -> Path:
+    """Where a job's result is."""
+    return out / f"{job}.json"

@@ -17,30 +17,27 @@ from typing import Any
 import numpy as np
 
 from actre.config import RunConfig, StageConfig, derive_seed, load_config
-from actre.entropy.expert_logps import expert_logps
+from actre.entropy.expert_scores import expert_scores
 from actre.entropy.preconditions import TRAINED
 from actre.policies import Policy
 from actre.rollout import make_envs
 from actre.rollout.evaluate import panel_env, panel_games, play
 from actre.study.onerun import as_process, base_policy
-from actre.study.preconditions.budget import CONTRACTION, START, Budget, Training, training
+from actre.study.preconditions.budget import (
+    CONTRACTION,
+    START,
+    Budget,
+    Result,
+    Training,
+    load_budget,
+    result_file,
+    training,
+)
 from actre.types import Flag, Order, Trajectory
 
 PANEL = "unseen"
-"""The games on which success and log-probabilities are measured; none is trained on."""
-BUDGET = "budget.json"
+"""The games on which success and the expert's action are measured; none is trained on."""
 _NOT_ADMISSIBLE: set[Flag] = {"inadmissible", "no_action"}
-Result = dict[str, Any]
-
-
-def load_budget(out: Path) -> Budget:
-    """The budget of a measurement's folder."""
-    return Budget(**json.loads((out / BUDGET).read_text(encoding="utf-8")))
-
-
-def result_file(out: Path, job: str) -> Path:
-    """Where a job's result is."""
-    return out / f"{job}.json"
 
 
 def run_job(job: str, out: Path) -> None:
@@ -75,7 +72,7 @@ def _contraction(config: RunConfig, out: Path) -> Result:
 
 
 def start(policy: Any, config: RunConfig, budget: Budget) -> Result:
-    """The untrained policy: the panel, played once for each seed, and the expert's log-probabilities."""
+    """The untrained policy: the panel, played once for each seed, and the expert's action."""
     from actre.adapters import fingerprint
 
     played = [_success(policy, replace(config, seed=derive_seed(config.seed, "start", k))) for k in range(budget.seeds)]
@@ -98,14 +95,14 @@ def trained(one: Training, config: RunConfig, budget: Budget, out: Path) -> Resu
 
 
 def score(policy: Policy, config: RunConfig, budget: Budget) -> Result:
-    """Log-probabilities of the expert's action at the same states for every policy, and the states' games."""
+    """The expert's action at the same states for every policy, and the states' games."""
     from actre.organisms.expert_play import expert_states
 
     env = panel_env(config, PANEL)
     states = expert_states(env, panel_games(config, PANEL), budget.states, derive_seed(config.seed, "expert states"))
-    found = expert_logps(policy, states, config, thoughts=budget.thoughts, seed=config.seed)
-    logps = {name: [round(x, 6) for x in values] for name, values in found._asdict().items()}
-    return {"state_games": [state.probe.game for state in states], "logps": logps}
+    found = expert_scores(policy, states, config, thoughts=budget.thoughts, seed=config.seed)
+    scores = {name: [round(x, 6) for x in values] for name, values in found._asdict().items()}
+    return {"state_games": [state.probe.game for state in states], "scores": scores}
 
 
 def _success(policy: Policy, config: RunConfig) -> Result:

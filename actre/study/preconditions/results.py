@@ -10,15 +10,17 @@ import numpy as np
 
 from actre.config import RunConfig
 from actre.config.model_names import shown
-from actre.entropy.preconditions import TRAINED, Learned, Narrowing, Preconditions, Start, Transfer, Way
+from actre.entropy.preconditions import TRAINED, Learned, Measure, Narrowing, Preconditions, Start, Transfer, Way
 from actre.entropy.transfer import Gains, gains, union
 from actre.stats import Interval, bootstrap
-from actre.study.preconditions.budget import CONTRACTION, PARTS, START, Budget, jobs, trainings
-from actre.study.preconditions.jobs import Result, result_file
+from actre.study.preconditions.budget import CONTRACTION, PARTS, START, Budget, Result, jobs, result_file, trainings
 from actre.types import Order
 
-_SCORES: dict[Order, tuple[str, ...]] = {"act_first": ("act_first",), "think_first": ("think_lower", "think_upper")}
-"""The log-probabilities of each order: one, or both ends of the bracket."""
+_SCORES: dict[Measure, dict[Order, tuple[str, ...]]] = {
+    "p": {"act_first": ("act_p",), "think_first": ("think_p",)},
+    "logp": {"act_first": ("act_logp",), "think_first": ("think_lower", "think_upper")},
+}
+"""The scores of each order: one, or both ends of the bracket."""
 
 
 def collect(config: RunConfig, budget: Budget, out: Path) -> Preconditions:
@@ -67,7 +69,8 @@ def _transfers(budget: Budget, found: Mapping[str, Result], won: Mapping[Order, 
         for trained in TRAINED:
             after = _of(budget, found, way, trained)
             if after:
-                yield Transfer(trained, way, "logp", of_logps(trained, found[START], after))
+                for measure in _SCORES:
+                    yield Transfer(trained, way, measure, of_scores(measure, trained, found[START], after))
                 yield Transfer(trained, way, "success", _of_success(trained, won, after))
 
 
@@ -87,18 +90,18 @@ def _of_success(trained: Order, won: Mapping[Order, np.ndarray], after: Sequence
     return gains(*both)
 
 
-def of_logps(trained: Order, before: Result, after: Sequence[Result]) -> Gains:
-    """Gains in log-probability, mean over each game's states; at both ends of think-first's bracket.
+def of_scores(measure: Measure, trained: Order, before: Result, after: Sequence[Result]) -> Gains:
+    """Gains in a score, mean over each game's states; of log-probabilities at both ends of think-first's bracket.
 
-    before: the start's result, after: those of the trainings; both with `state_games` and `logps`.
+    before: the start's result, after: those of the trainings; both with `state_games` and `scores`.
     """
 
     def gain(name: str) -> list[np.ndarray]:
         return [
-            _by_game(before["state_games"], np.subtract(one["logps"][name], before["logps"][name])) for one in after
+            _by_game(before["state_games"], np.subtract(one["scores"][name], before["scores"][name])) for one in after
         ]
 
-    pairs = [(a, b) for a in _SCORES[trained] for b in _SCORES[_other(trained)]]
+    pairs = [(a, b) for a in _SCORES[measure][trained] for b in _SCORES[measure][_other(trained)]]
     return union(*(gains(gain(a), gain(b)) for a, b in pairs))
 
 

@@ -10,8 +10,7 @@ from actre.config import RunConfig, load_config, save_config
 from actre.entropy.preconditions import Preconditions
 from actre.runtime import outputs
 from actre.runtime.processes import Running, failure, start, stop
-from actre.study.preconditions.budget import Budget, Part, jobs
-from actre.study.preconditions.jobs import BUDGET, load_budget, result_file
+from actre.study.preconditions.budget import BUDGET, Budget, Part, jobs, load_budget, result_file
 from actre.study.preconditions.results import collect
 from actre.types import ActreError
 

@@ -1,9 +1,10 @@
-"""The log-probability of an expert's action at fixed states, in both orders: what training changes, without playing.
+"""The probability of an expert's action at fixed states, in both orders: what training changes, without playing.
 
-Act-first it is exact. Think-first it is log E[p(action | thought)], estimated from K sampled thoughts with the exact
-probability after each. The logarithm of their mean is too low in expectation (Jensen); the jackknife removes the bias
-up to O(1/K**2) but varies more (Nowozin 2018, Debiasing evidence approximations). The two ends are a bracket in this
-sense, not bounds. In both orders what lies below FLOOR_LOGP counts as FLOOR_LOGP, so that no state decides a mean.
+Act-first it is exact. Think-first it is E[p(action | thought)], the mean over K sampled thoughts of the exact
+probability after each: unbiased. Its logarithm is not: that of the mean is too low in expectation (Jensen), most where
+few thoughts lead to the action, so it rises too much as that grows likelier. The jackknife removes the bias up to
+O(1/K**2) but varies more (Nowozin 2018, Debiasing evidence approximations); the two ends are a bracket in this sense.
+What K thoughts cannot tell from 0 must not decide: in both orders a probability below FLOOR has FLOOR's logarithm.
 """
 
 import math
@@ -20,7 +21,8 @@ from actre.entropy.probes import Probe
 from actre.orders import Opened
 from actre.policies import Policy
 
-FLOOR_LOGP = math.log(1e-4)
+FLOOR = 0.02
+FLOOR_LOGP = math.log(FLOOR)
 _BATCH_ROWS = 256
 
 
@@ -31,15 +33,17 @@ class ExpertState(NamedTuple):
     action: str
 
 
-class ExpertLogps(NamedTuple):
-    """Log-probabilities in nats, one entry per state: exact act-first; both ends of think-first's bracket."""
+class ExpertScores(NamedTuple):
+    """One entry per state. act_p, think_p: probabilities; act_logp, think_lower, think_upper: logarithms, in nats."""
 
-    act_first: tuple[float, ...]
+    act_p: tuple[float, ...]
+    think_p: tuple[float, ...]
+    act_logp: tuple[float, ...]
     think_lower: tuple[float, ...]
     think_upper: tuple[float, ...]
 
 
-def expert_logps(
+def expert_scores(
     policy: Policy,
     states: Sequence[ExpertState],
     config: RunConfig,
@@ -47,8 +51,8 @@ def expert_logps(
     thoughts: int,
     seed: int,
     force_action_tag: bool = False,
-) -> ExpertLogps:
-    """Score the expert's action at every state, at `config.sampling.temperature`.
+) -> ExpertScores:
+    """The expert's action at every state, at `config.sampling.temperature`.
 
     thoughts: K, at least 2. A thought that never reaches an action gives it probability 0. Raises ValueError for K < 2.
     """
@@ -59,13 +63,13 @@ def expert_logps(
     temperature = config.sampling.temperature
     size = max(1, _BATCH_ROWS // thoughts)
     exact: list[float] = []
-    ends: list[tuple[float, float]] = []
+    thought: list[np.ndarray] = []
     for first in range(0, len(states), size):
         part = states[first : first + size]
         prompts = [think.probe_prompt(one.probe.observations, one.probe.actions) for one in part]
         places = [Opened(act.probe_prompt(one.probe.observations, one.probe.actions), "") for one in part]
         scored = action_logps(policy, act, places, [(one.action,) for one in part], temperature=temperature)
-        exact += [max(FLOOR_LOGP, float(logps[0])) for logps in scored]
+        exact += [float(np.exp(logps[0])) for logps in scored]
         replies = policy.generate(
             [prompt for prompt in prompts for _ in range(thoughts)],
             max_new_tokens=config.sampling.max_reply_tokens,
@@ -84,8 +88,15 @@ def expert_logps(
         )
         p = np.zeros(len(replies))
         p[known] = [float(np.exp(logps[0])) for logps in after]
-        ends += [log_mean(p[i * thoughts : (i + 1) * thoughts]) for i in range(len(part))]
-    return ExpertLogps(tuple(exact), tuple(low for low, _ in ends), tuple(high for _, high in ends))
+        thought += [p[i * thoughts : (i + 1) * thoughts] for i in range(len(part))]
+    ends = [log_mean(p) for p in thought]
+    return ExpertScores(
+        act_p=tuple(exact),
+        think_p=tuple(float(p.mean()) for p in thought),
+        act_logp=tuple(math.log(max(p, FLOOR)) for p in exact),
+        think_lower=tuple(low for low, _ in ends),
+        think_upper=tuple(high for _, high in ends),
+    )
 
 
 def log_mean(p: ArrayLike) -> tuple[float, float]:
@@ -97,8 +108,8 @@ def log_mean(p: ArrayLike) -> tuple[float, float]:
     True
     """
     given = np.asarray(p, dtype=np.float64)
-    k, least = given.size, math.exp(FLOOR_LOGP)
-    whole = max(FLOOR_LOGP, math.log(max(given.mean(), least)))
-    without = np.log(np.maximum((given.sum() - given) / (k - 1), least))
+    k = given.size
+    whole = max(FLOOR_LOGP, math.log(max(given.mean(), FLOOR)))
+    without = np.log(np.maximum((given.sum() - given) / (k - 1), FLOOR))
     bias = (k - 1) * (whole - float(without.mean()))
     return whole, min(0.0, whole + max(0.0, bias))
