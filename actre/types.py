@@ -156,9 +156,10 @@ class Step:
 class Trajectory:
     """One episode. `final` is the observation after the last step, `game` the game's path or id.
 
-    group: index of the group within an iteration, None outside training. `meta` holds information for readers (stage,
-    iteration, policy name, probe distributions), "env_error" if the environment failed, and "cut" if the episode was
-    cut for its length.
+    order: the one it was played in. group: index of the group within an iteration (or of the game, where each was
+    played several times), None where nothing is compared; evaluations recorded earlier have the game's index. `meta`
+    holds information for readers (iteration, stage, the stage's order, probe distributions), "env_error" if the
+    environment failed, and "cut" if the episode was cut for its length.
     """
 
     env: str

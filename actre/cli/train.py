@@ -11,6 +11,8 @@ from actre.config import ENV_HELP, RunConfig, StageConfig, load_config
 from actre.config import overrides as settings
 from actre.config.arms import ARMS, arm, name_of
 from actre.config.checks import Large, Natural, Seed, of
+from actre.config.describe import arms_and_estimators
+from actre.config.estimators import ESTIMATORS
 from actre.config.model_names import settle
 from actre.config.paths import place
 from actre.config.presets import preset
@@ -30,7 +32,12 @@ _GAMES = 30
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `train` to the command line."""
-    train = subparsers.add_parser("train", help="train a policy in stages and write its report")
+    train = subparsers.add_parser(
+        "train",
+        help="train a policy in stages and write its report",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=arms_and_estimators(),
+    )
     train.add_argument("--preset", default="tiny", help="settings to start from, by name (default: tiny)")
     train.add_argument(
         "--config",
@@ -53,6 +60,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     train.add_argument(
         "--arm", choices=ARMS, help="stages and settings of a named arm; --stages then only sets the lengths"
+    )
+    train.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        help="advantage estimator, with the settings of the recipe it is named after (default: the preset's, grpo)",
     )
     train.add_argument(
         "--env-steps", type=of(Large), help="stop after this many environment steps, to compare runs at equal budgets"
@@ -116,8 +128,8 @@ def stages(text: str) -> tuple[StageConfig, ...]:
 
 
 _MODEL = ("loader", "engine")
-_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "stages", "env_steps", "games", "set", "report_to")
-_SETTINGS = (*_RUN, *_MODEL)
+_RUN = ("preset", "config", "env", "model", "seed", "out", "arm", "estimator", "stages", "env_steps", "games", "set")
+_SETTINGS = (*_RUN, "report_to", *_MODEL)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -141,7 +153,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.stages:
         config = replace(config, stages=args.stages)
-    config = settings.changed(config, args.set)
+    chosen = [f"optim.advantage={args.estimator}"] if args.estimator else []
+    config = settings.changed(config, [*args.set, *chosen])
     if args.report_to:
         config = settings.changed(config, [f"report_to={args.report_to}"])
     if args.arm:

@@ -7,12 +7,16 @@ actre and tfpi are the same two stages but for what precedes the action in the f
 the prompt and its tag (the stage's order, act_first or no_think), the gradient on the first stage's rationale
 (`OptimConfig.train_thought`), and the rationale's presence in later prompts (`PromptConfig.history_thoughts`). With the
 latter two off, act_first equals no_think but for its wording.
+
+tfpi is harsher than TFPI (arXiv 2509.26226), whose first stage closes the thought at once but lets the reply write its
+work after </think>: here a no_think reply is the bare action. Other rivals are estimators (`actre.config.estimators`).
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from actre.config.estimators import ESTIMATORS
 from actre.config.run import RunConfig, StageConfig
 from actre.types import ActreError, Order
 
@@ -24,6 +28,9 @@ HIGH_CLIP = 0.4
 """think_first_clip: clip_high (the presets have DAPO's 0.28 or GRPO's 0.2)."""
 BONUS = 0.01
 """think_first_bonus: weight of the entropy bonus."""
+
+MIXED_SHARE = 0.1
+"""mixed_orders: the share of each stage's groups in the other stage's order."""
 
 
 class Arm(NamedTuple):
@@ -56,6 +63,20 @@ def _bonus(config: RunConfig) -> RunConfig:
     return replace(config, optim=replace(config.optim, entropy_coef=BONUS))
 
 
+def _shuffled(config: RunConfig) -> RunConfig:
+    first, *rest = config.stages
+    return replace(config, stages=(replace(first, rationale="shuffled"), *rest))
+
+
+def _mixed(config: RunConfig) -> RunConfig:
+    first, second = config.stages
+    stages = (
+        replace(first, other_order=second.order, other_share=MIXED_SHARE),
+        replace(second, other_order=first.order, other_share=MIXED_SHARE),
+    )
+    return replace(config, stages=stages)
+
+
 ARMS: dict[str, Arm] = {
     "think_first": Arm(("think_first",), "think-first alone", "reason, then act, throughout: the baseline"),
     "act_first": Arm(("act_first",), "act-first alone", "act, then explain, throughout"),
@@ -63,9 +84,25 @@ ARMS: dict[str, Arm] = {
     "tfpi": Arm(
         ("no_think", "think_first"),
         "no-think, then think-first",
-        "no thoughts, then think-first (after TFPI, arXiv 2509.26226)",
+        "no thoughts, then think-first (after TFPI, arXiv 2509.26226, whose first stage is milder: its replies have an "
+        "empty thought but still write their work after </think>)",
     ),
     "actre": Arm(("act_first", "think_first"), "ActRe", "act-first, then think-first"),
+    "actre_shuffled": Arm(
+        ("act_first", "think_first"),
+        "ActRe, shuffled rationales",
+        "ActRe whose first stage gets each rationale from another step: explaining, or regularising? "
+        "(after arXiv 2406.14511)",
+        _shuffled,
+        lambda config: any(stage.rationale == "shuffled" for stage in config.stages),
+    ),
+    "mixed_orders": Arm(
+        ("act_first", "think_first"),
+        "ActRe, mixed orders",
+        "ActRe whose stages keep 10 % of their groups in the other stage's order (ours, after arXiv 2504.07912)",
+        _mixed,
+        lambda config: any(stage.other_order is not None for stage in config.stages),
+    ),
     "think_first_hot": Arm(
         ("think_first",),
         "think-first, matched temperature",
@@ -78,7 +115,7 @@ ARMS: dict[str, Arm] = {
         "think-first, entropy bonus",
         "think-first with an entropy bonus",
         _bonus,
-        lambda config: config.optim.entropy_coef != 0,
+        lambda config: config.optim.entropy_coef != ESTIMATORS[config.optim.advantage].sets.get("entropy_coef", 0.0),
     ),
     "think_first_clip": Arm(
         ("think_first",),

@@ -22,6 +22,7 @@ class Range:
     """The numbers from `least` to `most`. Called with a text, as the type of an option, it parses it.
 
     whole: whole numbers only. above: excludes `least` itself. also: one further allowed number. unit: of the numbers.
+    why: the reason for the range, where a message gives it.
     """
 
     least: float
@@ -30,6 +31,7 @@ class Range:
     above: bool = False
     also: float | None = None
     unit: str = ""
+    why: str = ""
 
     def holds(self, value: Any) -> bool:
         """Whether the number is in the range; NaN and infinities are not.
@@ -84,7 +86,11 @@ Positive = Annotated[float, Range(0, 10**6, above=True)]
 Nats = Annotated[float, Range(0, 10**6, above=True, unit=" nats")]
 Rate = Annotated[float, Range(0, 1e30, above=True)]
 """A learning rate. One that is too high shows in the run, whose loss is then NaN."""
-Temperature = Annotated[float, Range(0.001, 100)]
+_NOT_GREEDY = (
+    "; without chance (0) all episodes of a game are the same and there is nothing to learn from; evaluations may be "
+    "greedy: sampling.eval_temperature=0"
+)
+Temperature = Annotated[float, Range(0.001, 100, why=_NOT_GREEDY)]
 """Logits divided by less than the minimum overflow the softmax."""
 TemperatureOrZero = Annotated[float, Range(0.001, 100, also=0)]
 """0: greedy."""
@@ -109,7 +115,9 @@ class Ranged:
             value = getattr(self, name)
             # values of other types are checked by `must_fit` when a file is read
             if isinstance(value, numbers.Real) and not range_.holds(value):
-                raise ActreError(f"{type(self).__name__}.{name} is {_shown(value)}: it must be {range_.words}")
+                raise ActreError(
+                    f"{type(self).__name__}.{name} is {_shown(value)}: it must be {range_.words}{range_.why}"
+                )
 
 
 def shortened(text: str) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from actre.config import run
+from actre.config.arms import ARMS, FIRST_SHARE
 from actre.config.checks import words_of
+from actre.config.estimators import ESTIMATORS, Estimator
 from actre.config.run import RunConfig, StageConfig
 
 _STAGE = "stages[]"
@@ -58,6 +60,30 @@ def described() -> str:
         "(--preset) sets some to other values than the defaults shown here."
     )
     return "\n\n".join([head, *blocks])
+
+
+def arms_and_estimators() -> str:
+    """The arms and the estimators for a terminal: names, equations and sources."""
+    rows = [f"arms (--arm), {FIRST_SHARE:.0%} of the iterations in the first of two stages unless --stages says more:"]
+    rows += [_entry(name, one.about) for name, one in ARMS.items()]
+    rows += ["", "estimators (--estimator). A: advantage, R: return of an episode, rho: probability ratio of a token:"]
+    rows += [_entry(name, f"{one.about} [{one.source}]{_sets(one)}") for name, one in ESTIMATORS.items()]
+    return "\n".join(rows)
+
+
+def _entry(name: str, about: str) -> str:
+    return textwrap.fill(f"{name:<18}{about}", 108, initial_indent="  ", subsequent_indent=" " * 20)
+
+
+def _sets(row: Estimator) -> str:
+    return (
+        "; sets "
+        + ", ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.sets.items()
+        )
+        if row.sets
+        else ""
+    )
 
 
 def _shown(value: Any) -> str:

@@ -10,23 +10,32 @@ from typing import Annotated, Any, Literal
 
 from actre.config.checks import Count, of, shortened, words_of
 from actre.config.earlier import REMOVED, RENAMED
+from actre.config.estimators import ESTIMATORS
 from actre.config.model_names import settled
+from actre.config.recipes import with_estimator
 from actre.config.run import RunConfig, StageConfig
 from actre.config.saved import differences
 from actre.types import ORDERS, ActreError
+
+_ESTIMATOR = "optim.advantage"
 
 
 def changed(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
     """The settings with each "group.name=value" applied. Raises ActreError for an unknown name or a wrong value.
 
+    An estimator comes first and brings the settings of its recipe (`with_estimator`).
+
     >>> changed(RunConfig(), ["optim.advantage=gigpo", "seed=3"]).optim.advantage
     'gigpo'
     """
-    for text in assignments:
+    for text in sorted(assignments, key=lambda text: not text.strip().startswith(_ESTIMATOR)):
         name, equals, value = text.partition("=")
         if not equals:
             raise ActreError(f"--set {text}: write NAME=VALUE, as in --set optim.advantage=gigpo")
-        config = _changed(config, name.strip(), name.strip().split("."), value.strip())
+        if name.strip() == _ESTIMATOR and value.strip() in ESTIMATORS:
+            config = with_estimator(config, value.strip())
+        else:
+            config = _changed(config, name.strip(), name.strip().split("."), value.strip())
     return config
 
 

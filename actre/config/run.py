@@ -26,7 +26,7 @@ from actre.config.checks import (
     Weight,
 )
 from actre.config.env_names import EnvName, must_name_an_env
-from actre.config.estimators import Advantage
+from actre.config.estimators import Advantage, must_be_the_recipe
 from actre.types import ActreError, Order
 
 
@@ -110,7 +110,8 @@ class SamplingConfig(Ranged):
     """How replies are sampled, and how long they may get."""
 
     temperature: Temperature = 1.0
-    """Sampling temperature in training and in diagnoses."""
+    """Sampling temperature in training and in diagnoses. It cannot be 0: greedy episodes of a group would all be equal,
+    and nothing would be learned."""
     eval_temperature: TemperatureOrZero = 0.4
     """Sampling temperature in evaluations. 0: greedy."""
     max_reply_tokens: Count = 48
@@ -130,6 +131,13 @@ class StageConfig(Ranged):
     """Iterations of the stage. If it ends early, the last stage takes the rest, so that runs stay comparable."""
     temperature: Temperature | None = None
     """Sampling temperature of the stage. none: that of the run."""
+    other_order: Order | None = None
+    """Order in which `other_share` of the stage's groups are played and trained. none: all in the stage's order."""
+    other_share: Share = 0.1
+    """The share of groups in `other_order`, evenly spread over the stage's iterations."""
+    rationale: Literal["own", "shuffled"] = "own"
+    """shuffled: each act-first reply gets the thought of another episode's step in place of its own, in the history and
+    in training."""
     match_every: Natural = 0
     """If above 0, re-match the sampling temperature every `match_every` iterations, so that the order's marginal action
     entropy on the probe states equals act-first's (actre/training/matching.py)."""
@@ -143,6 +151,11 @@ class StageConfig(Ranged):
     entropy_below: Nats = 0.5
     """until=entropy: the stage ends below this action entropy (nats). It is measured every `probe.every` iterations."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rationale == "shuffled" and self.order != "act_first":
+            raise ActreError(f"rationale=shuffled needs an act_first stage: a thought in {self.order} explains nothing")
+
 
 @dataclass(frozen=True)
 class OptimConfig(Ranged):
@@ -155,28 +168,59 @@ class OptimConfig(Ranged):
     group_size: Several = 8
     """Episodes per game. An episode's advantage is relative to its group, so one alone would carry no signal."""
     advantage: Advantage = "grpo"
-    """Advantage estimator (actre/training/advantages.py). GiGPO also compares steps that start from the same state."""
+    """Estimator (`actre train --help` lists them). One named after a paper's recipe sets the recipe's other settings
+    too, and they cannot be changed. rloo is n/(n-1) times grpo_no_std, a constant that Adam all but removes."""
     gigpo_discount: Share = 0.95
-    """GiGPO: discount of rewards in the comparison of steps."""
+    """GiGPO and HGPO: discount of rewards in the comparison of steps."""
     gigpo_step_weight: Weight = 1.0
     """GiGPO: weight of the step-level advantage, relative to the episode-level one."""
+    hgpo_history: Natural = 2
+    """HGPO: most earlier states that steps are also compared by (K)."""
+    hgpo_alpha: Weight = 1.0
+    """HGPO: steps with the same last k + 1 states weigh (k + 1) ** hgpo_alpha."""
     groups_without_signal: Literal["keep", "drop"] = "keep"
     """Whether groups whose advantages are all 0 count in the loss's denominator. drop is DAPO's filter (arXiv
     2503.14476, section 3.2), but no other groups are sampled instead."""
-    normalise: Literal["token", "episode"] = "token"
-    """What weighs equally in the loss: each sampled token (DAPO), or each episode whatever its length (GRPO). By token,
-    long lost episodes outweigh short won ones."""
+    normalise: Literal["token", "episode", "row", "constant"] = "token"
+    """What weighs equally in the loss: each sampled token (DAPO), each episode whatever its length (GRPO; by token,
+    long lost episodes outweigh short won ones), or each training row (GSPO). constant: the sum over tokens is divided
+    by the episodes times the longest one allowed, env.max_steps x sampling.max_reply_tokens (Dr. GRPO)."""
     clip_low: Share = 0.2
     """The probability ratio is clipped below 1 - clip_low."""
     clip_high: Weight = 0.28
     """The probability ratio is clipped above 1 + clip_high."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
-    """Ratio and clipping per token (GRPO), or per training row by the geometric mean (GSPO, arXiv 2507.18071, eq. 7). A
-    row is an episode with a growing history, else a step; sequence needs a far smaller clip_low and clip_high."""
+    """Ratio and clipping per token (GRPO), or per training row by the geometric mean (arXiv 2507.18071, eq. 7). A row
+    is an episode with a growing history, else a step. sequence needs a far smaller clip_low and clip_high, and is GSPO
+    only with normalise=row: the estimator gspo."""
     entropy_coef: Signed = 0.0
     """Weight of an entropy bonus: the policy's mean entropy (nats) at the sampled tokens."""
     kl_beta: Weight = 0.0
-    """Weight of the KL divergence from the base model (adapter off)."""
+    """Weight of the KL divergence from the base model (adapter off). It is averaged as `normalise` says."""
+    entropy_smoothing: Weight = 0.0
+    """EPO: weight (alpha) of the penalty on token entropies far from the mean of earlier iterations; it is also
+    multiplied by entropy_coef. 0: none."""
+    entropy_floor: Weight = 0.0
+    """EPO: times the mean of earlier iterations, the entropy below which a token is penalised (kl)."""
+    entropy_ceiling: Weight = 2.0
+    """EPO: times the mean of earlier iterations, the entropy above which a token is penalised (kr)."""
+    entropy_decay: Weight = 3.0
+    """EPO: gamma in the penalty's factor 1 + exp(-gamma k / kmid), k of 2 kmid iterations."""
+    covariance: Literal["none", "kl", "clip"] = "none"
+    """What happens to the tokens whose advantage and log-probability covary most: a penalty on their log-ratio (kl:
+    KL-Cov), or no loss on some of them (clip: Clip-Cov)."""
+    cov_share: Share = 2e-4
+    """KL-Cov and Clip-Cov: the share of tokens concerned, at least one token."""
+    cov_kl: Weight = 0.1
+    """KL-Cov: weight of the penalty."""
+    cov_low: Signed = 1.0
+    """Clip-Cov: only tokens with a larger covariance are drawn."""
+    cov_high: Signed = 5.0
+    """Clip-Cov: only tokens with a smaller covariance are drawn."""
+    thought_weight: Weight = 1.0
+    """ActFocus: factor on the advantage of all tokens but the action's and its tags' (alpha)."""
+    energy_weight: Weight = 0.0
+    """ActFocus: weight (beta) of the uncertainty in the factor on an action's tokens."""
     updates_per_batch: Count = 1
     """Optimizer steps per batch of episodes."""
     micro_batch_tokens: Large = 16384
@@ -202,6 +246,10 @@ class OptimConfig(Ranged):
     """The schedule at a stage switch: one over the whole run, or a new one in each stage."""
     train_thought: bool = True
     """Train on the thought's tokens in act-first stages."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must_be_the_recipe(self.advantage, self)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 Files:
     episodes.py  rollout and branch: a policy in many environments at once
+    shuffle.py   act-first replies that exchange their thoughts
     evaluate.py  fixed panels, each game once; success rates with intervals
 """
 

@@ -18,6 +18,7 @@ from actre.envs.worlds import make_env
 from actre.orders import Renderer
 from actre.policies import Policy
 from actre.policies.context import SHORTER, must_hold, prompt_limit
+from actre.rollout.shuffle import with_thoughts_of_others
 from actre.types import ActreError, Cut, Flag, Observation, Reply, Step, Trajectory
 
 _FAILURES = (ActreError, OSError)
@@ -36,14 +37,16 @@ class Play:
     sampling: SamplingConfig
     temperature: float
     max_steps: int
+    shuffled: bool = False
 
 
 class BranchPoint(NamedTuple):
-    """A state to continue from: the environment's snapshot and the episode so far."""
+    """A state to continue from: the environment's snapshot, the episode so far, and its task type ("" if unknown)."""
 
     snapshot: Any
     steps: tuple[Step, ...]
     observation: Observation
+    task_type: str = ""
 
 
 def rollout(
@@ -59,19 +62,21 @@ def rollout(
     group_size: int = 1,
     progress: Callable[[int], None] | None = None,
     must_start: bool = True,
+    shuffled: bool = False,
 ) -> list[Trajectory]:
     """Play each game `group_size` times. Returns the episodes in the games' order, a group's members together.
 
-    `Trajectory.group` is the game's index. As many episodes run at once as there are environments. progress: called
-    with the number of newly finished episodes. The same seed, policy, games and number of environments give the same
-    trajectories. If an environment raises ActreError or OSError, its episode ends with the flag "env_error" and the
+    `Trajectory.group` is the game's index, or None if group_size is 1 and nothing is compared. shuffled: act-first
+    replies get the thoughts of other episodes (shuffle.py). As many episodes run at once as there are environments.
+    progress: called with the number of newly finished episodes. The same seed, policy, games and number of environments
+    give the same trajectories. If an environment raises ActreError or OSError, its episode ends with the flag "env_error" and the
     text in meta["env_error"]; if the reset fails, the episode has no steps. An episode whose prompt is too long ends
     before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts, unless must_start is
     False.
     """
     if not envs:
         raise ActreError("no environments: make some with make_envs(config, n)")
-    play = Play(policy, renderer, sampling, temperature, max_steps)
+    play = Play(policy, renderer, sampling, temperature, max_steps, shuffled)
     wanted = [(group, game, member) for group, game in enumerate(games) for member in range(group_size)]
     done: list[Trajectory] = []
     for first in range(0, len(wanted), len(envs)):
@@ -80,7 +85,7 @@ def rollout(
             for env, (group, game, member) in zip(envs, wanted[first : first + len(envs)], strict=False)
         ]
         _advance(play, wave, derive_seed(seed, "wave", first), progress)
-        done += [episode.trajectory(renderer) for episode in wave]
+        done += [episode.trajectory(renderer, grouped=group_size > 1) for episode in wave]
     failed = [t.meta["env_error"] for t in done if not t.steps and "env_error" in t.meta]
     if must_start and done and len(failed) == len(done):  # not a bad game, but a bad installation or path
         raise ActreError(f"none of the {len(done)} episodes could be started: {failed[0]}")
@@ -142,11 +147,12 @@ def branch(
             observation=point.observation,
             steps=list(point.steps),
             snapshot=point.snapshot,
+            task_type=point.task_type,
         )
         for i in range(n)
     ]
     _advance(play, episodes, derive_seed(seed, "branches"), None)
-    return [episode.trajectory(renderer) for episode in episodes]
+    return [episode.trajectory(renderer, grouped=n > 1) for episode in episodes]
 
 
 def make_envs(env: EnvConfig, n: int) -> list[gymnasium.Env]:
@@ -181,7 +187,7 @@ class _Episode:
         self.over = self.truncated = True
         self.cut = cut
 
-    def trajectory(self, renderer: Renderer) -> Trajectory:
+    def trajectory(self, renderer: Renderer, *, grouped: bool) -> Trajectory:
         spec = self.env.spec
         return Trajectory(
             env=spec.id if spec is not None else type(self.env.unwrapped).__name__,
@@ -193,7 +199,7 @@ class _Episode:
             final=self.observation,
             won=self.won,
             truncated=self.truncated,
-            group=self.group,
+            group=self.group if grouped else None,
             meta={name: why for name, why in (("env_error", self.error), ("cut", self.cut)) if why is not None},
         )
 
@@ -235,6 +241,8 @@ def _advance(play: Play, episodes: list[_Episode], seed: int, progress: Callable
             stop=play.renderer.stop,
             seed=derive_seed(seed, "step", turn),
         )
+        if play.shuffled:
+            replies = with_thoughts_of_others(replies, play.policy.decode)
         for (episode, prompt), reply in zip(asked, replies, strict=True):
             _step(play, episode, prompt, reply)
         left = [episode for episode in live if not episode.over]

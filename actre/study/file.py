@@ -38,6 +38,7 @@ from actre.config.estimators import ESTIMATORS
 from actre.config.overrides import changed
 from actre.config.paths import place
 from actre.config.presets import preset
+from actre.config.recipes import with_estimator
 from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
 from actre.types import ActreError
 
@@ -143,8 +144,7 @@ def _runs(part: str, raw: dict[str, Any], base: RunConfig, seeds: tuple[int, ...
         raise ActreError(f"{where}: unknown estimator {estimator!r}; there are: {', '.join(ESTIMATORS)}")
     if variant:
         _plain_name(variant, f"{where}: the variant")
-    config = with_settings(base, _given(raw, "settings", where, {}))
-    config = replace(config, optim=replace(config.optim, advantage=estimator))
+    config = with_settings(with_estimator(base, estimator), _given(raw, "settings", where, {}))
     return [
         Run(part, name, estimator, variant, _settings_of(name, replace(config, seed=seed), where))
         for seed in (_list(raw, "seeds", where, int) if "seeds" in raw else seeds)

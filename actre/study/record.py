@@ -79,10 +79,12 @@ def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
 def numbers(line: Record) -> Record:
     """What must be the same when the run is repeated: everything but time, machine, command and names.
 
-    A setting added after the record was written has its default, which is what the run did.
+    A setting added after the record was written has its default, which is what the run did; an estimator that was
+    renamed since has today's name.
     """
     left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant")
-    whole = {**line, "config": asdict(config_from_dict(line["config"]))}
+    config = config_from_dict(line["config"])
+    whole = {**line, "estimator": config.optim.advantage, "config": asdict(config)}
     return {name: value for name, value in json.loads(json.dumps(whole)).items() if name not in left_out}
 
 

@@ -3,9 +3,11 @@
 One iteration plays `groups` games `group_size` times each, gives each episode or step an advantage, and takes
 `updates_per_batch` optimizer steps on all of its tokens. The loss is TRL's "dapo" form: the clipped surrogate summed
 over the batch's sampled tokens and divided by their number, so that micro-batches do not matter. `normalise` says what
-weighs equally: each token (DAPO, arXiv 2503.14476, eq. 8) or each episode (GRPO, arXiv 2402.03300, eq. 3), the latter
-by scaling advantages with mean length / own length. Differs from GRPO: clip-higher (DAPO, eq. 10), no KL unless kl_beta
-> 0, old log-probabilities taken from the sampler; an episode's length counts its sampled tokens in all its rows.
+weighs equally: each token (DAPO, arXiv 2503.14476, eq. 8), each episode (GRPO, arXiv 2402.03300, eq. 3) or each row
+(GSPO, arXiv 2507.18071, eq. 5), the latter two by scaling advantages, and the KL, with mean length / own length; or
+that the sum is divided by a constant (Dr. GRPO, arXiv 2503.20783). Differs from GRPO, unless the estimator is
+grpo_published: clip-higher (DAPO, eq. 10), no KL unless kl_beta > 0; always: old log-probabilities are the sampler's,
+and an episode's length counts its sampled tokens in all its rows. The entropy bonus is always a mean over tokens.
 
 From a game to a gradient in four files: loop.py asks collect.py for episodes (rollout/), batch.py gives them advantages
 and makes them rows, loss.py takes the optimizer step.
@@ -15,7 +17,9 @@ and makes them rows, loss.py takes the optimizer step.
     collect.py       an iteration's episodes, divided among processes
     batch.py         their advantages, their rows, TRL's batch of them
     loss.py          SlicedTrainer: one optimizer step in slices through TRL's loss; log-probabilities
-    advantages.py    the advantage estimators
+    advantages.py    the advantage estimators; hgpo.py has one more
+    tokens.py        factors and marks of single tokens: KL-Cov, Clip-Cov, ActFocus
+    terms.py         terms of the loss that TRL lacks
     rows.py          training rows: token sequences with a loss mask
     returns.py       what training maximises
     stages.py        what each iteration does, and what follows it

@@ -1,11 +1,11 @@
 """Advantages: from the returns of a batch of episodes to one number per episode, or per step.
 
-    grpo     (R_i - mean_g R) / (std_g R + eps)          relative to the group, in units of its deviation
-    dr_grpo  R_i - mean_g R                              the same without the division
-    rloo     R_i - mean of the group's other returns     an unbiased baseline
-    gigpo    grpo (or dr_grpo) over episodes + w * the same over the steps that start in one state
+    grpo         (R_i - mean_g R) / (std_g R + eps)       relative to the group, in units of its deviation
+    grpo_no_std  R_i - mean_g R                           the same without the division
+    rloo         R_i - mean of the group's other returns  an unbiased baseline; n/(n-1) times grpo_no_std
+    gigpo        grpo (or grpo_no_std) over episodes + w * the same over the steps that start in one state
 
-In all of them a group whose members are equal, or that has one member, gets exactly 0.
+In all of them a group whose members are equal, or that has one member, gets exactly 0. hgpo.py has one more.
 
 To add one: write its function here, and a row for it in `actre.config.estimators`. Next: batch.py calls it.
 """
@@ -37,18 +37,18 @@ def grpo(returns: Tensor, groups: Tensor, *, eps: float = EPS) -> Tensor:
     return _by_group(returns, groups, lambda values: (values - values.mean()) / (values.std(correction=1) + eps))
 
 
-def dr_grpo(returns: Tensor, groups: Tensor) -> Tensor:
+def grpo_no_std(returns: Tensor, groups: Tensor) -> Tensor:
     """GRPO without the division by the deviation: A_i = R_i - mean_g R. Shapes as in `grpo`.
 
     Hard and easy groups, whose deviation is small, then weigh no more than others.
 
-    Source: "Understanding R1-Zero-Like Training" (Dr. GRPO, arXiv 2503.20783), section 3.2.
-    Differs: its other half, a loss that is not divided by each reply's own length, is `OptimConfig.normalise`
-    ("token"), not in here.
+    Source: "Understanding R1-Zero-Like Training" (arXiv 2503.20783), section 3.2.
+    Differs: it is half of the paper's Dr. GRPO. The other half is a loss divided by a constant; the estimator
+    "dr_grpo" has both.
 
     One win in four: 1 - 0.25 and 0 - 0.25.
 
-    >>> dr_grpo(torch.tensor([1.0, 0.0, 0.0, 0.0, 2.0, 2.0]), torch.tensor([7, 7, 7, 7, 3, 3]))
+    >>> grpo_no_std(torch.tensor([1.0, 0.0, 0.0, 0.0, 2.0, 2.0]), torch.tensor([7, 7, 7, 7, 3, 3]))
     tensor([ 0.7500, -0.2500, -0.2500, -0.2500,  0.0000,  0.0000])
     """
     return _by_group(returns, groups, lambda values: values - values.mean())
@@ -57,8 +57,9 @@ def dr_grpo(returns: Tensor, groups: Tensor) -> Tensor:
 def rloo(returns: Tensor, groups: Tensor) -> Tensor:
     """Leave-one-out advantages: A_i = R_i - mean of the other returns of its group. Shapes as in `grpo`.
 
-    The baseline does not depend on the episode's own return, so the gradient estimate is unbiased; it is
-    n / (n - 1) times `dr_grpo`.
+    The baseline does not depend on the episode's own return, so the gradient estimate is unbiased. It is n / (n - 1)
+    times `grpo_no_std`, n the group's size: a constant, which Adam's step all but removes. With equal groups the two
+    are one method, and runs of both show how far runs scatter.
 
     Source: "Back to Basics" (arXiv 2402.14740), section 3.2; Kool et al. 2019, "Buy 4 REINFORCE Samples".
     Differs: a group of one, which has no others, gets 0.
@@ -79,20 +80,25 @@ def gigpo(
     discount: float = 0.95,
     step_weight: float = 1.0,
     std: bool = True,
+    by_steps: bool = False,
     eps: float = EPS,
 ) -> Tensor:
     """Group-in-group advantages, one a step: A[i, t] = A^E[i] + step_weight * A^S[i, t].
 
     A^E is `grpo` over the episodes' returns (sums of rewards); A^S is the same over the discounted returns
     sum_k discount^k r[t + k] of all steps of the group's episodes that start in the same state, of one episode
-    several times too. std False: `dr_grpo` in both places.
+    several times too. std False: `grpo_no_std` in both places. by_steps: an episode counts in its group's mean and
+    deviation once for each of its steps, so that long episodes weigh more.
 
     rewards: of each step of each episode. states: what each step starts from; equal means the same state.
     groups: (B,) integers, equal where episodes share a game; states of different groups are never compared.
     Returns (B, S) float, S the most steps of an episode (at least 1), 0 behind an episode's end.
 
     Source: GiGPO (arXiv 2505.10978), equations 2 to 8; discount 0.95 and weight 1 are its settings.
-    Differs: `eps` and the deviation over n-1, as in `grpo`.
+    Differs: from the released code (verl-agent, gigpo/core_gigpo.py): episodes count once each, as in the paper's
+    equation 3; eps is 1e-4, as in `grpo`, not 1e-6; the estimator "gigpo" takes the whole observation as the state
+    (text, task and admissible actions), not its text alone. `gigpo_published` does as the code does. In both the
+    deviation is over n-1.
 
     Two episodes of one game start in "hall". The first wins at once; the second goes by way of "attic" and fails.
     Returns 1 and 0: A^E = 0.5 and -0.5. Discounted returns from the hall 1 and 0: A^S = 0.5 and -0.5; the attic
@@ -102,9 +108,14 @@ def gigpo(
     tensor([[ 1.0000,  0.0000],
             [-1.0000, -0.5000]])
     """
-    relative: Callable[[Tensor, Tensor], Tensor] = (lambda r, g: grpo(r, g, eps=eps)) if std else dr_grpo
-    episodes = relative(torch.tensor([float(sum(one)) for one in rewards]), groups)
+    relative: Callable[[Tensor, Tensor], Tensor] = (lambda r, g: grpo(r, g, eps=eps)) if std else grpo_no_std
     places = [(i, t) for i, one in enumerate(rewards) for t in range(len(one))]
+    returns = torch.tensor([float(sum(one)) for one in rewards])
+    if by_steps:
+        of_step = torch.tensor([i for i, _ in places], dtype=torch.long)
+        episodes = torch.zeros(len(rewards)).index_copy(0, of_step, relative(returns[of_step], groups[of_step]))
+    else:
+        episodes = relative(returns, groups)
     keys = [(int(groups[i]), states[i][t]) for i, t in places]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     ahead = [value for one in rewards for value in discounted(one, discount)]
@@ -116,7 +127,9 @@ def gigpo(
 
 
 gigpo_no_std = partial(gigpo, std=False)
-"""GiGPO with `dr_grpo` in both places."""
+"""GiGPO with `grpo_no_std` in both places."""
+gigpo_published = partial(gigpo, by_steps=True, eps=1e-6)
+"""GiGPO as its released code has it, in the mode mean_std_norm, which is the paper's F_norm = std."""
 
 
 def discounted(rewards: Sequence[float], discount: float) -> list[float]:

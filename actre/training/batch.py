@@ -17,8 +17,12 @@ from actre.config.estimators import ESTIMATORS
 from actre.runtime import ranks
 from actre.training.returns import episode_return, step_rewards
 from actre.training.rows import Row
+from actre.training.tokens import column, row_weights
 from actre.training.trl_settings import STEPS_PER_GENERATION
 from actre.types import Trajectory
+
+PER_TOKEN = ("tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps", "kl_weights", "kl_cov")
+"""The keys of a batch with one value for each completion token, (B, C); the last three only where they are used."""
 
 
 def groups_of(played: Sequence[Trajectory]) -> Tensor:
@@ -29,7 +33,8 @@ def groups_of(played: Sequence[Trajectory]) -> Tensor:
 def step_advantages(played: Sequence[Trajectory], groups: Tensor, optim: OptimConfig) -> Tensor:
     """(B, S) advantages of each episode's steps, or (B, 1) where all of its steps have the same.
 
-    Two steps start from the same state where the environment shows the same: text, task and admissible actions.
+    Two steps start from the same state where the environment shows the same: text, task and admissible actions, or the
+    text alone, as the estimator's row says (`anchor`).
     """
     estimator = ESTIMATORS[optim.advantage]
     advantages = resolve_name(estimator.function)
@@ -37,8 +42,9 @@ def step_advantages(played: Sequence[Trajectory], groups: Tensor, optim: OptimCo
         returns = torch.tensor([episode_return(one, optim) for one in played])
         return torch.as_tensor(advantages(returns, groups))[:, None]
     rewards = [step_rewards(one, optim) for one in played]
-    states = [[step.observation for step in one.steps] for one in played]
-    weighing = {"discount": optim.gigpo_discount, "step_weight": optim.gigpo_step_weight}
+    whole = estimator.anchor == "observation"
+    states = [[step.observation if whole else step.observation.text for step in one.steps] for one in played]
+    weighing = {argument: getattr(optim, setting) for argument, setting in estimator.takes.items()}
     return torch.as_tensor(advantages(rewards, states, groups, **weighing))
 
 
@@ -64,23 +70,49 @@ def batch_of(
     *,
     pad_id: int,
     device: torch.device,
+    longest: int,
 ) -> dict[str, Tensor]:
     """TRL's batch (see `trl_inputs`) of the rows this process trains on; its loss is divided by all counted tokens.
 
-    rows: of all episodes. advantages: (B, S) or (B, 1). groups: (B,). Rows whose advantages are 0 carry no gradient and
-    are left out of the forward pass, unless there is a KL term or an entropy bonus. Their tokens still count, those of
-    zero-variance groups only where `optim.groups_without_signal` is "keep".
+    rows: of all episodes. advantages: (B, S) or (B, 1). groups: (B,). longest: most sampled tokens that an episode may
+    have, for `normalise` "constant". Rows whose advantages are 0 carry no gradient and are left out of the forward
+    pass, unless there is a KL term or an entropy bonus. Their tokens still count, those of zero-variance groups only
+    where `optim.groups_without_signal` is "keep".
     """
     if optim.groups_without_signal == "drop":
         varied = [int(g) for g in groups.unique() if advantages[groups == g].any()]
         rows = [row for row in rows if groups[row.episode] in varied]
     whole = optim.kl_beta != 0.0 or optim.entropy_coef != 0.0
-    trained = [row for row in rows if whole or row.spread(advantages[row.episode]).any()]
+    kept = [i for i, row in enumerate(rows) if whole or any(row.marks) or row.spread(advantages[row.episode]).any()]
+    weights = loss_weights(rows, len(groups), optim)
     if optim.normalise == "episode":
         advantages = advantages * episode_weights(rows, len(groups))[:, None]
-    mine = ranks.balanced([len(row.ids) for row in trained], ranks.count())[ranks.rank()]
-    collated = collate([trained[i] for i in mine], advantages, pad_id=pad_id, multiple=STEPS_PER_GENERATION)
-    return trl_inputs(collated, sum(row.trained_tokens for row in rows), device)
+    elif weights is not None:
+        rows = [row.scaled(weight) for row, weight in zip(rows, weights, strict=True)]
+    mine = [kept[i] for i in ranks.balanced([len(rows[i].ids) for i in kept], ranks.count())[ranks.rank()]]
+    trained = [rows[i] for i in mine]
+    counted = sum(row.trained_tokens for row in rows)
+    total = len(groups) * longest if optim.normalise == "constant" else counted
+    collated = collate(trained, advantages, pad_id=pad_id, multiple=STEPS_PER_GENERATION)
+    inputs = trl_inputs(collated, total, device)
+    columns: dict[str, list[Sequence[float]]] = {}
+    if weights is not None and optim.kl_beta != 0.0:
+        columns["kl_weights"] = [(weights[i],) * len(rows[i].ids) for i in mine]
+    if optim.covariance == "kl":
+        columns["kl_cov"] = [row.marks for row in trained]
+    for name, values in columns.items():
+        inputs[name] = column(values, inputs["tool_mask"], inputs["prompt_ids"].shape[1])
+    if total != counted:
+        inputs["trained_tokens"] = torch.tensor(counted, device=device)
+    return inputs
+
+
+def loss_weights(rows: Sequence[Row], episodes: int, optim: OptimConfig) -> list[float] | None:
+    """What each row's tokens weigh in the loss, by `normalise`; None where all weigh 1."""
+    if optim.normalise == "episode":
+        of_episode = episode_weights(rows, episodes).tolist()
+        return [of_episode[row.episode] for row in rows]
+    return row_weights(rows) if optim.normalise == "row" else None
 
 
 def episode_weights(rows: Sequence[Row], episodes: int) -> Tensor:
@@ -199,7 +231,7 @@ def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[in
             "completion_mask": present[rows, first:width],
             "num_items_in_batch": batch["num_items_in_batch"],
         }
-        for key in ("tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps"):
+        for key in PER_TOKEN:
             if key in batch:
                 piece[key] = batch[key][rows, first - before : width - before]
         yield rows, piece

@@ -35,28 +35,52 @@ def player(config: RunConfig, engine: Engine) -> Play:
         engine.refresh()
         if not wanted.games:
             return []
+        played = [one for part in parts_of(wanted) for one in play_part(*part, shuffled=wanted.shuffled)]
+        engine.rest()
+        return sorted(played, key=lambda one: one.group or 0)  # stable: a group's members keep their places
+
+    def play_part(part: Plan, places: Sequence[int], *, shuffled: bool) -> list[Trajectory]:
         played = rollout(
             engine.policy,
             envs[: at_once.most],
-            wanted.games,
-            renderer=engine.policy.renderer(config.prompt, wanted.order),
+            part.games,
+            renderer=engine.policy.renderer(config.prompt, part.order),
             sampling=config.sampling,
-            temperature=wanted.temperature,
+            temperature=part.temperature,
             max_steps=config.env.max_steps,
-            seed=wanted.seed,
+            seed=part.seed,
             group_size=config.optim.group_size,
             must_start=False,  # all games of one share may be bad; the trainer handles it
+            shuffled=shuffled,
         )
-        engine.rest()
-        return played
+        return [replace(one, group=places[one.group or 0]) for one in played]
 
     return lambda wanted: at_once.run(lambda _: play(wanted), undo=engine.rest)
+
+
+def parts_of(plan: Plan) -> list[tuple[Plan, list[int]]]:
+    """The plan by order: for each order a plan of its own, and the places of its games in the whole.
+
+    >>> from actre.training.stages import Plan
+    >>> parts = parts_of(Plan(1, 0, "act_first", 1.0, ("a", "b"), 7, ("act_first", "no_think")))
+    >>> [(part.order, part.games, places) for part, places in parts]
+    [('act_first', ('a',), [0]), ('no_think', ('b',), [1])]
+    """
+    orders = plan.orders or (plan.order,) * len(plan.games)
+    found = []
+    for order in dict.fromkeys(orders):
+        places = [i for i, one in enumerate(orders) if one == order]
+        seed = plan.seed if order == plan.order else derive_seed(plan.seed, order)
+        games = tuple(plan.games[i] for i in places)
+        found.append((plan._replace(order=order, games=games, seed=seed, orders=()), places))
+    return found
 
 
 def must_begin(config: RunConfig, policy: Policy, games: Sequence[str]) -> None:
     """Raises ActreError if the first prompt is already too long in the order of some stage."""
     (env,) = make_envs(config.env, 1)
-    for order in dict.fromkeys(stage.order for stage in config.stages):
+    orders = (order for stage in config.stages for order in (stage.order, stage.other_order) if order is not None)
+    for order in dict.fromkeys(orders):
         must_start(policy, env, games, renderer=policy.renderer(config.prompt, order), sampling=config.sampling)
 
 
@@ -69,7 +93,9 @@ def collect(play: Play, plan: Plan, weights: Replicated) -> list[Trajectory]:
     if ranks.count() == 1:
         return play(plan)
     before, games = ranks.part_of(plan.games, ranks.rank(), ranks.count())
-    share = plan._replace(games=tuple(games), seed=derive_seed(plan.seed, "rank", ranks.rank()))
+    _, orders = ranks.part_of(plan.orders, ranks.rank(), ranks.count())
+    seed = derive_seed(plan.seed, "rank", ranks.rank())
+    share = plan._replace(games=tuple(games), seed=seed, orders=tuple(orders))
     failed: ActreError | None = None
     played: list[Trajectory] = []
     try:

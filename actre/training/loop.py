@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from actre import adapters
-from actre.config import RunConfig
+from actre.config import RunConfig, derive_seed
 from actre.config.estimators import ESTIMATORS
 from actre.policies.context import held_by, must_hold
 from actre.runtime import ranks
@@ -35,6 +36,7 @@ from actre.training.rows import trajectory_rows
 from actre.training.runlog import RunLog, rollout_metrics
 from actre.training.stages import Plan, after_iteration, as_run, learning_rate_factor, plan, span_of
 from actre.training.state import Checkpointer, RunState, put_schedule
+from actre.training.tokens import weighed
 from actre.types import ActreError, Order, Trajectory
 
 
@@ -151,12 +153,18 @@ class StagedTrainer(SlicedTrainer):
         optim = self.config.optim
         decode = None if optim.train_thought else self._tokenizer.decode
         rows = [row for i, one in enumerate(played) for row in trajectory_rows(one, i, masked_thoughts=decode)]
+        if self._plan.shuffled:
+            rows = self.rescored(rows)  # its thoughts were sampled after other actions
         lengths = (len(row.ids) for row in rows)
         must_hold(held_by(self.policy_model.config), lengths, 0, "a training row", "cut episodes earlier")
         self._line |= self.against_base(rows)
-        batch = batch_of(
-            rows, advantages, groups, optim, pad_id=self._tokenizer.pad_token_id, device=self.accelerator.device
-        )
+        seed = derive_seed(self.config.seed, "tokens", self._plan.iteration)
+        read = self._tokenizer.decode
+        rows = weighed(rows, played, advantages, optim, decode=read, energies=self.energies, seed=seed)
+        self.past_entropy = mean(self.run_state.entropies) if self.run_state.entropies else None
+        longest = self.config.env.max_steps * self.config.sampling.max_reply_tokens
+        pad_id, device = self._tokenizer.pad_token_id, self.accelerator.device
+        batch = batch_of(rows, advantages, groups, optim, pad_id=pad_id, device=device, longest=longest)
         if optim.kl_beta != 0.0:
             batch["ref_per_token_logps"] = self.reference_logps(batch)
         return batch
@@ -213,6 +221,7 @@ class StagedTrainer(SlicedTrainer):
         line = {**self._line, **means, **used, "seconds": seconds, "update_s": update_s}
         self.run_log.metrics(line)
         self.run_state.successes.append(self._line["success"])
+        self.run_state.entropies.append(self._line["token_entropy_nats"])
         self._track(line)
         problems = {"failed": self._line["env_errors"], "context full": self._line["cut_context"]}
         shown = {name: count for name, count in problems.items() if count}
@@ -337,6 +346,11 @@ def _must_be_possible(config: RunConfig, *, measured: bool, matched: bool) -> No
         )
     if any(stage.match_every for stage in config.stages) and not matched:
         raise ActreError("a stage has match_every above 0, but this trainer was given no `match` function")
+    if config.optim.covariance == "kl" and config.optim.updates_per_batch == 1:
+        raise ActreError(
+            "covariance=kl (the estimator kl_cov) penalises how far the policy has moved since the batch was sampled, "
+            "which is nothing at a batch's first update: --set optim.updates_per_batch=2 or more, in all runs compared"
+        )
 
 
 def _entropy_of(record: dict[str, Any], order: Order) -> float:

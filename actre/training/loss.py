@@ -5,6 +5,7 @@ The end of the path: `training_step` takes the batch of batch.py, with an advant
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from trl import GRPOTrainer
 from actre.config import RunConfig
 from actre.runtime import ranks
 from actre.runtime.out_of_memory import MicroBatches
-from actre.training import engine_check
+from actre.training import engine_check, terms
 from actre.training.batch import collate, sliced, trl_inputs
 from actre.training.rows import Row
 from actre.training.sharded.launch import weights_of
@@ -31,6 +32,9 @@ _KL_ROWS = (2, 4)
 """Rows on which sampler, trainer and base model are compared: a twelfth of an iteration's, within these bounds. Each
 takes two more forward passes, so that the check costs about a twelfth of the update.
 """
+
+_WEIGHED = ("episode", "row")
+"""Values of `normalise` by which tokens weigh differently."""
 
 
 class NotFiniteError(ActreError):
@@ -43,8 +47,11 @@ class SlicedTrainer(GRPOTrainer):
     Overrides of TRL 1.14.2, held by a contract test (StagedTrainer has two more):
       training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
       _get_per_token_logps_and_entropies  no mask and no entropies where they change nothing
+      _compute_loss     adds the terms that TRL lacks (terms.py); nothing where the settings ask for none
       beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
-                        base model, adapter off
+                        base model, adapter off. 0 where `normalise` weighs the KL, which is then a further term
+      importance_sampling_level  set after construction where rows weigh the same: TRL would warn that its loss weighs
+                        tokens, which `normalise` has undone
 
     Old log-probabilities are the sampler's own: they cost nothing, serve any number of updates, and the ratio then
     also corrects for differences between sampler and training forward (under 1e-4 nats on a CPU, by test).
@@ -76,7 +83,11 @@ class SlicedTrainer(GRPOTrainer):
             processing_class=tokenizer,
         )
         self.weights = weights_of(self.accelerator, model, config.model)
-        self.beta = config.optim.kl_beta
+        optim = config.optim
+        self.beta = 0.0 if optim.normalise in _WEIGHED else optim.kl_beta
+        self.importance_sampling_level = optim.importance_sampling_level
+        self.past_entropy: float | None = None  # EPO's mean of the iterations before
+        self._seen: tuple[Tensor, Tensor | None] | None = None
         self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
         self.remove_callback(PrinterCallback)
 
@@ -92,9 +103,9 @@ class SlicedTrainer(GRPOTrainer):
         self._step += 1
         clipped = self._metrics["train"].pop("clip_ratio/region_mean")
         self._metrics["train"].clear()  # TRL's are unweighted means over slices; ours replace them
-        # with several processes TRL's share of a slice is the mean over theirs; the number of tokens is taken likewise
-        mean = [sum(column) for column in zip(*ranks.all_of(tokens), strict=True)]
-        share = sum(c * n for c, n in zip(clipped, mean, strict=True)) / max(1.0, batch["num_items_in_batch"].item())
+        # TRL's share of a slice is that of all processes' tokens in it, so it counts by their number
+        of_all = [sum(column) for column in zip(*ranks.all_of(tokens), strict=True)]
+        share = sum(c * n for c, n in zip(clipped, of_all, strict=True)) / counted_tokens(batch)
         self._updates.append({"loss": total.item(), "clip_rate": share})
         return total
 
@@ -141,7 +152,7 @@ class SlicedTrainer(GRPOTrainer):
 
         Gradients are averaged over processes, so the share is multiplied by their number.
         """
-        share = tokens * ranks.count() / batch["num_items_in_batch"].clamp(min=1).item()
+        share = tokens * ranks.count() / counted_tokens(batch)
         self.entropy_coef = self.config.optim.entropy_coef * share
         yield
         self.entropy_coef = self.config.optim.entropy_coef
@@ -175,9 +186,36 @@ class SlicedTrainer(GRPOTrainer):
             compute_entropy=entropies_wanted and self._entropy_bonus_enabled,
             **kwargs,
         )
+        if entropies_wanted:
+            self._seen = logps, entropies
         if entropies_wanted and entropies is None:
             entropies = torch.zeros_like(logps)
         return logps, entropies, auxiliary
+
+    # --- terms that TRL lacks ---
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """TRL's loss, plus the terms that the settings ask for and TRL lacks."""
+        loss = super()._compute_loss(model, inputs)
+        assert self._seen is not None, "TRL computes the log-probabilities first"
+        logps, entropies = self._seen
+        self._seen = None
+        for term in self._further_terms(inputs, logps, entropies):
+            loss = loss + (term * inputs["tool_mask"]).sum() * ranks.count()
+        return loss
+
+    def _further_terms(self, inputs: dict[str, Tensor], logps: Tensor, entropies: Tensor | None) -> Iterator[Tensor]:
+        """The terms, each (B, C) and divided by what its sum over the batch's tokens is divided by."""
+        optim, total = self.config.optim, inputs["num_items_in_batch"].clamp(min=1)
+        if "kl_weights" in inputs:
+            yield optim.kl_beta * inputs["kl_weights"] * terms.kl(logps, inputs["ref_per_token_logps"]) / total
+        if "kl_cov" in inputs:
+            yield optim.cov_kl * inputs["kl_cov"] * terms.moved(logps, inputs["old_per_token_logps"]) / total
+        if optim.entropy_smoothing and self.past_entropy is not None and entropies is not None:
+            done, whole = self.iteration_now - 1, self.config.iterations
+            weight = terms.smoothing_weight(done, whole, optim.entropy_decay) * optim.entropy_smoothing
+            outside = terms.beyond(entropies, self.past_entropy, optim.entropy_floor, optim.entropy_ceiling)
+            yield optim.entropy_coef * weight * outside / counted_tokens(inputs)
 
     @contextmanager
     def _as_base(self) -> Iterator[None]:
@@ -214,6 +252,38 @@ class SlicedTrainer(GRPOTrainer):
         )
         return logps
 
+    def rescored(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with the model's own log-probabilities, at the stage's temperature, in place of the sampler's."""
+        batch = self._to_score(rows)
+        logps, first = self._batch_logps(batch).tolist(), batch["prompt_ids"].shape[1]
+        return [
+            replace(row, logps=tuple(of_row[t - first] if on else 0.0 for t, on in enumerate(row.mask)))
+            for row, of_row in zip(rows, logps, strict=False)
+        ]
+
+    def _to_score(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """TRL's batch of rows whose advantages do not matter."""
+        collated = collate(rows, torch.zeros(1 + max((r.episode for r in rows), default=0)), pad_id=0)
+        return trl_inputs(collated, 1, self.accelerator.device)
+
+    @torch.no_grad()
+    def energies(self, rows: Sequence[Row]) -> list[Tensor]:
+        """(T,) of each row: -logsumexp of the logits that each token was sampled from, without gradient; 0 for the
+        first token. Not divided by the temperature.
+        """
+        batch = self._to_score(rows)
+        found = torch.zeros(len(batch["prompt_ids"]), batch["prompt_ids"].shape[1] + batch["completion_ids"].shape[1])
+
+        def measure(most: int) -> None:
+            with self.weights.in_step():
+                for some, piece in sliced(batch, most):
+                    ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
+                    logits = self.model(input_ids=ids).logits[:, :-1].float()
+                    found[some, 1 : ids.shape[1]] = -logits.logsumexp(-1).cpu()
+
+        self.micro_batches.run(measure, undo=lambda: None)
+        return [found[i, : len(row.ids)] for i, row in enumerate(rows)]
+
     def against_base(self, rows: Sequence[Row]) -> dict[str, float]:
         """KL(policy || base) in nats a token on a few rows, and whether the sampler was the model in training.
 
@@ -222,8 +292,7 @@ class SlicedTrainer(GRPOTrainer):
         """
         few = min(max(_KL_ROWS[0], len(rows) // 12), _KL_ROWS[1])
         some = rows[:: max(1, len(rows) // few)][:few]
-        collated = collate(some, torch.zeros(1 + max((r.episode for r in some), default=0)), pad_id=0)
-        batch = trl_inputs(collated, 1, self.accelerator.device)
+        batch = self._to_score(some)
         mask = batch["tool_mask"].bool()
         sampled, base = batch["old_per_token_logps"][mask], self.reference_logps(batch)[mask]
         full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
@@ -232,6 +301,11 @@ class SlicedTrainer(GRPOTrainer):
             engine_check.must_agree(agreement, full=full, iteration=self.iteration_now)
         d = base - sampled
         return {"kl_nats": (torch.exp(d) - d - 1).mean().item() if mask.any() else 0.0, **agreement.metrics()}
+
+
+def counted_tokens(batch: dict[str, Tensor]) -> float:
+    """The trained tokens of the whole batch, at least 1; the loss may be divided by another number."""
+    return max(1.0, batch.get("trained_tokens", batch["num_items_in_batch"]).item())
 
 
 def _no_reward_function(**_: Any) -> list[float | None]:

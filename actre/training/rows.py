@@ -6,7 +6,7 @@ path.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ class Row:
 
     ids: tokens. mask: True where a token was sampled and carries gradient. logps: the sampler's log-
     probability (nats, temperature applied) of each sampled token, 0.0 elsewhere. episode: index of its
-    trajectory. ends: after which tokens a step ends, one index a step; first_step: that of the first of them.
+    trajectory. ends: after which tokens a step ends, one index a step; first_step: that of the first of them. factors
+    and marks: of each token, see tokens.py; empty where all are 1 or False.
     """
 
     ids: tuple[int, ...]
@@ -32,6 +33,8 @@ class Row:
     episode: int
     ends: tuple[int, ...] = ()
     first_step: int = 0
+    factors: tuple[float, ...] = ()
+    marks: tuple[bool, ...] = ()
 
     @property
     def first(self) -> int:
@@ -44,16 +47,22 @@ class Row:
         return sum(self.mask)
 
     def spread(self, steps: Tensor) -> Tensor:
-        """(T,) each token's value, from the episode's (S,) values of its steps, or (1,) for all of them.
+        """(T,) each token's value, from the episode's (S,) values of its steps, or (1,) for all, times its factor.
 
         >>> row = Row((7, 8, 9, 6, 5), (False, True, False, True, True), (0.0,) * 5, 0, ends=(2, 5), first_step=1)
         >>> row.spread(torch.tensor([0.1, 0.2, 0.3]))
         tensor([0.2000, 0.2000, 0.3000, 0.3000, 0.3000])
         """
+        if self.factors:
+            return replace(self, factors=()).spread(steps) * torch.tensor(self.factors)
         if len(steps) == 1:
             return steps.expand(len(self.ids))
         lengths = torch.tensor(self.ends).diff(prepend=torch.tensor([0]))
         return steps[self.first_step : self.first_step + len(self.ends)].repeat_interleave(lengths)
+
+    def scaled(self, factor: float) -> "Row":
+        """The row with the factors of all tokens multiplied."""
+        return replace(self, factors=tuple(factor * one for one in self.factors or (1.0,) * len(self.ids)))
 
 
 def trajectory_rows(trajectory: Trajectory, episode: int, *, masked_thoughts: Decode | None = None) -> list[Row]:

@@ -126,9 +126,9 @@ class RunLog:
         """Append one iteration's line."""
         self._append(self.metrics_path, record)
 
-    def successes(self) -> list[float]:
-        """The success of each iteration that has a line."""
-        return [line["success"] for line in read_jsonl(self.metrics_path)] if self.metrics_path.exists() else []
+    def column(self, name: str) -> list[float]:
+        """A metric of each iteration that has a line."""
+        return [line[name] for line in read_jsonl(self.metrics_path)] if self.metrics_path.exists() else []
 
     def match(self, record: dict[str, Any]) -> None:
         """Append one match of the sampling temperature; its iteration is the last one finished before."""
@@ -139,12 +139,12 @@ class RunLog:
         self._append(self.entropy_path, record)
 
     def trajectories(self, plan: Plan, played: Sequence[Trajectory], seed: int) -> None:
-        """Save an iteration's episodes as trajectories/train_0007.jsonl.gz, stage, order and
-        iteration in `meta`.
+        """Save an iteration's episodes as trajectories/train_0007.jsonl.gz; `meta` has the iteration, the stage, the
+        order the stage runs in and the run's seed.
         """
         if not self._writes:
             return
-        place = {"iteration": plan.iteration, "stage": plan.stage, "run_seed": seed}
+        place = {"iteration": plan.iteration, "stage": plan.stage, "order": plan.order, "run_seed": seed}
         marked = [replace(one, meta={**one.meta, **place}) for one in played]
         write_trajectories(self.out / "trajectories" / f"train_{plan.iteration:04d}.jsonl.gz", marked)
 

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import NamedTuple
 
 from actre.config import OptimConfig, RunConfig, StageConfig, derive_seed
@@ -14,8 +15,10 @@ from actre.types import ActreError, Order
 
 
 class Plan(NamedTuple):
-    """One iteration's rollout. stage counts from 0; seed is for sampling; each game is played group_size
-    times.
+    """One iteration's rollout. stage counts from 0; seed is for sampling; each game is played group_size times.
+
+    order: the stage's. orders: of each game, where not all have the stage's. shuffled: act-first replies get thoughts
+    of other episodes (`StageConfig.rationale`).
     """
 
     iteration: int
@@ -24,6 +27,8 @@ class Plan(NamedTuple):
     temperature: float
     games: tuple[str, ...]
     seed: int
+    orders: tuple[Order, ...] = ()
+    shuffled: bool = False
 
 
 class Span(NamedTuple):
@@ -142,7 +147,24 @@ def plan(config: RunConfig, games: Sequence[str], iteration: int) -> Plan:
     drawn = tuple(_nth_game(config.seed, games, first + i) for i in range(config.optim.groups))
     temperature = config.sampling.temperature if stage.temperature is None else stage.temperature
     seed = derive_seed(config.seed, "rollout", iteration)
-    return Plan(iteration, index, stage.order, temperature, drawn, seed)
+    orders = group_orders(stage, first, config.optim.groups)
+    return Plan(iteration, index, stage.order, temperature, drawn, seed, orders, stage.rationale == "shuffled")
+
+
+def group_orders(stage: StageConfig, first: int, groups: int) -> tuple[Order, ...]:
+    """The order of each group of an iteration; empty where all have the stage's.
+
+    first: the groups played before it in the run. Of any n groups in a row, n * other_share have the other order, give
+    or take one.
+
+    >>> group_orders(StageConfig("act_first", 9, other_order="think_first", other_share=0.5), 1, 3)
+    ('think_first', 'act_first', 'think_first')
+    """
+    if stage.other_order is None:
+        return ()
+    share = Fraction(str(stage.other_share))  # 0.1 as written, not the float beside it
+    others = (math.floor((first + i + 1) * share) - math.floor((first + i) * share) for i in range(groups))
+    return tuple(stage.other_order if other else stage.order for other in others)
 
 
 def _nth_game(seed: int, games: Sequence[str], position: int) -> str:

@@ -26,7 +26,7 @@ class RunState:
     """A run's progress.
 
     ended: last iteration of each finished stage. temperature: the last matched one, None without matching. successes:
-    success rate of each iteration.
+    success rate of each iteration. entropies: token_entropy_nats of each iteration.
     """
 
     iteration: int = 0
@@ -35,6 +35,7 @@ class RunState:
     ended: tuple[int, ...] = ()
     temperature: float | None = None
     successes: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
 
 
 class Snapshot(NamedTuple):
@@ -124,7 +125,7 @@ class Checkpointer:
             )
         adapters.must_be_base(saved.folder, self._model, self._config.model.name)
         self._log.rewind(progress.iteration, progress.metrics_bytes, progress.entropy_bytes)
-        successes = ranks.from_first(self._log.successes)
+        columns = ranks.from_first(lambda: [self._log.column(name) for name in ("success", "token_entropy_nats")])
         set_peft_model_state_dict(self._model, saved.adapter)
         self.last = Snapshot(progress, saved.streams)
         self._saved_iteration = progress.iteration
@@ -135,7 +136,7 @@ class Checkpointer:
             progress.generated_tokens,
             progress.ended,
             progress.temperature,
-            successes,
+            *columns,
         )
 
     def begin(self, optimizer: torch.optim.Optimizer, weights: Replicated) -> bool:

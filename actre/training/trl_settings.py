@@ -37,7 +37,8 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
         loss_type="dapo",
         epsilon=optim.clip_low,
         epsilon_high=optim.clip_high,
-        importance_sampling_level=optim.importance_sampling_level,
+        # "sequence" is set after construction where rows weigh the same, so that TRL does not warn of its token weights
+        importance_sampling_level="token" if optim.normalise == "row" else optim.importance_sampling_level,
         entropy_coef=optim.entropy_coef,
         use_bias_correction_kl=False,
         gradient_checkpointing=_is_large(model),

@@ -66,7 +66,7 @@ def test_any_setting_can_be_given_and_one_there_is_not_is_told() -> None:
     assert parsed("--set", "prompt.history_thoughts=false", "--set", "env_steps=none").env_steps is None
     for wrong, said in {
         "optim.advantag=gigpo": "did you mean advantage",
-        "optim.advantage=ppo": "one of grpo, dr_grpo",
+        "optim.advantage=ppo": "one of grpo, grpo_published",
         "optim.groups=many": "a whole number",
         "optim=3": "a group of settings: write GROUP.NAME",
         "seed.x=3": "a single setting",

@@ -113,7 +113,7 @@ def test_trls_loss_is_the_textbook_loss(tmp_path, kl_beta, temperature, windowed
 VARIANTS: list[dict[str, Any]] = [
     {"importance_sampling_level": "sequence"},
     {"entropy_coef": 0.3},
-    {"advantage": "dr_grpo", "clip_high": 0.2},
+    {"advantage": "grpo_no_std", "clip_high": 0.2},
     {"advantage": "rloo", "groups_without_signal": "drop"},
     {"advantage": "gigpo"},
     {"advantage": "gigpo_no_std", "normalise": "episode"},
@@ -263,7 +263,7 @@ def test_trl_still_has_what_is_overridden_and_asks_for_no_other_key(tmp_path):
     ours = [cls for cls in StagedTrainer.__mro__ if cls.__module__.startswith("actre.")]
     overridden = [name for cls in ours for name in vars(cls) if name in dir(trl.GRPOTrainer) and name[:2] != "__"]
     assert sorted(overridden) == [
-        *("_generate_and_score_completions", "_get_per_token_logps_and_entropies"),
+        *("_compute_loss", "_generate_and_score_completions", "_get_per_token_logps_and_entropies"),
         *("create_scheduler", "training_step"),
     ]
     for name in overridden:

@@ -6,7 +6,6 @@ A request is a dict with a "kind"; every answer is plain JSON. What a policy wou
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actre.config import RunConfig, derive_seed
@@ -131,7 +130,7 @@ class Live:
         played = branch(
             asker.policy,
             env,
-            BranchPoint(snapshot, before, trajectory.steps[number].observation),
+            BranchPoint(snapshot, before, trajectory.steps[number].observation, trajectory.task_type),
             n,
             renderer=renderer,
             sampling=self.config.sampling,
@@ -142,7 +141,7 @@ class Live:
         )
         first = len(self.entries)
         run = f"from step {number + 1}, {request.get('checkpoint')}"
-        made = [data.Entry(run, replace(t, task_type=trajectory.task_type)) for t in played]
+        made = [data.Entry(run, t) for t in played]
         self.entries.extend(made)
         return {"tree": tree(played, number, first), "episodes": data.index(made, first), "depth": number}
 
