@@ -69,10 +69,10 @@ def rollout(
     `Trajectory.group` is the game's index, or None if group_size is 1 and nothing is compared. shuffled: act-first
     replies get the thoughts of other episodes (shuffle.py). As many episodes run at once as there are environments.
     progress: called with the number of newly finished episodes. The same seed, policy, games and number of environments
-    give the same trajectories. If an environment raises ActreError or OSError, its episode ends with the flag "env_error" and the
-    text in meta["env_error"]; if the reset fails, the episode has no steps. An episode whose prompt is too long ends
-    before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts, unless must_start is
-    False.
+    give the same trajectories. If an environment raises ActreError or OSError, its episode ends with the flag
+    "env_error" and the text in meta["env_error"]; if the reset fails, the episode has no steps. An episode whose prompt
+    is too long ends before its next step, with the reason in meta["cut"]. Raises ActreError if no episode starts,
+    unless must_start is False.
     """
     if not envs:
         raise ActreError("no environments: make some with make_envs(config, n)")

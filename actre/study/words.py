@@ -67,6 +67,7 @@ def sentences(found: Found) -> list[str]:
     said += _claim(part, confirmatory)
     said += _explained(part, lines, confirmatory)
     said += _exploratory(part, compared, "Exploratory: " if any(c.confirmatory for c in part.contrasts) else "")
+    said += _noise(compared)
     said += [_matched(name, of) for name in part.conditions if (of := _with_matches(part, lines, name))]
     said += [f"Training of {key} ended early: {why}." for run in done if (why := lines[key := run.key].get("trouble"))]
     if part.evidence == "demonstration":
@@ -125,6 +126,34 @@ def _sentence(one: Comparison, part: Part) -> str:
     if one.finding == "interim":
         return f"{start}; interim, {seeds}, so nothing is concluded."
     return f"{start}, Holm's p {p_value(one.p_holm)}, {seeds}: {_MEANINGS[one.finding]}."
+
+
+def _noise(compared: Sequence[Comparison]) -> list[str]:
+    """Contrasts that two estimators give which differ by a constant: how far the study's differences scatter."""
+    known = {one.contrast[:2]: one for one in compared if one.finding != "interim"}
+    said = []
+    for pair, one in known.items():
+        alike = tuple(_with_estimator_of_constant(name) for name in pair)
+        if None not in alike and (other := known.get((str(alike[0]), str(alike[1])))):
+            names = [ESTIMATORS[condition.split("-")[1]] for condition in (pair[0], str(alike[0]))]
+            gap = 100 * abs(one.both.value - other.both.value)
+            said.append(
+                f"A noise estimate, not two findings: {names[0].label} is a constant times {names[1].label}, which Adam "
+                f"all but removes, and yet {contrast_name(one.contrast)} came out {signed(100 * one.both.value)} and "
+                f"{contrast_name(other.contrast)} {signed(100 * other.both.value)}: {gap:.1f} points apart with "
+                f"{len(one.seeds)} seeds."
+            )
+    return said
+
+
+def _with_estimator_of_constant(condition: str) -> str | None:
+    """
+    >>> _with_estimator_of_constant("actre-rloo-masked"), _with_estimator_of_constant("actre-grpo")
+    ('actre-grpo_no_std-masked', None)
+    """
+    arm, *rest = condition.split("-")
+    times = ESTIMATORS[rest[0]].times if rest and rest[0] in ESTIMATORS else None
+    return None if times is None else "-".join([arm, times, *rest[1:]])
 
 
 def _exploratory(part: Part, compared: Sequence[Comparison], label: str) -> list[str]:

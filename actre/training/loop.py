@@ -34,7 +34,15 @@ from actre.training.loss import SlicedTrainer
 from actre.training.matching import Matched, action_entropy
 from actre.training.rows import trajectory_rows
 from actre.training.runlog import RunLog, rollout_metrics
-from actre.training.stages import Plan, after_iteration, as_run, learning_rate_factor, plan, span_of
+from actre.training.stages import (
+    Plan,
+    after_iteration,
+    as_run,
+    learning_rate_factor,
+    must_be_possible,
+    plan,
+    span_of,
+)
 from actre.training.state import Checkpointer, RunState, put_schedule
 from actre.training.tokens import weighed
 from actre.types import ActreError, Order, Trajectory
@@ -68,7 +76,7 @@ class StagedTrainer(SlicedTrainer):
         """measure: (iterations done, stage) -> entropy line. match: (plan, temperature of the last match) -> the
         temperature to sample at, for stages with `match_every`. must_agree: see SlicedTrainer.
         """
-        _must_be_possible(config, measured=measure is not None, matched=match is not None)
+        must_be_possible(config, measured=measure is not None, matched=match is not None)
         self.run_log = log
         self.run_state = RunState()
         self.checkpointer = Checkpointer(config, model, games, log)
@@ -139,7 +147,7 @@ class StagedTrainer(SlicedTrainer):
         if not every:
             self.run_state.temperature = None
         elif (self._plan.iteration - span.before - 1) % every == 0:
-            assert self._match is not None, "checked by _must_be_possible"
+            assert self._match is not None, "checked by must_be_possible"
             match, wanted, last = self._match, self._plan, self.run_state.temperature
             found = self.weights.from_first(lambda: match(wanted, last))
             self.run_state.temperature = found.temperature
@@ -334,23 +342,6 @@ class _AfterUpdate(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         if logs and "grad_norm" in logs and self._trainer.finish_update(logs):
             control.should_training_stop = True
-
-
-def _must_be_possible(config: RunConfig, *, measured: bool, matched: bool) -> None:
-    """Raises ActreError for settings that need a measurement where none is made."""
-    by_entropy = any(stage.until == "entropy" for stage in config.stages[:-1])
-    if by_entropy and not (measured and config.probe.every):
-        raise ActreError(
-            "a stage with until=entropy needs action entropy measured during training: set probe.every above 0, and do "
-            "not switch the measurement off"
-        )
-    if any(stage.match_every for stage in config.stages) and not matched:
-        raise ActreError("a stage has match_every above 0, but this trainer was given no `match` function")
-    if config.optim.covariance == "kl" and config.optim.updates_per_batch == 1:
-        raise ActreError(
-            "covariance=kl (the estimator kl_cov) penalises how far the policy has moved since the batch was sampled, "
-            "which is nothing at a batch's first update: --set optim.updates_per_batch=2 or more, in all runs compared"
-        )
 
 
 def _entropy_of(record: dict[str, Any], order: Order) -> float:

@@ -195,3 +195,20 @@ def learning_rate_factor(optim: OptimConfig, stages: Sequence[StageConfig], iter
         return 1.0
     share = min(1.0, (done - optim.warmup_iterations) / max(1, length - optim.warmup_iterations))
     return 1.0 - share if optim.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def must_be_possible(config: RunConfig, *, measured: bool, matched: bool) -> None:
+    """Raises ActreError for settings that need a measurement where none is made, or that would have no effect."""
+    by_entropy = any(stage.until == "entropy" for stage in config.stages[:-1])
+    if by_entropy and not (measured and config.probe.every):
+        raise ActreError(
+            "a stage with until=entropy needs action entropy measured during training: set probe.every above 0, and do "
+            "not switch the measurement off"
+        )
+    if any(stage.match_every for stage in config.stages) and not matched:
+        raise ActreError("a stage has match_every above 0, but this trainer was given no `match` function")
+    if config.optim.covariance == "kl" and config.optim.updates_per_batch == 1:
+        raise ActreError(
+            "covariance=kl (the estimator kl_cov) penalises how far the policy has moved since the batch was sampled, "
+            "which is nothing at a batch's first update: --set optim.updates_per_batch=2 or more, in all runs compared"
+        )

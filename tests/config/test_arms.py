@@ -38,6 +38,30 @@ def test_every_arm_has_the_same_budget_and_differs_in_stages_and_one_setting_at_
     assert changed == (name in ("think_first_clip", "think_first_bonus"))
 
 
+@pytest.mark.parametrize("name", ["mixed_orders", "actre_shuffled"])
+def test_actres_rivals_are_actre_but_for_one_setting_of_its_stages(name: str) -> None:
+    made, actre = arm(name, preset("tiny")), arm("actre", preset("tiny"))
+    if name == "mixed_orders":
+        back = [replace(stage, other_order=None) for stage in made.stages]
+        assert [(stage.order, stage.other_order) for stage in made.stages] == [
+            ("act_first", "think_first"),
+            ("think_first", "act_first"),
+        ]
+    else:
+        back = [replace(stage, rationale="own") for stage in made.stages]
+        assert [stage.rationale for stage in made.stages] == ["shuffled", "own"]
+    assert replace(made, stages=tuple(back)) == actre
+
+
+def test_every_tenth_group_is_in_the_other_order_over_the_whole_stage() -> None:
+    config = arm("mixed_orders", preset("tiny"))  # 6 groups an iteration
+    games = [f"g{i}" for i in range(9)]
+    orders = [order for i in range(1, 11) for order in plan(config, games, i).orders]
+    assert [i for i, order in enumerate(orders) if order == "think_first"] == [9, 19, 29, 39, 49, 59]
+    assert plan(config, games, 11).orders.count("act_first") in (0, 1)
+    assert plan(arm("actre", preset("tiny")), games, 1).orders == ()
+
+
 def test_actre_of_a_two_stage_preset_is_the_preset() -> None:
     assert arm("actre", preset("tiny")) == preset("tiny")
     first, second = arm("tfpi", preset("tiny")).stages

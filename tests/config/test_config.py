@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actre.config import RunConfig, config_from_dict, derive_seed, load_config, overrides, run, save_config
+from actre.config import RunConfig, StageConfig, config_from_dict, derive_seed, load_config, overrides, run, save_config
 from actre.config.checks import words_of
 from actre.config.describe import described, settings
 from actre.config.presets import PRESETS, preset
@@ -71,6 +71,15 @@ def test_the_help_lists_every_setting_with_its_type_default_and_docstring() -> N
         assert one.about.endswith("."), one
         assert f'"""{one.about}"""' in source
         assert one.name in described()
+
+
+def test_training_without_chance_is_refused_with_the_reason() -> None:
+    for part, name in ((run.SamplingConfig, "SamplingConfig"), (lambda **t: StageConfig("no_think", 1, **t), "Stage")):
+        with pytest.raises(ActreError, match=rf"{name}.*temperature is 0.*nothing to learn.*eval_temperature=0"):
+            part(temperature=0.0)
+    assert run.SamplingConfig(eval_temperature=0.0).eval_temperature == 0.0
+    with pytest.raises(ActreError, match="needs an act_first stage"):
+        StageConfig("think_first", 1, rationale="shuffled")
 
 
 def test_a_damaged_settings_file_is_an_error_of_ours(tmp_path: Path) -> None:

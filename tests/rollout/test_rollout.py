@@ -198,7 +198,7 @@ def test_branches_continue_from_the_same_state_and_differ():
     (env,) = _envs(1)
     walker = replace(_saying("go right"), words=policy.words)
     (begun,) = _play(walker, [env], ["3"], order="no_think", max_steps=1)
-    point = BranchPoint(env.snapshot(), begun.steps, begun.final)
+    point = BranchPoint(env.snapshot(), begun.steps, begun.final, "walk")
     renderer = policy.renderer(PromptConfig(), "no_think")
     played = branch(
         policy,
@@ -214,6 +214,8 @@ def test_branches_continue_from_the_same_state_and_differ():
     )
     assert len(played) == 8
     assert len({tuple(step.action for step in t.steps) for t in played}) > 1
+    assert {(t.task_type, t.group) for t in played} == {("walk", 0)}
+    assert begun.group is None, "played once, it is compared with nothing"
     for trajectory in played:
         assert trajectory.steps[0] == begun.steps[0]
         at = 1

@@ -350,3 +350,22 @@ def test_a_parts_purpose_is_a_sentence_or_nothing(study: Study, about: str, line
     lines = results.markdown([one], [{}], "c", Path("r.md")).splitlines()
     after = lines[lines.index("## s: p (confirmatory)") + 2]
     assert after == (line or "- No run of this part is finished yet.")
+
+
+def test_estimators_that_differ_by_a_constant_are_called_a_noise_estimate(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    runs = [
+        f'[[part.runs]]\nestimator = "{name}"\narms = ["actre", "think_first"]\n' for name in ("rloo", "grpo_no_std")
+    ]
+    pairs = '["actre-rloo", "think_first-rloo"], ["actre-grpo_no_std", "think_first-grpo_no_std"]'
+    head = f'name = "s"\n[[part]]\nname = "p"\nseeds = [3, 4]\nexploratory = [{pairs}]\n'
+    path.write_text(head + "".join(runs))
+    made = load_study(path)
+    rates = {"rloo": {"actre": 0.3, "think_first": 0.5}, "grpo_no_std": {"actre": 0.55, "think_first": 0.5}}
+    said = sentences(find(made.parts[0], fake_records(made.runs, lambda run: rates[run.estimator][run.arm])))
+    (noise,) = [one for one in said if one.startswith("A noise estimate")]
+    assert "RLOO is a constant times GRPO without the deviation" in noise
+    assert "came out -20.0" in noise
+    assert "+5.0: 25.0 points apart with 2 seeds" in noise
+    half = fake_records(made.runs[:2], lambda run: rates[run.estimator][run.arm])
+    assert not any("noise" in one for one in sentences(find(made.parts[0], half))), "nothing before both are finished"

@@ -64,9 +64,9 @@ def a_batch(trainer: StagedTrainer, rows: list[Row]) -> dict[str, torch.Tensor]:
     groups = torch.tensor([0, 0])
     batch = batch_of(rows, ADVANTAGES, groups, optim, pad_id=0, device=CPU, longest=LONGEST)
     now, on = trainer._batch_logps(batch), batch["tool_mask"].bool()
-    batch["old_per_token_logps"] = now.masked_scatter(on, now[on] - torch.tensor(sum(RATIOS, [])).log())
+    batch["old_per_token_logps"] = now.masked_scatter(on, now[on] - torch.tensor([*RATIOS[0], *RATIOS[1]]).log())
     if optim.kl_beta:
-        batch["ref_per_token_logps"] = now.masked_scatter(on, now[on] + torch.tensor(sum(GAPS, [])))
+        batch["ref_per_token_logps"] = now.masked_scatter(on, now[on] + torch.tensor([*GAPS[0], *GAPS[1]]))
     trainer.current_gradient_accumulation_steps = 1
     return batch
 
