@@ -138,10 +138,10 @@ def _noise(compared: Sequence[Comparison]) -> list[str]:
             names = [ESTIMATORS[condition.split("-")[1]] for condition in (pair[0], str(alike[0]))]
             gap = 100 * abs(one.both.value - other.both.value)
             said.append(
-                f"A noise estimate, not two findings: {names[0].label} is a constant times {names[1].label}, which Adam "
-                f"all but removes, and yet {contrast_name(one.contrast)} came out {signed(100 * one.both.value)} and "
-                f"{contrast_name(other.contrast)} {signed(100 * other.both.value)}: {gap:.1f} points apart with "
-                f"{len(one.seeds)} seeds."
+                f"A noise estimate, not two findings: {names[0].label} is a constant times {names[1].label}, which "
+                f"Adam all but removes, and yet {contrast_name(one.contrast)} came out "
+                f"{signed(100 * one.both.value)} and {contrast_name(other.contrast)} "
+                f"{signed(100 * other.both.value)}: {gap:.1f} points apart with {len(one.seeds)} seeds."
             )
     return said
 

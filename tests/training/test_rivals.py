@@ -1,7 +1,7 @@
-"""Each rival on the tiny policy for 10 iterations: it runs, resumes bit for bit, and changes what it says it changes."""
+"""Each rival on the tiny policy for 10 iterations: it runs, resumes bit for bit, and changes what it names."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def kept(out: Path) -> tuple[bytes, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     made: dict[str, Path] = {}
 
     def of(name: str) -> Path:
@@ -65,11 +65,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
             train(plain_of(name), made[which], progress=False)
         return made[which]
 
-    yield of
+    return of
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", (*ESTIMATORS, *ARMS))
+@pytest.mark.parametrize("name", [*ESTIMATORS, *ARMS])
 def test_a_rival_runs_resumes_bit_for_bit_and_differs_in_what_it_names(
     tmp_path: Path, name: str, plain: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
