@@ -271,6 +271,7 @@ class SlicedTrainer(GRPOTrainer):
         """(T,) of each row: -logsumexp of the logits that each token was sampled from, without gradient; 0 for the
         first token. Not divided by the temperature.
         """
+        model: Any = self.model
         batch = self._to_score(rows)
         found = torch.zeros(len(batch["prompt_ids"]), batch["prompt_ids"].shape[1] + batch["completion_ids"].shape[1])
 
@@ -278,7 +279,7 @@ class SlicedTrainer(GRPOTrainer):
             with self.weights.in_step():
                 for some, piece in sliced(batch, most):
                     ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
-                    logits = self.model(input_ids=ids).logits[:, :-1].float()
+                    logits = model(input_ids=ids).logits[:, :-1].float()
                     found[some, 1 : ids.shape[1]] = -logits.logsumexp(-1).cpu()
 
         self.micro_batches.run(measure, undo=lambda: None)
