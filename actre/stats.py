@@ -95,6 +95,58 @@ def wilson(won: int, games: int) -> Interval:
     return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
 
 
+def pigeonhole(values: ArrayLike, *, n: int = 10_000, seed: int = 0) -> Interval:
+    """The mean of (seeds, games) values, and its interval with both resampled, the same games for all seeds.
+
+    Source: the pigeonhole bootstrap (Owen 2007). Too narrow for few seeds (docs/calibration.md): show `over_seeds`.
+    """
+    table = _matrix(values)
+    seeds, games = table.shape
+    rng = np.random.default_rng(seed)
+    seed_shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=n) / seeds
+    game_shares = rng.multinomial(games, np.full(games, 1 / games), size=n) / games
+    resampled = np.einsum("ns,sg,ng->n", seed_shares, table, game_shares, optimize=True)
+    return percentiles(float(table.mean()), resampled, games)
+
+
+def over_seeds(values: ArrayLike, *, n: int = 10_000, seed: int = 0) -> Interval:
+    """The mean of (seeds, games) values, at least 2 of each; the wider of t's interval over seeds and `pigeonhole`'s.
+
+    >>> str(over_seeds([[1.0, 1.0], [0.0, 0.0]], n=10))
+    '0.50 [-5.85, 6.85]'
+    """
+    table = _matrix(values)
+    return wider(pigeonhole(table, n=n, seed=seed), Interval(*paired_t(table.mean(axis=1))[:3]))
+
+
+def jackknife_t(value_of: Callable[[np.ndarray], float], seeds: int) -> Interval:
+    """A statistic over seeds with t's 95 % interval from its jackknife; of a mean, Student's t itself.
+
+    value_of: indices (S,) of seeds -> the statistic of these. Source: Tukey 1958; Efron & Tibshirani 1993, chapter 11.
+    Differs: centred on the statistic, not on the mean of the pseudo-values. Ends are NaN for one seed.
+
+    >>> jackknife_t(lambda kept: float(np.array([1.0, 2.0, 3.0])[kept].mean()), 3) == paired_t([1.0, 2.0, 3.0])[:3]
+    True
+    """
+    whole, every = value_of(np.arange(seeds)), np.arange(seeds)
+    if seeds < 2:
+        return Interval(whole, float("nan"), float("nan"))
+    left = np.array([value_of(every[every != left_out]) for left_out in range(seeds)])
+    band = paired_t((seeds * whole - (seeds - 1) * left).round(12))  # equal values stay equal
+    return Interval(whole, whole - (band.mean - band.low), whole + (band.high - band.mean))
+
+
+def wider(first: Interval, *others: Interval, within: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
+    """The first interval, extended to the others' lowest and highest end that is not NaN, and cut to possible values.
+
+    >>> wider(Interval(0.9, 0.8, 1.0), Interval(0.9, 0.7, 1.1), within=(0.0, 1.0))
+    Interval(value=0.9, low=0.7, high=1.0)
+    """
+    ends = [(one.low, one.high) for one in (first, *others) if one.low == one.low]
+    low, high = min((low for low, _ in ends), default=first.low), max((high for _, high in ends), default=first.high)
+    return Interval(first.value, max(low, within[0]), min(high, within[1])) if ends else first
+
+
 class PairedTest(NamedTuple):
     """Paired differences of seeds: mean, t's 95 % interval, two-sided p. Interval and p are NaN for one seed."""
 

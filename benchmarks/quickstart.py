@@ -59,10 +59,10 @@ def collect(runs: list[Path]) -> None:
 
 _SPREAD = {
     False: (
-        "a bootstrap over games and seeds (`actre.rollout.evaluate.paired_difference`). With few seeds",
-        "the spread over seeds is known only roughly.",
+        "the wider of Student's t over seeds and a bootstrap over games and seeds",
+        "(`actre.rollout.evaluate.paired_difference`).",
     ),
-    True: ("a bootstrap over games alone: with one seed they do not cover the spread over seeds.",),
+    True: ("a bootstrap over games alone: with one seed no interval over seeds exists.",),
 }
 """How the intervals of differences are made; by whether there is only one seed."""
 
@@ -149,7 +149,8 @@ def _rate(results: list[EpisodeResult]) -> str:
 
 def _difference(first: list[list[EpisodeResult]], then: list[list[EpisodeResult]]) -> str:
     value, low, high = paired_difference(first, then)[:3]
-    return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    seeds = f"{len(first)} seeds" if len(first) > 1 else "1 seed"
+    return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], {seeds}"
 
 
 def _steps(seeds: list[Path]) -> list[str]:

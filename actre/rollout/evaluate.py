@@ -16,7 +16,7 @@ from actre.envs import not_played as notplayed
 from actre.envs.outside import BrokenContractError
 from actre.envs.worlds import list_games, make_env, scripted
 from actre.policies import Policy
-from actre.stats import Interval, bootstrap, percentiles, wilson
+from actre.stats import Interval, bootstrap, over_seeds, wilson
 from actre.types import ActreError, Cut, Observation, Order, Trajectory, read_jsonl, write_jsonl
 
 When = Literal["before", "after"]
@@ -211,12 +211,12 @@ def paired_difference(
     n: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Mean of after minus before, game by game, with its 95 % bootstrap interval over games.
+    """Mean of after minus before, game by game, with its 95 % interval.
 
-    before, after: one evaluation, or one per training seed (a single `before` serves all seeds of `after`). With
-    several seeds each resample draws both seeds and games with replacement, the same games for all seeds, because the
-    seeds share them (the pigeonhole bootstrap, Owen 2007, whose intervals tend to be too wide). The interval then
-    covers new seeds and games; with 3 seeds their spread is only roughly known. Raises ActreError if the two sides, or
+    before, after: one evaluation, or one per training seed (a single `before` serves all seeds of `after`). For one
+    seed the interval is a bootstrap over games: there is none over seeds. For several it covers new seeds and games:
+    the wider of Student's t over the seeds and a bootstrap over seeds and games, the same games for all seeds, because
+    they share them (`stats.over_seeds`; coverage: docs/calibration.md). Raises ActreError if the two sides, or
     two seeds, were not played on the same games.
 
     >>> def played(wins):
@@ -248,12 +248,7 @@ def paired_difference(
         raise ActreError(f"{len(keys)} game: an interval over games needs at least 2")
     if len(firsts) == 1:
         return bootstrap(difference[0], keys, n=n, seed=seed)
-    rng = np.random.default_rng(seed)
-    seeds, games = difference.shape
-    seed_shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=n) / seeds
-    game_shares = rng.multinomial(games, np.full(games, 1 / games), size=n) / games
-    resampled = np.einsum("ns,sg,ng->n", seed_shares, difference, game_shares, optimize=True)
-    return percentiles(float(difference.mean()), resampled, games)
+    return over_seeds(difference, n=n, seed=seed)
 
 
 def save_evaluation(path: str | Path, results: Iterable[EpisodeResult], when: When) -> None:

@@ -9,6 +9,7 @@ job              one run, in a process of its own
 runner           several runs at once, resumable
 record           a finished run as one line of JSON
 findings         comparisons of arms, and findings by the protocol
+coverage         how often intervals over seeds hold the truth, on simulated studies
 mediation        whether contraction explains a gain
 words            findings as sentences
 tables           successes as tables

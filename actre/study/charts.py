@@ -9,7 +9,7 @@ from actre.study.findings import Found, of_condition, rates
 from actre.study.mediation import entropy_at
 from actre.study.plan import PRIMARY
 from actre.study.record import CURVE, Record
-from actre.study.tables import endpoint, over
+from actre.study.tables import endpoint, over, seeds_of
 from actre.study.words import contrast_name, name_of, signed
 from actre.view import blocks
 from actre.view.html import Html
@@ -43,7 +43,7 @@ def _success(found: Found) -> Html | None:
         of_seeds = rates(found.part, found.lines, one.condition, *PRIMARY).values()
         seeds = [Mark(Interval(rate, rate, rate), GREY, kind="circle-open", shift=0.3) for rate in of_seeds]
         mean = Mark(Interval(*one.success[:3]), ARMS[0], words=f"{100 * one.success.value:.0f}%")
-        rows.append(Row(name_of(one.condition), (*seeds, mean)))
+        rows.append(Row(f"{name_of(one.condition)} ({len(one.seeds)} seeds)", (*seeds, mean)))
     if not rows:
         return None
     title, x = f"Success by arm, {endpoint(found.part)}", f"success, {endpoint(found.part)}"
@@ -61,7 +61,7 @@ def _contrasts(found: Found) -> Html | None:
             kind = one.contrast.confirmatory
             rows.append(Row("confirmatory" if kind else "exploratory"))
         dot = "circle" if one.complete else "circle-open"
-        text = signed(100 * one.both.value) + ("" if one.complete else f" ({len(one.seeds)} of {one.planned})")
+        text = f"{signed(100 * one.both.value)} ({seeds_of(one).partition(':')[0]} seeds)"
         mark = Mark(Interval(*one.both[:3]), ARMS[0] if kind else GREY, kind=dot, words=text)
         rows.append(Row(contrast_name(one.contrast), (mark,)))
     x = "difference in success, points of 100"

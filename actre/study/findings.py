@@ -10,7 +10,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from actre.rollout.evaluate import EpisodeResult, paired_difference
-from actre.stats import Interval, PairedTest, hedges_g, holm, improvement, iqm, paired_t, stratified_bootstrap
+from actre.stats import (
+    Interval,
+    PairedTest,
+    hedges_g,
+    holm,
+    improvement,
+    iqm,
+    jackknife_t,
+    paired_t,
+    stratified_bootstrap,
+    wider,
+)
 from actre.study.plan import PRIMARY, UNTRAINED, Contrast, Part
 from actre.study.record import Record, results_of
 from actre.types import ActreError
@@ -22,6 +33,7 @@ SIGNIFICANT = 0.05
 _RESAMPLES = 2000
 """For the intervals of single arms; contrasts use the defaults of their estimators."""
 
+_SHARE = (0.0, 1.0)
 Finding = Literal["support", "harm", "equivalent", "no worthwhile help", "inconclusive", "interim"]
 Lines = Mapping[str, Record]
 """Run key -> its record."""
@@ -32,10 +44,10 @@ class Comparison:
     """One contrast on one panel and order: success of `then` minus `first`, paired by seed.
 
     seeds: those of both; planned: their planned number. both: the interval over seeds and games (for one seed, over
-    games alone); test: t over seeds alone; p_holm: corrected over the contrasts planned together, NaN until this one
-    is complete. g: NaN against the untrained policy, whose seeds differ only in sampling. improvement: the probability
-    that a run of `then` scores above one of `first`. tokens: mean generated tokens of then and first. score: as `both`,
-    for WebShop's score; else None.
+    games alone), never narrower than t's; test: t over seeds alone; p_holm: corrected over the contrasts planned
+    together, NaN until this one is complete. g: NaN against the untrained policy, whose seeds differ only in sampling.
+    improvement: the probability that a run of `then` scores above one of `first`. tokens: mean generated tokens of then
+    and first. score: as `both`, for WebShop's score; else None.
     """
 
     contrast: Contrast
@@ -174,7 +186,7 @@ def compare(part: Part, lines: Lines, contrast: Contrast, panel: str, order: str
         paired_t(rates[0] - rates[1]),
         float("nan"),
         float("nan") if UNTRAINED in contrast[:2] else hedges_g(*rates),
-        improvement(x, y),
+        _improvement(x, y),
         (
             float(np.mean([then[seed]["generated_tokens"] for seed in seeds])),
             float(np.mean([first[seed]["generated_tokens"] for seed in seeds])),
@@ -199,25 +211,34 @@ def _summary(
     part: Part, condition: str, panel: str, order: str, records: list[Record], played: list[list[EpisodeResult]]
 ) -> Summary:
     never = [[replace(r, won=False, env_return=0.0) for r in played[0]]]
-    nan = float("nan")
-    tasks = _by_task(played, _common_tasks(played))
-    several = len(played) > 1
-    middle = (
-        stratified_bootstrap(tasks, iqm, n=_RESAMPLES) if several else Interval(float(iqm(tasks[None])[0]), nan, nan)
-    )
+    middle = _middle(_by_task(played, _common_tasks(played)))
     return Summary(
         condition,
         panel,
         order,
         tuple(line["seed"] for line in records),
         # success is the difference to winning nothing; this gives its interval over seeds and games
-        paired_difference(never, played, n=_RESAMPLES),
+        wider(paired_difference(never, played, n=_RESAMPLES), within=_SHARE),
         middle,
         float(np.mean([r.steps for one in played for r in one])),
         paired_difference(never, played, value="env_return", n=_RESAMPLES) if part.shop else None,
         float(np.mean([line["env_steps"] for line in records])),
         float(np.mean([line["generated_tokens"] for line in records])),
     )
+
+
+def _middle(tasks: np.ndarray) -> Interval:
+    """The interquartile mean over (R, T) runs and task types, with the wider of the jackknife's t over seeds and the
+    bootstrap's interval; NaN for one seed.
+    """
+    by_t = jackknife_t(lambda kept: float(iqm(tasks[kept][None])[0]), len(tasks))
+    return by_t if len(tasks) < 2 else wider(stratified_bootstrap(tasks, iqm, n=_RESAMPLES), by_t, within=_SHARE)
+
+
+def _improvement(then: np.ndarray, first: np.ndarray) -> Interval:
+    """The probability of improvement, paired by seed, with such an interval."""
+    by_t = jackknife_t(lambda kept: improvement(then[kept], first[kept], n=1).value, len(then))
+    return wider(improvement(then, first), by_t, within=_SHARE)
 
 
 def by_task_type(part: Part, lines: Lines, panel: str, order: str) -> dict[str, dict[str, TypeRates]]:

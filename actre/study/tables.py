@@ -16,7 +16,7 @@ GRID_PARTS = 6
 """Points along the budget at which training success is shown."""
 _MOST_TYPES = 12
 """A part with more types has instructions, not types: it gets no table of them."""
-_NARROW = "over seeds alone, resampled within each task type; it is too narrow for few seeds and is not a test"
+_JACKKNIFED = "over seeds alone: the wider of the jackknife's t and a bootstrap within each task type"
 
 
 class Table(NamedTuple):
@@ -58,7 +58,7 @@ def endpoint(part: Part) -> str:
 
 def over(part: Part) -> str:
     """What an interval covers, in words."""
-    return f"seeds and {games(part)} (for one seed, over {games(part)} alone)"
+    return f"seeds and {games(part)} (one seed has no interval over seeds: over {games(part)} alone)"
 
 
 def seeds_of(one: Comparison) -> str:
@@ -70,12 +70,13 @@ def seeds_of(one: Comparison) -> str:
 def _contrasts(title: str, compared: Sequence[Comparison], part: Part) -> Table:
     planned = sum(c.confirmatory == one.contrast.confirmatory for one in compared[:1] for c in part.contrasts)
     note = (
-        f"Success on {endpoint(part)}, in points. Intervals are 95 %: by bootstrap over {over(part)}, and t's over "
-        f"seeds alone. p: paired t over seeds; Holm's correction is over this table's {planned} planned contrasts and "
-        "is given once all seeds are finished; the findings equivalent and no worthwhile help are not corrected for "
+        f"Success on {endpoint(part)}, in points. Intervals are 95 %: the wider of Student's t over seeds "
+        f"and a bootstrap over {over(part)}, and t's alone. "
+        f"p: paired t over seeds; Holm's correction is over this table's {planned} planned contrasts and is "
+        "given once all seeds are finished; the findings equivalent and no worthwhile help are not corrected for "
         "multiple contrasts. g: Hedges' g over seeds, not given against untrained, whose seeds differ only in "
         "sampling. Improvement: the probability that a run of the first arm scores above one of the second, mean over "
-        f"task types; its interval is {_NARROW}. Tokens: generated in training, first arm divided by second."
+        f"task types; its interval is {_JACKKNIFED}. Tokens: generated in training, first arm divided by second."
     )
     names = (
         "contrast",
@@ -118,7 +119,7 @@ def _arms(found: Found) -> Table:
         rows.append(
             (
                 name_of(one.condition),
-                ", ".join(map(str, one.seeds)),
+                f"{len(one.seeds)}: {', '.join(map(str, one.seeds))}",
                 _percent(one.success),
                 middle,
                 f"{one.steps:.1f}",
@@ -129,8 +130,9 @@ def _arms(found: Found) -> Table:
         )
     score, scored = (("score",), "Score: 0 to 1. ") if found.part.shop else ((), "")
     note = (
-        f"Success in % on {endpoint(found.part)}, with the 95 % interval over {over(found.part)}. Interquartile mean: "
-        f"over runs and task types; its interval is {_NARROW}. Steps: per evaluated episode. {scored}Environment "
+        f"Success in % on {endpoint(found.part)}, with the 95 % interval over {over(found.part)}: the wider of "
+        f"Student's t over seeds and a bootstrap over both. Seeds: how many, and which. Interquartile mean: "
+        f"over runs and task types; its interval is {_JACKKNIFED}. Steps: per evaluated episode. {scored}Environment "
         "steps and generated tokens: in training, mean per run."
     )
     names = ("arm", "seeds", "success", "interquartile mean", "steps", *score, "environment steps", "generated tokens")
@@ -139,19 +141,26 @@ def _arms(found: Found) -> Table:
 
 def _scores(found: Found) -> Table:
     rows = tuple((contrast_name(c.contrast), seeds_of(c), _score(c.score)) for c in found.compared if c.score)
-    note = f"WebShop's score, 0 to 1, on {endpoint(found.part)}; 95 % intervals over seeds and goals, not corrected."
+    note = f"WebShop's score, 0 to 1, on {endpoint(found.part)}; 95 % intervals over {over(found.part)}, not corrected."
     return Table("Contrasts of score", note, ("contrast", "seeds", "difference [seeds and goals]"), rows)
 
 
 def _panels(found: Found) -> Table:
     places, of = found.places, found.summaries
     rows = tuple(
-        (name_of(c), *(_percent(of[place][c].success) if c in of[place] else "–" for place in places))
+        (
+            name_of(c),
+            str(max(len(here[c].seeds) for here in of.values() if c in here)),
+            *(_percent(of[place][c].success) if c in of[place] else "–" for place in places),
+        )
         for c in found.part.conditions
         if any(c in here for here in of.values())
     )
-    names = ("arm", *(f"{panel}, {order.replace('_', '-')}" for panel, order in places))
-    note = "Success in % by panel and order of evaluation, over each arm's seeds. Seen and unseen are never pooled."
+    names = ("arm", "seeds", *(f"{panel}, {order.replace('_', '-')}" for panel, order in places))
+    note = (
+        f"Success in % by panel and order of evaluation, with 95 % intervals over {over(found.part)}. Seen and unseen "
+        "are never pooled."
+    )
     return Table("Every panel and order", note, names, rows)
 
 
