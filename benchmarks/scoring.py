@@ -3,6 +3,7 @@
     python benchmarks/scoring.py measure [--models tiny smollm2]   # writes data/results/bench_scoring.json
     actre train --preset tiny --stages act_first:10 --out runs/cost
     python benchmarks/scoring.py training runs/cost                # adds the measure's share of a run's time
+    python benchmarks/scoring.py collapse                          # adds the cost of what shows a collapse
     python benchmarks/scoring.py page                              # writes docs/scoring.md from that file
 
 CPU time, one thread, all in one process and by turns, since the machine may be shared. The state is taken from a game:
@@ -17,8 +18,10 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +32,10 @@ sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file_
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from actre.config import ModelConfig, data_folder, load_config  # noqa: E402
+from actre.config import ModelConfig, StageConfig, data_folder, load_config  # noqa: E402
 from actre.config.presets import preset  # noqa: E402
-from actre.entropy.probes import load_probes  # noqa: E402
+from actre.entropy.diagnose import diagnose, entropy_record  # noqa: E402
+from actre.entropy.probes import load_probes, probes_for  # noqa: E402
 from actre.policies.hf import HFPolicy  # noqa: E402
 from actre.policies.models import load  # noqa: E402
 from actre.policies.smollm2 import smollm2_source  # noqa: E402
@@ -39,6 +43,7 @@ from actre.runtime.limits import processor  # noqa: E402
 from actre.types import ActreError, read_jsonl  # noqa: E402
 
 ACTIONS, PREFIX_TOKENS = 30, 300
+PANEL_GAMES = 4
 ASKED_RATIO, ASKED_SHARE = 8.0, 0.10
 REPEATS = {"tiny": 15, "smollm2": 1}
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scoring.md"
@@ -165,6 +170,53 @@ def training(run: Path) -> dict[str, Any]:
     }
 
 
+def collapse(iterations: int = 2) -> dict[str, Any]:
+    """CPU seconds of an iteration, of a measurement of action entropy, and of what shows a collapse, in one process.
+
+    Trains the tiny policy at its preset's sizes, think-first, and measures after each iteration.
+    """
+    from actre.entropy.monitor import collapse_measure
+    from actre.training import train
+
+    base = preset("tiny")
+    alone = replace(base.probe, every=1, retrieval_states=0, panel_games=0)
+    config = replace(base, stages=(StageConfig("think_first", iterations),), probe=alone)
+    probes = probes_for(config)
+    parts = {
+        "retrieval": replace(base.probe, panel_games=0),
+        "panel": replace(base.probe, retrieval_states=0, panel_games=PANEL_GAMES),
+    }
+    measures = {name: collapse_measure(replace(config, probe=probe), probes) for name, probe in parts.items()}
+    spent: dict[str, list[float]] = {name: [] for name in ("iteration", "entropy", *parts)}
+    last = 0.0
+
+    def measure(policy: Any, done: int, stage: int) -> dict[str, Any]:
+        nonlocal last
+        began = time.process_time()
+        if done:
+            spent["iteration"].append(began - last)
+        found = entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=done))
+        spent["entropy"].append(time.process_time() - began)
+        for name, part in measures.items():
+            policy.reset()
+            began = time.process_time()
+            part(policy, done)
+            spent[name].append(time.process_time() - began)
+        last = time.process_time()
+        return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, Path(folder) / "run", measure=measure, progress=False)
+    means = {name: statistics.mean(seconds) for name, seconds in spent.items()}
+    every = base.probe.every
+    return {
+        **{"preset": base.preset, "iterations": iterations, "every": every, "cpu_s": means},
+        **{"retrieval_states": base.probe.retrieval_states, "retrieval_thoughts": base.probe.retrieval_thoughts},
+        **{"panel_games": PANEL_GAMES, "panel_episodes": base.probe.panel_episodes},
+        "share": {name: means[name] / (every * means["iteration"]) for name in ("entropy", *parts)},
+    }
+
+
 def page() -> str:
     """The page's text, from the record alone."""
     record = json.loads(record_file().read_text())
@@ -193,7 +245,7 @@ def page() -> str:
             for way in ("one_by_one", "one_batch")
         )
         lines.append(f"| {name} ({row['states']} states) | {times} | {ratios} | {row['largest_difference_nats']:.1e} |")
-    return "\n".join([*lines, "", *_training_lines(record["training"])]) + "\n"
+    return "\n".join([*lines, "", *_training_lines(record["training"]), *_collapse_lines(record["collapse"])]) + "\n"
 
 
 def _training_lines(cost: dict[str, Any]) -> list[str]:
@@ -214,11 +266,39 @@ def _training_lines(cost: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _collapse_lines(cost: dict[str, Any]) -> list[str]:
+    names = {
+        "entropy": "action entropy, as above",
+        "retrieval": f"thoughts traced back to their state: {cost['retrieval_states']} states, "
+        f"{cost['retrieval_thoughts']} thoughts each (the default)",
+        "panel": f"every order on {cost['panel_games']} games, {cost['panel_episodes']} episodes each "
+        f"(`probe.panel_games={cost['panel_games']}`; off by default)",
+    }
+    rows = [
+        f"| {words} | {cost['cpu_s'][name]:.1f} | {100 * cost['share'][name]:.1f} % |" for name, words in names.items()
+    ]
+    return [
+        "",
+        "## Seeing a collapse",
+        "",
+        "What a measurement takes beside an iteration of training, in one process and by turns: "
+        f"{cost['iterations']} think-first",
+        f"iterations of the preset {cost['preset']}, {cost['cpu_s']['iteration']:.1f} CPU seconds each on a busy",
+        f"machine. Share: of {cost['every']} iterations, between which there is one measurement. The groups' variance",
+        "and distinct trajectories are counted from the episodes played anyway.",
+        "",
+        "| measured | CPU seconds | share of training |",
+        "|---|---|---|",
+        *rows,
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("measure").add_argument("--models", nargs="+", default=list(REPEATS), choices=list(REPEATS))
     commands.add_parser("training").add_argument("run", type=Path)
+    commands.add_parser("collapse")
     commands.add_parser("page")
     args = parser.parse_args()
     if args.command == "page":
@@ -227,7 +307,10 @@ def main() -> None:
         return
     path = record_file()
     old = json.loads(path.read_text()) if path.exists() else {}
-    new = measure(args.models) if args.command == "measure" else {"training": training(args.run)}
+    if args.command == "collapse":
+        new = {"collapse": collapse()}
+    else:
+        new = measure(args.models) if args.command == "measure" else {"training": training(args.run)}
     if args.command == "measure":
         new["scoring"] = {**old.get("scoring", {}), **new["scoring"]}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ COMMANDS = {
     "warmstart": "actre.cli.warmstart",
     "train": "actre.cli.train",
     "evaluate": "actre.cli.evaluate",
+    "rescore": "actre.cli.rescore",
     "study": "actre.cli.study",
     "report": "actre.cli.report",
     "export": "actre.cli.export",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from actre.cli.diagnose import add_policy_arguments, policy_config
 from actre.cli.measure_into import keep_settings, must_be_the_runs, must_take
+from actre.cli.pass_at import evaluate_often, ks, must_be_more
 from actre.config import RunConfig
 from actre.config.checks import Count, of
 from actre.config.paths import place
@@ -36,6 +37,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--orders", nargs="+", default=["think_first"], choices=ORDERS, help="orders to play in (default: think_first)"
     )
     evaluate.add_argument("--limit", type=of(Count), help="play only the first LIMIT games of each panel")
+    evaluate.add_argument(
+        "--pass-at",
+        type=ks,
+        metavar="K,K,...",
+        help="play each game as often as the largest K, e.g. 1,4,16, and print the probability that at least one of K "
+        "episodes wins, estimated without bias (pass@k), in place of the usual evaluation",
+    )
     evaluate.add_argument(
         "--when",
         choices=("before", "after"),
@@ -69,12 +77,18 @@ def _evaluate(args: argparse.Namespace) -> int:
         if note := left_out(config.env.name, panel_env(config, panel).train):
             print(f"{panel}: {note}")
     must_take(args.out, config, args.adapter)
+    if args.baselines and args.pass_at:
+        raise ActreError("--pass-at needs a policy: leave out --baselines")
     if args.baselines:
         return _baselines(args, config, sum(map(len, games.values())))
     must_be_the_runs(args.out, args.adapter, args.when)
-    _must_be_the_same_games(args, games)
+    (must_be_more if args.pass_at else _must_be_the_same_games)(args, games)
     weights = _weights(args)
     policy = load_policy(config, args.adapter)
+    if args.pass_at:
+        done = evaluate_often(args, config, games, policy)
+        (args.out / _EVALUATED).write_text(json.dumps(weights, indent=1) + "\n")
+        return done
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
     path = args.out / "trajectories" / f"eval_{args.when}.jsonl.gz"

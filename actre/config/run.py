@@ -264,6 +264,15 @@ class ProbeConfig(Ranged):
     """Thoughts sampled per state (K) for think-first's bracket."""
     diagnosis_thoughts: Several = 32
     """Thoughts per state (K) in the single diagnosis before training, which can afford a narrower bracket."""
+    retrieval_states: Natural = 12
+    """States among which thoughts are traced back to their own (mutual information of thought and state). 0: none."""
+    retrieval_thoughts: Count = 4
+    """Thoughts sampled in each of these states."""
+    panel_games: Natural = 0
+    """Unseen games that are played in every order at each measurement (success, pass@k, admissible actions). 0: none. 4
+    games of 4 episodes take about as long as one training iteration."""
+    panel_episodes: Count = 4
+    """Episodes of each of these games; pass@k is given for k = 1, 2, 4, ... up to it."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ Files:
     verdict.py        the comparison of two orders over games
     probes.py         the states at which policies are compared
     diagnose.py       a policy's entropies at probe states, in every order
+    monitor.py        what else is measured during training, to see a collapse
+    retrieval.py      mutual information of thought and state; thoughts traced back to their states
     scorer.py         one batch of states: prompts, thoughts, exact scores
     action_texts.py   exact probabilities of actions as texts
     episode_states.py what a policy would do at each step of an episode

@@ -18,6 +18,7 @@ from actre.config import RunConfig, derive_seed
 from actre.entropy.breakdown import PARTS, By, Part, parts
 from actre.entropy.estimators import CountMethod
 from actre.entropy.log import DiagnosisLog
+from actre.entropy.monitor import collapse_measure
 from actre.entropy.probes import Probe, digest, probes_for
 from actre.entropy.records import (
     FILES,
@@ -149,15 +150,17 @@ def diagnose(
 
 def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, Any]]:
     """A function (policy, iterations done, stage) -> the fields of a line of entropy.jsonl, measured on the fixed
-    states.
+    states, with those of `collapse_measure`.
 
     The seed of an iteration's thoughts does not depend on the run's stages.
     """
     probes = probes_for(config)
+    collapse = collapse_measure(config, probes)
 
     def measure(policy: Policy, iteration: int, stage: int) -> dict[str, Any]:
         seed = derive_seed(config.seed, "probes", iteration)
-        return entropy_record(diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed))
+        found = diagnose(policy, probes, config, thoughts=config.probe.thoughts, seed=seed)
+        return {**entropy_record(found), **collapse(policy, iteration)}
 
     return measure
 

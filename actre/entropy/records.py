@@ -100,7 +100,7 @@ class Diagnosis:
             "states_done": len(self.states),
             **_contraction_json(self.contraction),
             "listed": None if self.listed is None else _contraction_json(self.listed),
-            "summary": {name: _interval_json(value) for name, value in self.summary.items()},
+            "summary": {name: interval_json(value) for name, value in self.summary.items()},
             "self_check": [one.to_json() for one in self.self_check],
             "parts": {by: [_part_json(part) for part in parts(self.states, by, self.settings.seed)] for by in PARTS},
             "states": [asdict(state) for state in self.states],
@@ -124,7 +124,7 @@ def entropy_record(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "states": len(diagnosis.states),
         "k": diagnosis.settings.thoughts,
-        **{name: _interval_json(value) for name, value in diagnosis.summary.items()},
+        **{name: interval_json(value) for name, value in diagnosis.summary.items()},
         "verdict": diagnosis.verdict,
         "words": diagnosis.words,
         **({"self_check": [one.to_json() for one in diagnosis.self_check]} if diagnosis.self_check else {}),
@@ -233,9 +233,9 @@ def _contraction_json(c: Contraction) -> dict[str, Any]:
         "verdict": c.verdict,
         "words": c.words,
         "difference": {
-            "lower": _interval_json(c.lower),
-            "upper": _interval_json(c.upper),
-            "equal_n": None if c.equal_n is None else _interval_json(c.equal_n),
+            "lower": interval_json(c.lower),
+            "upper": interval_json(c.upper),
+            "equal_n": None if c.equal_n is None else interval_json(c.equal_n),
         },
         "thoughts_needed": c.thoughts_needed,
         "games_needed": c.games_needed,
@@ -243,10 +243,11 @@ def _contraction_json(c: Contraction) -> dict[str, Any]:
 
 
 def _part_json(part: Part) -> dict[str, Any]:
-    return {k: _interval_json(v) if isinstance(v, Interval) else v for k, v in part._asdict().items()}
+    return {k: interval_json(v) if isinstance(v, Interval) else v for k, v in part._asdict().items()}
 
 
-def _interval_json(interval: Interval) -> dict[str, float | None]:
+def interval_json(interval: Interval) -> dict[str, float | None]:
+    """An interval as JSON; None for what is not finite."""
     return {name: or_none(value) for name, value in interval._asdict().items()}
 
 

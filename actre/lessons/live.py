@@ -38,7 +38,8 @@ def settings_of(run: str | Path, otherwise: RunConfig) -> RunConfig:
 
 @contextmanager
 def live_curve(run: str | Path, every_s: float = _EVERY_S) -> Iterator[None]:
-    """Shows success in training over environment steps, redrawn after every iteration.
+    """Shows success in training over environment steps, redrawn after every iteration, and thin over it the shares of
+    groups without variance and of distinct trajectories (`actre.view.collapse.READINGS`).
 
     The figure is a static SVG: it needs no script, and a saved notebook keeps its last state.
     """
@@ -76,4 +77,4 @@ def _curve(run: Path) -> str:
         runs = [read_run(run)] if _size(run) else []
     except json.JSONDecodeError:
         runs = []
-    return svg(plots.learning_curve(runs))
+    return svg(plots.with_signs(plots.learning_curve(runs), runs))

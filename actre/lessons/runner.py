@@ -23,7 +23,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "00_tour": {},
     "01_environments": {},
     "02_exploration_contraction": {"STATES": 6, "THOUGHTS": 4},
-    "03_stage1_act_first": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6, "STATES": 4, "THOUGHTS": 2},
+    "03_stage1_act_first": {
+        "ITERATIONS": 2,
+        "GROUPS": 3,
+        "GROUP_SIZE": 6,
+        "STATES": 4,
+        "THOUGHTS": 2,
+        "PANEL_GAMES": 1,
+    },
     "04_stage2_think_first": {
         "STAGE1_ITERATIONS": 1,
         "STAGE2_ITERATIONS": 1,

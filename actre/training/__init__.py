@@ -22,6 +22,8 @@ and makes them rows, loss.py takes the optimizer step.
     terms.py         terms of the loss that TRL lacks
     rows.py          training rows: token sequences with a loss mask
     returns.py       what training maximises
+    signal.py        groups without variance, and how many of a group's episodes are different
+    rescore.py       stored episodes scored anew, without playing
     stages.py        what each iteration does, and what follows it
     state.py         the state between updates: progress, snapshots, checkpoints
     checkpoints.py   a checkpoint on disk

@@ -34,6 +34,7 @@ from actre.training.loss import SlicedTrainer
 from actre.training.matching import Matched, action_entropy
 from actre.training.rows import trajectory_rows
 from actre.training.runlog import RunLog, rollout_metrics
+from actre.training.signal import group_metrics
 from actre.training.stages import (
     Plan,
     after_iteration,
@@ -118,6 +119,7 @@ class StagedTrainer(SlicedTrainer):
                 f"{played[0].meta['env_error']}"
             )
         self._line["groups_without_signal"] = zero_variance_groups(advantages, groups)
+        self._line |= group_metrics(whole, self.config.optim)
         return self._batch(whole, advantages, groups)
 
     def _played(self) -> list[Trajectory]:

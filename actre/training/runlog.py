@@ -24,7 +24,7 @@ from actre.types import FLAGS, ActreError, Trajectory, drop_torn_line, read_json
 MEASURED = {
     *("config.json", "timing.jsonl", "pilot.jsonl", "report.html", "plots"),
     *("diagnosis.json", "diagnosis.jsonl", "diagnosis_instructed.json", "diagnosis_instructed.jsonl"),
-    *("evaluation.jsonl", "evaluated.json", "baselines.jsonl", "trajectories"),
+    *("evaluation.jsonl", "evaluated.json", "baselines.jsonl", "pass_at.jsonl", "trajectories"),
 }
 """What evaluations and diagnoses leave in a folder."""
 

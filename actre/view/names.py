@@ -40,6 +40,8 @@ QUANTITIES = {
     "listed_lower": "think-first, lower bound, among the listed actions only",
     "listed_upper": "think-first, upper bound, among the listed actions only",
     "unfinished": "unfinished thoughts, share",
+    "thought_state_information": "what the thought tells of the state, I(T;S)",
+    "retrieval_accuracy": "thoughts traced back to their state, share",
     "token_thought": "token entropy of the thought (another quantity)",
     "token_action_act_first": "token entropy of the action, act-first (another quantity)",
     "token_action_think_first": "token entropy of the action, think-first (another quantity)",

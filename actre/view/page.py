@@ -13,6 +13,7 @@ from actre.entropy.diagnose import Diagnosis
 from actre.view import provenance, sections, words
 from actre.view.answers import caution_for, findings
 from actre.view.blocks import capital, span, tile
+from actre.view.collapse import collapse
 from actre.view.html import Html, join, tag
 from actre.view.inspector.offline import fingerprint
 from actre.view.names import order_name
@@ -39,6 +40,7 @@ def page(runs: Sequence[RunRecord], folders: Sequence[Path], diagnoses: Mapping[
         ("entropy", "Action entropy before training", sections.entropy_start(starts)),
         ("course", "Action entropy through training", sections.entropy_course(runs)),
         ("learning", "Learning", sections.learning(runs)),
+        ("collapse", "Signs of collapse", collapse(runs)),
         ("success", "Success before and after", sections.success(runs)),
         ("replies", "How replies were formed", replies(runs)),
         ("episodes", "Episodes, step by step", sections.around_episodes(block, runs)),

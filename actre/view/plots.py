@@ -1,7 +1,7 @@
 """Plotly figures for notebooks: from diagnoses, runs and calibration records to go.Figure.
 
-They are made in `diagnosis_plots`, `run_plots` and `calibration_plots`, with what plotly 5.24 (Colab) and 7 have in
-common: Scatter and Bar traces and plain layout dicts, no FigureWidget. Import them from here.
+They are made in `diagnosis_plots`, `run_plots`, `collapse` and `calibration_plots`, with what plotly 5.24 (Colab) and
+7 have in common: Scatter and Bar traces and plain layout dicts, no FigureWidget. Import them from here.
 """
 
 import json
@@ -16,6 +16,8 @@ from actre.view.calibration_plots import (
     naive_by_thoughts,
     naive_mistake,
 )
+from actre.view.collapse import curve as collapse_curve
+from actre.view.collapse import with_signs
 from actre.view.diagnosis_plots import (
     action_distributions,
     decomposition,
@@ -33,6 +35,7 @@ __all__ = [
     "calibration_bias",
     "calibration_verdicts",
     "calibration_width",
+    "collapse_curve",
     "decomposition",
     "difference_by_part",
     "difference_by_state",
@@ -44,6 +47,7 @@ __all__ = [
     "naive_mistake",
     "show",
     "success",
+    "with_signs",
 ]
 
 

@@ -47,6 +47,10 @@ class EntropyPoint:
     """The other quantities, by their names in `actre.entropy.diagnose.Diagnosis.summary`."""
     self_check: tuple[dict[str, Any], ...] = ()
     """`actre.entropy.self_check.Agreement`s as JSON: frequencies sampled and computed; older records have none."""
+    retrieval_chance: float | None = None
+    """1 / the number of states among which thoughts are traced back; None where they were not."""
+    orders: tuple[dict[str, Any], ...] = ()
+    """Every order on the fixed panel (`actre.entropy.monitor.order_record`); empty where none was played."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,8 @@ def entropy_point(row: dict[str, Any], metrics: tuple[dict[str, Any], ...] = ())
         verdict=str(row.get("verdict", "")),
         words=str(row.get("words", "")),
         self_check=tuple(row.get("self_check", ())),
+        retrieval_chance=row.get("retrieval_chance"),
+        orders=tuple(row.get("orders", ())),
         others={k: _band(v) for k, v in row.items() if k not in known and isinstance(v, dict)},
     )
 

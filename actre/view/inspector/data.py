@@ -5,10 +5,12 @@ Characters that HTML forbids become U+FFFD. Numbers that JSON lacks (nan, infini
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actre.orders import listed
+from actre.rollout.pass_at import actions_of
 from actre.types import SCORES, TOKENS, ActreError, Step, Trajectory
 from actre.view.html import visible
 from actre.view.names import cut_words, flag_words, order_name, task_name
@@ -20,10 +22,11 @@ Runs = Sequence[Trajectory] | Mapping[str, Sequence[Trajectory]]
 
 
 class Entry(NamedTuple):
-    """One episode and the name of its run ("" without a name)."""
+    """One episode, the name of its run ("" without a name), and its group in words ("" if that is not known)."""
 
     run: str
     trajectory: Trajectory
+    of_group: str = ""
 
 
 def entries(trajectories: Runs) -> list[Entry]:
@@ -34,7 +37,28 @@ def entries(trajectories: Runs) -> list[Entry]:
         raise ActreError(
             "no episode to show: pass trajectories, for example from actre.types.read_trajectories or actre.rollout"
         )
-    return found
+    groups: dict[object, list[Trajectory]] = defaultdict(list)
+    for entry in found:
+        groups[_group_of(entry)].append(entry.trajectory)
+    return [entry._replace(of_group=group_words(groups[_group_of(entry)])) for entry in found]
+
+
+def group_words(group: Sequence[Trajectory]) -> str:
+    """A training group in words: its distinct trajectories (by sequence of actions), and whether it has no variance.
+
+    Empty for a single episode and outside training.
+    """
+    if len(group) < 2 or group[0].group is None:
+        return ""
+    advantages = {step.advantage for one in group for step in one.steps}
+    flat = ", zero variance: no gradient" if advantages == {0.0} else ""
+    return f"group {group[0].group}: {len(set(map(actions_of, group)))} distinct trajectories of {len(group)}{flat}"
+
+
+def _group_of(entry: Entry) -> object:
+    """What the members of a training group share; of an episode outside training, the entry itself."""
+    t = entry.trajectory
+    return (entry.run, t.meta.get("iteration"), t.group) if t.group is not None and "iteration" in t.meta else id(t)
 
 
 def index(found: Sequence[Entry], first: int = 0) -> list[dict[str, Any]]:
@@ -102,6 +126,7 @@ def _summary(number: int, entry: Entry) -> dict[str, Any]:
         "won": t.won,
         "truncated": t.truncated,
         "group": t.group,
+        "of_group": visible(entry.of_group),
         "seed": t.seed,
         "count": len(t.steps),
         "return": _number(t.env_return),

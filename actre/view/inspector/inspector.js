@@ -141,7 +141,7 @@ class InspectorView {
   // ---- an episode
   drawEpisode() {
     const e = this.episode;
-    const facts = [e.order_name, e.type, plural(e.count, "step"), `return ${e.return}`, known(e.group) ? `group ${e.group}` : null, e.run || null, e.game].filter(Boolean);
+    const facts = [e.order_name, e.type, plural(e.count, "step"), `return ${e.return}`, e.of_group || (known(e.group) ? `group ${e.group}` : null), e.run || null, e.game].filter(Boolean);
     const partners = this.partners();
     const compare = partners.length ? chooser("compare with", [["", "nothing"], ...partners], this.at.other ?? "", (id) => this.compare(id === "" ? null : Number(id))) : null;
     put(

@@ -43,6 +43,7 @@ def transcript(episode: dict[str, Any], *, unfolded: bool = False) -> Html:
     run = f"{episode['run']} · " if episode["run"] else ""
     head = f"{run}{_ending(episode)} · {episode['task'] or episode['game']} ({episode['count']} steps)"
     facts = f"{episode['order_name']} · {episode['type']} · {episode['game']} · return {episode['return']:g}"
+    facts += f" · {episode['of_group']}" if episode["of_group"] else ""
     steps = [tag("li", _step(step, episode)) for step in episode["steps"]]
     end = tag("p", tag("strong", "Then: "), episode["final"])
     failed = tag("p", f"Environment failed: {episode['error']}") if episode["error"] else None
