@@ -11,8 +11,9 @@ from actre.view.names import cut_words
 from actre.view.records import EntropyPoint, RunRecord
 
 CAUTION = (
-    "One seed was run. This shows what happened here, not what the method does in general: another seed may show the "
-    "opposite. A claim about ActRe needs at least three seeds per arm, compared at equal environment steps."
+    "One seed was run, so no interval over seeds exists: those shown are over games. This shows what happened here, "
+    "not what the method does in general: another seed may show the opposite. A claim about ActRe needs at least three "
+    "seeds per arm, compared at equal environment steps."
 )
 SEVERAL_SEEDS = (
     "Runs of {count} seeds are shown side by side. Nothing is averaged over them, and the intervals are over games, "

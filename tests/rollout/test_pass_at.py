@@ -23,7 +23,7 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k_episodes_that_hold_a_win(n: 
     assert pass_at(n, c, k) == pytest.approx(sum(map(any, choices)) / len(choices))
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.93])
+@pytest.mark.parametrize("p", [0.05, 0.2, 0.5])
 @pytest.mark.parametrize("k", [1, 4, 16])
 def test_pass_at_k_is_unbiased_where_the_plug_in_is_not(p: float, k: int) -> None:
     """Its expectation over 16 tosses is 1 - (1 - p)^k."""
@@ -31,7 +31,7 @@ def test_pass_at_k_is_unbiased_where_the_plug_in_is_not(p: float, k: int) -> Non
     truth = 1 - (1 - p) ** k
     assert sum(w * pass_at(16, c, k) for c, w in enumerate(weights)) == pytest.approx(truth)
     plug_in = sum(w * (1 - (1 - c / 16) ** k) for c, w in enumerate(weights))
-    assert k == 1 or plug_in < truth - 1e-6
+    assert k == 1 or plug_in < truth - 1e-7
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(4, 1, 5), (4, 5, 1), (4, 1, 0), (4, -1, 1)])

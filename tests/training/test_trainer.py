@@ -146,6 +146,7 @@ def test_groups_without_signal_count_in_the_mean_or_do_not(tmp_path, filtering):
     trainer.advantages = lambda played, groups: torch.where(groups == 0, 1.0, 0.0)[:, None]  # type: ignore[method-assign]
     batch = trainer._generate_and_score_completions([])
     assert trainer._line["groups_without_signal"] == 1
+    assert 0 <= trainer._line["zero_variance_groups"] <= 1 <= trainer._line["distinct_trajectories"] <= 8
     assert int(batch["tool_mask"].sum()) == 8 * 4, "8 episodes of 2 steps of 2 tokens have a signal"
     assert int(batch["num_items_in_batch"]) == {"keep": 64, "drop": 32}[filtering]
 
