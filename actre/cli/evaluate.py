@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,9 +87,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     weights = _weights(args)
     policy = load_policy(config, args.adapter)
     if args.pass_at:
-        done = evaluate_often(args, config, games, policy)
-        (args.out / _EVALUATED).write_text(json.dumps(weights, indent=1) + "\n")
-        return done
+        noted = partial((args.out / _EVALUATED).write_text, json.dumps(weights, indent=1) + "\n")
+        return evaluate_often(args, config, games, policy, noted)
     args.out.mkdir(parents=True, exist_ok=True)
     keep_settings(config, args.out)
     path = args.out / "trajectories" / f"eval_{args.when}.jsonl.gz"

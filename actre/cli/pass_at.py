@@ -1,6 +1,7 @@
 """`actre evaluate --pass-at`: play each game of the panels several times, and print pass@k."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,17 @@ def ks(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(of(Count)(one)) for one in text.split(",")}))
 
 
-def evaluate_often(args: argparse.Namespace, config: RunConfig, games: dict[str, list[str]], policy: Any) -> int:
-    """Play every game of the panels max(k) times in every order; results go to pass_at.jsonl in the output folder."""
+def evaluate_often(
+    args: argparse.Namespace,
+    config: RunConfig,
+    games: dict[str, list[str]],
+    policy: Any,
+    noted: Callable[[], object],
+) -> int:
+    """Play every game of the panels max(k) times in every order; results go to pass_at.jsonl in the output folder.
+
+    noted: called whenever results were saved, to note whose they are.
+    """
     from tqdm.auto import tqdm
 
     from actre.rollout import make_envs
@@ -56,6 +66,7 @@ def evaluate_often(args: argparse.Namespace, config: RunConfig, games: dict[str,
                 )
                 found += played
                 save(args.out / NAME, played, args.when)
+                noted()
     print(described(summarised(found, args.pass_at), temperature))
     print(f"written: {args.out / NAME}")
     return 0
