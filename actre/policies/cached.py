@@ -1,29 +1,30 @@
 """A model with a cache of computed prefixes, so that nothing of a sequence is computed twice.
 
 A sequence uses the cache row with the longest common beginning: that of a shorter sequence, of another branch, or of a
-sequence with another end.
-
-Differs: a small float32 model with adapters runs as a copy with merged adapters (log-probabilities agree with the
-unmerged ones to about 1e-6). Copy and prefixes are dropped when a parameter changes or other adapters become active.
+sequence with another end. Prefixes are dropped when a parameter changes or other adapters become active. What runs the
+model is in runner.py, and for Llama and Qwen2 on a CPU in llama/.
 """
 
-import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from actre.policies.rowcache import RowCache, causal_mask
+from actre.policies.llama.runner import LlamaRunner
+from actre.policies.llama.weights import reason_against
+from actre.policies.runner import ModuleRunner, Runner
 from actre.runtime import ranks
 from actre.types import ActreError
 
 BLOCK_TOKENS = 8192
 """Tokens in one forward pass of new prompts or candidates."""
 _MERGED_PARAMETERS = 20_000_000  # up to this size, a copy with merged adapters samples and scores
+_ALLOWED_NATS = {torch.float32: 1e-3, torch.bfloat16: 0.5}
+"""How far plain weights and modules may differ. bfloat16 has three digits, and both round at other places."""
 
 
 class Prefilled(NamedTuple):
@@ -36,25 +37,39 @@ class Prefilled(NamedTuple):
 class CachedModel:
     """A causal LM and its cache; `sequences[r]` are the ids whose keys and values are in row r.
 
-    computed_tokens counts the tokens processed by the model, padding included.
+    plain_weights: run without the model's modules where possible (llama/); else, and for any other model, through them.
     """
 
-    def __init__(self, model: Any, *, reuse: bool) -> None:
+    def __init__(self, model: Any, *, reuse: bool, plain_weights: bool = True) -> None:
         _check_attention(model.config)
         self.model = model
         self.reuse = reuse
-        self.computed_tokens = 0
+        self._plain_weights = plain_weights
+        self._computed = 0
+        self._runner: Runner | None = None
         self.reset()
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def runner(self) -> Runner:
+        """What runs the model; made at the first call."""
+        if self._runner is None:
+            raise RuntimeError("a model runs only within `evaluating`")
+        return self._runner
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens processed by the model, padding included."""
+        return self._computed + (0 if self._runner is None else self._runner.computed_tokens)
+
     def reset(self) -> None:
         """Drop the computed prefixes and free their memory."""
-        self.cache = RowCache(self.model.config.get_text_config().num_hidden_layers)
+        self._computed = self.computed_tokens
+        self._runner = None
         self.sequences: list[tuple[int, ...]] = []
-        self._runner: Any = None  # the module to run: the model, or its merged copy
         self._key: object = None  # identifies the weights of the rows and the runner
 
     @contextmanager
@@ -64,9 +79,9 @@ class CachedModel:
         if training:
             self.model.eval()
         try:
-            self._refresh()
             # sharded weights gathered in inference mode could not be trained afterwards
             with torch.no_grad() if ranks.cuts_weights() else torch.inference_mode():
+                self._refresh()
                 yield
         except BaseException:
             self.reset()  # an interrupted call leaves incomplete rows
@@ -78,38 +93,28 @@ class CachedModel:
     def _refresh(self) -> None:
         key = _weights_key(self.model)
         if key != self._key:
-            self._runner = _runner(self.model)
+            self._load()
             self._key = key
             self.sequences = []
         if not self.reuse:
             self.sequences = []
 
-    def forward(
-        self,
-        ids: torch.Tensor,
-        columns: torch.Tensor,
-        start: int,
-        width: int,
-        *,
-        mask: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
-        keep: int = 1,
-    ) -> torch.Tensor:
-        """Compute ids (rows, tokens) and store them at `columns` of the rows from `start` on.
-
-        Returns logits (rows, keep, V); keep 0: of all tokens. width: the number of visible columns. mask, positions:
-        for blocks that do not simply continue their rows.
-        """
-        self.cache.aim(start, start + ids.shape[0], columns, width)
-        self.computed_tokens += ids.numel()
-        return self._runner(
-            input_ids=ids,
-            attention_mask=causal_mask(columns, width, self.model.dtype) if mask is None else mask,
-            position_ids=columns.clamp(min=0) if positions is None else positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
+    def _load(self) -> None:
+        """Give the runner the model's weights; another runner where the model has become one of another kind."""
+        parameters = sum(p.numel() for p in self.model.parameters())
+        small = self.model.dtype == torch.float32 and parameters <= _MERGED_PARAMETERS
+        plain = self._plain_weights and reason_against(self.model) is None
+        if type(self._runner) is (LlamaRunner if plain else ModuleRunner):
+            self._runner.load(self.model, small=small)
+            return
+        self.reset()
+        if plain:
+            runner = LlamaRunner(self.model, small=small)
+            if _agrees(runner, self.model):
+                self._runner = runner
+                return
+            self._plain_weights = False
+        self._runner = ModuleRunner(self.model, small=small)
 
     def prefill(self, sequences: list[tuple[int, ...]], *, room: int) -> Prefilled:
         """Assign each sequence a row and compute its new tokens; `room` columns stay free after it.
@@ -119,35 +124,22 @@ class CachedModel:
         if not all(sequences):
             raise ActreError("a prompt has no token: each needs at least one")
         unique = list(dict.fromkeys(sequences))
-        self.cache.reserve(len(sequences), max(map(len, sequences)) + room)
+        self.runner.reserve(len(sequences), max(map(len, sequences)) + room)
         rows, known = self._place(unique)
+        self.runner.forget(len(unique))
         order = np.argsort(rows)
         by_row = [unique[i] for i in order]
         reused = [known[i] for i in order]
         new = [len(sequence) - k for sequence, k in zip(by_row, reused, strict=True)]
-        logits = torch.cat([self._extend(by_row[a:b], reused[a:b], a) for a, b in chunks(new, BLOCK_TOKENS)])
+        logits = torch.cat([self.runner.extend(by_row[a:b], reused[a:b], a) for a, b in chunks(new, BLOCK_TOKENS)])
         row_of = {sequence: row for row, sequence in enumerate(by_row)}
         slots, repeated = _spread([row_of[s] for s in sequences], len(unique))
         self.sequences = [*by_row, *(by_row[row] for row in repeated)]
         if repeated:
-            sources = torch.tensor(repeated, device=self.device)
-            self.cache.copy_rows(sources, torch.arange(len(unique), len(sequences), device=self.device))
-            logits = torch.cat([logits, logits[sources]])
+            lengths = [len(by_row[row]) for row in repeated]
+            self.runner.copy_rows(repeated, range(len(unique), len(sequences)), lengths, lengths)
+            logits = torch.cat([logits, logits[torch.tensor(repeated, device=self.device)]])
         return Prefilled(slots, logits)
-
-    def _extend(self, sequences: list[tuple[int, ...]], known: list[int], start: int) -> torch.Tensor:
-        """Compute these sequences after their first `known` ids, in rows from `start` on. Returns logits (rows, V)."""
-        longest = max(len(s) - k for s, k in zip(sequences, known, strict=True))
-        ids = np.zeros((len(sequences), longest), dtype=np.int64)
-        columns = np.full((len(sequences), longest), -1, dtype=np.int64)
-        # right-aligned, so that the last column holds the last token of every row
-        for row, (sequence, k) in enumerate(zip(sequences, known, strict=True)):
-            at = longest - (len(sequence) - k)
-            ids[row, at:] = sequence[k:]
-            columns[row, at:] = range(k, len(sequence))
-        width = max(map(len, sequences))
-        placed = torch.from_numpy(columns).to(self.device)
-        return self.forward(torch.from_numpy(ids).to(self.device), placed, start, width)[:, -1]
 
     def _place(self, wanted: list[tuple[int, ...]]) -> tuple[np.ndarray, list[int]]:
         """Assign each sequence one of the first len(wanted) rows and move its computed beginning there.
@@ -156,22 +148,21 @@ class CachedModel:
         """
         sources, known = self._longest_matches(wanted)
         rows = np.full(len(wanted), -1)
-        taken: set[int] = set()
+        taken: dict[int, int] = {}  # row: the columns that its sequence uses
         for i, source in enumerate(sources):
             if known[i] and source < len(wanted) and source not in taken:
                 rows[i] = source
-                taken.add(source)
+                taken[source] = known[i]
         free = (row for row in range(len(wanted)) if row not in taken)
         moves = []
         for i, source in enumerate(sources):
             if rows[i] < 0:
                 rows[i] = next(free)
                 if known[i]:
-                    moves.append((source, rows[i]))
+                    moves.append((source, int(rows[i]), known[i], taken.get(source, 0)))
         # a source below len(wanted) was taken by its first user, so no row is both source and target
         if moves:
-            source_rows, target_rows = torch.tensor(moves, device=self.device).T
-            self.cache.copy_rows(source_rows, target_rows)
+            self.runner.copy_rows(*zip(*moves, strict=True))
         return rows, known
 
     def _longest_matches(self, wanted: list[tuple[int, ...]]) -> tuple[list[int], list[int]]:
@@ -225,41 +216,57 @@ def _spread(sources: list[int], unique: int) -> tuple[np.ndarray, list[int]]:
     return rows, repeats
 
 
-def _runner(model: Any) -> Any:
-    """The module to run: for a small float32 PeftModel a copy with merged adapters, else its base model.
-
-    An adapter triples the number of matrix products, which dominate the time if the matrices are small.
-    """
-    # sharded weights are gathered only when the model itself is called
-    if not isinstance(model, PeftModel) or ranks.cuts_weights():
-        return model
-    if model.dtype != torch.float32 or sum(p.numel() for p in model.parameters()) > _MERGED_PARAMETERS:
-        return model.get_base_model()
-    copied: Any = copy.deepcopy(model)
-    off = any(module.disable_adapters for module in _tuner_layers(model))
-    return (copied.unload() if off else copied.merge_and_unload()).eval()
+def _agrees(runner: LlamaRunner, model: Any) -> bool:
+    """Whether a new runner computes what the model does, on a few tokens; warns if not, which no known model causes."""
+    ids = tuple(i % model.config.vocab_size for i in range(1, 10))
+    runner.reserve(1, len(ids))
+    ours = runner.extend([ids], [0], 0)[0].float().log_softmax(-1)
+    theirs = model(input_ids=torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
+    runner.computed_tokens = 0
+    gap = float((ours - theirs).abs().max())
+    if gap <= _ALLOWED_NATS[model.dtype]:
+        return True
+    warnings.warn(
+        f"log-probabilities from plain weights differ from the model's own by {gap:.2g} nats, so the model runs "
+        "through its modules, which is slower: please report it with the model's config",
+        stacklevel=2,
+    )
+    return False
 
 
 def _weights_key(model: Any) -> tuple[object, ...]:
-    """A value that changes when a parameter changes or other adapters become active.
+    """A value that changes when a parameter changes, other adapters become active, or a hook is added.
 
     For trainable parameters it has the sum of bit patterns, because a fused optimizer changes parameters without their
     version counters; for frozen ones it has the counters.
     """
-    trained = [_bits(p).sum() for p in model.parameters() if p.requires_grad]
+    modules = _modules(model)
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    trained = [_bits(p).sum() for p in parameters if p.requires_grad]
     sums = torch.stack([s.to(model.device) for s in trained]).tolist() if trained else []
-    frozen = tuple((p.data_ptr(), p._version) for p in model.parameters() if not p.requires_grad)
-    return tuple(sums), frozen, tuple((tuple(m.active_adapters), m.disable_adapters) for m in _tuner_layers(model))
+    frozen = tuple((p.data_ptr(), p._version) for p in parameters if not p.requires_grad)
+    tuners = [module for module in modules if isinstance(module, BaseTunerLayer)]
+    active = tuple((tuple(tuner.active_adapters), tuner.disable_adapters) for tuner in tuners)
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in modules)
+    return tuple(sums), frozen, active, hooked
+
+
+def _modules(model: Any) -> list[Any]:
+    """The modules of a model, as `modules()` has them, which takes longer than a decoding step of a small model."""
+    found: dict[int, Any] = {}
+    left = [model]
+    while left:
+        module = left.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            left += [child for child in module._modules.values() if child is not None]
+    return list(found.values())
 
 
 def _bits(parameter: torch.Tensor) -> torch.Tensor:
     """A parameter's bit patterns as integers; of a sharded parameter, those of the local part."""
     integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
     return ranks.part_here(parameter).detach().view(integers)
-
-
-def _tuner_layers(model: Any) -> list[BaseTunerLayer]:
-    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
 
 
 def _check_attention(config: Any) -> None:

@@ -56,7 +56,7 @@ class Decoding:
             if t + 1 == self.limit:
                 break
             width += 1
-            logits = self.model.forward(token[:, None], self.lengths[:active, None], 0, width)[:, -1]
+            logits = self.model.runner.step(token, self.lengths[:active], width)
             self.lengths[:active] += 1
 
     def _drop(self, finished: torch.Tensor, left: int) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Decoding:
         holes = finished[:left].nonzero().flatten()
         late = (~finished[left:]).nonzero().flatten() + left
         if len(holes):
-            self.model.cache.swap_rows(holes, late)
+            self.model.runner.swap_rows(holes, late, self.lengths)
             both, crossed = torch.cat([holes, late]), torch.cat([late, holes])
             self.row_of[both] = self.row_of[crossed]
             self.lengths[both] = self.lengths[crossed]

@@ -32,10 +32,10 @@ class HFPolicy:
     `reset()` drops them at once and frees their memory.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, reuse: bool = True) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, reuse: bool = True, plain_weights: bool = True) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self._cached = CachedModel(model, reuse=reuse)
+        self._cached = CachedModel(model, reuse=reuse, plain_weights=plain_weights)
         self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
         self._texts = TokenTexts(tokenizer)

@@ -1,10 +1,13 @@
-"""A trie of candidates, so that tokens of shared beginnings are computed once. Pure Python, no model.
+"""A trie of candidates, so that tokens of shared beginnings are computed once. No model.
 
 Of the words in "go to shelf 1", "go to shelf 2" and "take mug", "go to shelf" is computed once.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Trie(NamedTuple):
@@ -49,3 +52,19 @@ def build_trie(candidates: Sequence[Sequence[int]], ends: Sequence[tuple[int, ..
         scores.append(tuple(pairs))
     tokens, parents = tuple(token for _, token in nodes), tuple(parent for parent, _ in nodes)
     return Trie(tokens, parents, tuple(depths), tuple(scores), tuple(ends) or ((),) * len(scores))
+
+
+@lru_cache(maxsize=256)
+def ancestors(parents: tuple[int, ...]) -> np.ndarray:
+    """(nodes, nodes) bool: whether the column's node is the row's node or an ancestor of it.
+
+    >>> ancestors((-1, 0, 0)).astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [1, 0, 1]])
+    """
+    above = np.eye(len(parents), dtype=bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            above[node] |= above[parent]
+    return above

@@ -63,11 +63,14 @@ class TestScriptedOfLimitedContext(PolicyContract):
         return ScriptedPolicy(lambda prompt: TABLE, max_context=200)
 
 
-def test_a_reset_frees_the_cache_at_once_and_not_when_the_collector_comes_by():
+@pytest.mark.parametrize("plain_weights", [True, False])
+def test_a_reset_frees_the_cache_at_once_and_not_when_the_collector_comes_by(plain_weights):
     tokenizer = char_tokenizer()
-    policy = HFPolicy(tiny_llama(len(tokenizer)), tokenizer)
+    policy = HFPolicy(tiny_llama(len(tokenizer)), tokenizer, plain_weights=plain_weights)
     policy.generate([tokenizer.encode("go")], max_new_tokens=2, temperature=1.0, stop=None, seed=0)
-    kept = weakref.ref(policy._cached.cache.layers[0].keys)
+    runner = policy._cached.runner
+    kept = weakref.ref(runner._rows.own[0] if plain_weights else runner.cache.layers[0].keys)
+    del runner
     gc.disable()
     try:
         policy.reset()
