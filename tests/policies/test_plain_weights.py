@@ -148,7 +148,7 @@ def test_log_probabilities_are_those_of_the_models_own_forward_pass(name, in_pla
 
 def _hooked() -> Any:
     model = made()
-    model.model.layers[1].register_forward_hook(lambda module, inputs, output: output * 0.5)
+    model.model.layers[0].register_forward_hook(lambda module, inputs, output: output * 0.5)
     return model
 
 
@@ -187,7 +187,7 @@ def test_any_other_model_runs_through_its_modules(name):
 def test_a_hook_that_comes_later_is_noticed_and_one_that_goes_too():
     policy = HFPolicy(made(), char_tokenizer())
     before = policy.action_logprobs([(7, 8)], [[[9]]])[0]
-    hook = policy.model.model.layers[1].register_forward_hook(lambda module, inputs, output: output * 0.5)
+    hook = policy.model.model.layers[0].register_forward_hook(lambda module, inputs, output: output * 0.5)
     assert abs(policy.action_logprobs([(7, 8)], [[[9]]])[0] - before) > 1e-3
     assert plays_by(policy) is ModuleRunner
     hook.remove()
