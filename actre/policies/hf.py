@@ -2,7 +2,8 @@
 
 It does not use `model.generate`: the key-value cache is kept between calls (cached.py), so a growing episode costs only
 its new tokens; equal prompts are computed once, and finished rows leave the batch (decoding.py); a reply ends at a stop
-string (stops.py). Candidates are scored exactly, all of a prefix in one pass (scoring.py).
+string (stops.py). Candidates are scored exactly, all of a prefix in one pass (scoring.py). On a CPU, Llama and Qwen2
+run from their plain weights (llama/), any other model through its modules (runner.py).
 
 Not tested: a model loaded through unsloth, whose patched attention may not accept this cache.
 """
@@ -29,7 +30,8 @@ class HFPolicy:
     """The Policy protocol for a transformers causal LM or PeftModel, on the model's device.
 
     reuse: keep computed prefixes between calls. They are dropped when a weight changes or other adapters become active;
-    `reset()` drops them at once and frees their memory.
+    `reset()` drops them at once and frees their memory. plain_weights: False runs the model's own modules in any case,
+    to compare with.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, reuse: bool = True, plain_weights: bool = True) -> None:

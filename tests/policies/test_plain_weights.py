@@ -136,7 +136,7 @@ def test_log_probabilities_are_those_of_the_models_own_forward_pass(name, in_pla
     model = made(**MODELS[name])
     policy = HFPolicy(model, char_tokenizer())
     prompts = prompts_of(policy)
-    for prompt, reply in turns(policy, 3, prompts):
+    for prompt, reply in turns(policy, 2, prompts):
         assert np.allclose(reply.logps, plain_logps(model, prompt, reply.token_ids), atol=1e-4)
     assert plays_by(policy) is LlamaRunner
     candidates = [[[7, 8, 9], [7, 8, 10, 11], [20]], [[5]], [[6, 7, 8], [6]]]
@@ -232,7 +232,7 @@ def test_a_larger_model_is_not_copied(monkeypatch):
     assert {product.weight.data_ptr() for product in (*layer.qkv, layer.out, *layer.gate_up, layer.down)} <= own
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 @pytest.mark.parametrize("each", [1, 2])
 def test_any_sequence_of_calls_gives_the_modules_replies(each, data):
@@ -298,14 +298,14 @@ def test_the_tiny_policy_plays_the_same_episodes_as_through_its_modules(order, h
         policy = HFPolicy(model, loaded.tokenizer, plain_weights=plain)
         episodes = rollout(
             policy,
-            make_envs(EnvConfig(), 6),
+            make_envs(EnvConfig(), 4),
             list_games("small/train")[:2],
             renderer=policy.renderer(PromptConfig(history=history), order),
             sampling=SamplingConfig(max_reply_tokens=25),
             temperature=1.0,
-            max_steps=5,
+            max_steps=3,
             seed=3,
-            group_size=3,
+            group_size=2,
         )
         played.append([(step.reply_ids, step.action) for episode in episodes for step in episode.steps])
         assert plays_by(policy) is (LlamaRunner if plain else ModuleRunner)
