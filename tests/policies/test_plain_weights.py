@@ -163,7 +163,15 @@ def _saved_head() -> Any:
     return get_peft_model(made(), lora).eval()
 
 
+def _replaced() -> Any:
+    """A layer of another kind in the place of a linear one, as quantisation puts it there."""
+    model = made()
+    model.model.layers[0].mlp.down_proj = torch.nn.Sequential(model.model.layers[0].mlp.down_proj, torch.nn.Tanh())
+    return model
+
+
 UNSUPPORTED = {
+    "another layer": _replaced,
     "another family": lambda: tiny_gpt2(VOCABULARY, positions=512),
     "another activation": lambda: made(hidden_act="gelu"),
     "angles that change with the length": lambda: made(

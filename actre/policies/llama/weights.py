@@ -87,7 +87,20 @@ def reason_against(model: Any) -> str | None:
         base.dtype not in (torch.float32, torch.bfloat16)
     ):
         return f"{base.dtype}, or several types"
+    others = {type(module) for module in _products(base)} - {nn.Linear, LoraLinear}
+    if others or type(base.model.embed_tokens) is not nn.Embedding:
+        return "quantised or replaced layers"
     return next((why for module in base.modules() if (why := _against(module))), None)
+
+
+def _products(base: Any) -> list[Any]:
+    """The modules whose weights are read as products."""
+    found = [base.lm_head]
+    for block in base.model.layers:
+        attention, mlp = block.self_attn, block.mlp
+        found += [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+        found += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+    return found
 
 
 def _against(module: Any) -> str | None:
