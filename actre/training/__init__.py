@@ -32,6 +32,7 @@ and makes them rows, loss.py takes the optimizer step.
     engines.py       what samples the episodes; engine_check.py: is it the model in training
     trl_settings.py  GRPOConfig from RunConfig
     trackers.py      what goes to TensorBoard, trackio and wandb
+    packed/          an update's forward pass over packed rows, on a CPU
     sharded/         weights and moments that are divided among processes
 """
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from actre.config import OptimConfig
 from actre.config.estimators import ESTIMATORS
 from actre.runtime import ranks
+from actre.training.packed.pack import packables, packed_slices
 from actre.training.returns import episode_return, step_rewards
 from actre.training.rows import Row
 from actre.training.tokens import column, row_weights
@@ -210,8 +211,11 @@ def trl_inputs(batch: RowBatch, total: int, device: torch.device) -> dict[str, T
     return {key: value.to(device) for key, value in inputs.items()}
 
 
-def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """A batch of `trl_inputs` as (rows, slice) of at most `most_tokens` padded tokens, longest rows first.
+def sliced(
+    batch: dict[str, Tensor], most_tokens: int, *, packed: bool = False
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """A batch of `trl_inputs` as (rows, slice) of at most `most_tokens` padded tokens, longest rows first; packed: of
+    as many different tokens (see packed/pack.py).
 
     A slice has the same keys. It loses the columns in which all its rows are padded, and its prompt grows up
     to its own first trained token, so that logits are computed for no more columns than need them.
@@ -220,7 +224,7 @@ def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[in
     present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     before = batch["prompt_ids"].shape[1]
     lengths = present.sum(dim=1).tolist()
-    for rows in token_slices(lengths, most_tokens):
+    for rows in _packed_rows(batch, ids, lengths, most_tokens) if packed else token_slices(lengths, most_tokens):
         trained = batch["tool_mask"][rows].any(dim=0)
         first = before + int(trained.float().argmax())
         width = max(first + 1, *(lengths[row] for row in rows))  # at least one column, which TRL requires
@@ -235,3 +239,10 @@ def sliced(batch: dict[str, Tensor], most_tokens: int) -> Iterator[tuple[list[in
             if key in batch:
                 piece[key] = batch[key][rows, first - before : width - before]
         yield rows, piece
+
+
+def _packed_rows(batch: dict[str, Tensor], ids: Tensor, lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    counted = ids.new_zeros(ids.shape, dtype=torch.bool)
+    counted[:, batch["prompt_ids"].shape[1] :] = batch["tool_mask"].bool()
+    slices = packed_slices(packables(ids, lengths, counted), most_tokens)
+    return [[row for family in families for row in family.rows] for families in slices]

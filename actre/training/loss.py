@@ -23,6 +23,7 @@ from actre.runtime import ranks
 from actre.runtime.out_of_memory import MicroBatches
 from actre.training import engine_check, terms
 from actre.training.batch import collate, sliced, trl_inputs
+from actre.training.packed import padded
 from actre.training.rows import Row
 from actre.training.sharded.launch import weights_of
 from actre.training.trl_settings import grpo_config, keep_precision
@@ -46,8 +47,8 @@ class SlicedTrainer(GRPOTrainer):
 
     Overrides of TRL 1.14.2, held by a contract test (StagedTrainer has two more):
       training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
-      _get_per_token_logps_and_entropies  no mask and no entropies where they change nothing
-      _compute_loss     adds the terms that TRL lacks (terms.py); nothing where the settings ask for none
+      _get_per_token_logps_and_entropies  packed rows (packed/), or no mask and no entropies where they change nothing
+      _compute_loss     notes which tokens carry gradient; adds the terms that TRL lacks (terms.py), if any
       beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
                         base model, adapter off. 0 where `normalise` weighs the KL, which is then a further term
       importance_sampling_level  set after construction where rows weigh the same: TRL would warn that its loss weighs
@@ -88,6 +89,8 @@ class SlicedTrainer(GRPOTrainer):
         self.importance_sampling_level = optim.importance_sampling_level
         self.past_entropy: float | None = None  # EPO's mean of the iterations before
         self._seen: tuple[Tensor, Tensor | None] | None = None
+        self.packed = padded.is_packed(config, model)
+        self._counted = torch.zeros(0)  # (B, C) of the slice that is computed: which tokens carry gradient
         self.micro_batches = MicroBatches(config.optim.micro_batch_tokens, self.accelerator.num_processes)
         self.remove_callback(PrinterCallback)
 
@@ -131,7 +134,7 @@ class SlicedTrainer(GRPOTrainer):
 
     def _slices(self, batch: dict[str, Tensor], most: int) -> list[dict[str, Tensor]]:
         """The batch in slices, equally many in each process: all processes take part in every forward and backward."""
-        pieces = [piece for _, piece in sliced(batch, most)]
+        pieces = [piece for _, piece in sliced(batch, most, packed=self.packed)]
         blank = {key: value[:1] if value.dim() else value for key, value in pieces[-1].items()}  # of the shortest rows
         blank["tool_mask"] = torch.zeros_like(blank["tool_mask"])
         return pieces + [blank] * (max(ranks.all_of(len(pieces))) - len(pieces))
@@ -169,23 +172,30 @@ class SlicedTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """TRL's, with less work for the same numbers.
 
-        Rows are padded on the right only, where causal attention never looks: without a mask, attention uses its
+        With `packed`, only tokens that carry gradient get theirs; the others' are 0, and TRL's loss masks them. Else
+        rows are padded on the right only, where causal attention never looks: without a mask, attention uses its
         causal kernel, which computes half as much. Entropies are computed only for an entropy bonus; otherwise they
         are zeros, since TRL only logs them and ours come from the sampler.
         """
         entropies_wanted = kwargs.pop("compute_entropy", False)
+        for_bonus = entropies_wanted and self._entropy_bonus_enabled
 
         def unmasked(**inputs: Any) -> Any:
             return model(**{**inputs, "attention_mask": None})
 
-        logps, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
-            unmasked,
-            *args,
-            batch_size=batch_size,
-            compute_aux_loss=compute_aux_loss,
-            compute_entropy=entropies_wanted and self._entropy_bonus_enabled,
-            **kwargs,
-        )
+        auxiliary = None
+        if self.packed:
+            how = {"temperature": self.temperature, "products": self.config.optim.products, "entropy": for_bonus}
+            logps, entropies = padded.logps(self.policy_model, *args[:2], self._counted, **how)
+        else:
+            logps, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
+                unmasked,
+                *args,
+                batch_size=batch_size,
+                compute_aux_loss=compute_aux_loss,
+                compute_entropy=for_bonus,
+                **kwargs,
+            )
         if entropies_wanted:
             self._seen = logps, entropies
         if entropies_wanted and entropies is None:
@@ -196,6 +206,7 @@ class SlicedTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """TRL's loss, plus the terms that the settings ask for and TRL lacks."""
+        self._counted = inputs["tool_mask"]  # TRL does not pass it on
         loss = super()._compute_loss(model, inputs)
         assert self._seen is not None, "TRL computes the log-probabilities first"
         logps, entropies = self._seen
@@ -237,7 +248,7 @@ class SlicedTrainer(GRPOTrainer):
         out = torch.zeros_like(batch["old_per_token_logps"])
         first = batch["prompt_ids"].shape[1]
         with self.weights.in_step():
-            for rows, piece in sliced(batch, most):
+            for rows, piece in sliced(batch, most, packed=self.packed):
                 start = piece["prompt_ids"].shape[1] - first
                 logps = self._logps(piece)
                 out[rows, start : start + logps.shape[1]] = logps
@@ -245,6 +256,7 @@ class SlicedTrainer(GRPOTrainer):
 
     def _logps(self, piece: dict[str, Tensor]) -> Tensor:
         """Log-probabilities of a slice's completion tokens at the stage's temperature."""
+        self._counted = piece["tool_mask"]
         ids = torch.cat([piece["prompt_ids"], piece["completion_ids"]], dim=1)
         present = torch.cat([piece["prompt_mask"], piece["completion_mask"]], dim=1)
         logps, _, _ = self._get_per_token_logps_and_entropies(
@@ -297,6 +309,7 @@ class SlicedTrainer(GRPOTrainer):
         mask = batch["tool_mask"].bool()
         sampled, base = batch["old_per_token_logps"][mask], self.reference_logps(batch)[mask]
         full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
+        full = full and self.config.optim.products == "float32"
         agreement = engine_check.compare(sampled, self._batch_logps(batch)[mask], base, full=full)
         if self._must_agree:
             engine_check.must_agree(agreement, full=full, iteration=self.iteration_now)

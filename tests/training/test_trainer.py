@@ -232,7 +232,7 @@ def test_sampled_logps_are_those_of_the_training_forward(tmp_path):
 
 @pytest.mark.parametrize("entropy_coef", [0.0, 0.1])
 def test_without_mask_and_unused_entropies_trls_numbers_are_the_same(tmp_path, entropy_coef):
-    trainer = make(tmp_path, toy.config(entropy_coef=entropy_coef))
+    trainer = make(tmp_path, toy.config(entropy_coef=entropy_coef, forward="transformers"))
     batch = a_batch(trainer)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     present = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)

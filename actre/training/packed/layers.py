@@ -1,0 +1,137 @@
+"""Linear layers with LoRA, RMSNorm and the gated activation: each one operation with its own gradient.
+
+Gradients are those of LoRA's matrices only; base weights, norms and biases are frozen.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Adapted(NamedTuple):
+    """A frozen linear layer with its adapter: weight + scale * up @ down. down (rank, in); up (out, rank); None: off."""
+
+    weight: Tensor  # (out, in)
+    bias: Tensor | None
+    down: Tensor | None
+    up: Tensor | None
+    scale: float
+
+
+def linear(x: Tensor, layers: Sequence[Adapted], products: torch.dtype) -> Tensor:
+    """(N, sum of out): the outputs of layers with the same input x (N, in), side by side.
+
+    products: the type in which large products are computed; their sums, x and the result are float32.
+    """
+    flat = [tensor for layer in layers for tensor in (layer.down, layer.up)]
+    return _Linear.apply(x, layers, products, *flat)  # type: ignore[no-any-return]
+
+
+class _Linear(torch.autograd.Function):
+    """x @ (W + s up down)^T. The sum of weights is made again in the backward pass, which costs rank / N of a product
+    and no memory. LoRA's own gradients go through its rank: less work than the gradient of the whole matrix.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layers: Sequence[Adapted], products: torch.dtype, *flat: Tensor | None) -> Tensor:
+        ctx.layers, ctx.products = layers, products
+        ctx.save_for_backward(x, *flat)
+        y = _product(x, _merged(layers).T, products)
+        if any(layer.bias is not None for layer in layers):
+            y += torch.cat([x.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in layers])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x = ctx.saved_tensors[0]
+        layers = ctx.layers
+        dx = _product(dy, _merged(layers), ctx.products) if ctx.needs_input_grad[0] else None
+        downs = [layer.down for layer in layers if layer.down is not None]
+        if not downs:
+            return (dx, None, None, *[None] * (2 * len(layers)))
+        inner = (x @ torch.cat(downs).T).split([len(down) for down in downs], 1)  # (N, rank) each
+        outer: list[Tensor] = []
+        grads: list[Tensor | None] = []
+        pieces = dy.split([len(layer.weight) for layer in layers], 1)
+        number = 0
+        for layer, piece in zip(layers, pieces, strict=True):
+            if layer.up is None:
+                grads += [None, None]
+                continue
+            outer.append(piece @ layer.up)
+            grads += [None, (piece.T @ inner[number]).mul_(layer.scale)]
+            number += 1
+        by_down = torch.cat(outer, 1).T @ x  # (sum of ranks, in)
+        rows = iter(by_down.split([len(down) for down in downs]))
+        for i, layer in enumerate(layers):
+            if layer.down is not None:
+                grads[2 * i] = next(rows) * layer.scale
+        return (dx, None, None, *grads)
+
+
+def _product(a: Tensor, b: Tensor, products: torch.dtype) -> Tensor:
+    return a @ b if products == torch.float32 else (a.to(products) @ b.to(products)).float()
+
+
+def _merged(layers: Sequence[Adapted]) -> Tensor:
+    """(sum of out, in): the layers' weights with their adapters, below one another."""
+    if len(layers) == 1 and layers[0].down is None:
+        return layers[0].weight
+    whole = layers[0].weight.new_empty(sum(len(layer.weight) for layer in layers), layers[0].weight.shape[1])
+    for layer, place in zip(layers, whole.split([len(layer.weight) for layer in layers]), strict=True):
+        if layer.down is None or layer.up is None:
+            place.copy_(layer.weight)
+        else:
+            torch.addmm(layer.weight.detach(), layer.up.detach(), layer.down.detach(), alpha=layer.scale, out=place)
+    return whole
+
+
+def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMSNorm of x (N, width); weight (width,) is frozen."""
+    return _Norm.apply(x, weight, eps)  # type: ignore[no-any-return]
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
+        scale = square.div_(x.shape[1]).add_(eps).rsqrt_()  # (N, 1)
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        x, weight, scale = ctx.saved_tensors
+        d = dy * weight
+        along = torch.linalg.vecdot(d, x)[:, None].mul_(scale**3).div_(-x.shape[1])
+        return d.mul_(scale).addcmul_(x, along), None, None
+
+
+def gated(both: Tensor) -> Tensor:
+    """silu(gate) * up of both (N, 2 * inner): gate, then up."""
+    return _Gated.apply(both)  # type: ignore[no-any-return]
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, 1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, 1)
+        result = torch.empty_like(both)
+        by_gate, by_up = result.chunk(2, 1)
+        share = torch.sigmoid(gate)
+        torch.mul(gate, share, out=by_up)  # silu
+        # the derivative of silu: share + silu * (1 - share)
+        torch.addcmul(share, by_up, 1 - share, out=by_gate)
+        by_gate.mul_(up).mul_(dy)
+        by_up.mul_(dy)
+        return result
