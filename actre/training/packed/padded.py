@@ -30,7 +30,7 @@ def logps(
 ) -> Padded:
     """Log-probabilities (nats) of the tokens that carry gradient, through packed rows.
 
-    ids, present (B, T): tokens padded on the right, and which of them are no padding. counted (B, C): which of the last C
+    ids, present (B, T): tokens padded on the right, and which are no padding. counted (B, C): which of the last C
     columns carry gradient. products: see `OptimConfig.products`.
     """
     trained = torch.zeros_like(ids, dtype=torch.bool)
