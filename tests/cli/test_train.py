@@ -9,6 +9,8 @@ import pytest
 from actre import cli
 from actre.cli import train as train_command
 from actre.config import RunConfig, StageConfig, save_config
+from actre.config.arms import ARMS
+from actre.config.estimators import ESTIMATORS
 from actre.config.presets import preset
 from actre.rollout.evaluate import load_evaluation
 from actre.runtime.estimate import gpu
@@ -151,3 +153,26 @@ def test_a_panel_is_played_before_and_after_and_changes_nothing_in_training(
     # a resumed run plays nothing twice
     assert cli.main(["train", "--resume", str(tmp_path / "3")]) == 0
     assert load_evaluation(tmp_path / "3" / "evaluation.jsonl") == played
+
+
+def test_help_and_docs_name_every_arm_and_estimator_with_its_equation_and_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    rows = (Path(__file__).parents[2] / "docs" / "training.md").read_text().splitlines()
+    for name, estimator in ESTIMATORS.items():
+        assert f"{name} {estimator.about} [{estimator.source}]" in shown
+        assert sum(row.startswith(f"| `{name}` |") for row in rows) == 1
+    for name, one in ARMS.items():
+        assert f"{name} {one.about}" in shown
+        assert any(row.startswith("| ") and name in row.split("|")[1].replace(",", " ").split() for row in rows)
+
+
+def test_an_estimator_brings_the_settings_of_its_recipe() -> None:
+    made = parsed("--estimator", "gspo", "--set", "optim.groups=4")
+    assert (made.optim.advantage, made.optim.importance_sampling_level, made.optim.groups) == ("gspo", "sequence", 4)
+    assert made == parsed("--set", "optim.advantage=gspo", "--set", "optim.groups=4")
+    with pytest.raises(ActreError, match=r"optim.advantage=gspo is a whole recipe, which has clip_low=0.0003"):
+        parsed("--estimator", "gspo", "--set", "optim.clip_low=0.2")

@@ -402,7 +402,7 @@ def test_a_run_folder_holds_metrics_trajectories_settings_and_an_adapter(tmp_pat
     assert lines[-1]["kl_nats"] > 0
     played = read_trajectories(tmp_path / "trajectories" / "train_0003.jsonl.gz")
     assert len(played) == 16
-    assert played[0].meta == {"iteration": 3, "stage": 1, "run_seed": 0}
+    assert played[0].meta == {"iteration": 3, "stage": 1, "order": "think_first", "run_seed": 0}
     assert sum(t.won for t in played) / 16 == lines[2]["success"]
     assert capfd.readouterr() == ("", "")
 
