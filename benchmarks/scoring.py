@@ -283,13 +283,16 @@ def _collapse_lines(cost: dict[str, Any]) -> list[str]:
         "",
         "What a measurement takes beside an iteration of training, in one process and by turns: "
         f"{cost['iterations']} think-first",
-        f"iterations of the preset {cost['preset']}, {cost['cpu_s']['iteration']:.1f} CPU seconds each on a busy",
-        f"machine. Share: of {cost['every']} iterations, between which there is one measurement. The groups' variance",
-        "and distinct trajectories are counted from the episodes played anyway.",
+        f"iterations of the preset {cost['preset']}, {cost['cpu_s']['iteration']:.1f} CPU seconds each",
+        f"on a busy machine. Share: of {cost['every']} iterations, with one measurement between them. The groups'",
+        "variance and distinct trajectories are counted from the episodes played anyway.",
         "",
         "| measured | CPU seconds | share of training |",
         "|---|---|---|",
         *rows,
+        "",
+        f"What shows a collapse takes {100 * (cost['share']['retrieval'] + cost['share']['panel']):.1f} % together,",
+        f"all three {100 * sum(cost['share'].values()):.1f} %; a panel costs in proportion to its episodes.",
     ]
 
 

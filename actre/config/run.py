@@ -276,7 +276,7 @@ class ProbeConfig(Ranged):
     """Thoughts sampled in each of these states."""
     panel_games: Natural = 0
     """Unseen games that are played in every order at each measurement (success, pass@k, admissible actions). 0: none. 4
-    games of 4 episodes take about as long as one training iteration."""
+    games of 4 episodes take two thirds of the time of one training iteration (docs/scoring.md)."""
     panel_episodes: Count = 4
     """Episodes of each of these games; pass@k is given for k = 1, 2, 4, ... up to it."""
 
