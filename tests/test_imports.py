@@ -49,6 +49,8 @@ PURE = {
     "actre.stats": {"numpy", "scipy"},
     "actre.entropy.estimators": {"numpy"},
     "actre.entropy.verdict": {"numpy"},
+    "actre.entropy.transfer": {"numpy", "scipy"},
+    "actre.entropy.preconditions": set(),
     "actre.training.advantages": {"numpy", "torch"},
 }
 """Numbers in, numbers out: the only libraries these may import."""

@@ -34,6 +34,24 @@ def test_the_page_on_the_quickstart_is_made_from_the_collected_data(env: str) ->
     assert quickstart.PAGES[env].read_text() == quickstart.page(env)
 
 
+def test_the_page_on_preconditions_is_made_from_the_records() -> None:
+    preconditions = benchmark("preconditions")
+    assert preconditions.PAGE.read_text() == preconditions.page()
+
+
+def test_every_shipped_record_of_preconditions_says_what_its_own_values_say() -> None:
+    """Verdict and table are computed again from the values."""
+    from actre.entropy import precondition_files as files
+    from actre.entropy.preconditions import checks, verdict
+
+    for path in sorted((ROOT / "data" / "results" / "preconditions").glob("*.json")):
+        record = json.loads(path.read_text())
+        found = files.from_json(record)
+        assert path.name == files.file_name(found.model, found.env)
+        assert record["verdict"] == verdict(found), path.name
+        assert record["checks"] == [one._asdict() for one in checks(found)], path.name
+
+
 STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator")
 
 

@@ -17,6 +17,10 @@ Files:
     records.py        a diagnosis and its JSON
     breakdown.py      a diagnosis by task type, position and source
     log.py            finished states of an interrupted diagnosis
+    expert_scores.py  the probability of an expert's action, in both orders
+    transfer.py       the gain in the untrained order over that in the trained one
+    preconditions.py  whether a comparison could show anything: thresholds and verdict
+    precondition_files.py its records
     thoughts.py       how many thoughts a state needs
     naive.py          two naive comparisons next to the fair one
     known_truth.py    scripted states of known entropy

@@ -9,5 +9,6 @@ Files:
     command.py         `actre pretrain-tiny`: all steps in order
     warmstart.py       supervised fine-tuning on well-formed replies
     warmstart_rows.py  its rows
+    expert_play.py     the experts on a panel, for supervised training on one order
     compliance.py      how often replies follow the format
 """

@@ -1,5 +1,6 @@
 """Studies: arms x estimators x seeds from one file, run side by side and compared; and the quickstart.
 
+preconditions    whether a comparison could show anything on a policy
 quickstart       one seed of two arms, diagnosed and compared
 onerun           one run from start to end; shared by quickstart and job
 scored           both orders' distributions in the episodes of a report

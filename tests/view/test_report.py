@@ -17,8 +17,10 @@ from actre.cli import main
 from actre.config import save_config
 from actre.config.overrides import changed, in_proportion
 from actre.config.presets import preset
+from actre.entropy import precondition_files
 from actre.entropy.diagnose import Diagnosis, load_diagnosis, save_diagnosis
 from actre.entropy.episode_states import with_records
+from actre.entropy.preconditions import Narrowing, Preconditions, verdict
 from actre.stats import Interval
 from actre.study.scored import score
 from actre.types import SCORES, ActreError, Trajectory, read_jsonl, write_jsonl, write_trajectories
@@ -81,6 +83,24 @@ def scripts(path: Path) -> tuple[str, str]:
     data, script = parsed(path).iter("script")
     assert (data.attrib["type"], script.attrib["type"]) == ("application/json", "module")
     return data.text or "", script.text or ""
+
+
+def test_beside_the_comparison_stands_what_its_preconditions_are(
+    quickstart: Path, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precondition_files, "data_folder", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert "not measured: run actre preconditions --model tiny" in words_of(write(quickstart)).replace("`", "")
+    found = Preconditions("tiny", "f", "alfworld", Narrowing("widened", *[Interval(-0.3, -0.4, -0.2)] * 2))
+    precondition_files.save(tmp_path / "results" / "preconditions" / "tiny.json", found)
+    assert verdict(found) in words_of(write(quickstart))
+    for arm in ("actre", "think_first"):
+        (quickstart / arm / "adapter").mkdir(exist_ok=True)
+        (quickstart / arm / "adapter" / "actre.json").write_text('{"fingerprint": "other weights"}')
+    assert verdict(found) not in words_of(write(quickstart))
+    for arm in ("actre", "think_first"):
+        (quickstart / arm / "adapter" / "actre.json").unlink()
+    assert page.exists()
 
 
 def test_the_page_loads_nothing_and_runs_the_inspectors_script_alone(page: Path) -> None:

@@ -1,0 +1,100 @@
+"""Makes docs/preconditions.md from the records in data/results/preconditions.
+
+actre preconditions --model tiny --write data/results/preconditions/tiny.json     # one record
+python benchmarks/preconditions.py page
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from actre.entropy import precondition_files as files
+from actre.entropy.preconditions import (
+    ADMISSIBLE_AT_LEAST,
+    CONTRACTED_NATS,
+    LEARNS_ABOVE,
+    LEARNS_AT_LEAST,
+    SPREAD_AT_MOST,
+    SUCCESS_BETWEEN,
+    checks,
+    verdict,
+)
+from actre.entropy.transfer import HIGH, LOW
+from actre.entropy.verdict import MARGIN_NATS
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "data" / "results" / "preconditions"
+PAGE = ROOT / "docs" / "preconditions.md"
+
+_OPENING = f"""# Preconditions: could a comparison show anything on this policy?
+
+Made by `python benchmarks/preconditions.py page` from data/results/preconditions; do not edit.
+
+    actre preconditions --model MODEL [--preset P]
+
+Acting first in stage 1 can help thinking only if three things hold before any training. Where one is missing, a
+comparison of arms cannot come out in favour of ActRe, whatever ActRe is worth. The command measures them:
+
+- **Contraction**: thinking narrows the choice. [`actre diagnose`](entropy.md); at least {CONTRACTED_NATS:g} nats
+  at the lower end of the bracket. Not contracted: equivalent within {MARGIN_NATS:g} nats.
+- **Learnability**: a fixed, short reinforcement in one order alone raises success in that order by at least
+  {100 * LEARNS_AT_LEAST:.0f} points, with the whole interval above {100 * LEARNS_ABOVE:.0f}. At least 3 seeds.
+- **Transfer**: what one order learns reaches the other. The gain in the untrained order over the gain in the
+  trained one, high from {HIGH:g} on, low up to {LOW:g}; after supervised training on an expert's episodes in one
+  order alone, and after the reinforcement above.
+
+It also measures the **start** in both orders: {100 * SUCCESS_BETWEEN[0]:.0f} to {100 * SUCCESS_BETWEEN[1]:.0f} %
+success leaves room to learn, at least {100 * ADMISSIBLE_AT_LEAST:.0f} % of the actions must be admissible, and
+where nothing is contracted the orders must be within {100 * SPREAD_AT_MOST:.0f} points.
+
+Transfer is measured in three ways. The *probability of the expert's action* at fixed states of unseen games
+decides: it needs no playing, is exact act-first, and unbiased think-first (the mean over sampled thoughts of the
+exact probability after each). Its logarithm stands beside it, with a bracket, because the logarithm of a mean over
+few thoughts is biased. *Success* is what matters in the end, and varies most. Intervals are over games, and over
+seeds where there are several (the wider of both). The ratio's interval is Fieller's, and a ratio is "undetermined"
+unless the trained order's own gain is above 0 with its whole interval. In a game's states the history holds the
+expert's actions without thoughts.
+
+A tiny policy takes all of it by default; a larger model a reduced set (`--iterations`, `--episodes`, `--steps`,
+`--states`, `--thoughts`, `--games`, `--parts`), which the record names. An interrupted measurement keeps its
+finished parts, and the same command continues. Quickstart reports, study pages and `actre train` state the verdict
+of the record that matches the model's name, its weights' fingerprint and the environment: a shipped one, or one in
+{files.RUNS}.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    records = sorted(RECORDS.glob("*.json"))
+    if not records:
+        return _OPENING + "\nNo policy has been measured yet.\n"
+    return _OPENING + "".join(_section(json.loads(path.read_text())) for path in records)
+
+
+def _section(record: dict[str, Any]) -> str:
+    found = files.from_json(record)
+    budget = found.budget
+    rows = "".join(f"| {one.what} | {one.value} | {one.threshold} | {one.met} |\n" for one in checks(found))
+    return f"""
+## {found.model}, {found.env}
+
+    {record["command"]}
+
+{verdict(found)}
+
+| measured | value [95 % interval] | threshold | met |
+|---|---|---|---|
+{rows}
+Budget: {budget["seeds"]} seeds of {budget["iterations"]} iterations in each order; {budget["steps"]} supervised
+steps of {budget["batch"]} rows; {budget["thoughts"]} thoughts in each of {budget["states"]} states a game;
+{budget["cpu_minutes"]} CPU-minutes on one thread of {record["processor"]} each. Weights: fingerprint
+{found.fingerprint[:16]}.
+"""
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["page"]:
+        sys.exit(__doc__)
+    PAGE.write_text(page())
+    print(PAGE)
