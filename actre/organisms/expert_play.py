@@ -1,19 +1,23 @@
 """The scripted experts play a panel: episodes to train one order on, and states whose expert action is known.
 
 ALFWorld's expert looks first where such things usually are; WebShop's shopper opens the hit that fits best. Both play
-as well as they can and are seeded by the game.
+as well as they can and are seeded by the game. ALFWorld's writes the kind of thought a model was pretrained on.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import EnvConfig, derive_seed
 from actre.entropy.expert_scores import ExpertState
 from actre.entropy.probes import Probe
+from actre.envs.alfworld.expert import Expert, Habits, Thoughts
 from actre.envs.demo import Decision
 from actre.envs.worlds import make_env
 from actre.organisms.warmstart_rows import Demonstrations, ExpertStep
+from actre.policies.models import find
 from actre.types import ActreError, Observation
 
 
@@ -26,7 +30,7 @@ class ExpertEpisode(NamedTuple):
     won: bool
 
 
-def play(env: EnvConfig, games: Sequence[str], seed: int) -> Iterator[ExpertEpisode]:
+def play(env: EnvConfig, games: Sequence[str], seed: int, thoughts: Thoughts = "marked") -> Iterator[ExpertEpisode]:
     """One episode in each game, at most `env.max_steps` long. A game may occur several times, and is then played anew.
 
     Raises ActreError for an environment without an expert that writes thoughts.
@@ -39,7 +43,7 @@ def play(env: EnvConfig, games: Sequence[str], seed: int) -> Iterator[ExpertEpis
     player = make_env(env)
     for n, game in enumerate(games):
         text, info = player.reset(options={"game": game})
-        decide = _expert(env, game, text, info, derive_seed(seed, "expert", n))
+        decide = _expert(env, game, text, info, derive_seed(seed, "expert", n), thoughts)
         steps: list[ExpertStep] = []
         over = False
         while not over and len(steps) < env.max_steps:
@@ -51,7 +55,9 @@ def play(env: EnvConfig, games: Sequence[str], seed: int) -> Iterator[ExpertEpis
         yield ExpertEpisode(game, info.get("task_type", ""), tuple(steps), bool(info["won"]))
 
 
-def _expert(env: EnvConfig, game: str, text: str, info: dict[str, Any], seed: int) -> Callable[[Observation], Decision]:
+def _expert(
+    env: EnvConfig, game: str, text: str, info: dict[str, Any], seed: int, thoughts: Thoughts
+) -> Callable[[Observation], Decision]:
     if env.name == "webshop":
         from actre.envs.webshop.shopper import Habits as Shopping
         from actre.envs.webshop.shopper import Shopper
@@ -59,24 +65,35 @@ def _expert(env: EnvConfig, game: str, text: str, info: dict[str, Any], seed: in
         shopper = Shopper(Shopping(), seed)
         shopper.reset(info["task"])
         return lambda seen: shopper.act(seen.text, seen.admissible)
-    from actre.envs.alfworld.expert import Expert, Habits
     from actre.envs.alfworld.games import read_game
 
-    expert = Expert(Habits(search="likely"), seed)
+    expert = Expert(Habits(search="likely", thoughts=thoughts), seed)
     expert.reset(text, read_game(game).plan())
     return lambda seen: expert.act(seen.text)
 
 
-def demonstrations(env: EnvConfig, games: Sequence[str], n: int, seed: int) -> Demonstrations:
+def demonstrations(
+    env: EnvConfig, games: Sequence[str], n: int, seed: int, thoughts: Thoughts = "marked"
+) -> Demonstrations:
     """n episodes of the expert, in these games in a random order, again and again if there are fewer."""
     drawn: list[str] = []
     rng = random.Random(derive_seed(seed, "games to show"))
     while len(drawn) < n:
         drawn += rng.sample(list(games), min(len(games), n - len(drawn)))
-    played = list(play(env, drawn, derive_seed(seed, "shown")))
+    played = list(play(env, drawn, derive_seed(seed, "shown"), thoughts))
     return Demonstrations(
         tuple(one.steps for one in played), sum(one.won for one in played), f"{n} episodes in {env.train}"
     )
+
+
+def thoughts_of(model: str) -> Thoughts:
+    """The kind of thought that a tiny policy was pretrained on last, from its made.json; "marked" for other models."""
+    made = Path(find(model)) / "made.json"
+    if not made.is_file():
+        return "marked"
+    habits = json.loads(made.read_text(encoding="utf-8"))["recipe"]["parts"][-1]["habits"][0]
+    found: Thoughts = habits.get("thoughts", "marked")
+    return found
 
 
 def expert_states(env: EnvConfig, games: Sequence[str], each: int, seed: int) -> list[ExpertState]:

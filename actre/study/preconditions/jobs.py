@@ -144,7 +144,7 @@ def _by_rl(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tup
 def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tuple[Any, str | None]:
     """The policy after supervised training on the expert's episodes in one order."""
     from actre.envs.worlds import list_games
-    from actre.organisms.expert_play import demonstrations
+    from actre.organisms.expert_play import demonstrations, thoughts_of
     from actre.organisms.warmstart import WarmConfig, fine_tune
     from actre.organisms.warmstart_rows import prompts_of, warm_rows
     from actre.policies.hf import HFPolicy
@@ -152,7 +152,8 @@ def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tu
 
     base, tokenizer = load(config.model)
     model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
-    demos = demonstrations(config.env, list_games(config.env.name, config.env.train), budget.episodes, config.seed)
+    games, thoughts = list_games(config.env.name, config.env.train), thoughts_of(config.model.name)
+    demos = demonstrations(config.env, games, budget.episodes, config.seed, thoughts)
     prompt = replace(config.prompt, tags="first")
     rows = warm_rows(
         demos,
