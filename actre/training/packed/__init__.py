@@ -3,7 +3,7 @@
     pack.py        rows as one sequence of tokens without padding; a beginning that several share is there once
     layers.py      linear layers with LoRA, RMSNorm and the gated activation, each one operation with its own gradient
     attention.py   causal attention over packed rows, with its own gradient
-    llama.py       the model's forward pass in these terms, up to log-probabilities of trained tokens; which models it takes
+    llama.py       the model up to log-probabilities of trained tokens, in these terms; which models it takes
 
 Every other model, and every GPU, uses transformers' own forward pass (loss.py), which gives the same numbers.
 

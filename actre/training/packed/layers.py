@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Adapted(NamedTuple):
-    """A frozen linear layer with its adapter: weight + scale * up @ down. down (rank, in); up (out, rank); None: off."""
+    """A frozen linear layer and its adapter: weight + scale * up @ down. down (rank, in); up (out, rank); None: off."""
 
     weight: Tensor  # (out, in)
     bias: Tensor | None
