@@ -185,8 +185,12 @@ class SlicedTrainer(GRPOTrainer):
 
         auxiliary = None
         if self.packed:
-            how = {"temperature": self.temperature, "products": self.config.optim.products, "entropy": for_bonus}
-            logps, entropies = padded.logps(self.policy_model, *args[:2], self._counted, **how)
+            how: dict[str, Any] = {
+                "temperature": self.temperature,
+                "products": self.config.optim.products,
+                "entropy": for_bonus,
+            }
+            logps, entropies = padded.logps(self.policy_model, args[0], args[1], self._counted, **how)
         else:
             logps, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
                 unmasked,

@@ -73,7 +73,7 @@ class Weights(NamedTuple):
 
 def reason_against(model: Any) -> str | None:
     """Why this model has to run through its own modules; None: it can be read."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     if type(base) not in FAMILY:
         return f"{type(base).__name__} is neither Llama nor Qwen2"
     if model.device.type != "cpu":
@@ -118,7 +118,7 @@ def _against(module: Any) -> str | None:
 
 def read_weights(model: Any, *, small: bool) -> Weights:
     """The weights of a model without a `reason_against`; small: copied and joined, adapters merged."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     config, body = base.config, base.model
     width = config.hidden_size
     size = getattr(config, "head_dim", None) or width // config.num_attention_heads
@@ -154,7 +154,7 @@ def read_weights(model: Any, *, small: bool) -> Weights:
 
 def _in_place(module: Any) -> Product:
     """A linear layer's own tensors, and its active adapters."""
-    linear = module.base_layer if isinstance(module, LoraLinear) else module
+    linear: Any = module.base_layer if isinstance(module, LoraLinear) else module
     bias = None if linear.bias is None else linear.bias.detach()
     return Product(linear.weight.detach(), bias, tuple(_adapters(module)))
 
@@ -164,8 +164,8 @@ def _adapters(module: Any) -> Iterable[tuple[Tensor, Tensor]]:
         return
     for name in module.active_adapters:
         if name in module.lora_A:
-            up = module.lora_B[name].weight.detach() * module.scaling[name]
-            yield module.lora_A[name].weight.detach(), up
+            down, up = (getattr(module, half)[name].weight.detach() for half in ("lora_A", "lora_B"))
+            yield down, up * module.scaling[name]
 
 
 def _merged(module: Any) -> Product:

@@ -31,7 +31,7 @@ class Logps(NamedTuple):
 
 def reason_against(model: Any) -> str | None:
     """Why a model in training uses transformers' forward pass; None: this file's."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     if type(base) not in _FAMILY:
         return f"{type(base).__name__} is neither Llama nor Qwen2"
     if {p.device.type for p in model.parameters()} != {"cpu"}:
@@ -69,7 +69,7 @@ def logps(model: PeftModel, pack: Pack, *, temperature: float, products: torch.d
 
     products: the type of the linear layers' products, sums and everything else being float32.
     """
-    base = model.get_base_model()
+    base: Any = model.get_base_model()
     final = _hidden(base, pack, products)
     # logits only where a trained token is predicted; no product for none
     head = _adapted(base.get_output_embeddings())
@@ -122,5 +122,5 @@ def _adapted(module: Any) -> Adapted:
     if module.disable_adapters or module.merged:
         return Adapted(base.weight, base.bias, None, None, 0.0)
     (name,) = module.active_adapters
-    down, up = module.lora_A[name].weight, module.lora_B[name].weight
+    down, up = (getattr(module, half)[name].weight for half in ("lora_A", "lora_B"))
     return Adapted(base.weight, base.bias, down, up, float(module.scaling[name]))
