@@ -24,15 +24,14 @@ ARMS = ("mixed_orders", "actre_shuffled")
 
 
 def settings() -> RunConfig:
-    """Short episodes whose returns differ by what is inadmissible, so that an untrained policy has a signal at once."""
+    """Short episodes whose returns differ by what is badly tagged or inadmissible, so that an untrained policy has a signal at once."""
     tiny = preset("tiny")
-    small = replace(
-        tiny.optim, groups=2, group_size=2, updates_per_batch=2, inadmissible_penalty=0.5, normalise="token"
-    )
+    small = replace(tiny.optim, groups=2, group_size=3, updates_per_batch=2, normalise="token")
+    small = replace(small, inadmissible_penalty=0.5, format_penalty=0.3)
     return replace(
         tiny,
         env=replace(tiny.env, max_steps=2),
-        sampling=replace(tiny.sampling, temperature=2.0, max_reply_tokens=24),
+        sampling=replace(tiny.sampling, temperature=1.3, max_reply_tokens=24),
         stages=(StageConfig("act_first", 5), StageConfig("think_first", 5)),
         optim=small,
         env_steps=None,
@@ -118,9 +117,9 @@ def test_mixed_orders_and_shuffled_rationales_are_in_the_records(tmp_path: Path)
     train(replace(mixed, stages=half), tmp_path / "mixed", progress=False)
     for number, order in ((1, "act_first"), (2, "think_first")):
         played = read_trajectories(tmp_path / "mixed" / "trajectories" / f"train_{number:04d}.jsonl.gz")
-        assert [one.group for one in played] == [0, 0, 1, 1]
+        assert [one.group for one in played] == [0, 0, 0, 1, 1, 1]
         assert {one.meta["order"] for one in played} == {order}, "the stage's"
-        assert [one.order == order for one in played] == [True, True, False, False], "every other group"
+        assert [one.order == order for one in played] == [True] * 3 + [False] * 3, "every other group"
 
     stages = tuple(replace(stage, iterations=1) for stage in shuffled.stages)
     own = tuple(replace(stage, rationale="own") for stage in stages)
