@@ -24,14 +24,14 @@ ARMS = ("mixed_orders", "actre_shuffled")
 
 
 def settings() -> RunConfig:
-    """Short episodes whose returns differ by what is badly tagged or inadmissible, so that an untrained policy has a signal at once."""
+    """Short episodes whose returns differ by what is badly tagged or inadmissible, so that there is a signal at once."""
     tiny = preset("tiny")
     small = replace(tiny.optim, groups=2, group_size=3, updates_per_batch=2, normalise="token")
     small = replace(small, inadmissible_penalty=0.5, format_penalty=0.3)
     return replace(
         tiny,
         env=replace(tiny.env, max_steps=2),
-        sampling=replace(tiny.sampling, temperature=1.3, max_reply_tokens=24),
+        sampling=replace(tiny.sampling, temperature=1.6, max_reply_tokens=24),
         stages=(StageConfig("act_first", 5), StageConfig("think_first", 5)),
         optim=small,
         env_steps=None,
