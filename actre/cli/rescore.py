@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="NAME=VALUE",
         help="any setting of optim, e.g. optim.format_penalty=0",
     )
-    parser.add_argument("--name", help="name of the folder in RUN/rescored (default: the settings)")
+    parser.add_argument("--name", help="name of the result (default: the settings)")
     parser.set_defaults(run=_rescore)
 
 
