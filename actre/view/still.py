@@ -68,7 +68,8 @@ def svg(figure: go.Figure, width: float = _WIDTH, titled: bool = True) -> str:
     x = axis(figure, "x", left, width - (layout.margin.r or 18.0))
     parts = [_words(10, 20 + 18 * i, line, "start", size=15) for i, line in enumerate(title)]
     parts += _drawn_legend(legend, 12.0 + 22.0 * len(title))
-    parts += [*_grid(figure, x, y, labels), *_shapes(figure, x, y)]
+    below = wrapped(layout.xaxis.title.text or "", (width - 20) / _CHAR)
+    parts += [*_grid(figure, x, y, labels, below), *_shapes(figure, x, y)]
     parts += _bars([trace for trace in figure.data if trace.type == "bar"], layout.barmode == "stack", x, y)
     before: Any = None
     for trace in figure.data:
@@ -77,7 +78,7 @@ def svg(figure: go.Figure, width: float = _WIDTH, titled: bool = True) -> str:
             before = trace
     parts += _notes(figure, x, y)
     style = f'font-family="sans-serif" font-size="{_FONT}" fill="{GREY}"'
-    height = bottom + 44.0
+    height = bottom + 44.0 + 14.0 * max(len(below) - 1, 0)
     box = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     called = html.escape(visible(" ".join(wrapped(name, 999))))
     return f'<svg{_NAMESPACE} {box} role="img" aria-label="{called}" {style}>{"".join(parts)}</svg>'
@@ -91,7 +92,8 @@ def _tick_label(label: str, room: float) -> list[str]:
     return [label] if label.startswith("<b>") else wrapped(label, room / _CHAR)
 
 
-def _grid(figure: go.Figure, x: Axis, y: Axis, labels: Sequence[Sequence[str]]) -> list[str]:
+def _grid(figure: go.Figure, x: Axis, y: Axis, labels: Sequence[Sequence[str]], below: Sequence[str]) -> list[str]:
+    """Grid lines, tick labels, and the axes' titles; below: the lines of the x axis's."""
     layout = figure.layout
     shown = {which: layout[f"{which}axis"].showgrid is not False for which in "xy"}
     across = [(x.px(value), y.start, x.px(value), y.end) for value, _ in x.marks if shown["x"]]
@@ -106,9 +108,10 @@ def _grid(figure: go.Figure, x: Axis, y: Axis, labels: Sequence[Sequence[str]]) 
                 parts.append(_words(4, first, name, "start", bold=True))
             else:
                 parts.append(_words(x.start - 8, first + 14 * i, line, "end"))
-    title = layout.xaxis.title.text or ""
-    middle = min((x.start + x.end) / 2, x.end - _CHAR * len(title) / 2 + 10)
-    parts.append(_words(middle, y.start + 36, title, "middle"))
+    for i, line in enumerate(below):
+        half, width = _CHAR * len(line) / 2, x.end + (layout.margin.r or 18.0)
+        middle = min(max((x.start + x.end) / 2, half + 10), width - half - 10)
+        parts.append(_words(middle, y.start + 36 + 14 * i, line, "middle"))
     name = layout.yaxis.title.text
     if name:
         place = f'transform="translate(14,{(y.start + y.end) / 2:.1f}) rotate(-90)"'
