@@ -52,8 +52,8 @@ class WebshopEnv(gymnasium.Env[str, str]):
     An action is "search[words]" or "click[text]" with a text of the page, in any case. Any other action has no effect.
     reward: the purchase's, in [0, 1], on the step that buys; else 0. info: admissible_commands (list of str, in page
     order; "search[<query>]" stands for any search), won (bool: a purchase worth 1.0), task (the instruction), score
-    (the purchase's reward, 0.0 before it), goal (its number), parts (dict of the reward's parts; None before a
-    purchase).
+    (the purchase's reward, 0.0 before it), goal (its number), parts (dict of the reward's parts; {} before a
+    purchase, since gymnasium's vectors cannot join None and a dict).
 
     Differs: the original draws goals by weight and prices from the global generator, continues after a purchase, and
     keeps every session forever.
@@ -216,7 +216,7 @@ class WebshopEnv(gymnasium.Env[str, str]):
             "task": self._goal.instruction.strip(),
             "score": self._state.reward,
             "goal": self._goal_number,
-            "parts": None if self._parts is None else self._parts._asdict(),
+            "parts": {} if self._parts is None else self._parts._asdict(),
         }
 
 

@@ -42,6 +42,17 @@ def test_sync_and_async_answer_alike_and_seeds_reproduce(world: str) -> None:
     assert played(world, "sync", 5) != played(world, "sync", 6)
 
 
+def test_a_purchase_in_one_of_several_shops_is_told_beside_the_others() -> None:
+    envs = gymnasium.make_vec("actre/Webshop-v0", num_envs=2, **{**GIVEN["actre/Webshop-v0"], "max_steps": 9})
+    _, infos = envs.reset(seed=0)
+    *_, infos = envs.step([f"search[{infos['task'][0]}]", "look"])
+    envs.step([infos["admissible_commands"][0][-1], "look"])
+    *_, bought, _, infos = envs.step(["click[buy now]", "look"])
+    assert bought.tolist() == [True, False]
+    assert infos["parts"]["_r_type"].tolist() == [True, False]
+    envs.close()
+
+
 @pytest.mark.parametrize("world", GIVEN)
 def test_shared_memory_which_garbles_texts_is_refused_with_the_way_out(world: str) -> None:
     with pytest.raises(ValueError, match="shared_memory=False"):
