@@ -189,6 +189,8 @@ def alfworld(number: int, games: str) -> Act:
 
 def chosen(rng: random.Random, listed: Any, task: str) -> str:
     """A random action of a page or room; a search is for the task."""
+    if not listed:  # the page of a purchase; gymnasium starts the next game with whatever comes
+        return ""
     action = rng.choice(list(listed))
     return f"search[{task}]" if action == "search[<query>]" else str(action)
 
