@@ -8,8 +8,6 @@ Differs from FlashAttention: whole rows of probabilities are made for a block of
 pass if they are small, and otherwise computed again.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -35,92 +33,123 @@ class Heads(NamedTuple):
         return self.heads // self.kv
 
 
-def attention(qkv: Tensor, cos: Tensor, sin: Tensor, parts: tuple[Part, ...], heads: Heads) -> Tensor:
-    """(N, heads * size): what each token attends to.
+def attention(
+    qkv: Tensor, cos: Tensor, sin: Tensor, parts: tuple[Part, ...], heads: Heads, asking: Tensor | None = None
+) -> Tensor:
+    """(N, heads * size): what each token attends to; (Q, heads * size): only the tokens `asking` do.
 
     qkv (N, (heads + 2 kv) * size): queries, keys and values of all tokens. cos, sin (N, size): rotary angles, both
-    halves equal, as in Llama.
+    halves equal, as in Llama. asking (Q,): indices in ascending order; None: all tokens.
     """
-    return _Attention.apply(qkv, cos, sin, parts, heads)  # type: ignore[no-any-return]
+    if asking is None:
+        asking = torch.arange(len(qkv))
+    return _Attention.apply(qkv, cos, sin, _blocks(parts, asking), asking, heads)  # type: ignore[no-any-return]
+
+
+class _Block(NamedTuple):
+    """Queries [start, stop) of those that ask, against the first `width` keys of their part. later: -inf where one of
+    the last of these keys follows a query (queries, columns).
+    """
+
+    start: int
+    stop: int
+    width: int
+    later: Tensor
+
+
+class _Work(NamedTuple):
+    part: Part
+    blocks: list[_Block]
+
+
+def _blocks(parts: tuple[Part, ...], asking: Tensor) -> list[_Work]:
+    """The blocks of each part that has queries."""
+    ends = torch.searchsorted(asking, torch.tensor([part.stop for part in parts])).tolist()
+    begins = torch.searchsorted(asking, torch.tensor([part.start for part in parts])).tolist()
+    work = []
+    for part, begin, end in zip(parts, begins, ends, strict=True):
+        before = part.before[1] - part.before[0]
+        own = asking[begin:end] - part.start
+        blocks = []
+        for start in range(begin, end, _BLOCK):
+            some = own[start - begin : start - begin + _BLOCK]
+            columns = torch.arange(int(some[0]), int(some[-1]) + 1)
+            later = torch.zeros(len(some), len(columns)).masked_fill_(columns > some[:, None], -torch.inf)
+            blocks.append(_Block(start, start + len(some), before + int(some[-1]) + 1, later))
+        if blocks:
+            work.append(_Work(part, blocks))
+    return work
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, parts: tuple[Part, ...], heads: Heads) -> Tensor:
-        n = len(qkv)
+    def forward(
+        ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, work: list[_Work], asking: Tensor, heads: Heads
+    ) -> Tensor:
         q, k, v = _split(qkv, heads)
-        q = _turned(q, cos, sin, 1.0).mul_(heads.size**-0.5)
-        q = q.view(n, heads.kv, heads.each, heads.size).transpose(0, 1).contiguous()  # (kv, N, each, size)
+        if len(asking) < len(qkv):
+            q, q_cos, q_sin = q[asking], cos[asking], sin[asking]
+        else:
+            q_cos, q_sin = cos, sin
+        q = _turned(q, q_cos, q_sin, 1.0).mul_(heads.size**-0.5)
+        q = q.view(len(asking), heads.kv, heads.each, heads.size).transpose(0, 1).contiguous()  # (kv, Q, each, size)
         k = _turned(k, cos, sin, 1.0).transpose(0, 1).contiguous()  # (kv, N, size)
         v = v.transpose(0, 1).contiguous()
         out = torch.empty_like(q)
-        keep = any(ctx.needs_input_grad) and _probabilities(parts, heads) <= _KEPT
+        keep = any(ctx.needs_input_grad) and _probabilities(work, heads) <= _KEPT
         kept: list[Tensor] = []
-        for part in parts:
+        for part, blocks in work:
             keys, values = _seen(k, part), _seen(v, part)
-            for block in _blocks(part):
+            for block in blocks:
                 p = _attended(q, keys, block, heads)
-                torch.bmm(p, values[:, : block.width], out=(done := torch.empty_like(_queries(q, block))))
-                out[:, block.start : block.stop] = done.view(heads.kv, -1, heads.each, heads.size)
+                out[:, block.start : block.stop] = _by_query(torch.bmm(p, values[:, : block.width]), heads)
                 if keep:
                     kept.append(p)
-        ctx.parts, ctx.heads = parts, heads
-        ctx.save_for_backward(q, k, v, cos, sin, *kept)
-        return out.transpose(0, 1).reshape(n, -1)
+        ctx.work, ctx.heads = work, heads
+        ctx.save_for_backward(q, k, v, cos, sin, asking, *kept)
+        return out.transpose(0, 1).reshape(len(asking), heads.heads * heads.size)
 
     @staticmethod
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, cos, sin, *kept = ctx.saved_tensors
-        heads, n = ctx.heads, len(d_out)
-        d_out = d_out.view(n, heads.kv, heads.each, heads.size).transpose(0, 1).contiguous()
+        q, k, v, cos, sin, asking, *kept = ctx.saved_tensors
+        heads = ctx.heads
+        d_out = d_out.view(len(asking), heads.kv, heads.each, heads.size).transpose(0, 1).contiguous()
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         given = iter(kept)
-        for part in ctx.parts:
+        for part, blocks in ctx.work:
             keys, values = _seen(k, part), _seen(v, part)
             d_keys, d_values = torch.zeros_like(keys), torch.zeros_like(values)
-            for block in _blocks(part):
+            for block in blocks:
                 width = block.width
                 p = next(given) if kept else _attended(q, keys, block, heads)
                 d = _queries(d_out, block)
                 d_values[:, :width].baddbmm_(p.transpose(1, 2), d)
                 dp = torch.bmm(d, values[:, :width].transpose(1, 2))
                 ds = torch.ops.aten._softmax_backward_data(dp, p, -1, torch.float32)
-                dq[:, block.start : block.stop] = torch.bmm(ds, keys[:, :width]).view(
-                    heads.kv, -1, heads.each, heads.size
-                )
+                dq[:, block.start : block.stop] = _by_query(torch.bmm(ds, keys[:, :width]), heads)
                 d_keys[:, :width].baddbmm_(ds.transpose(1, 2), _queries(q, block))
             _add(dk, d_keys, part)
             _add(dv, d_values, part)
-        d_qkv = torch.cat(
-            [
-                _turned(dq.transpose(0, 1).reshape(n, heads.heads, -1), cos, sin, -1.0)
-                .mul_(heads.size**-0.5)
-                .flatten(1),
-                _turned(dk.transpose(0, 1), cos, sin, -1.0).flatten(1),
-                dv.transpose(0, 1).reshape(n, -1),
-            ],
-            dim=1,
-        )
-        return d_qkv, None, None, None, None
+        return _gradient(dq, dk, dv, cos, sin, asking, heads), None, None, None, None, None
 
 
-class _Block(NamedTuple):
-    """Queries [start, stop) of the packed tokens, against the first `width` keys of their part."""
+def _gradient(dq: Tensor, dk: Tensor, dv: Tensor, cos: Tensor, sin: Tensor, asking: Tensor, heads: Heads) -> Tensor:
+    """(N, (heads + 2 kv) * size), from the gradients of turned queries and keys, and of values."""
+    n = len(cos)
+    result = dq.new_zeros(n, heads.heads + 2 * heads.kv, heads.size)
+    by_query, by_key, by_value = result.split([heads.heads, heads.kv, heads.kv], 1)
+    dq = dq.transpose(0, 1).reshape(len(asking), heads.heads, heads.size)
+    if len(asking) < n:
+        by_query[asking] = _turned(dq, cos[asking], sin[asking], -1.0).mul_(heads.size**-0.5)
+    else:
+        torch.mul(_turned(dq, cos, sin, -1.0), heads.size**-0.5, out=by_query)
+    by_key.copy_(_turned(dk.transpose(0, 1), cos, sin, -1.0))
+    by_value.copy_(dv.transpose(0, 1))
+    return result.view(n, -1)
 
-    start: int
-    stop: int
-    width: int
 
-
-def _blocks(part: Part) -> Iterator[_Block]:
-    before = part.before[1] - part.before[0]
-    for start in range(part.start, part.stop, _BLOCK):
-        stop = min(part.stop, start + _BLOCK)
-        yield _Block(start, stop, before + stop - part.start)
-
-
-def _probabilities(parts: tuple[Part, ...], heads: Heads) -> int:
-    return heads.heads * sum((b.stop - b.start) * b.width for part in parts for b in _blocks(part))
+def _probabilities(work: list[_Work], heads: Heads) -> int:
+    return heads.heads * sum((block.stop - block.start) * block.width for _, blocks in work for block in blocks)
 
 
 def _split(qkv: Tensor, heads: Heads) -> tuple[Tensor, ...]:
@@ -153,23 +182,18 @@ def _add(total: Tensor, d: Tensor, part: Part) -> None:
 
 
 def _queries(q: Tensor, block: _Block) -> Tensor:
-    """(kv, queries * each, size)."""
+    """(kv, queries * each, size) of a block."""
     return q[:, block.start : block.stop].flatten(1, 2)
+
+
+def _by_query(x: Tensor, heads: Heads) -> Tensor:
+    """(kv, queries * each, size) as (kv, queries, each, size)."""
+    return x.view(heads.kv, -1, heads.each, heads.size)
 
 
 def _attended(q: Tensor, keys: Tensor, block: _Block, heads: Heads) -> Tensor:
     """(kv, queries * each, width): probabilities."""
-    queries = block.stop - block.start
     scores = torch.bmm(_queries(q, block), keys[:, : block.width].transpose(1, 2))
-    scores.view(heads.kv, queries, heads.each, -1)[..., -queries:].add_(_later(queries)[:, None])
+    last = scores.view(heads.kv, len(block.later), heads.each, -1)[..., block.width - block.later.shape[1] :]
+    last.add_(block.later[:, None])
     return torch.softmax(scores, -1)
-
-
-@lru_cache(maxsize=1)
-def _all_later(queries: int) -> Tensor:
-    return torch.full((queries, queries), -torch.inf).triu_(1)
-
-
-def _later(queries: int) -> Tensor:
-    """(queries, queries): -inf where a key follows the query."""
-    return _all_later(_BLOCK)[:queries, :queries]

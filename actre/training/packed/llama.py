@@ -70,10 +70,11 @@ def logps(model: PeftModel, pack: Pack, *, temperature: float, products: torch.d
     products: the type of the linear layers' products, sums and everything else being float32.
     """
     base: Any = model.get_base_model()
-    final = _hidden(base, pack, products)
-    # logits only where a trained token is predicted; no product for none
+    # several rows may predict their first token from their common beginning's last
+    asking, where = torch.unique(pack.predicts, return_inverse=True)
+    final = _hidden(base, pack, asking, products)
     head = _adapted(base.get_output_embeddings())
-    logits = linear(final.index_select(0, pack.predicts), [head], products)
+    logits = linear(final.index_select(0, where), [head], products)
     if temperature != 1.0:
         logits = logits / temperature
     total = torch.logsumexp(logits, 1)
@@ -82,29 +83,34 @@ def logps(model: PeftModel, pack: Pack, *, temperature: float, products: torch.d
     return Logps(chosen - total, entropies)
 
 
-def _hidden(base: Any, pack: Pack, products: torch.dtype) -> Tensor:
-    """(N, width): the last norm's output for all packed tokens."""
+def _hidden(base: Any, pack: Pack, asking: Tensor, products: torch.dtype) -> Tensor:
+    """(Q, width): the last norm's output for the packed tokens `asking` (Q,). The last layer computes the others' keys
+    and values only: nothing else of them is seen.
+    """
     config, body = base.config, base.model
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = Heads(config.num_attention_heads, config.num_key_value_heads, size)
     x = body.embed_tokens(pack.ids)
     cos, sin = (angles[0] for angles in body.rotary_emb(x, pack.positions[None]))
 
-    def through(block: Any, x: Tensor) -> Tensor:
+    def through(block: Any, x: Tensor, some: Tensor | None) -> Tensor:
         mixer, mlp, eps = block.self_attn, block.mlp, config.rms_norm_eps
         h = normed(x, block.input_layernorm.weight, eps)
         qkv = linear(h, [_adapted(one) for one in (mixer.q_proj, mixer.k_proj, mixer.v_proj)], products)
-        x = x + linear(attention(qkv, cos, sin, pack.parts, heads), [_adapted(mixer.o_proj)], products)
+        seen = attention(qkv, cos, sin, pack.parts, heads, some)
+        x = x if some is None else x.index_select(0, some)
+        x = x + linear(seen, [_adapted(mixer.o_proj)], products)
         h = normed(x, block.post_attention_layernorm.weight, eps)
         both = linear(h, [_adapted(mlp.gate_proj), _adapted(mlp.up_proj)], products)
         return x + linear(gated(both), [_adapted(mlp.down_proj)], products)
 
     kept = _layers_kept(config, heads, len(pack.ids))
-    for number, block in enumerate(body.layers):
-        if number < kept or not torch.is_grad_enabled():
-            x = through(block, x)
+    for number, block in enumerate(body.layers, 1):
+        some = asking if number == len(body.layers) else None
+        if number <= kept or not torch.is_grad_enabled():
+            x = through(block, x, some)
         else:
-            x = checkpoint(through, block, x, use_reentrant=False)
+            x = checkpoint(through, block, x, some, use_reentrant=False)
     return normed(x, body.norm.weight, config.rms_norm_eps)
 
 
@@ -118,9 +124,10 @@ def _adapted(module: Any) -> Adapted:
     """A linear layer of the model as it computes now."""
     if not isinstance(module, LoraLayer):
         return Adapted(module.weight, module.bias, None, None, 0.0)
-    base: Any = module.base_layer
-    if module.disable_adapters or module.merged:
+    layer: Any = module
+    base = layer.base_layer
+    if layer.disable_adapters or layer.merged:
         return Adapted(base.weight, base.bias, None, None, 0.0)
-    (name,) = module.active_adapters
-    down, up = (getattr(module, half)[name].weight for half in ("lora_A", "lora_B"))
-    return Adapted(base.weight, base.bias, down, up, float(module.scaling[name]))
+    (name,) = layer.active_adapters
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    return Adapted(base.weight, base.bias, down, up, float(layer.scaling[name]))

@@ -90,7 +90,6 @@ def gradient(model: PeftModel) -> torch.Tensor:
 def test_log_probabilities_and_gradients_are_transformers(make, block, kept, monkeypatch):
     monkeypatch.setattr(attentions, "_BLOCK", block)
     monkeypatch.setattr(attentions, "_KEPT", kept)
-    attentions._all_later.cache_clear()
     model = make()
     ids, lengths, counted = rows_of_groups([(20, 30), (1, 40), (35, 1)])
     whole = packed(ids, lengths, counted)
@@ -102,7 +101,6 @@ def test_log_probabilities_and_gradients_are_transformers(make, block, kept, mon
     chosen, entropies = (one.flatten()[whole.places] for one in plainly(model, ids, 0.7))
     (chosen + entropies).mul(weights).sum().backward()
     theirs = gradient(model)
-    attentions._all_later.cache_clear()
     assert torch.allclose(found.logps, chosen, atol=2e-5)
     assert torch.allclose(found.entropies, entropies, atol=2e-5)
     assert (mine - theirs).norm() <= 1e-5 * theirs.norm()
