@@ -294,6 +294,22 @@ def test_the_page_on_the_alfworld_engine_says_what_the_record_says() -> None:
     assert 300 < record["lowest_ratio"] < 334  # "about a three-hundredth"; 60 times was asked for
 
 
+def test_what_the_page_on_training_says_of_packed_rows_is_the_record() -> None:
+    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    x = json.loads((ROOT / "data" / "results" / "bench_loop.json").read_text())["tiny"]
+    best = {name: min(values) for name, values in x["seconds"].items()}
+    assert x["update_ratio"] == best["packed"] / best["transformers"]
+    assert (
+        f"{x['episodes']} episodes of the tiny policy ({x['steps']} steps): {best['packed']:.2f} CPU seconds an update "
+        f"packed, {best['transformers']:.2f} through transformers: a ratio of {x['update_ratio']:.2f}. The products alone "
+        f"take {best['bare']:.2f} s; the packed update takes {x['over_bare']:.2f} times that." in page
+    )
+    counts = "{rows} in rows, {padded} padded, {packed} packed, {trained} with gradient".format(**x["tokens"])
+    assert counts in page
+    assert f"differ by {x['weights_differ'][0]:.0e} of their norm" in page
+    assert x["weights_differ"][0] < 1e-5
+
+
 def test_what_the_page_on_training_says_it_costs_is_the_record() -> None:
     page = " ".join((ROOT / "docs" / "training.md").read_text().split())
     trainer, r = (

@@ -227,7 +227,7 @@ class OptimConfig(Ranged):
     """Most padded tokens in one forward and backward pass. It bounds memory and does not change the result."""
     forward: Literal["auto", "transformers"] = "auto"
     """What computes an update. auto: packed rows with operations of their own for a Llama or Qwen2 in float32 on a CPU
-    (about half the time, docs/training.md), else transformers; transformers: always that."""
+    (about 0.7 of the time, docs/training.md), else transformers; transformers: always that."""
     products: Literal["float32", "bfloat16"] = "float32"
     """Type of the packed forward pass's matrix products; weights, gradients, moments and sums are float32. bfloat16
     pays on a processor with instructions for it (AVX512-BF16, AMX)."""

@@ -136,7 +136,7 @@ def test_every_variant_of_the_loss_is_the_textbooks_gradient_included(tmp_path, 
     loss.backward()
     assert abs(wanted.item()) > 1e-4
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-6)
-    assert torch.allclose(gradient(trainer), wanted_gradient, atol=1e-6)
+    assert (gradient(trainer) - wanted_gradient).norm() <= 1e-5 * wanted_gradient.norm()
     assert 0.02 < trainer._metrics["train"]["clip_ratio/region_mean"][0] < 0.95
 
 
