@@ -301,8 +301,8 @@ def test_what_the_page_on_training_says_of_packed_rows_is_the_record() -> None:
     assert x["update_ratio"] == best["packed"] / best["transformers"]
     assert (
         f"{x['episodes']} episodes of the tiny policy ({x['steps']} steps): {best['packed']:.2f} CPU seconds an update "
-        f"packed, {best['transformers']:.2f} through transformers: a ratio of {x['update_ratio']:.2f}. The products alone "
-        f"take {best['bare']:.2f} s; the packed update takes {x['over_bare']:.2f} times that." in page
+        f"packed, {best['transformers']:.2f} through transformers: a ratio of {x['update_ratio']:.2f}. The products "
+        f"alone take {best['bare']:.2f} s; the packed update takes {x['over_bare']:.2f} times that." in page
     )
     counts = "{rows} in rows, {padded} padded, {packed} packed, {trained} with gradient".format(**x["tokens"])
     assert counts in page

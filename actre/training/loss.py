@@ -185,16 +185,12 @@ class SlicedTrainer(GRPOTrainer):
 
         auxiliary = None
         if self.packed:
-            ids, present = args[:2]
-            logps, entropies = padded.logps(
-                self.policy_model,
-                ids,
-                present,
-                self._counted,
-                temperature=self.temperature,
-                products=self.config.optim.products,
-                entropy=for_bonus,
-            )
+            how: dict[str, Any] = {
+                "temperature": self.temperature,
+                "products": self.config.optim.products,
+                "entropy": for_bonus,
+            }
+            logps, entropies = padded.logps(self.policy_model, args[0], args[1], self._counted, **how)
         else:
             logps, entropies, auxiliary = super()._get_per_token_logps_and_entropies(
                 unmasked,
