@@ -8,6 +8,5 @@
 Every other model, and every GPU, uses transformers' own forward pass (loss.py), which gives the same numbers.
 
 Not used here: torch's flex attention and torch.compile need a C++ compiler at run time on a CPU; nested tensors have no
-causal attention with a shared beginning; scaled_dot_product_attention's CPU kernel takes twice as long
-(benchmarks/loop.py).
+causal attention with a shared beginning, and neither has scaled_dot_product_attention, whose CPU kernel is about as fast.
 """
