@@ -8,5 +8,6 @@
 Every other model, and every GPU, uses transformers' own forward pass (loss.py), which gives the same numbers.
 
 Not used here: torch's flex attention and torch.compile need a C++ compiler at run time on a CPU; nested tensors have no
-causal attention with a shared beginning, and neither has scaled_dot_product_attention, whose CPU kernel is about as fast.
+causal attention with a shared beginning, nor has scaled_dot_product_attention,
+whose CPU kernel is about as fast.
 """
