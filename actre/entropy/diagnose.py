@@ -131,7 +131,8 @@ def diagnose(
             continue
         if stop is not None and stop():
             break
-        # measure the whole batch again, so that the thoughts are those of an uninterrupted run
+        # measure the whole batch again, from no computed prefix, so that the numbers are those of an uninterrupted run
+        _forget_prefixes(policy)
         fresh = scorer.measure(batch, [probes[i] for i in batch])
         for state in fresh:
             if state.index in missing:
@@ -181,6 +182,13 @@ def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[S
                     "the finished states were measured on a policy with other weights: "
                     "choose another --out, or remove the file"
                 )
+
+
+def _forget_prefixes(policy: Policy) -> None:
+    """Which prefixes a policy has computed changes the last digits of what it computes from them."""
+    reset = getattr(policy, "reset", None)
+    if reset is not None:
+        reset()
 
 
 def _batches(states: int, thoughts: int) -> Iterator[list[int]]:

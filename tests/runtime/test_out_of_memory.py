@@ -1,5 +1,6 @@
 """Out of memory: the micro-batch is halved, said so, and the result is that of smaller ones from the beginning."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def test_the_tokens_are_halved_until_the_step_goes_through_and_stay_so():
     assert asked[3:] == [2048]
 
 
+@dataclass(frozen=True)
+class Done:
+    """An episode, as far as this file asks."""
+
+    said: str
+    group: int = 0
+
+
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_where_fewer_do_not_help_the_settings_that_do_are_named():
     with pytest.raises(ActreError, match="max_reply_tokens"):
@@ -59,15 +68,15 @@ def test_episodes_that_do_not_fit_are_played_fewer_at_once_from_then_on(monkeypa
         rest = staticmethod(lambda: rested.append(1))
 
     def rollout(policy: Any, envs: list[int], games: Any, **_: Any) -> list[Any]:
-        return [out_of_memory_above(20, asked)(len(envs))]
+        return [Done(out_of_memory_above(20, asked)(len(envs)))]
 
     monkeypatch.setattr(playing, "rollout", rollout)
     monkeypatch.setattr(playing, "make_envs", lambda env, n: list(range(n)))
     play = playing.player(config, Engine())
     wanted = plan(config, ["g"] * 6, 1)
     with pytest.warns(UserWarning, match="12 episodes are played at once from now on instead of 24"):
-        assert play(wanted) == ["done with 12"]
-    assert play(wanted) == ["done with 12"]
+        assert play(wanted) == [Done("done with 12")]
+    assert play(wanted) == [Done("done with 12")]
     assert asked == [48, 24, 12, 12]
     assert len(rested) == 4, "what a failed attempt had cached is given back, and what each whole one had"
 
@@ -88,9 +97,9 @@ def test_another_error_is_none_of_memory():
 
 
 def _trained(out: Path, tokens: int, limit: int | None) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """Four iterations; above `limit` padded tokens in a slice the forward pass runs out of memory."""
+    """Four iterations of padded slices; above `limit` tokens in one the forward pass runs out of memory."""
     model = toy.model()
-    trainer = toy.trainer(out, toy.config(micro_batch_tokens=tokens), policy=model)
+    trainer = toy.trainer(out, toy.config(micro_batch_tokens=tokens, forward="transformers"), policy=model)
     plain = trainer.compute_loss
 
     def compute_loss(model: Any, piece: dict[str, torch.Tensor], *rest: Any) -> Any:
