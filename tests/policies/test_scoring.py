@@ -19,7 +19,7 @@ from actre.policies.models import load
 from actre.policies.smollm2 import smollm2_folder
 from actre.types import Spelling
 
-TOLERANCE_NATS, ROUNDING = 1e-4, 2e-6
+TOLERANCE_NATS, ROUNDING = 1e-4, 4e-6
 """How far a score may lie from the textbook's: so many nats, and so much of its own size (float32 holds 7 digits)."""
 
 UNICODE = ("öffne die Tür", "去 架子 1", "go to café 2", "go to café 1", "naïve 🙂", "🙂", "go to shelf 1", "go", "x")
