@@ -15,6 +15,7 @@ from actre.config import EnvConfig, RunConfig, derive_seed
 from actre.envs import not_played as notplayed
 from actre.envs.outside import BrokenContractError
 from actre.envs.worlds import list_games, make_env, scripted
+from actre.orders import Renderer
 from actre.policies import Policy
 from actre.stats import Interval, bootstrap, over_seeds, wilson
 from actre.types import ActreError, Cut, Observation, Order, Trajectory, read_jsonl, write_jsonl
@@ -102,11 +103,45 @@ def play(
     environment fails has no result, since it was not lost; a warning gives the reason. Raises ActreError if the panel
     is empty or contains a game twice, if even the first prompt is too long, and if no game can be played.
     """
-    from actre.rollout.episodes import must_start, rollout
-
     games = panel_games(config, panel)
     _each_once(games, panel)
-    renderer = policy.renderer(config.prompt, order)
+    played = panel_episodes(
+        policy,
+        envs,
+        games,
+        panel=panel,
+        renderer=policy.renderer(config.prompt, order),
+        config=config,
+        temperature=config.sampling.eval_temperature,
+        seed=derive_seed(seed, "evaluate", panel, order),
+        progress=progress,
+    )
+    if len(played) != len(games):
+        raise ActreError(f"{len(played)} episodes came back from the {len(games)} games of {panel}")
+    results = [episode_result(trajectory, panel) for trajectory in played if "env_error" not in trajectory.meta]
+    _each_once([result.game for result in results], panel)
+    return Played(results, played)
+
+
+def panel_episodes(
+    policy: Policy,
+    envs: Sequence[Any],
+    games: Sequence[str],
+    *,
+    panel: str,
+    renderer: Renderer,
+    config: RunConfig,
+    temperature: float,
+    seed: int,
+    episodes: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> list[Trajectory]:
+    """Play each game of a panel `episodes` times. A warning names the games in which the environment failed.
+
+    Raises ActreError if even the first prompt is too long, and if no game can be played.
+    """
+    from actre.rollout.episodes import must_start, rollout
+
     if envs:
         must_start(policy, envs[0], games, renderer=renderer, sampling=config.sampling)
     played = rollout(
@@ -115,17 +150,14 @@ def play(
         games,
         renderer=renderer,
         sampling=config.sampling,
-        temperature=config.sampling.eval_temperature,
+        temperature=temperature,
         max_steps=config.env.max_steps,
-        seed=derive_seed(seed, "evaluate", panel, order),
+        seed=seed,
+        group_size=episodes,
         progress=progress,
     )
-    if len(played) != len(games):
-        raise ActreError(f"{len(played)} episodes came back from the {len(games)} games of {panel}")
     notplayed.tell({t.game: t.meta["env_error"] for t in played if "env_error" in t.meta}, len(games), panel)
-    results = [episode_result(trajectory, panel) for trajectory in played if "env_error" not in trajectory.meta]
-    _each_once([result.game for result in results], panel)
-    return Played(results, played)
+    return played
 
 
 def play_baseline(

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from actre.config import RunConfig
-from actre.envs import not_played
 from actre.orders import Renderer
 from actre.policies import Policy
-from actre.rollout.episodes import must_start, rollout
+from actre.rollout.evaluate import panel_episodes
 from actre.stats import Interval, bootstrap
 from actre.types import ActreError, Order, Trajectory, read_jsonl, write_jsonl
 
@@ -95,21 +94,18 @@ def play_often(
         raise ActreError(
             "pass@k at temperature 0 plays the same episode again and again: set sampling.eval_temperature above 0"
         )
-    if envs:
-        must_start(policy, envs[0], games, renderer=renderer, sampling=config.sampling)
-    played = rollout(
+    played = panel_episodes(
         policy,
-        list(envs),
+        envs,
         games,
+        panel=panel,
         renderer=renderer,
-        sampling=config.sampling,
+        config=config,
         temperature=temperature,
-        max_steps=config.env.max_steps,
         seed=seed,
-        group_size=episodes,
+        episodes=episodes,
         progress=progress,
     )
-    not_played.tell({t.game: t.meta["env_error"] for t in played if "env_error" in t.meta}, len(games), panel)
     return attempts(played, panel)
 
 

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actre.config import RunConfig, derive_seed
 from actre.policies import Policy
 from actre.rollout.evaluate import When
 from actre.types import ActreError, Order, write_trajectories
+
+if TYPE_CHECKING:
+    from actre.entropy.diagnose import Diagnosis
 
 Evaluations = Sequence[tuple[str, Order]]
 """Panels to play, each in an order."""
@@ -25,6 +28,23 @@ def base_policy(config: RunConfig) -> Any:
     from actre.adapters import load_policy
 
     return load_policy(config)
+
+
+def diagnose_into(config: RunConfig, folder: Path) -> "Diagnosis":
+    """Diagnose the untrained policy on the settings' states; FOLDER/diagnosis.jsonl is continued if it is there."""
+    from actre.entropy.diagnose import diagnose, save_diagnosis
+    from actre.entropy.probes import probes_for
+
+    diagnosis = diagnose(
+        base_policy(config),
+        probes_for(config),
+        config,
+        thoughts=config.probe.diagnosis_thoughts,
+        seed=derive_seed(config.seed, "diagnosis"),
+        out=folder / "diagnosis.jsonl",
+    )
+    save_diagnosis(folder / "diagnosis.json", diagnosis)
+    return diagnosis
 
 
 def trained_policy(config: RunConfig, folder: Path) -> Any:

@@ -22,10 +22,18 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from actre.config import RunConfig, StageConfig, derive_seed, load_config, save_config
+from actre.config import RunConfig, StageConfig, load_config, save_config
 from actre.runtime import outputs
 from actre.runtime.processes import Running, failure, start, stop
-from actre.study.onerun import Evaluations, as_process, base_policy, env_steps_so_far, evaluate_into, trained_policy
+from actre.study.onerun import (
+    Evaluations,
+    as_process,
+    base_policy,
+    diagnose_into,
+    env_steps_so_far,
+    evaluate_into,
+    trained_policy,
+)
 from actre.types import ActreError
 
 ARMS = ("think_first", "actre")
@@ -59,7 +67,7 @@ def run_job(job: str, out: Path) -> None:
     """Do one job in a quickstart's folder `out`, in this process. Raises ActreError for an unknown job."""
     config = load_config(out / "config.json")
     if job == "diagnosis":
-        _diagnose(config, out)
+        diagnose_into(config, out)
     elif job == "before":
         _before(config, out)
     elif job in ARMS:
@@ -71,21 +79,6 @@ def run_job(job: str, out: Path) -> None:
     else:
         raise ActreError(f"unknown job {job!r}; there are: {', '.join(JOBS)}")
     _finish(out, job)
-
-
-def _diagnose(config: RunConfig, out: Path) -> None:
-    from actre.entropy.diagnose import diagnose, save_diagnosis
-    from actre.entropy.probes import probes_for
-
-    diagnosis = diagnose(
-        base_policy(config),
-        probes_for(config),
-        config,
-        thoughts=config.probe.diagnosis_thoughts,
-        seed=derive_seed(config.seed, "diagnosis"),
-        out=out / "diagnosis.jsonl",
-    )
-    save_diagnosis(out / "diagnosis.json", diagnosis)
 
 
 def _before(config: RunConfig, out: Path) -> None:

@@ -43,7 +43,7 @@ def rescore(
     config = load_config(run / "config.json")
     files = stored(run)
     now = _changed(config, settings)
-    told = differences(dataclasses.asdict(config.optim), dataclasses.asdict(now))
+    changes = differences(dataclasses.asdict(config.optim), dataclasses.asdict(now))
     out = run / FOLDER / (name or _name(settings))
     if out.exists():
         raise ActreError(
@@ -59,7 +59,7 @@ def rescore(
         means.append(mean)
         if progress is not None:
             progress(1)
-    record = {"run": run.name, "settings": list(settings), "changed": told, "iterations": means}
+    record = {"run": run.name, "settings": list(settings), "changed": changes, "iterations": means}
     (part / SUMMARY).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(part, out)
     return out

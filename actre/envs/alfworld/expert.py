@@ -9,10 +9,10 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from actre.envs.alfworld.expert_thoughts import thought_for
 from actre.envs.alfworld.memory import MACHINE, Memory, kind
 from actre.envs.alfworld.places import usual
 from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
-from actre.envs.alfworld.telling import told
 from actre.envs.demo import Decision
 
 Search = Literal["listed", "random", "likely"]
@@ -40,10 +40,10 @@ class Habits:
     """Probability that an expert which forgot remembers, drawn each time it has searched everything without success."""
 
     thoughts: Thoughts = "marked"
-    """How much of the action's own words a thought says. marked: as "plain", but a step without a purpose is told as
-    such ("look around . ..."), which reveals the expert's mode. The others are a function of state and action alone
-    (telling.py): needs: none of the action's names ("need mug"); plain: what it acts on ("need mug . try shelf 1");
-    said: the whole action first ("go to shelf 1 . need mug")."""
+    """How much of the action's own words a thought says. marked: as "plain", but a step without a purpose is named so
+    ("look around . ..."), which reveals the expert's mode. The others are a function of state and action alone
+    (expert_thoughts.py): needs: none of the action's names ("need mug"); plain: what it acts on ("need mug . try shelf
+    1"); said: the whole action first ("go to shelf 1 . need mug")."""
 
 
 class Expert:
@@ -66,7 +66,7 @@ class Expert:
             )
         self._task: Task = goal
         self._memory = Memory(obs)
-        self._told = Memory(obs)  # unlike the plan's, it never lets go of what it saw
+        self._read = Memory(obs)  # unlike the plan's, it never lets go of what it saw
         if not self._memory.receptacles:
             raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees no receptacle to go to")
         self._order = list(self._memory.receptacles)
@@ -80,13 +80,14 @@ class Expert:
         """The next thought and action. obs: the answer to the last action, or the first observation."""
         if self._last is not None:
             self._memory.observe(self._last, obs)
-            self._told.observe(self._last, obs)
+            self._read.observe(self._last, obs)
         self.wanders = self._rng.random() < self.habits.random_moves
         decision = self._wander() if self.wanders else self._plan()
         self._last = decision.action
         if self.habits.thoughts == "marked":
             return decision
-        return Decision(told(decision.action, self._told, self._task, self.habits.thoughts), decision.action)
+        thought = thought_for(decision.action, self._read, self._task, self.habits.thoughts)
+        return Decision(thought, decision.action)
 
     @property
     def mode(self) -> tuple[bool, bool]:

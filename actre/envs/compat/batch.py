@@ -1,7 +1,7 @@
 """Several ALFWorld games at once in one process, as textworld's batch of environments answers them.
 
 Follows textworld 1.7.0 (TextworldBatchGymEnv and what it wraps): texts, scores, dones, infos and the order of games.
-Differs: a command that is no string answers "Nothing happens." instead of raising; "extra.gamefile" is told after each
+Differs: a command that is no string answers "Nothing happens." instead of raising; "extra.gamefile" is given after each
 step, too, where textworld has None.
 """
 

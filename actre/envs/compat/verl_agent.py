@@ -46,13 +46,13 @@ class AlfworldEnvs:
         else:
             games = [self._distinct.next_game() for _ in range(self.num_processes // self.group_n)]
             answers = [worker.start([games[k // self.group_n]]) for k, worker in enumerate(self._workers)]
-        return [texts[0] for texts, _ in answers], None, self._told([infos for _, infos in answers])
+        return [texts[0] for texts, _ in answers], None, self._noted([infos for _, infos in answers])
 
     def step(self, actions: Sequence[str]) -> tuple[list[str], None, list[float], list[bool], list[dict[str, Any]]]:
         """(texts, None for images, rewards, dones, infos)."""
         must_be(len(actions), self.num_processes)
         answers = [worker.step([action]) for worker, action in zip(self._workers, actions, strict=True)]
-        infos = self._told([answer[3] for answer in answers])
+        infos = self._noted([answer[3] for answer in answers])
         rewards = [WIN * info["won"] for info in infos]
         return [answer[0][0] for answer in answers], None, rewards, [answer[2][0] for answer in answers], infos
 
@@ -64,7 +64,7 @@ class AlfworldEnvs:
     def close(self) -> None:
         """Nothing to end."""
 
-    def _told(self, found: Sequence[Mapping[str, list[Any]]]) -> list[dict[str, Any]]:
+    def _noted(self, found: Sequence[Mapping[str, list[Any]]]) -> list[dict[str, Any]]:
         infos = [{key: values[0] for key, values in info.items()} for info in found]
         self._commands = [info["admissible_commands"] for info in infos]
         return infos

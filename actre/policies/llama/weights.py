@@ -71,18 +71,25 @@ class Weights(NamedTuple):
     rotary: Any
 
 
+def outside_family(base: Any) -> str | None:
+    """Why a model does not compute what a Llama or Qwen2 does; None: it does."""
+    if type(base) not in FAMILY:
+        return f"{type(base).__name__} is neither Llama nor Qwen2"
+    activation, rotary = base.config.hidden_act, base.config.rope_parameters["rope_type"]
+    if activation != "silu" or rotary not in _FIXED_ROTARY:
+        return f"activation {activation}, rotary positions {rotary}"
+    return None
+
+
 def reason_against(model: Any) -> str | None:
     """Why this model has to run through its own modules; None: it can be read."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    if type(base) not in FAMILY:
-        return f"{type(base).__name__} is neither Llama nor Qwen2"
+    if foreign := outside_family(base):
+        return foreign
     if model.device.type != "cpu":
         return "on a GPU the modules are as fast"
     if ranks.cuts_weights():
         return "the weights are sharded"
-    config = base.config
-    if config.hidden_act != "silu" or config.rope_parameters["rope_type"] not in _FIXED_ROTARY:
-        return f"activation {config.hidden_act}, rotary positions {config.rope_parameters['rope_type']}"
     if len({p.dtype for layer in base.modules() for p in layer._parameters.values() if p is not None}) > 1 or (
         base.dtype not in (torch.float32, torch.bfloat16)
     ):

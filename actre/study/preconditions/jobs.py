@@ -22,7 +22,7 @@ from actre.entropy.preconditions import TRAINED
 from actre.policies import Policy
 from actre.rollout import make_envs
 from actre.rollout.evaluate import panel_env, panel_games, play
-from actre.study.onerun import as_process, base_policy
+from actre.study.onerun import as_process, base_policy, diagnose_into
 from actre.study.preconditions.budget import (
     CONTRACTION,
     START,
@@ -55,18 +55,7 @@ def run_job(job: str, out: Path) -> None:
 
 
 def _contraction(config: RunConfig, out: Path) -> Result:
-    from actre.entropy.diagnose import diagnose, save_diagnosis
-    from actre.entropy.probes import probes_for
-
-    found = diagnose(
-        base_policy(config),
-        probes_for(config),
-        config,
-        thoughts=config.probe.diagnosis_thoughts,
-        seed=derive_seed(config.seed, "diagnosis"),
-        out=out / "diagnosis.jsonl",
-    )
-    save_diagnosis(out / "diagnosis.json", found)
+    found = diagnose_into(config, out)
     ends = {name: list(getattr(found.contraction, name)) for name in ("lower", "upper")}
     return {"verdict": found.verdict, **ends, "states": len(found.states), "thoughts": found.settings.thoughts}
 

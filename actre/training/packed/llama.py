@@ -8,16 +8,13 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
+from actre.policies.llama.weights import outside_family
 from actre.runtime import ranks
 from actre.training.packed.attention import Heads, attention
 from actre.training.packed.layers import Adapted, gated, linear, normed
 from actre.training.packed.pack import Pack
 
-_FAMILY = (LlamaForCausalLM, Qwen2ForCausalLM)
-_FIXED_ROTARY = ("default", "linear", "llama3", "yarn")
-"""Other kinds change their angles with the length of the input."""
 _KEPT_BYTES = 2_500_000_000
 """Activations of a slice that are kept for its backward pass. Those of further layers are computed twice."""
 
@@ -32,19 +29,17 @@ class Logps(NamedTuple):
 def reason_against(model: Any) -> str | None:
     """Why a model in training uses transformers' forward pass; None: this file's."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    if type(base) not in _FAMILY:
-        return f"{type(base).__name__} is neither Llama nor Qwen2"
+    if foreign := outside_family(base):
+        return foreign
     if {p.device.type for p in model.parameters()} != {"cpu"}:
         return "it is on a GPU"
     if ranks.count() > 1:
         return "several processes train it"
     if {p.dtype for p in model.parameters()} != {torch.float32}:
         return "its weights are not float32"
-    config = base.config
-    rotary = config.rope_parameters["rope_type"]
-    if config.hidden_act != "silu" or rotary not in _FIXED_ROTARY or config.attention_dropout:
-        return f"activation {config.hidden_act}, rotary positions {rotary}, dropout {config.attention_dropout}"
-    if getattr(config, "use_sliding_window", False):
+    if base.config.attention_dropout:
+        return "its attention has dropout"
+    if getattr(base.config, "use_sliding_window", False):
         return "its attention has a window"
     return next((why for module in base.modules() if (why := _against(module))), None)
 

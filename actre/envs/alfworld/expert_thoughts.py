@@ -14,7 +14,7 @@ from actre.envs.alfworld.tasks import DONE, Task
 _NAME = re.compile(r"[a-z]+ [0-9]+")
 
 
-def told(action: str, memory: Memory, task: Task, thoughts: Literal["needs", "plain", "said"]) -> str:
+def thought_for(action: str, memory: Memory, task: Task, thoughts: Literal["needs", "plain", "said"]) -> str:
     """The thought before an action. memory: what was seen before it; it must know nothing but the text.
 
     needs: the reason alone, without the names in the action; plain: the reason, then what is acted on; said: the
@@ -22,7 +22,7 @@ def told(action: str, memory: Memory, task: Task, thoughts: Literal["needs", "pl
 
     >>> task = Task("", "mug", "shelf", None, 1, None)
     >>> room = Memory("you see a drawer 1, and a shelf 1.")
-    >>> [told("go to shelf 1", room, task, how) for how in ("needs", "plain", "said")]
+    >>> [thought_for("go to shelf 1", room, task, how) for how in ("needs", "plain", "said")]
     ['need mug', 'need mug . try shelf 1', 'go to shelf 1 . need mug']
     """
     reason, plain = _plain(action, memory, task)
