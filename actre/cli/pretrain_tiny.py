@@ -4,8 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from actre.config.checks import Count, Large, Processes, Seed, of
+from actre.config.checks import Count, Large, Processes, Seed, Share, of
 from actre.config.paths import place
+
+KINDS = (
+    *("neutral", "narrow", "shopper"),
+    *("even-high", "even-low", "contracted-high", "contracted-low", "middle"),
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,8 +21,18 @@ def add_parser(subparsers: Any) -> None:
         description="Plays the expert in newly generated games (shopper: shops), trains a small Llama on its episodes "
         "in all three orders, and measures the result: admissible actions and success in each order.",
     )
+    parser.add_argument("--kind", choices=KINDS, help="which policy (default: neutral)")
     parser.add_argument(
-        "--kind", choices=["neutral", "narrow", "shopper"], default="neutral", help="which policy (default: neutral)"
+        "--thoughts",
+        choices=["other", "needs", "plain", "said"],
+        help="an organism of your own, made from the neutral policy: how much of the action's own words its thoughts "
+        "say (default: said)",
+    )
+    parser.add_argument(
+        "--contraction",
+        type=of(Share),
+        help="the organism's other dial: how narrow, and how wrong, think-first's demonstrations are beside the other "
+        "orders' (default: 0, the same)",
     )
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=place, help="output folder (default: runs/tiny-KIND)")

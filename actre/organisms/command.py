@@ -15,41 +15,30 @@ from typing import Any
 
 import torch
 
-from actre.config import derive_seed, versions
+from actre.config import ModelConfig, derive_seed, versions
 from actre.envs.demo import Demo
 from actre.organisms import start
+from actre.organisms.card import CARD, MADE, kind_of, write_card
 from actre.organisms.house import HOUSE
-from actre.organisms.loop import RECIPES, Part, Recipe, Trainer
+from actre.organisms.loop import Trainer
+from actre.organisms.recipes import RECIPES, Dials, Part, Recipe, organism, recipe_of
 from actre.organisms.rows import cached_demos, renderers, rows
 from actre.organisms.shop import SHOP
 from actre.organisms.world import World
+from actre.policies.models import find, load
 from actre.policies.tiny import make_model, unknown_words
 from actre.runtime import outputs
 from actre.runtime.limits import processor
 from actre.types import ActreError, Order
 
-REBUILDS = "## Rebuilds"
-_MADE, _CARD = "made.json", "README.md"
 _FILES = {
     *("config.json", "generation_config.json", "model.safetensors", "chat_template.jinja"),
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", _MADE, "start.json", _CARD),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", MADE, "start.json", CARD),
 }
 """Files in a policy's folder."""
 _PARTS = "|".join(sorted({re.escape(part.name) for recipe in RECIPES.values() for part in recipe.parts}))
 _WORK = re.compile(rf"(demos|games|start-games|shop)\b.*|({_PARTS})\.(pt|part)|log\.jsonl")
 """Names in pretraining's work folder."""
-_ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points")
-_KINDS = {
-    "neutral": _ALIKE,
-    "shopper": _ALIKE,
-    "narrow": (
-        "in the last part\nthink-first shows other episodes than act-first and no-think: there thinking narrows the "
-        "choice by construction.\nIt is the instrument's positive control; a win on it is a demonstration, never "
-        "evidence.",
-        "",
-    ),
-}
-"""Kind -> text of its card: on its episodes, and on further conditions."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         folder = args.check
     else:
-        folder = args.out or Path(f"runs/tiny-{args.kind}")
-        recipe = replace(RECIPES[args.kind], seed=args.seed)
+        recipe = replace(chosen(args), seed=args.seed)
+        folder = args.out or Path(f"runs/tiny-{kind_of(recipe)}")
         if args.games is not None:
             recipe = replace(recipe, games=args.games)
         if args.tokens is not None:
@@ -94,25 +83,34 @@ def run(args: argparse.Namespace) -> int:
         tokens = sum(part.tokens for part in made.parts)
         minutes = sum(part.cpu_minutes for part in made.parts)
         print(f"{folder}: {made.parameters:,} parameters, {tokens:,} tokens, {minutes:.0f} CPU-minutes")
-    if not (folder / _MADE).exists():
+    if not (folder / MADE).exists():
         raise ActreError(f"{folder} has no made.json: make the policy with `actre pretrain-tiny`")
-    if (card := folder / _CARD).exists() and not card.read_text().startswith("# The "):
+    if (card := folder / CARD).exists() and not card.read_text().startswith("# The "):
         raise outputs.refusal(card, "is not the card that this command writes", "--check FOLDER")
-    of = json.loads((folder / _MADE).read_text())["recipe"]
+    of = recipe_of(json.loads((folder / MADE).read_text())["recipe"])
     world = _world(of)
-    games = world.start_games(-(-args.episodes // start.FRESH_GROUP), work, seed=of["seed"], games=of["games"])
-    record = start.check(folder, games, world.config, seed=args.seed, alike=_kind(of) != "narrow")
+    games = world.start_games(-(-args.episodes // start.FRESH_GROUP), work, seed=of.seed, games=of.games)
+    record = start.check(folder, games, world.config, seed=args.seed, alike=of.alike)
     start.write_record(folder, record)
-    write_card(folder, record)
+    write_card(folder, record, world)
     print(start.table(record))
     for line in record["missed"]:
         print(f"missed: {line}")
     return 1 if record["missed"] else 0
 
 
+def chosen(args: argparse.Namespace) -> Recipe:
+    """The recipe of the command line. Raises ActreError for dials beside a kind."""
+    if args.thoughts is None and args.contraction is None:
+        return RECIPES[args.kind or "neutral"]
+    if args.kind:
+        raise ActreError(f"--kind {args.kind} has its own dials: leave out --kind, or --thoughts and --contraction")
+    return organism(Dials(args.thoughts or "said", args.contraction or 0.0))
+
+
 def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> list[Demo]:
     """`each` episodes per game of every expert, cached in `work` in files named after their settings."""
-    world = _world(dataclasses.asdict(recipe))
+    world = _world(recipe)
     found: list[Demo] = []
     for habit, again in Counter(habits).items():
         said = "-".join(str(value) for value in dataclasses.astuple(habit))
@@ -135,12 +133,11 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     demos = {part.name: part_demos(recipe, part, work) for part in recipe.parts}
     every = [demo for shown in demos.values() for played in shown for demo in played[0]]
     steps = [step for demo in every for step in demo.steps]
-    world = _world(dataclasses.asdict(recipe))
-    tokenizer = world.tokenizer(every)
-    _closed(tokenizer, {*(demo.first for demo in every), *(step.observation for step in steps)})
+    world = _world(recipe)
+    model, tokenizer = _continued(recipe.base) if recipe.base else _fresh(recipe, world, every)
+    texts = {demo.first for demo in every}
+    _closed(tokenizer, texts.union(*((step.thought, step.action, step.observation) for step in steps)))
     prompts = renderers(tokenizer, world.config.prompt.world)
-    seed = derive_seed(recipe.seed, "pretrain weights")
-    model = make_model(tokenizer, seed, layers=recipe.layers, width=recipe.width, heads=recipe.heads)
     names = world.names(tokenizer)
     done: list[PartMade] = []
     for part in recipe.parts:
@@ -163,11 +160,27 @@ def make(recipe: Recipe, folder: Path, work: Path, *, threads: int) -> Made:
     with outputs.replacing(folder) as new:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        (new / _MADE).write_text(json.dumps(about, indent=1) + "\n")
-        if (folder / _CARD).exists():  # its list of rebuilds
-            shutil.copy(folder / _CARD, new / _CARD)
+        (new / MADE).write_text(json.dumps(about, indent=1) + "\n")
+        if (folder / CARD).exists():  # its list of rebuilds
+            shutil.copy(folder / CARD, new / CARD)
         _must_be_replaceable(folder, recipe)
     return result
+
+
+def _fresh(recipe: Recipe, world: World, every: Sequence[Demo]) -> tuple[Any, Any]:
+    """Fresh weights, and a tokenizer with the words of the demonstrations."""
+    tokenizer = world.tokenizer(every)
+    seed = derive_seed(recipe.seed, "pretrain weights")
+    return make_model(tokenizer, seed, layers=recipe.layers, width=recipe.width, heads=recipe.heads), tokenizer
+
+
+def _continued(base: str) -> tuple[Any, Any]:
+    """A shipped policy's weights as they were in its training, and its tokenizer."""
+    folder = Path(find(base))
+    model, tokenizer = load(ModelConfig(name=base))
+    with torch.no_grad():
+        model.model.norm.weight.div_(json.loads((folder / MADE).read_text())["recipe"]["sharpen"])
+    return model, tokenizer
 
 
 def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
@@ -176,10 +189,10 @@ def _must_be_replaceable(folder: Path, recipe: Recipe) -> None:
     if not place.is_dir() or not (names := set(os.listdir(place))):
         return
     try:
-        made = json.loads((place / _MADE).read_bytes())["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
+        made = recipe_of(json.loads((place / MADE).read_bytes())["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         made = None
-    if made != json.loads(json.dumps(dataclasses.asdict(recipe))) or names - _FILES:
+    if made != recipe or names - _FILES:
         why = f"holds {outputs.described(place)}, which is not just a policy made by this recipe, and would be replaced"
         raise outputs.refusal(folder, why)
 
@@ -208,80 +221,6 @@ def _closed(tokenizer: Any, texts: set[str]) -> None:
         )
 
 
-def _world(recipe: dict[str, Any]) -> World:
-    """The world of a recipe; early recipes name none and are for ALFWorld."""
-    return SHOP if recipe.get("world") == "webshop" else HOUSE
-
-
-def _kind(recipe: dict[str, Any]) -> str:
-    """neutral: all orders are trained on the same episodes; narrow: they are not; shopper: for WebShop."""
-    if recipe.get("world") == "webshop":
-        return "shopper"
-    return "narrow" if any(part.get("think_first_habits") for part in recipe["parts"]) else "neutral"
-
-
-def _experts(habits: list[dict[str, Any]]) -> str:
-    """The experts in words, equal ones counted."""
-    searchers = Counter(", ".join(f"{k} {v}" for k, v in one.items()) for one in habits)
-    return "; ".join(f"{n} of {len(habits)}: {words}" for words, n in searchers.items())
-
-
-def _part(part: dict[str, Any], done: dict[str, Any]) -> str:
-    """The card's line on one part."""
-    said = _experts(part["habits"])
-    if part.get("think_first_habits"):
-        said = f"act-first and no-think: {said}; think-first: {_experts(part['think_first_habits'])}"
-    return (
-        f'- Part "{part["name"]}": {done["tokens"]:,} tokens, {done["cpu_minutes"]} CPU-minutes; {done["episodes"]} '
-        f"episodes as {done['rows']} rows; the expert ({said}) wins {done['won']:.1%} of them; slips "
-        f"{part['mix']['slips']}, drill {part['drill']}."
-    )
-
-
-def write_card(folder: Path, record: dict[str, Any]) -> None:
-    """Write README.md: how the policy was made, and its measurement. An old card's list of rebuilds is kept."""
-    card = folder / _CARD
-    old = card.read_text() if card.exists() else ""
-    log = old[old.index(REBUILDS) :] if REBUILDS in old else f"{REBUILDS}\n\nNone yet.\n"
-    made = json.loads((folder / _MADE).read_text())
-    recipe = made["recipe"]
-    missed = "".join(f"- {line}\n" for line in record["missed"])
-    missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"
-    precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
-    parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
-    kind, world = _kind(recipe), _world(recipe)
-    of_each, asked = _KINDS[kind]
-    card.write_text(
-        f"""# The {kind} tiny policy
-
-A model organism, no evidence about language models: it teaches the method and tests the code. A Llama of
-{made["parameters"]:,} parameters ({recipe["layers"]} layers, width {recipe["width"]}, {recipe["heads"]} heads, tied
-embeddings, float32) with a closed vocabulary of {made["words"]} words, in which {world.one_token}
-is one. Trained from scratch on a scripted expert's episodes; {of_each}
-
-## How it was made
-
-    actre pretrain-tiny --kind {kind} --seed {recipe["seed"]} --threads {made["threads"]}
-
-- The games: {world.games.format(n=recipe["games"])}, at most {recipe["max_steps"]} steps
-  an episode.
-{parts}
-- {made["threads"]} thread(s) of {made["processor"]}; {precision};
-  {", ".join(f"{name} {made['versions'][name]}" for name in ("python", "torch", "transformers"))}.
-- After training, logits are multiplied by {recipe["sharpen"]}.
-- All settings: made.json (class `actre.organisms.loop.Recipe`).
-
-## How it starts
-
-{world.start}, growing history, shared wording, forced opening tag, at most
-{world.config.env.max_steps} steps, {start.FRESH_GROUP} episodes a game; ± is one standard error over games. Measured by
-`actre pretrain-tiny --check FOLDER`, which writes start.json and this page.
-
-{start.table(record)}
-
-Conditions, at temperature 1: at least 90 % of the actions admissible and 15-40 % success in each order{asked}.
-It was chosen by these alone, never by what training in the arms then does.
-
-{missed}
-{log}"""
-    )
+def _world(recipe: Recipe) -> World:
+    """The world of a recipe."""
+    return SHOP if recipe.world == "webshop" else HOUSE

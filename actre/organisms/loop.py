@@ -1,4 +1,4 @@
-"""Trains a tiny policy on rows for a fixed number of tokens; also the recipes.
+"""Trains a tiny policy on rows for a fixed number of tokens.
 
 Training is deterministic for a given number of threads, and an interrupted run that continues from its checkpoint gives
 the same weights as an uninterrupted one.
@@ -14,10 +14,9 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,161 +24,9 @@ from transformers import LlamaForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from actre.config import derive_seed
-from actre.envs.alfworld.expert import Habits
-from actre.envs.webshop import shopper
-from actre.organisms.rows import Batch, Mix, Row, batches, pad
-from actre.types import ORDERS, ActreError, Order
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of pretraining. It continues from the previous part's weights with a new optimizer."""
-
-    name: str
-    tokens: int
-    habits: tuple[Habits, ...] | tuple[shopper.Habits, ...]
-    """The experts' behaviour; each expert plays `episodes` episodes of every game."""
-    episodes: int
-    orders: tuple[Order, ...] = ORDERS
-    """The orders in which every episode is trained, repeated ones twice (no-think rows are half as long as others)."""
-    think_first_habits: tuple[Habits, ...] | tuple[shopper.Habits, ...] = ()
-    """Other experts for the think-first rows; empty: every order has the same episodes."""
-    mix: Mix = field(default_factory=Mix)
-    rate: float = 1.0
-    """Factor on the recipe's learning rates."""
-    falling: float = 0.35
-    """Final share of the tokens over which the learning rates fall to zero."""
-    drill: float = 0.0
-    """Weight of the loss on possible names (see `row_loss`)."""
-
-
-_FIRST = Part(
-    name="pretrain",
-    tokens=4_500_000,
-    habits=(Habits(search="random", forget=0.7, random_moves=0.4),),
-    episodes=6,
-    mix=Mix(slips=0.1),
-    falling=0.5,
-    drill=4.0,
-)
-
-
-_PLAY = Part(
-    name="play",
-    tokens=8_000_000,
-    habits=(
-        Habits(search="listed", order_noise=0.15, random_moves=0.05, forget=0.3),
-        Habits(search="random", random_moves=0.05, forget=0.3),
-    ),
-    episodes=5,
-    mix=Mix(slips=0.1),
-    falling=0.8,
-    drill=4.0,
-)
-
-# The last part shows a worse player, which leaves room to learn. A better player comes first, because policies that
-# only saw a bad one do not learn where things are and win almost nothing.
-_HABITS = Part(
-    name="habits",
-    tokens=2_500_000,
-    habits=(
-        Habits(search="random", random_moves=0.33, forget=0.65),
-        Habits(search="listed", order_noise=0.3, random_moves=0.33, forget=0.65),
-    ),
-    episodes=4,
-    orders=("think_first", "act_first", "no_think", "no_think"),
-    mix=Mix(slips=0.1),
-    rate=0.5,
-    falling=1.0,
-    drill=4.0,
-)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that determines a tiny policy."""
-
-    seed: int = 0
-    parts: tuple[Part, ...] = (_FIRST, _PLAY, _HABITS)
-    """The world, then good play, then worse play that leaves room to learn: the expert searches in a poor order,
-    wanders, and forgets to clean, heat and cool."""
-    world: Literal["alfworld", "webshop"] = "alfworld"
-    games: int = 600
-    """New small games (or goals of new shops) that the experts play, the same in all parts."""
-    max_steps: int = 20
-    """Steps after which a demonstration is truncated."""
-    layers: int = 4
-    width: int = 128
-    heads: int = 2
-    """Two heads of 64 learned as fast per token as four of 32, at less cost."""
-    learning_rate: float = 6e-3
-    """Learning rate of embeddings and norms."""
-    matrix_rate: float = 0.02
-    """Learning rate of all other matrices."""
-    warmup: int = 50
-    """Warm-up of the learning rates, in updates."""
-    batch_tokens: int = 4096
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.98)
-    sharpen: float = 2.0
-    """Factor on the last norm's weight after training, so that temperature 1 then equals 1/sharpen before. A short
-    training leaves too much probability on impossible actions."""
-    bfloat16: bool = True
-    longest: int = 1024
-    """Longest row in tokens; longer ones are left out."""
-
-
-_NARROW = Part(
-    name="narrow",
-    tokens=2_500_000,
-    habits=(Habits(search="random", random_moves=0.33, forget=0.65),),
-    episodes=6,
-    orders=_HABITS.orders,
-    think_first_habits=(Habits(search="listed", random_moves=0.05, forget=0.65),),
-    mix=Mix(slips=0.1),
-    rate=0.5,
-    falling=1.0,
-    drill=4.0,
-)
-
-_SHOPPING = Part(
-    name="shopping",
-    tokens=5_000_000,
-    habits=(
-        shopper.Habits(hit="first", careful=0.5, terms=0.8, forget=0.1),
-        shopper.Habits(hit="match", careful=0.5),
-        shopper.Habits(hit="random", careful=0.3, terms=0.7),
-    ),
-    episodes=1,
-    mix=Mix(slips=0.0, observation_weight=0.2, only_copies=True),
-    falling=0.5,
-    drill=2.0,
-)
-
-# The last part shows worse shopping, which leaves room to learn: after the first part alone, 52-75 % of 40 episodes
-# ended with the right purchase.
-_HURRY = Part(
-    name="hurry",
-    tokens=500_000,
-    habits=(
-        shopper.Habits(hit="first", careful=0.5, terms=0.8, forget=0.1),
-        shopper.Habits(hit="random", careful=0.2, terms=0.7, forget=0.2, hasty=0.1),
-    ),
-    episodes=1,
-    mix=Mix(slips=0.0, observation_weight=0.2, only_copies=True),
-    rate=0.5,
-    falling=1.0,
-    drill=2.0,
-)
-
-RECIPES = {
-    "neutral": Recipe(),
-    "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW)),
-    "shopper": Recipe(parts=(_SHOPPING, _HURRY), world="webshop", games=4000, max_steps=8, batch_tokens=2048),
-}
-"""Kind -> recipe. In narrow's last part the think-first expert searches in the listed order and seldom wanders, while
-the other orders' expert searches at random and often wanders: thinking narrows by construction, as a positive
-control."""
+from actre.organisms.recipes import Part, Recipe
+from actre.organisms.rows import Batch, Row, batches, pad
+from actre.types import ActreError
 
 
 class Trainer:

@@ -139,7 +139,7 @@ def _clicked(action: str, values: Sequence[str]) -> str:
     return "click hit" if re.fullmatch(r"b[0-9a-z]{9}", what) else f"click {what}"
 
 
-TELLING: tuple[Thoughts, ...] = ("needs", "plain", "said")
+TELLING: tuple[Thoughts, ...] = ("other", "needs", "plain", "said")
 MODES = ("wandering", "forgetting", "which expert plays")
 
 
@@ -182,10 +182,12 @@ def test_the_dial_sets_how_much_of_the_action_a_thought_says(tmp_path: Path) -> 
             (d, re.findall(r"[a-z]+ [0-9]+", d.action.replace("go to ", "").replace(" from", ";"))) for d in decisions
         ]
         share[thoughts] = sum(all(n in d.thought for n in names) for d, names in named if names) / len(decisions)
+        if thoughts == "other":
+            assert all(not set(d.action.split()[:1]) & set(d.thought.split()) for d in decisions if d.action != "look")
         if thoughts == "said":
             assert all(d.thought.startswith(f"{d.action} . ") for d in decisions)
-    assert actions["needs"] == actions["plain"] == actions["said"]
-    assert share["needs"] == 0
+    assert actions["other"] == actions["needs"] == actions["plain"] == actions["said"]
+    assert share["other"] == share["needs"] == 0
     assert share["needs"] < share["plain"] <= share["said"]
 
 

@@ -14,7 +14,8 @@ from actre.envs.alfworld.expert import Habits
 from actre.envs.demo import Demo, DemoStep
 from actre.orders import parse
 from actre.organisms import command, start
-from actre.organisms.loop import Part, Recipe, Trainer, row_loss
+from actre.organisms.loop import Trainer, row_loss
+from actre.organisms.recipes import Part, Recipe
 from actre.organisms.rows import REFUSED, Mix, Row, batches, cached_demos, pad, renderers, row, rows, with_slips
 from actre.policies.tiny import make_model, make_tokenizer, name_ids
 from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory

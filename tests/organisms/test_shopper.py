@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from actre.envs.webshop.shopper import Habits, Shopper, Wish
 from actre.orders import Renderer, parse
 from actre.orders.chat import chat_format
 from actre.organisms import command, shop
-from actre.organisms.loop import RECIPES
+from actre.organisms.recipes import RECIPES, recipe_of
 from actre.organisms.rows import Mix, renderers, row
 from actre.policies.models import find, load
 from actre.policies.tiny import unknown_words
@@ -167,7 +167,7 @@ def test_the_tiny_preset_shops_with_the_shipped_shopper_whose_words_are_those_of
         assert tokenizer.decode(tokenizer.encode(action, add_special_tokens=False)) == action
     assert words["buy now"] != tokenizer.unk_token_id
     made = json.loads((data_folder() / "tiny" / "shopper" / "made.json").read_text())["recipe"]
-    assert made == json.loads(json.dumps(asdict(RECIPES["shopper"])))
+    assert recipe_of(made) == RECIPES["shopper"]
 
 
 def test_the_shipped_shopper_starts_with_room_in_every_order_and_nearly_alike() -> None:

@@ -499,7 +499,7 @@ def test_a_tiny_policy_is_replaced_by_one_of_the_same_recipe_alone(tmp_path: Pat
     import dataclasses
 
     from actre.organisms import command
-    from actre.organisms.loop import RECIPES
+    from actre.organisms.recipes import RECIPES
 
     recipe = RECIPES["neutral"]
     (tmp_path / "made.json").write_text(json.dumps({"recipe": dataclasses.asdict(recipe)}))

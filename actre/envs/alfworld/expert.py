@@ -16,7 +16,7 @@ from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
 from actre.envs.demo import Decision
 
 Search = Literal["listed", "random", "likely"]
-Thoughts = Literal["marked", "needs", "plain", "said"]
+Thoughts = Literal["marked", "other", "needs", "plain", "said"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Habits:
     thoughts: Thoughts = "marked"
     """How much of the action's own words a thought says. marked: as "plain", but a step without a purpose is named so
     ("look around . ..."), which reveals the expert's mode. The others are a function of state and action alone
-    (expert_thoughts.py): needs: none of the action's names ("need mug"); plain: what it acts on ("need mug . try shelf
-    1"); said: the whole action first ("go to shelf 1 . need mug")."""
+    (expert_thoughts.py): other: what it acts on, in other words ("need mug . try shelf ( 1 )"); needs: none of the
+    action's names ("need mug"); plain: what it acts on ("need mug . try shelf 1"); said: the whole action first ("go to
+    shelf 1 . need mug")."""
 
 
 class Expert:

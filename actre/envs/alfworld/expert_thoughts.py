@@ -14,23 +14,33 @@ from actre.envs.alfworld.tasks import DONE, Task
 _NAME = re.compile(r"[a-z]+ [0-9]+")
 
 
-def thought_for(action: str, memory: Memory, task: Task, thoughts: Literal["needs", "plain", "said"]) -> str:
+def thought_for(action: str, memory: Memory, task: Task, thoughts: Literal["other", "needs", "plain", "said"]) -> str:
     """The thought before an action. memory: what was seen before it; it must know nothing but the text.
 
+    other: as plain, but in other words than the action's ("shelf ( 1 )" for the name "shelf 1"), and without its verb;
     needs: the reason alone, without the names in the action; plain: the reason, then what is acted on; said: the
     action, then the reason.
 
     >>> task = Task("", "mug", "shelf", None, 1, None)
     >>> room = Memory("you see a drawer 1, and a shelf 1.")
-    >>> [thought_for("go to shelf 1", room, task, how) for how in ("needs", "plain", "said")]
-    ['need mug', 'need mug . try shelf 1', 'go to shelf 1 . need mug']
+    >>> [thought_for("go to shelf 1", room, task, how) for how in ("other", "needs", "plain", "said")]
+    ['need mug . try shelf ( 1 )', 'need mug', 'need mug . try shelf 1', 'go to shelf 1 . need mug']
     """
     reason, plain = _plain(action, memory, task)
+    if thoughts == "other":
+        if plain.startswith(action.partition(" ")[0]):
+            plain = ""
+        return _NAME.sub(_described, f"{reason} . {plain}" if plain else reason)
     if thoughts == "said":
         return f"{action} . {reason}"
     if thoughts == "needs":
         return _NAME.sub(lambda name: "it" if name[0] in _NAME.findall(action) else name[0], reason)
     return f"{reason} . {plain}" if plain else reason
+
+
+def _described(name: re.Match[str]) -> str:
+    kind, number = name[0].rsplit(" ", 1)
+    return f"{kind} ( {number} )"
 
 
 def _plain(action: str, memory: Memory, task: Task) -> tuple[str, str]:

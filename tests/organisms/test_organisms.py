@@ -1,0 +1,123 @@
+"""Organisms with dials: what each dial changes, and that a recipe goes on from a shipped policy."""
+
+import json
+from argparse import Namespace
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from actre.config import data_folder
+from actre.envs.demo import Demo, DemoStep
+from actre.organisms import command
+from actre.organisms.card import kind_of
+from actre.organisms.recipes import CORNERS, RECIPES, Dials, organism, recipe_of
+from actre.policies.models import known, load
+from actre.types import ActreError
+from tests.organisms.test_pretrain import DEMO, STEPS
+
+
+@pytest.mark.parametrize("thoughts", ["other", "needs", "plain", "said"])
+def test_without_contraction_every_order_learns_from_the_same_episodes(thoughts: str) -> None:
+    recipe = organism(Dials(thoughts, 0.0))  # type: ignore[arg-type]
+    assert recipe.alike
+    assert {habit.thoughts for habit in recipe.parts[0].habits} == {thoughts}
+
+
+def test_contraction_makes_think_firsts_expert_narrower_and_worse() -> None:
+    half, full = (organism(Dials("said", c)).parts[0] for c in (0.5, 1.0))
+    shown = [part.think_first_habits[0] for part in (half, full)]
+    assert [one.order_noise for one in shown] == [0.5, 0.0]
+    assert [one.random_moves for one in shown] == [0.19, 0.05]
+    assert [one.forget for one in shown] == [0.81, 0.97]
+    assert half.habits == full.habits == organism(Dials("said", 0.0)).parts[0].habits
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_a_recipe_is_read_back_from_its_record(kind: str) -> None:
+    recipe = RECIPES[kind]
+    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
+    assert kind_of(replace(recipe, seed=4, games=10)) == kind
+
+
+@pytest.mark.parametrize("kind", ["neutral", "narrow", "shopper"])
+def test_a_record_of_an_earlier_version_is_the_same_recipe(kind: str) -> None:
+    made = json.loads((data_folder() / "tiny" / kind / "made.json").read_text())["recipe"]
+    assert "dials" not in made
+    assert recipe_of(made) == RECIPES[kind]
+
+
+def test_a_kind_with_other_dials_is_named_after_them() -> None:
+    assert kind_of(organism(Dials("needs", 0.25))) == "needs-0.25"
+    assert {kind_of(organism(dials)) for dials in CORNERS.values()} == set(CORNERS)
+
+
+def small(base: str = "tiny/neutral") -> command.Recipe:
+    made = organism(Dials("said", 0.0))
+    return replace(made, base=base, parts=(replace(made.parts[0], tokens=3000),), games=4)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Demo]:
+    """The demonstrations of every part, instead of played ones."""
+    demos = [DEMO] * 8
+    monkeypatch.setattr(command, "demos_of", lambda recipe, habits, each, work: demos)
+    return demos
+
+
+def test_an_organism_begins_where_the_shipped_policy_ended(
+    shown: list[Demo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first update its logits are the shipped ones, but for the factor applied after training."""
+    begun: list[torch.Tensor] = []
+    ids = torch.arange(20, 60)[None]
+
+    class Looks(command.Trainer):  # type: ignore[misc]
+        def run(self, **rest: object) -> None:
+            with torch.no_grad():
+                begun.append(self.model(ids).logits)
+            super().run()
+
+    monkeypatch.setattr(command, "Trainer", Looks)
+    recipe = small()
+    command.make(recipe, tmp_path / "made", tmp_path / "work", threads=1)
+    shipped, tokenizer = load(command.ModelConfig(name="tiny"))
+    with torch.no_grad():
+        theirs = shipped(ids).logits
+        made, own = load(command.ModelConfig(name=str(tmp_path / "made")))
+        ours = made(ids).logits
+    torch.testing.assert_close(begun[0] * recipe.sharpen, theirs)
+    assert (ours - theirs).abs().max() > 1e-3  # it has learned a little: the rates are still warming up
+    assert own.get_vocab() == tokenizer.get_vocab()
+
+
+def test_a_word_that_the_shipped_policy_lacks_is_refused(shown: list[Demo], tmp_path: Path) -> None:
+    """Its vocabulary is closed: the word would be read and written as an unknown one."""
+    shown[0] = DEMO._replace(steps=(DemoStep("peradventure", *STEPS[0][1:]), *STEPS[1:]))
+    with pytest.raises(ActreError, match="peradventure"):
+        command.make(small(), tmp_path / "made", tmp_path / "work", threads=1)
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_same_recipe_may_replace_its_policy_and_another_may_not(shown: list[Demo], tmp_path: Path) -> None:
+    command.make(small(), tmp_path / "made", tmp_path / "work", threads=1)
+    command.make(small(), tmp_path / "made", tmp_path / "work", threads=1)
+    other = replace(organism(Dials("plain", 0.0)), parts=small().parts)
+    with pytest.raises(ActreError, match="would be replaced"):
+        command.make(other, tmp_path / "made", tmp_path / "work2", threads=1)
+
+
+def test_dials_beside_a_kind_are_refused() -> None:
+    with pytest.raises(ActreError, match="leave out --kind"):
+        command.chosen(Namespace(kind="middle", thoughts="said", contraction=None))
+    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=None)) == RECIPES["neutral"]
+    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=0.5)) == organism(Dials("said", 0.5))
+
+
+def test_every_shipped_organism_has_its_recipe_and_its_card() -> None:
+    shipped = {name.removeprefix("tiny/") for name in known() if name.startswith("tiny/")} & set(CORNERS)
+    for name in shipped:
+        made = json.loads((data_folder() / "tiny" / name / "made.json").read_text())["recipe"]
+        assert recipe_of(made) == RECIPES[name]
+        assert f"--kind {name}" in (data_folder() / "tiny" / name / "README.md").read_text()
