@@ -97,12 +97,12 @@ def load(folder: str | Path, base: ModelConfig | None = None, *, trainable: bool
 
 
 def load_policy(config: RunConfig, adapter: str | Path | None = None) -> Any:
-    """The settings' model as an HFPolicy, with a trained adapter if one is given."""
+    """The settings' model as an HFPolicy, with a trained adapter if one is given. Its weights are frozen."""
     from actre.policies.hf import HFPolicy
 
-    if adapter is None:
-        return HFPolicy(*load_base(config.model))
-    return HFPolicy(*load(adapter, config.model))
+    model, tokenizer = load_base(config.model) if adapter is None else load(adapter, config.model)
+    # before each call the policy looks whether trainable weights have changed, which a large model is slow to answer
+    return HFPolicy(model.requires_grad_(False), tokenizer)
 
 
 def check(folder: str | Path, model: Any, tokenizer: Any, *, base: ModelConfig | None = None) -> Check:
