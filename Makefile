@@ -22,6 +22,8 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 # The planner's build calls `python`, which some systems have only as python3; .venv has both names.
 # Compiling every module takes three quarters of an installation; Python compiles what is imported anyway.
 INSTALL = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pip install --no-compile -c constraints.txt
+# What is compiled on import must be kept, or each process compiles torch and transformers anew (16 seconds).
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(ONE_THREAD) $(PY) -m pytest
 
 help: ## list the targets
