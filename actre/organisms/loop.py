@@ -24,6 +24,7 @@ from transformers import LlamaForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from actre.config import derive_seed
+from actre.organisms.muon import Float32Muon
 from actre.organisms.recipes import Part, Recipe
 from actre.organisms.rows import Batch, Row, batches, pad
 from actre.types import ActreError
@@ -54,8 +55,9 @@ class Trainer:
         words = model.get_input_embeddings().weight
         matrices = [p for p in model.parameters() if p.ndim == 2 and p is not words]
         others = [p for p in model.parameters() if p.ndim < 2 or p is words]
+        muon = torch.optim.Muon if recipe.bfloat16 else Float32Muon
         self.optimizers: list[tuple[float, torch.optim.Optimizer]] = [
-            (recipe.matrix_rate, torch.optim.Muon(matrices, weight_decay=recipe.weight_decay)),
+            (recipe.matrix_rate, muon(matrices, weight_decay=recipe.weight_decay)),
             (recipe.learning_rate, torch.optim.AdamW(others, betas=recipe.betas, weight_decay=0.0)),
         ]
         self.updates = 0

@@ -12,6 +12,7 @@ from actre.config import data_folder
 from actre.envs.demo import Demo, DemoStep
 from actre.organisms import command
 from actre.organisms.card import kind_of
+from actre.organisms.muon import Float32Muon
 from actre.organisms.recipes import CORNERS, RECIPES, Dials, organism, recipe_of
 from actre.policies.models import known, load
 from actre.types import ActreError
@@ -121,3 +122,19 @@ def test_every_shipped_organism_has_its_recipe_and_its_card() -> None:
         made = json.loads((data_folder() / "tiny" / name / "made.json").read_text())["recipe"]
         assert recipe_of(made) == RECIPES[name]
         assert f"--kind {name}" in (data_folder() / "tiny" / name / "README.md").read_text()
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
+def test_muon_in_float32_steps_as_torchs_does_but_for_bfloat16(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    optimizers = Float32Muon([ours], lr=0.02), torch.optim.Muon([theirs], lr=0.02)
+    for _ in range(3):
+        gradient = torch.randn(shape, generator=generator)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    moved = (theirs - start).norm()
+    assert (ours - theirs).norm() < 0.02 * moved
+    assert moved > 0.1
