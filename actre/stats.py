@@ -223,6 +223,30 @@ def paired_t(differences: ArrayLike) -> PairedTest:
     return PairedTest(mean, float(band.low), float(band.high), float(test.pvalue), d.size)
 
 
+def combined_means(groups: Sequence[ArrayLike], weights: Sequence[float]) -> PairedTest:
+    """The weighted sum of independent groups' means, with Welch's t interval and two-sided p.
+
+    groups: (S_i,) values, at least 2 each, not all alike. Source: Welch 1947; degrees of freedom by Satterthwaite 1946.
+
+    >>> test = combined_means([[1.0, 2.0, 3.0], [0.0, 1.0, 2.0]], [1, -1])
+    >>> round(test.mean, 3), round(test.low, 3), round(test.high, 3), round(test.p, 4)
+    (1.0, -1.267, 3.267, 0.2879)
+    """
+    given = [finite(group, "a group") for group in groups]
+    if any(group.size < 2 for group in given):
+        raise ValueError("each group needs at least 2 values")
+    mean = math.fsum(w * float(group.mean()) for w, group in zip(weights, given, strict=True))
+    parts = [w * w * float(group.var(ddof=1)) / group.size for w, group in zip(weights, given, strict=True)]
+    error, seeds = math.sqrt(math.fsum(parts)), sum(group.size for group in given)
+    if error == 0:
+        return PairedTest(mean, mean, mean, 1.0 if mean == 0 else float("nan"), seeds)
+    df = error**4 / math.fsum(v * v / (group.size - 1) for v, group in zip(parts, given, strict=True))
+    from scipy import special
+
+    half = error * float(special.stdtrit(df, 1 - _ALPHA / 2))
+    return PairedTest(mean, mean - half, mean + half, 2 * float(special.stdtr(df, -abs(mean) / error)), seeds)
+
+
 def hedges_g(then: ArrayLike, first: ArrayLike) -> float:
     """The difference of two conditions' means in pooled standard deviations over seeds, corrected for few seeds.
 

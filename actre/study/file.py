@@ -5,6 +5,10 @@
     shares = ["other"]              # studies whose finished runs count here if they are the same
     protocol = "../protocol.md"     # the rules for judging it, fixed before it ran; relative to this file
 
+    [across]                        # a contrast of all parts that run both, side by side and as a map
+    contrast = ["actre-grpo", "think_first-grpo"]
+    largest_in = "neutral"          # confirmatory: its difference minus the mean of the other parts'
+
     [[part]]                        # one policy in one environment
     name = "neutral"
     evidence = "confirmatory"       # or exploratory, demonstration
@@ -39,7 +43,7 @@ from actre.config.overrides import changed
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.config.recipes import with_estimator
-from actre.study.plan import UNTRAINED, Contrast, Evidence, Part, Run, Study
+from actre.study.plan import UNTRAINED, Across, Contrast, Evidence, Part, Run, Study
 from actre.types import ActreError
 
 _STAGES = {"switch", "iterations"}
@@ -72,7 +76,7 @@ def load_study(path: str | Path) -> Study:
 
 def _study(raw: dict[str, Any], folder: Path) -> Study:
     where = "the study"
-    _only(raw, {"name", "about", "shares", "protocol", "part"}, where)
+    _only(raw, {"name", "about", "shares", "protocol", "part", "across"}, where)
     parts = tuple(_part(one) for one in _tables(raw, "part", where))
     protocol = _given(raw, "protocol", where, "")
     study = Study(
@@ -81,10 +85,27 @@ def _study(raw: dict[str, Any], folder: Path) -> Study:
         tuple(_list(raw, "shares", where, str, ())),
         parts,
         folder / place(protocol) if protocol else None,
+        _across(raw["across"], parts) if "across" in raw else None,
     )
     _no_double([part.name for part in parts], "parts", "give one of them another name")
     _no_double([run.key for run in study.runs], "runs", "give one of them a variant")
     return study
+
+
+def _across(raw: Any, parts: Sequence[Part]) -> Across:
+    where = "[across]"
+    if not isinstance(raw, dict):
+        raise ActreError(f"{where} = {raw!r}: expected {_KIND_NAMES[dict]}")
+    _only(raw, {"contrast", "largest_in"}, where)
+    pair = _pair(raw.get("contrast"), where)
+    able = tuple(part.name for part in parts if set(pair) <= set(part.conditions))
+    if len(able) < 2:
+        raise ActreError(f"{where} compares {pair[0]} and {pair[1]} between parts, but {len(able)} part runs both")
+    largest_in = _given(raw, "largest_in", where, "")
+    if largest_in and largest_in not in able:
+        raise ActreError(f"{where}: largest_in = {largest_in!r}; the parts that run both are: {', '.join(able)}")
+    others = tuple(name for name in able if name != largest_in) if largest_in else ()
+    return Across(Contrast(*pair, bool(largest_in)), largest_in, others)
 
 
 def _part(raw: dict[str, Any]) -> Part:

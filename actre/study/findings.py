@@ -74,14 +74,18 @@ class Comparison:
             return "interim"
         if self.test.seeds < 2:
             return "inconclusive"  # one seed says nothing about other seeds
-        # rounded, so that a bound on the edge stays there despite float error
-        low = round(min(self.both.low, self.test.low), 9)
-        high = round(max(self.both.high, self.test.high), 9)
-        if self.p_holm < SIGNIFICANT and (low > 0 or high < 0):
-            return "support" if low > 0 else "harm"
-        if low >= -MATTERS and high <= MATTERS:
-            return "equivalent"
-        return "no worthwhile help" if high < MATTERS else "inconclusive"
+        return judged(min(self.both.low, self.test.low), max(self.both.high, self.test.high), self.p_holm)
+
+
+def judged(low: float, high: float, p_holm: float) -> Finding:
+    """The protocol's finding from a complete contrast's interval and corrected p."""
+    # rounded, so that a bound on the edge stays there despite float error
+    low, high = round(low, 9), round(high, 9)
+    if p_holm < SIGNIFICANT and (low > 0 or high < 0):
+        return "support" if low > 0 else "harm"
+    if low >= -MATTERS and high <= MATTERS:
+        return "equivalent"
+    return "no worthwhile help" if high < MATTERS else "inconclusive"
 
 
 class Summary(NamedTuple):
@@ -121,11 +125,13 @@ class Found(NamedTuple):
     summaries: Mapping[tuple[str, str], Mapping[str, Summary]]
 
 
-def find(part: Part, lines: Lines) -> Found:
-    """Compare and summarise the finished runs. Raises ActreError as `of_condition` does."""
+def find(part: Part, lines: Lines, beside: Sequence[float] = ()) -> Found:
+    """Compare and summarise the finished runs. beside: p of confirmatory tests outside the part that Holm's correction
+    covers too, NaN for one that is not complete. Raises ActreError as `of_condition` does.
+    """
     places = tuple(evaluated(part, lines))
     of = {place: {one.condition: one for one in summaries(part, lines, *place)} for place in places}
-    return Found(part, lines, tuple(comparisons(part, lines)), places, of)
+    return Found(part, lines, tuple(comparisons(part, lines, beside=beside)), places, of)
 
 
 def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> dict[int, float]:
@@ -146,16 +152,18 @@ def of_condition(part: Part, lines: Lines, condition: str) -> dict[int, Record]:
     return dict(sorted(found.items()))
 
 
-def comparisons(part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = PRIMARY[1]) -> list[Comparison]:
-    """The part's contrasts that have a seed. Holm's correction is over all planned confirmatory contrasts, and
-    separately over all planned exploratory ones."""
+def comparisons(
+    part: Part, lines: Lines, panel: str = PRIMARY[0], order: str = PRIMARY[1], *, beside: Sequence[float] = ()
+) -> list[Comparison]:
+    """The part's contrasts that have a seed. Holm's correction is over all planned confirmatory contrasts (and what is
+    `beside` them), and separately over all planned exploratory ones."""
     made = [one for c in part.contrasts if (one := compare(part, lines, c, panel, order)) is not None]
     for confirmatory in (True, False):
         planned = sum(c.confirmatory == confirmatory for c in part.contrasts)
         here = [i for i, one in enumerate(made) if one.contrast.confirmatory == confirmatory]
         # contrasts without runs, or with a p that may still change, count as NaN: findings of complete ones then stay
         ps = [made[i].test.p if made[i].complete else float("nan") for i in here]
-        corrected = holm([*ps, *[float("nan")] * (planned - len(ps))])
+        corrected = holm([*ps, *[float("nan")] * (planned - len(ps)), *(beside if confirmatory else ())])
         for i, p in zip(here, corrected, strict=False):
             made[i] = replace(made[i], p_holm=p)
     return made

@@ -1,64 +1,23 @@
 """A study's page as one sequence of sentences, lists, figures and tables; `printing` writes it as Markdown or HTML."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from actre.config.model_names import shown
 from actre.entropy import precondition_files as files
+from actre.study.across import beside, between
+from actre.study.across_page import section
 from actre.study.charts import figures
 from actre.study.entropy_tables import entropy_tables
 from actre.study.findings import Found, find
+from actre.study.page_blocks import Block, Contents, Figure, Items, Link, Paragraph, Section
 from actre.study.plan import Part, Run, Study
 from actre.study.record import Record
 from actre.study.tables import Table, tables
 from actre.study.words import in_short, sentences
-from actre.view.html import Html
 
 TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
 _UNIT = "Differences are in points of success, think-first, on the unseen panel; each part gives the intervals."
-
-
-class Link(NamedTuple):
-    """A sentence that ends in a link to a file."""
-
-    text: str
-    target: Path
-
-
-class Paragraph(NamedTuple):
-    """Sentences; Markdown has one per line."""
-
-    said: tuple[str | Link, ...]
-
-
-class Items(NamedTuple):
-    """A list of sentences."""
-
-    said: tuple[str, ...]
-
-
-class Contents(NamedTuple):
-    """Sections by title, linked, each with a list of what it found."""
-
-    sections: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-class Figure(NamedTuple):
-    """A chart, drawn for HTML only; None if there is nothing to draw."""
-
-    draw: Callable[[], Html | None]
-
-
-Block = Paragraph | Items | Contents | Figure | Table
-
-
-class Section(NamedTuple):
-    """A heading with its blocks."""
-
-    title: str
-    blocks: tuple[Block, ...]
 
 
 def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], command: str | None) -> list[Section]:
@@ -66,14 +25,16 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
 
     records: of each study, run key -> its record. command: the one that writes the page, named in the opening.
     """
+    across = [between(study, done) for study, done in zip(studies, records, strict=True)]
     parts = [
-        (f"{study.name}: {part.name} ({part.evidence})", find(part, done))
-        for study, done in zip(studies, records, strict=True)
+        (f"{study.name}: {part.name} ({part.evidence})", find(part, done, beside(found, part)))
+        for study, done, found in zip(studies, records, across, strict=True)
         for part in study.parts
     ]
     return [
         Section("What the study found", _opening(studies, command)),
         Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, tuple(in_short(f))) for title, f in parts)))),
+        *(section(study.name, found) for study, found in zip(studies, across, strict=True) if found is not None),
         *(_part(title, found) for title, found in parts),
     ]
 

@@ -88,10 +88,21 @@ class Part:
         return self.runs[0].config.model.name.split("/")[0] == "tiny"
 
 
+class Across(NamedTuple):
+    """A contrast compared between parts.
+
+    largest_in, others: confirmatory, whether the part's difference exceeds the mean of the others'; empty: not tested.
+    """
+
+    contrast: Contrast
+    largest_in: str = ""
+    others: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Study:
     """A whole study file. shares: names of studies whose records count here if the run is the same. protocol: the page
-    that fixed the rules for judging the study before it ran, if there is one.
+    that fixed the rules for judging the study before it ran, if there is one. across: what is compared between parts.
     """
 
     name: str
@@ -99,6 +110,7 @@ class Study:
     shares: tuple[str, ...]
     parts: tuple[Part, ...]
     protocol: Path | None = None
+    across: Across | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:

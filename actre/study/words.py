@@ -253,6 +253,11 @@ def signed(value: float, form: str = ".1f") -> str:
     return text[1:] if not text.strip("+-0.") else text
 
 
+def meaning(finding: str) -> str:
+    """What a finding says of the first of two compared."""
+    return _MEANINGS[finding]
+
+
 def p_value(p: float) -> str:
     """A p value with three decimals."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

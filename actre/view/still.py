@@ -134,6 +134,7 @@ def _notes(figure: go.Figure, x: Axis, y: Axis) -> list[str]:
     edge = x.end + (figure.layout.margin.r or 18)
     for note in figure.layout.annotations or ():
         down = y.end + (1 - note.y) * (y.start - y.end) + 10 if note.yref == "paper" else y.at(note.y) + 4
+        down -= note.yshift or 0
         at, text = x.at(note.x), " ".join(wrapped(note.text or "", 999))
         right = at + (note.xshift or 4)
         fits = right + 0.9 * _CHAR * len(text) < edge
