@@ -8,8 +8,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
+
+from packaging.requirements import Requirement
 
 from actre.lessons import form
 
@@ -106,3 +110,28 @@ def like_colab(folder: Path) -> Environment:
     made = fresh(folder)
     made.run("-m", "pip", "install", "--quiet", "--no-compile", *COLAB)
     return made
+
+
+def only(folder: Path, *names: str) -> Path:
+    """The Python of a new virtual environment with these packages and those they require, linked in from this one's."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    python = folder / "venv" / "bin" / "python"
+    there = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
+    for name in sorted(set(_required(names))):
+        package = metadata.distribution(name)
+        for top in {file.parts[0] for file in package.files or () if file.parts[0] != ".."}:
+            if top != "__pycache__" and not (there / top).exists():
+                (there / top).symlink_to(Path(str(package.locate_file(top))))
+    return python
+
+
+def _required(names: Iterable[str]) -> Iterator[str]:
+    """These packages and, through all levels, those they require here."""
+    left, seen = list(names), set[str]()
+    while left:
+        name = left.pop().lower().replace("_", "-")
+        if name not in seen:
+            seen.add(name)
+            yield name
+            asked = [Requirement(line) for line in metadata.requires(name) or ()]
+            left += [one.name for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]

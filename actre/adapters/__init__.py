@@ -5,6 +5,7 @@ Files:
     files.py    the files of an adapter, and the fingerprint of its base model
     readme.py   README.md of an exported folder
     cards.py    the model card's text: training, data, results, settings
+    standalone.py  the card's section on use without the kit: prompt, sampling, code
     hub.py      upload to the hub
 """
 
@@ -18,6 +19,7 @@ from actre.adapters.files import (
     weights_digest,
     write,
 )
+from actre.adapters.standalone import Standalone
 from actre.adapters.trained import (
     MERGED_NATS,
     TOLERANCE,
@@ -37,6 +39,7 @@ __all__ = [
     "TOLERANCE_HALF",
     "Check",
     "Held",
+    "Standalone",
     "adapter_folder",
     "check",
     "export",

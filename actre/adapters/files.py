@@ -1,13 +1,15 @@
 """The files of an adapter, and the fingerprint that identifies its base model.
 
 They are PEFT's (adapter_config.json, adapter_model.safetensors), README.md with the model card, and actre.json, which
-names the base model and holds a fingerprint of its weights, so that an adapter is not loaded onto another base.
+names the base model and holds a fingerprint of its weights, so that an adapter is not loaded onto another base. An
+export that is to be used without the kit also holds the tokenizer, and base/ if the kit brings the base model.
 """
 
 import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.adapters.readme import adapter_card
+from actre.adapters.standalone import BASE, Standalone, usage
 from actre.config import ModelConfig, versions
-from actre.config.model_names import is_on_hub, settled
+from actre.config.model_names import is_on_hub, is_own, settled
+from actre.policies.models import find
 from actre.types import ActreError
 
 _FINGERPRINT_NUMBERS = 2048
+_BASE_FILES = ("config.json", "generation_config.json")
 
 
 class Held(NamedTuple):
@@ -29,7 +34,15 @@ class Held(NamedTuple):
     fingerprint: str
 
 
-def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: Held | None = None) -> None:
+def write(
+    model: Any,
+    folder: Path,
+    base: ModelConfig,
+    *,
+    card: str = "",
+    held: Held | None = None,
+    alone: Standalone | None = None,
+) -> None:
     """Write the files of `export` into an existing folder.
 
     Raises ActreError for a model without an adapter, OSError for a full disk.
@@ -42,12 +55,27 @@ def write(model: Any, folder: Path, base: ModelConfig, *, card: str = "", held: 
     with full_disk(folder), _unasked(model, base.name):
         model.save_pretrained(str(folder), state_dict=None if held is None else held.weights)
     settings = json.loads((folder / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = base.name  # the name, not this machine's path
+    inside = alone is not None and is_own(base.name)
+    settings["base_model_name_or_path"] = BASE if inside else base.name  # not this machine's path
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     digest = fingerprint(model) if held is None else held.fingerprint
     about = {"base": base.name, "four_bit": base.four_bit, "fingerprint": digest, "versions": versions()}
     (folder / "actre.json").write_text(json.dumps(about, indent=1) + "\n")
-    (folder / "README.md").write_text(adapter_card(base, card, digest))
+    how = ""
+    if alone is not None:
+        alone.tokenizer.save_pretrained(folder)
+        how = usage(alone, base, str(model.dtype).removeprefix("torch."))
+    if inside:
+        _put_base(folder / BASE, Path(find(base.name)))
+    (folder / "README.md").write_text(adapter_card(base, card, digest, how), encoding="utf-8")
+
+
+def _put_base(folder: Path, model: Path) -> None:
+    """Copy what loads the base model, without what the kit records beside it."""
+    folder.mkdir()
+    for file in sorted(model.iterdir()):
+        if file.name in _BASE_FILES or file.name.startswith("model"):
+            shutil.copyfile(file, folder / file.name)
 
 
 @contextmanager
@@ -146,15 +174,18 @@ def named_base(folder: Path) -> ModelConfig:
     """The base model that an adapter names, in 4 bits if it was trained that way."""
     about = folder / "actre.json"
     try:
-        four_bit = bool(json.loads(about.read_text()).get("four_bit", False)) if about.exists() else False
+        said = json.loads(about.read_text()) if about.exists() else {}
+        four_bit, own = bool(said.get("four_bit", False)), said.get("base")
     except (json.JSONDecodeError, AttributeError) as error:
         raise ActreError(f"{about} is damaged: {error!r}") from error
-    return ModelConfig(name=_base_name(folder), four_bit=four_bit)
+    return ModelConfig(name=_base_name(folder, own), four_bit=four_bit)
 
 
-def _base_name(folder: Path) -> str:
+def _base_name(folder: Path, own: str | None) -> str:
+    """The name in peft's settings, and `own` where these name the base by its place in the export."""
     try:
         name = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+        name = own if name == BASE and own else name
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ActreError(f"{folder / 'adapter_config.json'} is damaged: {error!r}") from error
     if not name:

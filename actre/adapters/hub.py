@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+from actre.adapters.standalone import BASE
 from actre.config.model_names import is_local, shown
 from actre.runtime.outputs import NOTE
 from actre.types import ActreError
@@ -60,7 +61,7 @@ def _for_others(file: Path) -> Path | bytes:
         return file
     settings = json.loads(file.read_text())
     name = settings.get(key)
-    if not isinstance(name, str) or not name or not is_local(name):
+    if not isinstance(name, str) or name in ("", BASE) or not is_local(name):
         return file
     return (json.dumps({**settings, key: shown(name)}, indent=2) + "\n").encode()
 

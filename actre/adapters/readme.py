@@ -4,8 +4,16 @@ from actre.config import ModelConfig, versions
 from actre.config.model_names import is_local, is_on_hub, shown
 
 
-def adapter_card(base: ModelConfig, text: str, fingerprint: str) -> str:
-    """README.md of an adapter. text: the card. fingerprint: of the base model's weights, see `adapters.fingerprint`."""
+def adapter_card(base: ModelConfig, text: str, fingerprint: str, how: str = "") -> str:
+    """README.md of an adapter.
+
+    text: the card. fingerprint: of the base model's weights, see `adapters.fingerprint`. how: the section on its use
+    without the kit; "" for an adapter that is not an export.
+    """
+    how = how or (
+        "## Without ActRe Lab\n\n`actre export` writes a folder that holds all this needs: the tokenizer, and code in "
+        "plain transformers and peft."
+    )
     load = 'load("this folder")'
     where = ""
     if is_local(base.name):
@@ -19,22 +27,25 @@ tags: [lora, actre]
 
 {_base(base, fingerprint)}
 
-{text.strip()}
+## With ActRe Lab
 
-## Loading it
-
-    from actre.adapters.trained import load
+    from actre.adapters import load
     {where}model, tokenizer = {load}
 
-`load` refuses a base model with other weights than the adapter was trained on (actre.json). Without ActRe Lab:
-`peft.PeftModel.from_pretrained(base_model, "this folder")`.
+`load` refuses a base model with other weights than the adapter was trained on (actre.json).
+
+{how}
+
+## Training
+
+{text.strip()}
 
 {_written()}
 """
 
 
-def merged_card(base: ModelConfig, text: str, fingerprint: str) -> str:
-    """README.md of a merged model."""
+def merged_card(base: ModelConfig, text: str, fingerprint: str, how: str = "") -> str:
+    """README.md of a merged model. how: the section on its use without the kit."""
     return f"""---
 {_base_model(base)}library_name: transformers
 tags: [actre]
@@ -42,6 +53,10 @@ tags: [actre]
 # {shown(base.name)} with a LoRA adapter merged in, trained with ActRe Lab
 
 {_base(base, fingerprint)}
+
+{how}
+
+## Training
 
 {text.strip()}
 

@@ -15,6 +15,7 @@ from actre.adapters.files import (
     write,
 )
 from actre.adapters.readme import merged_card
+from actre.adapters.standalone import Standalone, usage
 from actre.config import ModelConfig, RunConfig
 from actre.policies.context import held_by
 from actre.policies.models import Loaded
@@ -70,16 +71,18 @@ def export(
     card: str = "",
     held: Held | None = None,
     made: Made | None = None,
+    alone: Standalone | None = None,
 ) -> Path:
     """Write a PeftModel's adapter: safetensors, settings, its base's fingerprint, and the card; returns the folder.
 
     base: the settings its base model was loaded with; the adapter will name `base.name`, for a local folder the
     absolute path. card: text about the training, for README.md. held: the gathered weights of a sharded model. The
-    folder is replaced as a whole. made: its origin, which an existing folder must share. Raises ActreError for a model
-    without adapter, and as `outputs.must_be_replaceable` does.
+    folder is replaced as a whole. made: its origin, which an existing folder must share. alone: for use without the
+    kit; the folder then also holds the tokenizer, base/ if the base model is one of the kit's own, and a card with
+    prompt and code. Raises ActreError for a model without adapter, and as `outputs.must_be_replaceable` does.
     """
     with replacing(folder, made) as part:
-        write(model, part, base, card=card, held=held)
+        write(model, part, base, card=card, held=held, alone=alone)
     return Path(folder)
 
 
@@ -138,10 +141,12 @@ def merge(
     *,
     card: str | None = None,
     made: Made | None = None,
+    config: RunConfig | None = None,
 ) -> Path:
     """Save the base model with the adapter merged in, as a transformers folder with tokenizer; returns the folder.
 
-    card: text about the training, for README.md; None: no README.md. made: the folder's origin, which an existing
+    card: text about the training, for README.md; None: no README.md. config: the settings that the policy plays by, for
+    a card that says how without the kit. made: the folder's origin, which an existing
     folder must share; None: merged from the same adapter. The merged model is reloaded and checked before it is saved:
     its logits (TOLERANCE) in float32, its distributions (MERGED_NATS) in half precision, where merged weights are
     rounded. Raises ActreError if it differs from base plus adapter, and for an adapter on 4-bit weights, whose merging
@@ -167,7 +172,8 @@ def merge(
             model.merge_and_unload().save_pretrained(part)
         tokenizer.save_pretrained(part)
         if card is not None:
-            (part / "README.md").write_text(merged_card(base, card, digest))
+            how = "" if config is None else usage(Standalone(tokenizer, config), base, "auto", merged=True)
+            (part / "README.md").write_text(merged_card(base, card, digest, how), encoding="utf-8")
         again, _ = load_base(ModelConfig(name=str(part), dtype=str(dtype).removeprefix("torch.")))  # type: ignore[arg-type]
         off = _logits(again.to(device), prompts)
         if dtype == torch.float32:

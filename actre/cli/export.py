@@ -45,14 +45,15 @@ def _export(args: argparse.Namespace) -> int:
     base = settle_model(dataclasses.replace(config.model, loader="plain"))
     model, tokenizer = adapters.load(args.folder / "adapter", base)
     card = run_card(args.folder, config)
-    adapters.export(model, out, base, card=card, made=exported)
-    print(f"exported to {out}")
+    alone = adapters.Standalone(tokenizer, config)
+    adapters.export(model, out, base, card=card, made=exported, alone=alone)
+    print(f"exported to {out}; its README.md has the prompt, and code that plays it without this kit")
     if is_local(base.name):
         print(f"its base model is the local folder {base.name}: whoever uses the adapter needs that model too")
     checked = adapters.check(out, model, tokenizer, base=base)
     code = _report(checked)
     if args.merge:
-        print(f"merged into {adapters.merge(out, args.merge, base, card=card, made=merged)} and checked")
+        print(f"merged into {adapters.merge(out, args.merge, base, card=card, made=merged, config=config)} and checked")
     if args.push:
         if not checked.passed:
             raise ActreError(f"nothing was pushed to {args.push}, because the exported adapter failed the check")

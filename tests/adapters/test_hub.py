@@ -93,6 +93,15 @@ def test_a_local_base_model_is_uploaded_by_its_name_without_its_path(standing, f
     assert json.loads((folder / "actre.json").read_text()) == about, "here it keeps its path, by which it is found"
 
 
+def test_a_base_inside_the_export_is_uploaded_and_keeps_its_place(standing, folder):
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "./base"}))
+    (folder / "base").mkdir()
+    (folder / "base" / "model.safetensors").write_bytes(b"weights")
+    hub.push(folder, "me/it")
+    assert json.loads(standing.files["adapter_config.json"]) == {"base_model_name_or_path": "./base"}
+    assert standing.files["base/model.safetensors"] == b"weights"
+
+
 def test_a_public_repository_is_made_only_where_that_is_asked_for(standing, folder):
     hub.push(folder, "me/it", private=False)
     assert json.loads(standing.asked[0].content)["visibility"] == "public"
