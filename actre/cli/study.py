@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actre.cli.terminal import came_out
 from actre.config.checks import Processes, Seed, of
 from actre.config.paths import place
 from actre.runtime import outputs
 from actre.types import ActreError
 
 SHIPPED = Path("data/results/study")
+DEFAULT_OUT = Path("runs/study")
 _UP = "\x1b[{}F\x1b[J"
 
 
@@ -31,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     study.add_argument(
         "--out",
         type=place,
-        default=Path("runs/study"),
+        default=DEFAULT_OUT,
         help="folder for the runs (default: %(default)s; they go into OUT/STUDY)",
     )
     study.add_argument("--results", type=place, help="folder of the finished runs' records (default: that of --out)")
@@ -82,18 +84,9 @@ def _write(args: argparse.Namespace, results: Path) -> int:
 
 def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int:
     from actre.study.record import finished
-    from actre.study.results import write_html
     from actre.study.runner import Workplace, make_runs, slots, table
 
-    runs = [
-        run
-        for run in study.runs
-        if (args.only is None or args.only in run.key) and (args.seeds is None or run.seed in args.seeds)
-    ]
-    if not runs:
-        asked = [f"with {args.only!r} in its name"] if args.only is not None else []
-        asked += [f"with seed {' or '.join(map(str, args.seeds))}"] if args.seeds is not None else []
-        raise ActreError(f"{path} has no run {' and '.join(asked)}; `actre study {path} --plan` shows its runs")
+    runs = _asked_for(args, path, study)
     done = finished(study, results)
     _mention_shipped(args, study, done)
     if args.plan:
@@ -113,8 +106,44 @@ def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int
         for error in outcome.failed if outcome else ():
             print(f"actre: error: {error}", file=sys.stderr)
         if done:
-            print(f"page: {write_html(study, done, out)}")
+            _conclude(path, study, done, out, results)
     return len(outcome.failed)
+
+
+def _asked_for(args: argparse.Namespace, path: Path, study: Any) -> list[Any]:
+    """The runs that --only and --seeds leave. Raises ActreError if there are none."""
+    runs = [
+        run
+        for run in study.runs
+        if (args.only is None or args.only in run.key) and (args.seeds is None or run.seed in args.seeds)
+    ]
+    if not runs:
+        asked = [f"with {args.only!r} in its name"] if args.only is not None else []
+        asked += [f"with seed {' or '.join(map(str, args.seeds))}"] if args.seeds is not None else []
+        raise ActreError(f"{path} has no run {' and '.join(asked)}; `actre study {path} --plan` shows its runs")
+    return runs
+
+
+def _conclude(path: Path, study: Any, done: dict[str, Any], out: Path, results: Path) -> None:
+    """Print what came out, the paths, and the next command."""
+    from actre.study.page import answers
+    from actre.study.record import results_file
+    from actre.study.results import write_html
+
+    page = write_html(study, done, out)
+    came_out(answers(study, done))
+    print(f"page: {page}")
+    print(f"records: {results_file(results, study.name)}; runs: {out}")
+    command = f"actre study {shlex.quote(str(path))}"
+    if out.parent != DEFAULT_OUT:
+        command += f" --out {shlex.quote(str(out.parent))}"
+    if results != out.parent:
+        command += f" --results {shlex.quote(str(results))}"
+    left = len(study.runs) - len(done)
+    if left:
+        print(f"next: {command} (makes the {left} missing run{'s' if left > 1 else ''}; finished ones are kept)")
+    else:
+        print(f"next: open the page in a browser; the same in Markdown: {command} --write PAGE.md")
 
 
 def _mention_shipped(args: argparse.Namespace, study: Any, done: dict[str, Any]) -> None:

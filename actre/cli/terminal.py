@@ -11,9 +11,14 @@ def conclude(folders: Sequence[Path]) -> None:
     """Print what came out of the runs in some folders, in the report's own sentences."""
     from actre.view.answers import answers
 
+    came_out(answers(*folders))
+
+
+def came_out(said: Sequence[str]) -> None:
+    """Print what came out, a sentence or finding a paragraph."""
     width = min(max(shutil.get_terminal_size().columns, 60), 120)
     print("\nwhat came out")
-    for line in answers(*folders):
+    for line in said:
         print(textwrap.fill(line, width, initial_indent="  ", subsequent_indent="    "))
     print()
 

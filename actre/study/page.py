@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from actre.config.model_names import shown
 from actre.entropy import precondition_files as files
-from actre.study.across import beside, between
-from actre.study.across_page import section
+from actre.study.across import Between, beside, between
+from actre.study.across_page import section, sentence
 from actre.study.charts import figures
 from actre.study.entropy_tables import entropy_tables
 from actre.study.findings import Found, find
@@ -26,11 +26,8 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
     records: of each study, run key -> its record. command: the one that writes the page, named in the opening.
     """
     across = [between(study, done) for study, done in zip(studies, records, strict=True)]
-    parts = [
-        (f"{study.name}: {part.name} ({part.evidence})", find(part, done, beside(found, part)))
-        for study, done, found in zip(studies, records, across, strict=True)
-        for part in study.parts
-    ]
+    made = zip(studies, records, across, strict=True)
+    parts = [found for study, done, every in made for found in _found(study, done, every)]
     return [
         Section("What the study found", _opening(studies, command)),
         Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, tuple(in_short(f))) for title, f in parts)))),
@@ -39,16 +36,34 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
     ]
 
 
+def answers(study: Study, lines: Mapping[str, Record]) -> list[str]:
+    """What came out, in the page's own words: each part's short findings, their unit, and what they hold for."""
+    every = between(study, lines)
+    said = [sentence(every.interaction)] if every is not None and every.interaction is not None else []
+    said += [f"{found.part.name}: {one}" for _, found in _found(study, lines, every) for one in in_short(found)]
+    return [*said, f"{_UNIT} {_scope([study])}"]
+
+
+def _found(study: Study, lines: Mapping[str, Record], every: Between | None) -> list[tuple[str, Found]]:
+    """Each part's title and findings. every: the contrast between parts."""
+    return [
+        (f"{study.name}: {part.name} ({part.evidence})", find(part, lines, beside(every, part))) for part in study.parts
+    ]
+
+
+def _scope(studies: Sequence[Study]) -> str:
+    tiny = all(part.tiny for study in studies for part in study.parts)
+    return TINY if tiny else "The findings hold for this policy, budget and environment."
+
+
 def _opening(studies: Sequence[Study], command: str | None) -> tuple[Paragraph, ...]:
     made: list[str | Link] = [f"Made by `{command}` from the runs' records; do not edit."] if command else []
     for protocol in dict.fromkeys(study.protocol for study in studies):
         if protocol is not None:
             made.append(Link("The rules for judging it were fixed before it ran: ", protocol))
-    tiny = all(part.tiny for study in studies for part in study.parts)
-    scope = TINY if tiny else "The findings hold for this policy, budget and environment."
     complete = "Tables hold the finished runs only: the list at the start of a part gives each arm's seeds."
     names = "Findings in tables: support (higher), harm (lower), no worthwhile help (no gain of the size that matters)."
-    return tuple(Paragraph(tuple(said)) for said in (made, (scope, complete, names)) if said)
+    return tuple(Paragraph(tuple(said)) for said in (made, (_scope(studies), complete, names)) if said)
 
 
 def _part(title: str, found: Found) -> Section:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,11 @@ from actre.cli import main
 from actre.cli.study import SHIPPED
 from actre.study import job, runner
 from actre.study.file import load_study
+from actre.study.findings import find
 from actre.study.plan import Study
 from actre.study.record import finished, load_records, numbers, results_file, save_record
 from actre.study.runner import Progress, Workplace, make_runs, table
+from actre.study.words import in_short
 from actre.training import NotFiniteError
 from actre.types import ActreError
 
@@ -165,6 +168,32 @@ def test_the_command_shows_the_plan_runs_a_part_and_writes_the_pages(
     assert "Seed 4: actre, GRPO." in (tmp_path / "r.md").read_text()
     assert (tmp_path / "o" / "s" / "study.html").exists()
     assert main([*common, "--only", "nothing"]) == 2
+
+
+def test_a_study_ends_with_what_came_out_in_the_pages_own_words_the_paths_and_the_next_command(
+    file: Path, tmp_path: Path, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    common = ["study", str(file), "--out", str(out), "--jobs", "1"]
+    assert main([*common, "--only", "actre"]) == 0
+    first = capsys.readouterr().out.partition("what came out")[2]
+    assert "waiting for seeds: 1 of 1 contrasts" in first
+    assert f"next: actre study {file} --out {out} (makes the 2 missing runs; finished ones are kept)" in first
+    assert main(common) == 0
+    _, _, said = capsys.readouterr().out.partition("what came out")
+    told, paths = said.split("\n\n")
+    page = (out / "s" / "study.html").read_text()
+    (part,) = load_study(file).parts
+    found = find(part, finished(load_study(file), out))
+    assert in_short(found)
+    for sentence in in_short(found):
+        assert f"p: {sentence}" in " ".join(told.split())
+        assert escape(sentence, quote=False) in page
+    lines = paths.strip().splitlines()
+    assert lines[0] == f"page: {out / 's' / 'study.html'}"
+    assert lines[1] == f"records: {out / 's.jsonl'}; runs: {out / 's'}"
+    assert lines[2].endswith(f"actre study {file} --out {out} --write PAGE.md")
+    assert main([*common[:-2], "--write", str(tmp_path / "PAGE.md")]) == 0, "the command it names works"
 
 
 def test_a_run_made_again_is_compared_number_by_number(
