@@ -2,14 +2,15 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from actre.runtime import outputs
 
 REPOSITORY = ""
-"""The kit's address, https://github.com/OWNER/NAME; "" until it is published. After a change run
-`actre notebooks --form`, which writes it into every notebook."""
+"""The kit's address, https://github.com/OWNER/NAME; "" until it is published. It is set here only: `actre notebooks
+--form` then writes it into every notebook, and the badges into these and into README.md."""
 
 BRANCH = "main"
 _BADGE_MARK = "colab-badge.svg"
@@ -17,6 +18,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _INSTALL = """\
 # Sets up what is missing, once, and leaves alone what is here (on Colab: torch, transformers, ipywidgets, plotly).
+# On Colab, OUT = "drive:FOLDER" in the cell above keeps the runs in your Google Drive, beyond the session.
 import os
 import runpy
 import subprocess
@@ -25,7 +27,8 @@ REPOSITORY = "{repository}"
 if not os.path.exists("../actre/lessons/install.py"):  # opened without the kit, as Colab does: fetch it
     if not os.path.exists("actre-lab"):
         assert REPOSITORY, "put the kit's address behind REPOSITORY = (https://github.com/OWNER/NAME), and run again"
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", REPOSITORY, "actre-lab"], check=True)
+        print("fetching", REPOSITORY, flush=True)
+        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "actre-lab"], check=True)
     os.chdir("actre-lab/notebooks")
 _ = runpy.run_path("../actre/lessons/install.py", run_name="__main__")"""
 
@@ -73,6 +76,16 @@ def with_form(notebook: dict[str, Any], name: str, repository: str = REPOSITORY)
         if INSTALL_TAG in cell["metadata"].get("tags", ()):
             cell["source"] = _lines(install_cell(repository))
     return done
+
+
+def readme_with_badge(text: str, repository: str = REPOSITORY) -> str:
+    """README's text with the tour's badge between its two marks; nothing between them without an address.
+
+    >>> readme_with_badge("a <!-- badge -->old<!-- /badge --> b", "")
+    'a <!-- badge --><!-- /badge --> b'
+    """
+    inner = badge("00_tour", repository)
+    return re.sub("(<!-- badge -->).*?(<!-- /badge -->)", lambda marks: marks[1] + inner + marks[2], text, count=1)
 
 
 def as_committed(notebook: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("train", "lab")
+_SHOWN = ("Collecting", "Downloading", "Using cached", "Building wheel", "Installing", "Successfully", "ERROR")
+"""Beginnings of pip's lines that show how far it is."""
+_LAST_LINES = 30
 NOT_ON_COLAB = ("jupyterlab",)
 """Not installed on Colab, where they would replace parts of its own notebook server."""
 
@@ -76,11 +80,31 @@ def kit_is_here(root: Path = ROOT) -> bool:
 def command(root: Path = ROOT) -> list[str]:
     """pip's command line for this Python; its paths are relative to the checkout."""
     more = shlex.split(os.environ.get("ACTRE_PIP_ARGS", ""))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", *more]
+    pip = [sys.executable, "-m", "pip", "install", *more]
     if on_colab():
         project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
         return [*pip, "-c", "constraints-colab.txt", "-e", ".", *_extra(project)]
     return [*pip, "-c", "constraints.txt", "-e", f".[{','.join(EXTRAS)}]"]
+
+
+def shown(words: list[str], env: dict[str, str] | None = None) -> None:
+    """Run pip in the checkout and print, with the seconds so far, each package that it collects, builds or installs.
+
+    Through Python's own output, which a notebook shows, as it may not show a child process's. Raises
+    CalledProcessError, after pip's last lines, if it fails.
+    """
+    started, said = time.monotonic(), list[str]()
+    env = {**(os.environ if env is None else env), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        for line in pip.stdout or ():
+            said.append(line)
+            if line.strip().startswith(_SHOWN):
+                print(f"{time.monotonic() - started:5.0f} s  {line.strip()[:100]}", flush=True)
+    if pip.returncode:
+        print("".join(said[-_LAST_LINES:]), flush=True)
+        raise subprocess.CalledProcessError(pip.returncode, words)
 
 
 def main(arguments: list[str]) -> None:
@@ -99,7 +123,7 @@ def main(arguments: list[str]) -> None:
         subprocess.run([sys.executable, "-m", "ensurepip"], check=False, capture_output=True)
         # the planner's build calls `python`, which some systems have only under another name
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        subprocess.run(command(), check=True, cwd=ROOT, env={**os.environ, "PATH": path})
+        shown(command(), {**os.environ, "PATH": path})
         print("installed")
     if "actre" not in sys.modules and str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))  # a running process does not see new editable installs

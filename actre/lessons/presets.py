@@ -13,6 +13,7 @@ from actre.cli.doctor import Check, examine
 from actre.config import EnvName, RunConfig
 from actre.config.paths import place
 from actre.config.presets import preset
+from actre.lessons.drive import on_drive
 from actre.runtime.estimate import estimate
 from actre.runtime.estimate import gpu as device
 
@@ -56,12 +57,14 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
 
 
 def folder(out: str | Path, config: RunConfig) -> Path:
-    """The folder for the runs of one preset and seed, which the notebooks share.
+    """The folder for the runs of one preset and seed, which the notebooks share. On Colab `out` may be "drive:FOLDER".
+
+    Raises ActreError as `drive.on_drive` does.
 
     >>> folder("runs/notebooks", RunConfig(seed=3)).as_posix()
     'runs/notebooks/tiny-3'
     """
-    return place(out) / f"{config.preset}-{config.seed}"
+    return (on_drive(out) or place(out)) / f"{config.preset}-{config.seed}"
 
 
 def _fits(name: str, card: str) -> bool:

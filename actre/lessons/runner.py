@@ -38,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "GROUP_SIZE": 6,
         "EVAL_GAMES": 6,
     },
-    "05_inspect_trajectories": {"GAMES": 6},
+    "05_inspect_trajectories": {"ITERATIONS": 1, "GROUPS": 2, "GROUP_SIZE": 4, "GAMES": 6},
     "06_export_adapter": {"ITERATIONS": 2, "GROUPS": 3, "GROUP_SIZE": 6},
     "07_webshop": {"GOALS": 8, "STATES": 2, "THOUGHTS": 2},
     "08_scale_up": {"GROUPS": 2},
@@ -88,7 +88,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--out", type=place, help="folder for their runs (default: ../runs/notebooks, relative to notebooks/)"
     )
-    parser.add_argument("--form", action="store_true", help="only write badges and install cells; run nothing")
+    parser.add_argument(
+        "--form", action="store_true", help="only write badges (README's too) and install cells; run nothing"
+    )
     parser.add_argument("--timeout", type=of(Count), default=3600, help="seconds that a cell may take (default: 3600)")
     parser.set_defaults(run=_run)
 
@@ -102,6 +104,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.form:
         for path in chosen:
             form.write(path, form.with_form(form.read(path), path.stem))
+        readme = form.folder().parent / "README.md"
+        outputs.put(readme, form.readme_with_badge(readme.read_text("utf-8")).encode(), lambda old: True)
         return
     if args.budget == "small" and not args.check:
         raise ActreError("the outputs of a small budget are meaningless and must not be saved: add --check")

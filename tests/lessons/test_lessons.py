@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
@@ -84,6 +84,7 @@ def test_what_is_here_is_not_installed_again(
 ) -> None:
     monkeypatch.setattr(install, "lacking", lambda _: [])
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was installed"))
+    monkeypatch.setattr(install, "shown", lambda *_: pytest.fail("something was installed"))
     install.main([])
     assert "everything is here" in capsys.readouterr().out
 
@@ -113,6 +114,64 @@ def test_colabs_own_versions_are_accepted_so_that_nothing_of_them_is_replaced() 
     named = {requirement.name: requirement for requirement in map(Requirement, install.wanted())}
     for name, version in colab.items():
         assert named[name].specifier.contains(version), name
+
+
+_PIP = """
+print("Requirement already satisfied: torch")
+print("Collecting alfworld<0.5")
+print("  Downloading alfworld-0.4.2.whl (1.2 MB)")
+print("Successfully installed alfworld-0.4.2")
+raise SystemExit({code})
+"""
+
+
+def test_an_installation_shows_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    install.shown([sys.executable, "-c", _PIP.format(code=0)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" s  ")[2].split()[0] for line in lines] == ["Collecting", "Downloading", "Successfully"]
+    assert all(re.match(r" *\d+ s  ", line) for line in lines)
+    assert "--quiet" not in install.command()
+    assert "--quiet" not in form.install_cell()
+
+
+def test_an_installation_that_fails_ends_with_all_that_pip_said_last(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        install.shown([sys.executable, "-c", _PIP.format(code=1)])
+    assert "Requirement already satisfied: torch" in capsys.readouterr().out
+
+
+# --- OUT in Google Drive ---
+
+
+@pytest.fixture
+def mounted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A stand-in for google.colab; the places at which Drive was mounted."""
+    places: list[str] = []
+    colab = ModuleType("google.colab")
+    colab.drive = SimpleNamespace(mount=places.append)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "google", ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    return places
+
+
+def test_on_colab_the_runs_lie_in_the_drive_where_that_is_asked_for(mounted: list[str]) -> None:
+    there = presets.folder("drive:actre/runs", RunConfig(seed=3))
+    assert there.as_posix() == "/content/drive/MyDrive/actre/runs/tiny-3"
+    assert mounted == ["/content/drive"]
+    assert presets.folder("../runs", RunConfig()).parts[-2:] == ("runs", "tiny-0")
+    assert mounted == ["/content/drive"], "nothing is mounted for a folder here"
+
+
+@pytest.mark.parametrize("out", ["drive:", "drive: ", "drive:/etc", "drive:a/../../b"])
+def test_a_folder_outside_the_drive_is_refused(mounted: list[str], out: str) -> None:
+    with pytest.raises(ActreError, match="drive:FOLDER"):
+        presets.folder(out, RunConfig())
+    assert mounted == []
+
+
+def test_without_colab_there_is_no_drive() -> None:
+    with pytest.raises(ActreError, match="this is not Colab"):
+        presets.folder("drive:runs", RunConfig())
 
 
 def test_it_runs_in_a_bare_python_and_says_what_it_would_install(tmp_path: Path) -> None:
@@ -149,6 +208,15 @@ def test_without_an_address_no_badge_is_written_and_an_old_one_goes() -> None:
     assert 'REPOSITORY = "https://github.com/OWNER/NAME"' in "".join(published["cells"][1]["source"])
     again = form.with_form(published, "00_x", "")
     assert again["cells"][0]["source"] == notebook()["cells"][0]["source"]  # type: ignore[index]
+
+
+def test_the_readmes_badge_is_that_of_the_address_and_stands_in_one_place() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert form.readme_with_badge(text) == text
+    address = "https://github.com/OWNER/NAME"
+    published = form.readme_with_badge(text, address)
+    assert published.count(form.badge("00_tour", address)) == 1
+    assert form.readme_with_badge(published, "") == form.readme_with_badge(text, "")
 
 
 def test_writing_the_form_twice_changes_nothing() -> None:
