@@ -3,6 +3,7 @@
 Tested with a stand-in for google.colab: neither Colab nor Drive has been tried.
 """
 
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from actre.types import ActreError
@@ -24,7 +25,7 @@ def on_drive(out: str | Path) -> Path | None:
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise ActreError(f'OUT is {str(out)!r}: write "drive:FOLDER", with the name of a folder in your Drive')
     try:
-        from google.colab import drive
+        drive = import_module("google.colab.drive")  # a part of Colab, not a package to be installed
     except ImportError as error:
         raise ActreError(
             f'OUT is {str(out)!r}, but this is not Colab, so there is no Drive: OUT = "../runs/notebooks"'

@@ -147,10 +147,10 @@ def test_an_installation_that_fails_ends_with_all_that_pip_said_last(capsys: pyt
 def mounted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A stand-in for google.colab; the places at which Drive was mounted."""
     places: list[str] = []
-    colab = ModuleType("google.colab")
-    colab.drive = SimpleNamespace(mount=places.append)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "google", ModuleType("google"))
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    drive = ModuleType("google.colab.drive")
+    drive.mount = places.append  # type: ignore[attr-defined]
+    for module in (ModuleType("google"), ModuleType("google.colab"), drive):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return places
 
 
