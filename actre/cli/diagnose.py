@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from actre.cli.measure_into import keep_settings, must_take
+from actre.cli.model_preset import preset_name
 from actre.config import ENV_HELP, RunConfig, derive_seed, load_config
 from actre.config.checks import Nats, Natural, Positive, Seed, Several, of
 from actre.config.model_names import settle
 from actre.config.paths import place
-from actre.config.presets import PRESETS, preset
+from actre.config.presets import preset
 from actre.runtime import outputs
 from actre.runtime.budget import Budget
 from actre.types import ActreError
@@ -123,8 +124,8 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", help=f"{ENV_HELP} (default: that of --adapter's run, else alfworld)")
     parser.add_argument(
         "--model",
-        help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a folder or "
-        "hub name uses the games, prompt and reply length of tiny unless --preset is given",
+        help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's); a pretrained "
+        "model of your own needs --preset as well",
     )
     parser.add_argument("--adapter", type=place, help="folder with a trained adapter for that model, or a run's folder")
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
@@ -134,7 +135,7 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
     """The settings for these options: those of the run that holds the adapter, unless preset, environment or model is
     given; else a preset's. A run given as the adapter becomes its adapter.
 
-    Raises ActreError for an unknown preset.
+    Raises ActreError for an unknown preset, and for a pretrained model without one.
     """
     if args.adapter is not None and outputs.is_trained(args.adapter):
         args.adapter = args.adapter / "adapter"
@@ -143,8 +144,7 @@ def policy_config(args: argparse.Namespace) -> RunConfig:
             if outputs.is_trained(folder):
                 config = load_config(folder / "config.json")
                 return settle(replace(config, seed=args.seed, model=replace(config.model, loader="plain")))
-    own = next((name for name, config in PRESETS.items() if config.model.name == args.model), "tiny")
-    config = replace(preset(args.preset or own, args.env or "alfworld"), seed=args.seed)
+    config = replace(preset(preset_name(args.preset, args.model), args.env or "alfworld"), seed=args.seed)
     return settle(replace(config, model=replace(config.model, name=args.model or config.model.name)))
 
 

@@ -18,10 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from actre.config import data_folder, load_config
+from actre.config import ENV_NAMES, data_folder, load_config
 from actre.config.checks import Positive, of
+from actre.config.overrides import changed
 from actre.config.paths import place
-from actre.config.presets import PRESETS, preset
+from actre.config.presets import GPU_GB, PRESETS, preset
 from actre.runtime import official
 from actre.runtime.estimate import estimate, outcome
 from actre.runtime.game_files import walk
@@ -284,6 +285,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--gpu-memory", type=of(Positive), metavar="GB", help="with --preset: assume a GPU with this much memory"
     )
+    parser.add_argument("--env", default="alfworld", choices=ENV_NAMES, help="with --preset: the environment")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with --preset: any setting, e.g. --set model.engine=vllm",
+    )
     parser.add_argument(
         "--run", type=place, dest="folder", metavar="RUN", help="instead, compare a run with its estimate"
     )
@@ -296,8 +305,15 @@ def _run(args: argparse.Namespace) -> int:
         print(described_outcome(outcome(args.folder, config, on(here(), args.gpu_memory))))
         return 0
     if args.preset is not None:
-        config = preset(args.preset)
-        found = estimate(config, on(here(), args.gpu_memory))
+        config = changed(preset(args.preset, args.env), args.set)
+        device = on(here(), args.gpu_memory)
+        if not device.gpu and args.preset in GPU_GB:
+            print(
+                f"no GPU here, and {args.preset} trains on one: actre doctor --preset {args.preset} --gpu-memory "
+                f"{GPU_GB[args.preset]} estimates for a GPU with that many GB"
+            )
+            return 1
+        found = estimate(config, device)
         print(described(config, found))
         return 0 if found.fits else 1
     checks = examine()

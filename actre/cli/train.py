@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actre.cli.model_preset import preset_name
 from actre.cli.terminal import conclude
 from actre.config import ENV_HELP, RunConfig, StageConfig, load_config
 from actre.config import overrides as settings
@@ -17,8 +18,9 @@ from actre.config.model_names import settle
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.runtime import ranks
-from actre.runtime.estimate import must_fit, shape_of
+from actre.runtime.estimate import must_fit
 from actre.runtime.limits import here
+from actre.runtime.shapes import shape_of
 from actre.types import ActreError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=arms_and_estimators(),
     )
-    train.add_argument("--preset", default="tiny", help="settings to start from, by name (default: tiny)")
+    train.add_argument("--preset", help="settings to start from, by name (default: the model's preset, else tiny)")
     train.add_argument(
         "--config",
         type=place,
@@ -144,9 +146,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 "with another --out"
             )
         return load_config(args.resume / "config.json")
-    if args.config is not None and (args.preset, args.env) != ("tiny", "alfworld"):
+    if args.config is not None and (args.preset, args.env) != (None, "alfworld"):
         raise ActreError("--config already sets the preset and the environment: leave out --preset and --env")
-    config = preset(args.preset, args.env) if args.config is None else load_config(args.config)
+    config = preset(preset_name(args.preset, args.model), args.env) if args.config is None else load_config(args.config)
     if args.seed is not None:
         config = replace(config, seed=args.seed)
     if args.model:

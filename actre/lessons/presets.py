@@ -4,22 +4,25 @@ It uses the results of `actre doctor`, loads no model and needs no network.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from actre.cli.doctor import Check, examine
-from actre.config import EnvName, RunConfig
+from actre.config import EnvName, ModelConfig, RunConfig
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.lessons.drive import on_drive
-from actre.runtime.estimate import estimate
+from actre.runtime.estimate import Device, estimate
 from actre.runtime.estimate import gpu as device
+from actre.runtime.price import NIGHT_H, price
 
 AUTO = "auto"
-_LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-1.5b-16gb")
-"""Presets of the published scale, of which "auto" takes the first that fits; all need the official games."""
+_LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-0.5b-16gb")
+"""Of these "auto" takes the first that fits, whose games are there, and whose arm ends within a night by the estimate.
+smollm2 is not among them: it cannot learn before a warm start, since none of its replies is well-formed.
+"""
 
 
 class Chosen(NamedTuple):
@@ -33,8 +36,9 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
     """The settings of a preset, or of the one that fits this machine if `name` is "auto".
 
     checks: the results of doctor; None runs it. auto: tiny without a usable GPU; with one, the largest Qwen preset that
-    fits if the official games are there, else SmolLM2. If installed, unsloth loads the model and vLLM samples episodes.
-    Measuring and training through "auto" has not been run on a GPU. Raises ActreError for an unknown preset.
+    fits and ends within a night. The smallest plays the shipped small rooms, the others need the official games. If
+    installed, vLLM samples the episodes or unsloth loads the model, not both. Measuring and training through "auto" has
+    not been run on a GPU. Raises ActreError for an unknown preset.
     """
     if name != AUTO:
         return Chosen(replace(preset(name, env), seed=seed), f"preset {name}, seed {seed}")
@@ -43,17 +47,28 @@ def chosen(name: str, seed: int, env: EnvName = "alfworld", checks: Sequence[Che
     if gpu is None or gpu.status != "ok":
         why = "this machine has no GPU" if gpu is None or gpu.found.startswith("none") else gpu.found
         return Chosen(replace(preset("tiny", env), seed=seed), f"preset tiny, seed {seed}: {why}")
-    games = env != "alfworld" or _is_ok(found.get("official games"))
-    fitting = next((which for which in _LARGEST_FIRST if games and _fits(which, gpu.found)), "smollm2")
-    config = replace(preset(fitting, env), seed=seed)
+    official = found.get("official shop" if env == "webshop" else "official games")
+    games = official is not None and official.status == "ok"
+    card = _card(gpu.found)
+    fitting = next((which for which in _LARGEST_FIRST if card and _fits(preset(which, env), card, games)), None)
+    if card is None or fitting is None:
+        why = f"{gpu.found}, on which no larger one fits"
+        return Chosen(replace(preset("tiny", env), seed=seed), f"preset tiny, seed {seed}: {why}")
+    model, faster = _faster(preset(fitting, env), card, {name for name, check in found.items() if _is_ok(check)})
+    config = replace(preset(fitting, env), seed=seed, model=model)
     why = gpu.found if games else f"{gpu.found}; no official games"
-    if _is_ok(found.get("unsloth")):
-        config = replace(config, model=replace(config.model, loader="unsloth"))
-        why += "; unsloth loads it"
-    if _is_ok(found.get("vllm")):
-        config = replace(config, model=replace(config.model, engine="vllm"))
-        why += "; vLLM samples its episodes"
-    return Chosen(config, f"preset {fitting}, seed {seed}: {why}")
+    return Chosen(config, f"preset {fitting}, seed {seed}: {why}{faster}")
+
+
+def _faster(config: RunConfig, card: Device, installed: Collection[str]) -> tuple[ModelConfig, str]:
+    """The model's settings with vLLM or unsloth, and in words which; unchanged if neither is there, or fits.
+
+    Not both: vLLM serves the plain base model.
+    """
+    vllm, unsloth = replace(config.model, engine="vllm"), replace(config.model, loader="unsloth")
+    if "vllm" in installed and estimate(replace(config, model=vllm), card).fits:
+        return vllm, "; vLLM samples its episodes"
+    return (unsloth, "; unsloth loads it") if "unsloth" in installed else (config.model, "")
 
 
 def folder(out: str | Path, config: RunConfig) -> Path:
@@ -67,11 +82,19 @@ def folder(out: str | Path, config: RunConfig) -> Path:
     return (on_drive(out) or place(out)) / f"{config.preset}-{config.seed}"
 
 
-def _fits(name: str, card: str) -> bool:
-    """Whether a preset fits on a card as doctor describes it: "Tesla T4, 15 GiB, no bf16 ..."."""
-    memory = re.search(r"(\d+) GiB", card)
-    return memory is not None and estimate(preset(name), device(card, float(memory[1]) * 1.07)).fits
+def _card(found: str) -> Device | None:
+    """The card that doctor describes as "Tesla T4, 15 GiB, no bf16 ..."; the first of several; None if unclear."""
+    memory = re.search(r"(\d+) GiB", found)
+    return None if memory is None else device(found.partition(", ")[0], float(memory[1]) * 2**30 / 1e9)
 
 
-def _is_ok(check: Check | None) -> bool:
-    return check is not None and check.status in ("ok", "other")
+def _fits(config: RunConfig, card: Device, games: bool) -> bool:
+    """Whether the games are there, the memory suffices and an arm ends within a night."""
+    if config.env.train.startswith("official/") and not games:
+        return False
+    return estimate(config, card).fits and price(config, card).arm_h <= NIGHT_H
+
+
+def _is_ok(check: Check) -> bool:
+    """Whether a package is installed, in any version."""
+    return check.status in ("ok", "other")

@@ -3,6 +3,8 @@
 Files:
     limits.py         devices and memory of this machine
     estimate.py       memory and time that a run needs
+    shapes.py         sizes of models
+    price.py          hours of an arm, a seed, a verdict
     out_of_memory.py  retries with half the batch; peak memory
     budget.py         time limit of a command
     ranks.py          several processes that train one policy

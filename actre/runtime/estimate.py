@@ -11,51 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from actre.config import RunConfig, data_folder
-from actre.config.model_names import folder_of
+from actre.config import RunConfig
+from actre.runtime.shapes import Shape, shape_of
 from actre.types import ActreError
 
 GB = 1e9
-
-
-class Shape(NamedTuple):
-    """Sizes of a Llama-like model. tied: the output layer shares the embedding's weights."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool
-
-    @property
-    def linear(self) -> int:
-        """Parameters of all layers' matrices."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return self.layers * (self.hidden * (2 * q + 2 * kv) + 3 * self.hidden * self.intermediate)
-
-    @property
-    def parameters(self) -> int:
-        """All parameters except those of norms."""
-        return self.linear + self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    def adapter(self, rank: int) -> int:
-        """Parameters of a LoRA adapter on every matrix of the layers."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        sides = 2 * (self.hidden + q) + 2 * (self.hidden + kv) + 3 * (self.hidden + self.intermediate)
-        return self.layers * rank * sides
-
-
-SHAPES = {
-    "smollm2": Shape(30, 576, 1536, 9, 3, 64, 49152, True),
-    "Qwen/Qwen2.5-0.5B-Instruct": Shape(24, 896, 4864, 14, 2, 64, 151936, True),
-    "Qwen/Qwen2.5-1.5B-Instruct": Shape(28, 1536, 8960, 12, 2, 128, 151936, True),
-    "Qwen/Qwen2.5-3B-Instruct": Shape(36, 2048, 11008, 16, 2, 128, 151936, True),
-    "Qwen/Qwen2.5-7B-Instruct": Shape(28, 3584, 18944, 28, 4, 128, 152064, False),
-}
-"""From the models' config.json. For a folder, its own config.json is read."""
 
 
 class Device(NamedTuple):
@@ -98,6 +58,11 @@ _LISTED = {"small": 60, "full": 0}  # the full figures include the listed action
 _ANSWER = 25
 _STEPS_SHARE, _REPLY_SHARE, _LONGEST = 0.8, 0.25, 2.0
 
+VLLM_SHARE = 0.4
+"""Share of a GPU that vLLM in the trainer's process takes from its start to the end of the run."""
+_VLLM_GB = {True: 1.5, False: 1.0}
+"""What vLLM needs beside its weights and one longest episode: workspace and graphs on a GPU, its cache on a CPU.
+Assumed; not measured on a GPU."""
 _RUNTIME_GB = {True: 1.5, False: 0.8}
 _FRAGMENTS = 1.1
 _LARGE = 100_000_000
@@ -113,7 +78,11 @@ class Work(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Memory in GB and seconds per iteration. largest_micro_batch: the largest micro_batch_tokens that fits."""
+    """Memory in GB and seconds per iteration. largest_micro_batch: the largest micro_batch_tokens that fits.
+
+    engine_gb: what vLLM in the same process holds throughout, which episodes and updates include; engine_needs_gb: the
+    least with which it can start. 0 where the model samples by itself, or a server does.
+    """
 
     device: Device
     work: Work
@@ -123,6 +92,8 @@ class Estimate(NamedTuple):
     rollout_s: float
     update_s: float
     largest_micro_batch: int
+    engine_gb: float = 0.0
+    engine_needs_gb: float = 0.0
 
     @property
     def memory_gb(self) -> float:
@@ -131,33 +102,7 @@ class Estimate(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        return self.memory_gb <= self.device.memory_gb
-
-
-def shape_of(name: str) -> Shape:
-    """The sizes of a model by its name or folder. Raises ActreError if they are unknown."""
-    if name in SHAPES:
-        return SHAPES[name]
-    tiny = name == "tiny" or name.startswith("tiny/")
-    folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral") if tiny else folder_of(name)
-    try:
-        raw = json.loads((folder / "config.json").read_text())
-        heads = raw["num_attention_heads"]
-        return Shape(
-            raw["num_hidden_layers"],
-            raw["hidden_size"],
-            raw["intermediate_size"],
-            heads,
-            raw.get("num_key_value_heads") or heads,
-            raw.get("head_dim") or raw["hidden_size"] // heads,
-            raw["vocab_size"],
-            bool(raw.get("tie_word_embeddings", False)),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ActreError(
-            f"the sizes of {name!r} are unknown, so nothing can be estimated: give the model's folder "
-            f"(hf download {name}), or one of {', '.join(SHAPES)}"
-        ) from error
+        return self.memory_gb <= self.device.memory_gb and self.engine_needs_gb <= self.engine_gb
 
 
 def gpu(name: str, memory_gb: float, bf16: bool = True) -> Device:
@@ -196,16 +141,21 @@ def estimate(config: RunConfig, device: Device, work: Work | None = None) -> Est
         weights = int(shape.linear * 0.56) + (shape.parameters - shape.linear) * half
     fixed = weights + 16 * shape.adapter(config.model.lora_rank) + _RUNTIME_GB[device.gpu] * GB
     a_token = _update_bytes(shape, config, work, half)
-    room = device.memory_gb * GB / _FRAGMENTS - fixed
+    needs = _engine_bytes(shape, config, device, weights, half)
+    engine = device.memory_gb * GB * VLLM_SHARE if needs and device.gpu else needs
+    played = _rollout_bytes(shape, config, work, half) if config.model.engine == "hf" else 0.0
+    room = (device.memory_gb * GB - engine) / _FRAGMENTS - fixed
     return Estimate(
         device=device,
         work=work,
         weights_gb=weights / GB,
-        rollout_gb=(fixed + _rollout_bytes(shape, config, work, half)) * _FRAGMENTS / GB,
-        update_gb=(fixed + a_token * config.optim.micro_batch_tokens) * _FRAGMENTS / GB,
+        rollout_gb=((fixed + played) * _FRAGMENTS + engine) / GB,
+        update_gb=((fixed + a_token * config.optim.micro_batch_tokens) * _FRAGMENTS + engine) / GB,
         rollout_s=_rollout_s(shape, config, device, work, weights),
         update_s=_update_s(shape, config, device, work),
         largest_micro_batch=max(0, int(room / a_token)) // 256 * 256,
+        engine_gb=engine / GB,
+        engine_needs_gb=needs / GB,
     )
 
 
@@ -237,8 +187,20 @@ def _update_bytes(shape: Shape, config: RunConfig, work: Work, half: int) -> flo
 def _rollout_bytes(shape: Shape, config: RunConfig, work: Work, half: int) -> float:
     episodes = config.optim.groups * config.optim.group_size
     longest = _row(config, work) if _growing(config) else work.prompt_tokens + config.sampling.max_reply_tokens
-    kept = 2 * shape.layers * shape.kv_heads * shape.head_dim * half
-    return episodes * (longest * kept * 1.5 + shape.vocabulary * 12)
+    return episodes * (longest * _kept(shape, half) * 1.5 + shape.vocabulary * 12)
+
+
+def _kept(shape: Shape, half: int) -> int:
+    """Bytes of the cache per token: keys and values of every layer."""
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * half
+
+
+def _engine_bytes(shape: Shape, config: RunConfig, device: Device, weights: float, half: int) -> float:
+    """The least that vLLM in this process needs: its own copy of the base, and one episode of the longest allowed."""
+    if config.model.engine != "vllm":
+        return 0.0
+    longest = config.sampling.max_prompt_tokens + config.sampling.max_reply_tokens
+    return weights + longest * _kept(shape, half) + _VLLM_GB[device.gpu] * GB
 
 
 def _rollout_s(shape: Shape, config: RunConfig, device: Device, work: Work, weights: int) -> float:
@@ -269,6 +231,9 @@ def remedy(config: RunConfig, found: Estimate) -> str:
     if found.fits:
         return ""
     need = f"{found.memory_gb:.1f} GB are needed and {found.device.memory_gb:.1f} GB are there"
+    if found.engine_needs_gb > found.engine_gb:
+        need = f"vLLM needs {found.engine_needs_gb:.1f} GB and gets {found.engine_gb:.1f} GB ({VLLM_SHARE:.0%})"
+        return f"{need}: --set model.engine=hf, or a smaller --model"
     if found.rollout_gb <= found.device.memory_gb and found.largest_micro_batch >= _row(config, found.work):
         return f"{need}: --set optim.micro_batch_tokens={found.largest_micro_batch}"
     ways = []
@@ -281,7 +246,7 @@ def remedy(config: RunConfig, found: Estimate) -> str:
         most = bisect_left(range(1, config.optim.groups), True, key=too_many)
         ways += [f"--set optim.groups={most}"] if most else []
     if not config.model.four_bit and found.device.gpu:
-        ways.append("--set model.four_bit=true")
+        ways.append("--set model.four_bit=true" if config.model.engine == "hf" else "--set model.engine=hf")
     ways.append("a smaller --model")
     return f"{need}: {', or '.join(ways)}"
 
@@ -290,9 +255,9 @@ def must_fit(config: RunConfig, device: Device) -> Estimate:
     """The estimate. Raises ActreError, naming the settings to change, if the memory is too small."""
     found = estimate(config, device)
     if not found.fits:
+        where = device.name if device.gpu else f"{device.name} (there is no GPU here)"
         raise ActreError(
-            f"this does not fit on {device.name}: {remedy(config, found)}. The estimate may be wrong: --force starts "
-            "anyway"
+            f"this does not fit on {where}: {remedy(config, found)}. The estimate may be wrong: --force starts anyway"
         )
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actre.config import RunConfig
 from actre.runtime.estimate import Device, Estimate, Outcome, cpu, gpu, remedy
+from actre.runtime.price import ARMS, SEEDS, price
 
 _QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
 
@@ -80,7 +81,7 @@ def described(config: RunConfig, found: Estimate) -> str:
     """An estimate for a terminal; the last line states whether it fits."""
     work, device = found.work, found.device
     episodes = config.optim.groups * config.optim.group_size
-    hours = (found.rollout_s + found.update_s) * config.iterations / 3600
+    cost = price(config, device, found)
     lines = [
         f"{config.preset}: {config.model.name} on {device.name}, {device.memory_gb:.0f} GB",
         f"  assumed: {episodes} episodes of {work.steps:.0f} steps, replies of {work.reply_tokens:.0f} tokens, "
@@ -88,8 +89,12 @@ def described(config: RunConfig, found: Estimate) -> str:
         f"  memory: weights {found.weights_gb:.1f} GB; during episodes {found.rollout_gb:.1f} GB; "
         f"during updates {found.update_gb:.1f} GB",
         f"  time per iteration: {_time(found.rollout_s)} for episodes, {_time(found.update_s)} for updates; "
-        f"{config.iterations} iterations: {hours:.1f} h",
+        f"{cost.iterations} iterations: {hours(cost.train_h)}",
+        f"  price: {hours(cost.arm_h)} an arm with its evaluation; {hours(cost.pair_h)} both arms of one seed; "
+        f"{hours(cost.verdict_h)} a verdict ({ARMS} arms, {SEEDS} seeds, one after the other)",
     ]
+    if found.engine_gb:
+        lines.insert(3, f"  of these, vLLM holds {found.engine_gb:.1f} GB throughout")
     if device.gpu:
         lines.append("  GPU speeds are the specified ones times 0.35, not measured")
     lines.append("  it fits" if found.fits else f"  it does NOT fit: {remedy(config, found)}")
@@ -126,6 +131,14 @@ def on(device: Device, memory: float | None) -> Device:
     if memory is None:
         return device
     return (device if device.gpu else gpu("a GPU (speeds of an A10)", memory))._replace(memory_gb=memory)
+
+
+def hours(number: float) -> str:
+    """
+    >>> hours(0.72), hours(31.7)
+    ('0.7 h', '32 h')
+    """
+    return f"{number:.1f} h" if number < 10 else f"{number:.0f} h"
 
 
 def _time(seconds: float) -> str:

@@ -18,12 +18,12 @@ from actre.config import RunConfig
 from actre.policies import Policy
 from actre.policies.context import held_by
 from actre.runtime import ranks
+from actre.runtime.estimate import VLLM_SHARE
 from actre.runtime.outputs import replacing
 from actre.training.engine_check import BOUND_HALF_NATS, BOUND_NATS
 from actre.training.sharded.step import gathered_adapter
 from actre.types import ActreError
 
-_GPU_SHARE = 0.4
 _SAMPLE = ("You are in the middle of a room.", "<think>", "go to shelf 1")
 _SAMPLED_TOKENS = 64
 
@@ -64,7 +64,7 @@ class VLLMEngine:
     """
 
     def __init__(self, config: RunConfig, model: Any, folder: Path) -> None:
-        _must_be_plain(config)
+        must_be_plain(config)
         from actre.policies.vllm import VLLMPolicy
 
         self._model, self._folder = model, folder
@@ -72,7 +72,7 @@ class VLLMEngine:
         if not self._merged:
             self.refresh()
         # the trainer needs the same GPU; vLLM would take nine tenths of it
-        memory = {"gpu_memory_utilization": _GPU_SHARE} if model.device.type == "cuda" else {}
+        memory = {"gpu_memory_utilization": VLLM_SHARE} if model.device.type == "cuda" else {}
         self._vllm = VLLMPolicy(
             config.model,
             adapter=None if self._merged else folder,
@@ -100,7 +100,7 @@ class ServerEngine:
     """
 
     def __init__(self, config: RunConfig, policy: Any, model: Any, folder: Path, url: str | None) -> None:
-        _must_be_plain(config)
+        must_be_plain(config)
         from actre.policies.vllm import ServerPolicy
         from actre.policies.vllm.server import start_for
 
@@ -211,7 +211,10 @@ def _write(model: Any, folder: Path, *, merged: bool) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _must_be_plain(config: RunConfig) -> None:
+def must_be_plain(config: RunConfig) -> None:
+    """Raises ActreError for a loader, weights or a weight sync that the engine cannot serve."""
+    if config.model.engine == "hf":
+        return
     if config.model.weight_sync == "merged" and ranks.cuts_weights():
         raise ActreError("model.weight_sync=merged needs whole weights, which are cut here: use adapter")
     if config.model.loader != "plain" or config.model.four_bit:

@@ -24,7 +24,7 @@ from actre.rollout.evaluate import When
 from actre.runtime import outputs, ranks
 from actre.training import checkpoints, trackers
 from actre.training.collect import must_begin, player
-from actre.training.engines import engine_for
+from actre.training.engines import engine_for, must_be_plain
 from actre.training.loop import StagedTrainer
 from actre.training.matching import Matched, matched_temperature
 from actre.training.runlog import RunLog
@@ -79,6 +79,7 @@ def train(
     """
     config = settle(config)  # absolute paths, so that the run can be resumed from any working folder
     trackers.must_be_installed(config.report_to)
+    must_be_plain(config)
     ranks.claim_device()
     log = RunLog(Path(out), config, resume=resume, writes=ranks.is_first())
     games = readable(config.env.name, config.env.train)

@@ -18,7 +18,7 @@ from actre.envs.webshop import panels as shops
 from actre.lessons.presets import folder
 from actre.policies import models, smollm2
 from actre.runtime import official
-from actre.runtime.estimate import shape_of
+from actre.runtime.shapes import shape_of
 from actre.study.file import load_study
 from actre.types import ActreError
 

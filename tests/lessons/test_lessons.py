@@ -13,9 +13,10 @@ import plotly.graph_objects as go
 import pytest
 
 from actre.cli.doctor import Check
-from actre.config import RunConfig
+from actre.config import EnvName, RunConfig
 from actre.lessons import form, install, presets
 from actre.lessons.exercise import judge
+from actre.runtime.estimate import estimate, gpu
 from actre.types import ActreError
 from actre.view.still import svg
 
@@ -38,9 +39,13 @@ def test_a_named_preset_is_taken_whatever_the_machine_has() -> None:
     [
         ([Check("machine", "GPU", "absent", "none")], "tiny"),
         ([Check("machine", "GPU", "other", "A100, 80 GiB, bf16; but torch is a CPU build"), GAMES], "tiny"),
-        ([GPU], "smollm2"),
-        ([GPU, GAMES], "qwen-7b"),
-        ([SMALL_GPU], "smollm2"),
+        ([GPU], "qwen-0.5b-16gb"),
+        ([GPU, GAMES], "qwen-1.5b-24gb"),
+        ([GPU, Check("data", "official games", "other", "train 3 of 3,553")], "qwen-0.5b-16gb"),
+        ([SMALL_GPU], "qwen-0.5b-16gb"),
+        ([SMALL_GPU, GAMES], "qwen-1.5b-24gb"),
+        ([Check("machine", "GPU", "ok", "GeForce GTX 1050, 4 GiB, no bf16 (float16 is used)"), GAMES], "tiny"),
+        ([Check("machine", "GPU", "ok", "a card of unknown size")], "tiny"),
     ],
 )
 def test_auto_takes_what_the_machine_can_train_and_says_why(checks: list[Check], preset: str) -> None:
@@ -50,10 +55,38 @@ def test_auto_takes_what_the_machine_can_train_and_says_why(checks: list[Check],
     assert checks[0].found.replace("none", "this machine has no GPU") in found.words
 
 
-def test_auto_takes_unsloth_and_vllm_where_they_are_installed_beside_a_gpu() -> None:
+CARDS = [
+    GPU,
+    SMALL_GPU,
+    Check("machine", "GPU", "ok", "NVIDIA L4, 22 GiB, bf16"),
+    Check("machine", "GPU", "ok", "NVIDIA RTX A4000, 12 GiB, bf16"),
+]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.found.partition(",")[0])
+@pytest.mark.parametrize("games", [[], [GAMES]], ids=["no games", "games"])
+@pytest.mark.parametrize("installed", [(), ("unsloth",), ("vllm",), ("unsloth", "vllm")], ids=str)
+@pytest.mark.parametrize("env", ["alfworld", "webshop"])
+def test_what_auto_chooses_may_be_combined_fits_and_can_learn(
+    card: Check, games: list[Check], installed: tuple[str, ...], env: EnvName
+) -> None:
+    """The engine's own check decides what may be combined; vLLM may be there and not fit beside the trainer."""
+    from actre.training.engines import must_be_plain
+
+    extras = [Check("gpu extra", name, "ok", "1") for name in installed]
+    config = presets.chosen("auto", 0, env, checks=[card, *games, *extras]).config
+    must_be_plain(config)
+    faster = (config.model.loader == "unsloth", config.model.engine == "vllm")
+    assert not any(taken and name not in installed for taken, name in zip(faster, ("unsloth", "vllm"), strict=True))
+    assert any(faster) or "unsloth" not in installed
+    memory = float(card.found.split(", ")[1].removesuffix(" GiB")) * 2**30 / 1e9
+    assert estimate(config, gpu(card.found, memory)).fits
+    assert config.model.name != "smollm2", "it writes no tag by itself"
+    assert games or not config.env.train.startswith("official/")
+
+
+def test_without_a_gpu_auto_changes_neither_loader_nor_engine() -> None:
     faster = [Check("gpu extra", name, "ok", "1") for name in ("unsloth", "vllm")]
-    model = presets.chosen("auto", 0, checks=[GPU, *faster]).config.model
-    assert (model.loader, model.engine) == ("unsloth", "vllm")
     model = presets.chosen("auto", 0, checks=[Check("machine", "GPU", "absent", "none"), *faster]).config.model
     assert (model.loader, model.engine) == ("plain", "hf")
 

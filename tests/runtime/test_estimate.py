@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from tiny_models import char_tokenizer, tiny_llama
 
 from actre.cli import main
-from actre.config import save_config
-from actre.config.presets import PRESETS, preset
+from actre.config import RunConfig, save_config
+from actre.config.presets import GPU_GB, PRESETS, preset
 from actre.runtime import limits
-from actre.runtime.estimate import SHAPES, cpu, estimate, gpu, must_fit, outcome, remedy, shape_of
+from actre.runtime.estimate import VLLM_SHARE, cpu, estimate, gpu, must_fit, outcome, remedy
+from actre.runtime.price import NIGHT_H, planned, price
+from actre.runtime.shapes import SHAPES, shape_of
 from actre.types import ActreError
 
 A100 = gpu("NVIDIA A100-SXM4-80GB", 80.0)
@@ -48,6 +51,7 @@ def test_every_preset_fits_the_device_it_is_for(name):
     device = {
         "tiny": cpu(4.0, 2),
         "smollm2": gpu("Tesla T4", 15.0, bf16=False),
+        "qwen-0.5b-16gb": gpu("Tesla T4", 15.8, bf16=False),
         "qwen-1.5b-16gb": gpu("Tesla T4", 15.8, bf16=False),
         "qwen-1.5b-24gb": gpu("NVIDIA A10G", 23.7),
     }.get(name, A100)
@@ -56,7 +60,7 @@ def test_every_preset_fits_the_device_it_is_for(name):
 
 @pytest.mark.parametrize("change", [{"micro_batch_tokens": 65536}, {"groups": 32}, {"group_size": 16}])
 def test_more_of_anything_never_takes_less(change):
-    plain = preset("qwen-1.5b-24gb")
+    plain = preset("qwen-1.5b-16gb")
     small, large = (estimate(one, A100) for one in (plain, replace(plain, optim=replace(plain.optim, **change))))
     assert large.memory_gb > small.memory_gb
     assert large.rollout_s >= small.rollout_s
@@ -109,6 +113,74 @@ def test_a_preset_for_a_gpu_is_said_to_fit_it_on_a_machine_that_has_none(capsys,
     monkeypatch.setattr(limits.shutil, "which", lambda name: None)
     assert main(["doctor", "--preset", f"qwen-1.5b-{gb}gb", "--gpu-memory", str(gb)]) == 0
     assert f"on a GPU (speeds of an A10), {gb} GB" in capsys.readouterr().out
+
+
+def with_vllm(name: str, engine: Literal["vllm", "vllm-server"] = "vllm") -> RunConfig:
+    config = preset(name)
+    return replace(config, model=replace(config.model, engine=engine))
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("qwen")])
+def test_vllm_in_the_same_process_takes_its_share_from_episodes_and_updates(name):
+    card = gpu("a card", float(GPU_GB[name]))
+    plain, beside = estimate(preset(name), card), estimate(with_vllm(name), card)
+    assert beside.engine_gb == pytest.approx(VLLM_SHARE * card.memory_gb)
+    assert beside.update_gb == pytest.approx(plain.update_gb + beside.engine_gb)
+    assert beside.rollout_gb > beside.engine_gb + beside.weights_gb, "the trainer holds the base as well"
+    assert beside.largest_micro_batch < plain.largest_micro_batch
+    elsewhere = estimate(with_vllm(name, "vllm-server"), card)
+    assert (elsewhere.engine_gb, elsewhere.update_gb) == (0.0, plain.update_gb)
+
+
+def test_a_share_in_which_vllm_cannot_hold_the_base_does_not_fit_and_says_so():
+    card = gpu("NVIDIA L4", 24.0)
+    config = replace(with_vllm("qwen-7b"), optim=replace(preset("qwen-7b").optim, micro_batch_tokens=256, groups=1))
+    found = estimate(config, card)
+    assert found.engine_needs_gb > found.engine_gb
+    assert not found.fits
+    assert "model.engine=hf" in remedy(config, found)
+
+
+@pytest.mark.parametrize(("name", "card"), [("qwen-0.5b-16gb", "Tesla T4"), ("qwen-1.5b-24gb", "NVIDIA L4")])
+@pytest.mark.parametrize("engine", ["hf", "vllm"])
+def test_both_arms_of_an_affordable_preset_end_within_one_night(name, card, engine):
+    config = preset(name)
+    config = replace(config, model=replace(config.model, engine=engine))
+    device = gpu(card, GPU_GB[name] * 0.98)
+    assert estimate(config, device).fits
+    assert price(config, device).pair_h <= NIGHT_H
+    assert config.env_steps is not None, "the quickstart compares arms at equal steps"
+    assert planned(config) < config.iterations, "steps are spent before the stages are over, so that budgets are equal"
+
+
+def test_a_price_is_the_sum_of_its_parts_and_env_steps_shorten_it():
+    config = preset("qwen-1.5b")
+    found = price(config, A100)
+    assert found.iterations == config.iterations == 150
+    each = estimate(config, A100)
+    assert found.train_h == pytest.approx(150 * (each.rollout_s + each.update_s) / 3600)
+    assert found.verdict_h == pytest.approx(10 * (found.train_h + found.evaluate_h))
+    half = price(replace(config, env_steps=75 * 128 * 40), A100)
+    assert half.iterations == 75
+    assert half.train_h == pytest.approx(found.train_h / 2)
+    fewer = replace(config, evaluation=replace(config.evaluation, limit=60))
+    assert price(fewer, A100).evaluate_h < found.evaluate_h
+
+
+@pytest.mark.parametrize("name", GPU_GB)
+def test_without_a_gpu_a_preset_for_one_is_not_priced_on_the_cpu(capsys, monkeypatch, name):
+    monkeypatch.setattr(limits.shutil, "which", lambda name: None)
+    assert main(["doctor", "--preset", name]) == 1
+    said = capsys.readouterr().out
+    assert f"no GPU here, and {name} trains on one: actre doctor --preset {name} --gpu-memory {GPU_GB[name]} " in said
+    assert " h" not in said.replace(" here", "")
+    assert main(["doctor", "--preset", "tiny"]) == 0
+
+
+def test_doctor_estimates_settings_that_are_set(capsys):
+    command = ["doctor", "--preset", "qwen-0.5b-16gb", "--gpu-memory", "16", "--set", "model.engine=vllm"]
+    assert main(command) == 0
+    assert "of these, vLLM holds 6.4 GB throughout" in capsys.readouterr().out
 
 
 def test_train_refuses_what_cannot_fit_before_anything_is_loaded(capsys, monkeypatch, tmp_path):

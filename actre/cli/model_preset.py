@@ -1,0 +1,44 @@
+"""Which preset a command starts from, where it names a model and may name no preset.
+
+A pretrained model never gets the tiny preset's settings by default: its learning rate is a hundred times too high for
+one, its replies are too short, and nothing would say so.
+"""
+
+from actre.config.model_names import is_on_hub, is_own
+from actre.config.presets import GPU_GB, PRESETS
+from actre.runtime.shapes import shape_of
+from actre.types import ActreError
+
+PRETRAINED = 20_000_000
+"""Parameters from which on a model in a folder counts as pretrained; the tiny policies have one or two million."""
+
+
+def preset_name(named: str | None, model: str | None) -> str:
+    """The preset's name: the one given, else the one that is for this model, else tiny.
+
+    Raises ActreError for a pretrained model that no preset is for, with the presets to choose from.
+
+    >>> preset_name(None, None), preset_name(None, "tiny/narrow"), preset_name(None, "Qwen/Qwen2.5-0.5B-Instruct")
+    ('tiny', 'tiny', 'qwen-0.5b-16gb')
+    """
+    if named is not None or model is None:
+        return named or "tiny"
+    own = next((name for name, config in PRESETS.items() if config.model.name == model), None)
+    if own is not None or not _is_pretrained(model):
+        return own or "tiny"
+    sizes = ", ".join(f"{name} ({gb} GB)" for name, gb in GPU_GB.items())
+    raise ActreError(
+        f"{model} needs a preset: games, prompt, reply length and learning rate depend on it, and those of tiny do not "
+        f"fit a pretrained model. For a GPU of so many GB: {sizes}. Example: --preset qwen-0.5b-16gb --model {model}"
+    )
+
+
+def _is_pretrained(model: str) -> bool:
+    if is_own(model):
+        return False
+    if is_on_hub(model):
+        return True
+    try:
+        return shape_of(model).parameters >= PRETRAINED
+    except ActreError:  # no folder, or no model in it: loading it says which
+        return False
