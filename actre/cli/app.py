@@ -22,6 +22,7 @@ from actre.types import UNWRITABLE, ActreError
 
 COMMANDS = {
     "doctor": "actre.cli.doctor",
+    "gpu-check": "actre.cli.gpu_check",
     "quickstart": "actre.cli.quickstart",
     "games": "actre.cli.games",
     "webshop": "actre.cli.webshop",
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 """Command -> its module, in the order of `actre --help`. One row adds a command."""
 
-NEEDS_TRAIN = {"quickstart", "pretrain-tiny", "diagnose", "warmstart", "train", "study", "export"}
+NEEDS_TRAIN = {"gpu-check", "quickstart", "pretrain-tiny", "diagnose", "warmstart", "train", "study", "export"}
 """Commands that are refused where `actre[train]` is not installed; the others need it in parts only."""
 
 _BAD_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']*?)'? \(choose from (?P<choices>.*)\)$", re.DOTALL)

@@ -4,6 +4,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from actre.cli.model_preset import preset_name
+from actre.config import RunConfig
 from actre.config.checks import Count, Rate, Seed, of
 from actre.config.model_names import settle, shown
 from actre.config.paths import place
@@ -20,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "written in every order; reports format compliance before and after. If interrupted, the same command "
         "continues. Next: actre train --preset smollm2 --model OUT/model",
     )
-    parser.add_argument("--preset", default="smollm2", help="settings by name (default: %(default)s)")
+    parser.add_argument("--preset", help="settings by name (default: the model's preset, else smollm2)")
     parser.add_argument("--env", default="alfworld", choices=("alfworld", "webshop"), help=argparse.SUPPRESS)
     parser.add_argument(
         "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)"
@@ -52,20 +54,57 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--save-every", type=of(Count), help="steps between checkpoints (default: 10)")
     parser.add_argument("--states", type=of(Count), help="states on which compliance is measured (default: 16)")
     parser.add_argument("--no-merge", action="store_true", help="do not save the merged model")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only measure whether the model needs a warm start; trains and writes nothing",
+    )
     parser.set_defaults(run=_run)
 
 
+STATES = 16
+"""States on which --check measures."""
 _COUNTS = ("steps", "batch", "micro_batch", "episodes", "per_episode", "longest", "save_every", "states")
 
 
-def _run(args: argparse.Namespace) -> int:
-    config = replace(preset(args.preset, args.env), seed=args.seed)
+def _config(args: argparse.Namespace) -> RunConfig:
+    name = preset_name(args.preset, args.model)
+    if args.preset is None and name == "tiny":
+        name = "smollm2"
+    config = replace(preset(name, args.env), seed=args.seed)
     if args.model:
         config = replace(config, model=replace(config.model, name=args.model))
     if args.dtype:
         config = replace(config, model=replace(config.model, dtype=args.dtype))
+    return settle(config)
+
+
+def _check(config: RunConfig, states: int) -> int:
+    """Print the compliance as training asks for replies, and what follows from it; 1 if a warm start is needed."""
+    from actre.adapters import load_policy
+    from actre.entropy.probes import probes_for
+    from actre.organisms.compliance import ENOUGH, in_training, measure, needs_warm_start, table
+
+    probes = probes_for(replace(config, probe=replace(config.probe, states=states)))
+    found = measure(
+        load_policy(config), probes, config.prompt, config.sampling, config.seed, in_training(config.prompt)
+    )
+    print(table(found))
+    needed = needs_warm_start(found)
+    command = f"actre warmstart --preset {config.preset} --model {config.model.name} --out runs/warm"
+    print(
+        f"at least one order is below {ENOUGH:.0%}: {command}"
+        if needed
+        else f"every order is at {ENOUGH:.0%} or above: no warm start is needed"
+    )
+    return int(needed)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = _config(args)
+    if args.check:
+        return _check(config, args.states or STATES)
     outputs.growing(args.out, lambda folder: (folder / "settings.json").exists(), what="a warm start")
-    config = settle(config)
     given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
     from actre.entropy.probes import probes_for
     from actre.organisms.compliance import Compliance, table
@@ -100,5 +139,5 @@ def _run(args: argparse.Namespace) -> int:
     print(f"{done['steps']} steps, loss {done['loss_first']:.2f} to {done['loss_last']:.2f}, {done['cpu_s']:.0f} CPU-s")
     print(f"adapter: {args.out / 'adapter'} (reloaded: logits equal to {record['check']['from_trained']:.1e})")
     if not args.no_merge:
-        print(f"next: actre train --preset {args.preset} --model {args.out / 'model'}")
+        print(f"next: actre train --preset {config.preset} --model {args.out / 'model'}")
     return 0

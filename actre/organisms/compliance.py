@@ -14,7 +14,7 @@ from actre.entropy.probes import Probe
 from actre.policies import Policy
 from actre.stats import wilson
 from actre.training.returns import FORMAT_FLAGS
-from actre.types import Flag, Observation, Order, Reply
+from actre.types import ORDERS, Flag, Observation, Order, Reply
 
 Tags = Literal["free", "first"]
 
@@ -36,6 +36,15 @@ CONDITIONS = (
     Condition("shared", "first", "act_first"),
 )
 """The measured conditions: four with free tags, and two as in training."""
+
+
+ENOUGH = 0.8
+"""The share of well-formed replies, in each order as training asks for it, from which on no warm start is needed."""
+
+
+def in_training(prompt: PromptConfig) -> tuple[Condition, ...]:
+    """The conditions under which training with this prompt asks for replies, one an order."""
+    return tuple(Condition(prompt.wording, prompt.tags, order) for order in ORDERS)
 
 
 class Compliance(NamedTuple):
@@ -119,6 +128,11 @@ def free_share(results: Sequence[Compliance]) -> tuple[int, int]:
     """(well-formed replies, replies) over the conditions with free tags."""
     free = [one for one in results if one.tags == "free"]
     return sum(one.well_formed for one in free), sum(one.states for one in free)
+
+
+def needs_warm_start(results: Sequence[Compliance]) -> bool:
+    """Whether fewer than `ENOUGH` of the replies were well-formed under any of these conditions."""
+    return any(one.well_formed < ENOUGH * one.states for one in results)
 
 
 def table(before: Sequence[Compliance], after: Sequence[Compliance] | None = None) -> str:

@@ -19,9 +19,9 @@ _QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=c
 
 def here() -> Device:
     """The first GPU of this machine, else its CPU with the free memory."""
-    found = _first_gpu()
-    if found is not None:
-        return found
+    found = gpus()
+    if found:
+        return found[0]
     asked = (
         os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     )  # may be a list, one number per nesting level
@@ -54,15 +54,16 @@ def memory_gb() -> float | None:
     return int(fields["MemAvailable"].split()[0]) * 1024 / 1e9 if "MemAvailable" in fields else None
 
 
-def _first_gpu() -> Device | None:
+def gpus() -> list[Device]:
+    """The GPUs of this machine that nvidia-smi names; empty without one."""
     if shutil.which("nvidia-smi") is None:
-        return None
+        return []
     try:
         answer = subprocess.run(_QUERY, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
-        return None
+        return []
     lines = answer.stdout.strip().splitlines() if answer.returncode == 0 else []
-    return _parsed(lines[0]) if lines else None
+    return [found for line in lines if (found := _parsed(line)) is not None]
 
 
 def _parsed(line: str) -> Device | None:

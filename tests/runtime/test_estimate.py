@@ -217,5 +217,5 @@ def test_a_machine_without_a_gpu_is_its_cpu(monkeypatch):
 @pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("1,4", 1), ("", limits.cores()), ("many", limits.cores())])
 def test_threads_are_read_as_openmp_does(asked: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    monkeypatch.setattr(limits, "_first_gpu", lambda: None)
+    monkeypatch.setattr(limits, "gpus", lambda: [])
     assert limits.here().name == f"{threads} CPU threads"
