@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow notebooks lab check doctor clean clean-venv
+.PHONY: help quickstart test test-slow gpu-check notebooks lab check doctor clean clean-venv
 
 # The Python that makes .venv: make test PYTHON=/path/to/python3.12
 PYTHON ?=
@@ -37,6 +37,9 @@ test: $(VENV)/.full ## all tests except the slow ones
 
 test-slow: $(VENV)/.full ## the slow tests, over a minute each
 	$(PYTEST) -m slow -n 2 $(ARGS)
+
+gpu-check: $(VENV)/.core ## what a GPU would be asked to do, on the CPU; on a GPU: ARGS="--device gpu"
+	$(PY) -m actre gpu-check --device cpu $(ARGS)
 
 notebooks: $(VENV)/.full ## run the notebooks again and save their outputs; ARGS="--budget small --check" only tries them
 	$(ONE_THREAD) $(PY) -m actre notebooks $(ARGS)

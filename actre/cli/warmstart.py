@@ -86,9 +86,7 @@ def _check(config: RunConfig, states: int) -> int:
     from actre.organisms.compliance import ENOUGH, in_training, measure, needs_warm_start, table
 
     probes = probes_for(replace(config, probe=replace(config.probe, states=states)))
-    found = measure(
-        load_policy(config), probes, config.prompt, config.sampling, config.seed, in_training(config.prompt)
-    )
+    found = measure(load_policy(config), probes, config.prompt, config.sampling, config.seed, in_training(config))
     print(table(found))
     needed = needs_warm_start(found)
     command = f"actre warmstart --preset {config.preset} --model {config.model.name} --out runs/warm"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from actre.config import PromptConfig, SamplingConfig, derive_seed
+from actre.config import PromptConfig, RunConfig, SamplingConfig, derive_seed
 from actre.entropy.probes import Probe
 from actre.policies import Policy
 from actre.stats import wilson
@@ -42,9 +42,10 @@ ENOUGH = 0.8
 """The share of well-formed replies, in each order as training asks for it, from which on no warm start is needed."""
 
 
-def in_training(prompt: PromptConfig) -> tuple[Condition, ...]:
-    """The conditions under which training with this prompt asks for replies, one an order."""
-    return tuple(Condition(prompt.wording, prompt.tags, order) for order in ORDERS)
+def in_training(config: RunConfig) -> tuple[Condition, ...]:
+    """The conditions under which this training and its evaluation ask for replies, one an order."""
+    orders = {stage.order for stage in config.stages} | {"think_first"}
+    return tuple(Condition(config.prompt.wording, config.prompt.tags, order) for order in ORDERS if order in orders)
 
 
 class Compliance(NamedTuple):

@@ -5,9 +5,18 @@ from collections.abc import Sequence
 import pytest
 from tiny_models import char_tokenizer
 
-from actre.config import PromptConfig, SamplingConfig
+from actre.config import PromptConfig, RunConfig, SamplingConfig, StageConfig
+from actre.config.presets import preset
 from actre.entropy.probes import Probe
-from actre.organisms.compliance import Condition, free_share, measure, table
+from actre.organisms.compliance import (
+    ENOUGH,
+    Condition,
+    free_share,
+    in_training,
+    measure,
+    needs_warm_start,
+    table,
+)
 from actre.organisms.warmstart_rows import prompts_of
 from actre.types import Observation, Reply
 
@@ -75,3 +84,24 @@ def test_the_table_has_a_row_a_condition_and_both_columns():
     assert len(shown.splitlines()) == 2 + len(before)
     assert "0% (0% to 49%) | **100% (51% to 100%)**" in shown
     assert free_share(before) == (0, 16)
+
+
+def test_a_warm_start_is_needed_if_any_order_that_training_asks_for_is_mostly_malformed():
+    conditions = in_training(RunConfig())
+    assert [(one.tags, one.order) for one in conditions] == [("first", "think_first"), ("first", "act_first")]
+    alone = in_training(RunConfig(stages=(StageConfig("no_think", 3),)))
+    assert [one.order for one in alone] == ["think_first", "no_think"], "evaluations are think-first"
+    assert {one.wording for one in in_training(preset("qwen-0.5b-16gb"))} == {"instructed"}
+    think, act = (text.partition(">")[2] for text in (THINK, ACT))
+    told = {}
+    for texts in ((think,), (act,), (think, think, think, "no tags"), ("no tags",)):
+        one = measure(
+            Says(*texts), PROBES, PromptConfig(), SamplingConfig(), 0, [Condition("shared", "first", "think_first")]
+        )
+        told[texts] = needs_warm_start(one)
+    assert list(told.values()) == [False, True, True, True]
+    good = measure(
+        Says(think), PROBES, PromptConfig(), SamplingConfig(), 0, [Condition("shared", "first", "think_first")]
+    )
+    assert not needs_warm_start([*good, good[0]._replace(states=10, well_formed=int(10 * ENOUGH))])
+    assert needs_warm_start([*good, good[0]._replace(states=10, well_formed=int(10 * ENOUGH) - 1)])

@@ -36,7 +36,8 @@ class Place:
     def environment(self) -> dict[str, str]:
         """The environment of child processes: without a GPU they see none."""
         hidden = {} if self.gpu else {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        return {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **hidden}
+        quiet = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        return {**os.environ, **quiet, **hidden}
 
 
 class Done(NamedTuple):
