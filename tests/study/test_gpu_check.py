@@ -129,6 +129,13 @@ def test_a_record_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     assert "x.py" in clean
 
 
+def test_a_broken_torch_is_a_row_because_nothing_but_the_children_imports_it() -> None:
+    code = (
+        "import sys, actre.study.gpu_check, actre.cli.gpu_check; print({'torch', 'transformers'} & sys.modules.keys())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 # --- conditions ---
 
 

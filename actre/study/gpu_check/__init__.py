@@ -18,4 +18,7 @@ from actre.study.gpu_check.row import Row
 from actre.study.gpu_check.runner import RECORD, record, run, table
 
 __all__ = ["CHECKS", "RECORD", "Row", "record", "run", "table"]
-"""CHECKS: the checks, by name. run: does them. record, table: the results as JSON and as text. RECORD: its file."""
+"""CHECKS: the checks, by name. run: does them. record, table: the results as JSON and as text. RECORD: its file.
+
+Importing this loads no torch, so that a broken one is a row of the table.
+"""

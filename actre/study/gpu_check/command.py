@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actre.config.paths import variable
-from actre.policies.vllm.client import Start
 from actre.study.gpu_check.row import Place
 from actre.types import ActreError
+
+if TYPE_CHECKING:
+    from actre.policies.vllm.client import Start
 
 _TAIL = 3
 _SERVER_S = 240.0
@@ -51,7 +54,7 @@ def tail(log: Path) -> str:
 
 
 @contextmanager
-def vllm_server(place: Place, made: Start) -> Iterator[str]:
+def vllm_server(place: Place, made: "Start") -> Iterator[str]:
     """A vLLM server on a free port of this machine; gives its address. It ends with the context.
 
     Raises ActreError if it ends, or has not answered in time.

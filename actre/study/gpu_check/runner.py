@@ -23,7 +23,6 @@ from actre.runtime.processes import start
 from actre.study.gpu_check.checks import CHECKS
 from actre.study.gpu_check.command import tail
 from actre.study.gpu_check.row import Place, Row
-from actre.study.onerun import as_process
 from actre.types import ActreError
 
 RECORD = "gpu_check.json"
@@ -203,6 +202,8 @@ def _clean(text: str, out: Path) -> str:
 
 
 def _main() -> int:
+    from actre.study.onerun import as_process
+
     name, folder, device = sys.argv[1:4]
     return as_process(lambda: _work(name, Path(folder), device == "gpu"))
 
