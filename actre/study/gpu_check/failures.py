@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -145,9 +146,10 @@ def _lines(run: Path) -> int:
 
 def two_processes(place: Place) -> Done:
     """`accelerate launch` with TRL's multi_gpu.yaml and two processes; on a CPU they share it."""
-    import trl
-
-    configs = Path(trl.__file__).parent / "accelerate_configs"
+    found = find_spec("trl")  # not imported: only its files are needed
+    if found is None or found.origin is None:
+        raise ActreError("trl is not installed: pip install -e '.[train]' in the checkout")
+    configs = Path(found.origin).parent / "accelerate_configs"
     launch = ["-m", "accelerate.commands.launch", "--config_file", str(configs / "multi_gpu.yaml")]
     launch += ["--num_processes", "2", "--main_process_port", "0"]
     actre(place, *words(small(place), str(place.folder / "run"), "think_first:2"), launch=launch)
