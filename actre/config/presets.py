@@ -84,6 +84,15 @@ PRESETS: dict[str, RunConfig] = {
         optim=OptimConfig(learning_rate=1e-4),
         sampling=SamplingConfig(max_reply_tokens=128),
     ),
+    # For two cores: a conversation that grows is one row an episode, computed once, where a window is a row a step.
+    "smollm2-cpu": RunConfig(
+        preset="smollm2-cpu",
+        model=ModelConfig(name="smollm2", lora_rank=32, lora_alpha=64),
+        env=EnvConfig(max_steps=20),
+        optim=OptimConfig(learning_rate=1e-4, groups=4, normalise="episode", micro_batch_tokens=4096),
+        sampling=SamplingConfig(max_reply_tokens=48),
+        stages=(StageConfig("act_first", 15), StageConfig("think_first", 25)),
+    ),
     "qwen-1.5b": _published("qwen-1.5b", _QWEN_SMALL),
     # Both arms in one night by the estimate: the shipped small rooms, which need no download, and the official games.
     "qwen-0.5b-16gb": _one_night(
