@@ -1,16 +1,17 @@
 """`actre warmstart`: fine-tune a model on expert episodes to learn the reply format; report compliance."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from actre.cli.model_preset import preset_name
 from actre.config import RunConfig
-from actre.config.checks import Count, Rate, Seed, of
+from actre.config.checks import Count, Rate, Seed, Share, of
 from actre.config.model_names import settle, shown
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.runtime import outputs
+from actre.types import ActreError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,6 +48,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         type=of(Count),
         help="states drawn from each episode (default: 3)",
+    )
+    parser.add_argument(
+        "--thoughts",
+        choices=("marked", "needs", "plain", "said"),
+        default="marked",
+        help="how much of the action the expert's thoughts say; marked thoughts also name steps without a purpose "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--paraphrase", action="store_true", help="word each thought anew, at random; not with marked thoughts"
+    )
+    parser.add_argument(
+        "--random-moves", type=of(Share), default=0.0, help="share of the expert's steps without a purpose (default: 0)"
+    )
+    parser.add_argument(
+        "--forget",
+        type=of(Share),
+        default=0.0,
+        help="share of games in which the expert forgets to clean, heat or cool (default: 0)",
     )
     parser.add_argument(
         "--max-length", dest="longest", metavar="N", type=of(Count), help="longest row, in tokens (default: 1024)"
@@ -102,9 +122,12 @@ def _run(args: argparse.Namespace) -> int:
     config = _config(args)
     if args.check:
         return _check(config, args.states or STATES)
+    if args.paraphrase and args.thoughts == "marked":
+        raise ActreError("--paraphrase has no other words for marked thoughts: add --thoughts plain (or needs, said)")
     outputs.growing(args.out, lambda folder: (folder / "settings.json").exists(), what="a warm start")
     given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
     from actre.entropy.probes import probes_for
+    from actre.envs.alfworld.expert import Habits
     from actre.organisms.compliance import Compliance, table
     from actre.organisms.warmstart import WarmConfig, warm_up
     from actre.organisms.warmstart_rows import expert_episodes, prompts_of, warm_rows
@@ -113,7 +136,8 @@ def _run(args: argparse.Namespace) -> int:
 
     warm = WarmConfig(**given)
     tokenizer = load_tokenizer(config.model.name)
-    demos = expert_episodes(config.env, warm.episodes, config.seed)
+    habits = Habits("random", 0.0, args.random_moves, args.forget, thoughts=args.thoughts, paraphrase=args.paraphrase)
+    demos = expert_episodes(config.env, warm.episodes, config.seed, habits)
     chosen = warm_rows(
         demos,
         prompts_of(tokenizer),
@@ -125,6 +149,7 @@ def _run(args: argparse.Namespace) -> int:
     probes = probes_for(replace(config, probe=replace(config.probe, states=warm.states)))
     about = {
         "games": demos.games,
+        "expert": asdict(habits),
         "expert_won": f"{demos.won} of {len(demos.episodes)}",
         "too_long": chosen.too_long,
         "weights": smollm2_source() if config.model.name == "smollm2" else shown(config.model.name),

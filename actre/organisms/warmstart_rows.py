@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from actre.config import EnvConfig, PromptConfig, derive_seed
 from actre.orders import Renderer
 from actre.orders.chat import chat_format
 from actre.training.rows import trajectory_rows
 from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
+
+if TYPE_CHECKING:
+    from actre.envs.alfworld.expert import Habits
 
 Wording = Literal["shared", "instructed"]
 WORDINGS: tuple[Wording, ...] = ("shared", "instructed")
@@ -75,11 +78,11 @@ def prompts_of(tokenizer: Any) -> Prompts:
     )
 
 
-def expert_episodes(env: EnvConfig, n: int, seed: int) -> Demonstrations:
+def expert_episodes(env: EnvConfig, n: int, seed: int, habits: "Habits | None" = None) -> Demonstrations:
     """One expert episode in each of n new games of the size of `env.train`, which are in no shipped panel.
 
-    The expert searches in a random order per game, so that no particular search order is taught. Raises ActreError for
-    WebShop, whose scripted shopper writes no thoughts.
+    habits: the expert's behaviour; None: it plays as well as it can, and searches in a random order per game, so that
+    no particular order is taught. Raises ActreError for WebShop, whose scripted shopper writes no thoughts.
     """
     if env.name != "alfworld":
         raise ActreError(
@@ -98,7 +101,7 @@ def expert_episodes(env: EnvConfig, n: int, seed: int) -> Demonstrations:
         player = AlfworldEnv(games, max_steps=env.max_steps)
         for i, game in enumerate(games):
             text, info = player.reset(options={"game": game})
-            expert = Expert(Habits(search="random"), seed=f"{drawn} {i}")
+            expert = Expert(habits or Habits(search="random"), seed=f"{drawn} {i}")
             expert.reset(text, info["task"])
             steps: list[ExpertStep] = []
             over = False

@@ -11,6 +11,7 @@ from typing import Literal
 
 from actre.envs.alfworld.expert_thoughts import thought_for
 from actre.envs.alfworld.memory import MACHINE, Memory, kind
+from actre.envs.alfworld.paraphrase import paraphrase
 from actre.envs.alfworld.places import usual
 from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
 from actre.envs.demo import Decision
@@ -46,13 +47,20 @@ class Habits:
     action's names ("need mug"); plain: what it acts on ("need mug . try shelf 1"); said: the whole action first ("go to
     shelf 1 . need mug")."""
 
+    paraphrase: bool = False
+    """Other words for each thought, drawn at random (paraphrase.py); not for marked thoughts."""
+
 
 class Expert:
     """Plays one game at a time: call `reset` with the first observation, then `act` on every one. Seeded."""
 
     def __init__(self, habits: Habits, seed: int | str) -> None:
+        """Raises ValueError for paraphrased thoughts of a kind that has no paraphrases."""
+        if habits.paraphrase and habits.thoughts in ("marked", "other"):
+            raise ValueError(f"{habits.thoughts} thoughts have no paraphrases: use needs, plain or said")
         self.habits = habits
         self._rng = random.Random(f"actre expert {seed}")
+        self._words = random.Random(f"actre expert's words {seed}")  # of its own, so that the play is the same
 
     def reset(self, obs: str, task: str) -> None:
         """Begin a game. task: its sentence, or `Game.plan()` if a person wrote the sentence.
@@ -88,6 +96,8 @@ class Expert:
         if self.habits.thoughts == "marked":
             return decision
         thought = thought_for(decision.action, self._read, self._task, self.habits.thoughts)
+        if self.habits.paraphrase:
+            thought = paraphrase(thought, self._words)
         return Decision(thought, decision.action)
 
     @property
