@@ -19,6 +19,8 @@ SPREAD_AT_MOST = 0.08
 """Largest difference in success between orders, for a policy that is not contracted."""
 LEARNS_AT_LEAST, LEARNS_ABOVE = 0.15, 0.05
 """Learnability: the gain in success must reach the first, and its interval lie above the second."""
+LEARNS_SEEDS = 3
+"""Learnability is open with fewer trainings: their interval does not cover what training varies."""
 CONTRACTED_NATS = 0.3
 """Contracted: thinking narrows the choice by at least this much at the lower end of the bracket."""
 
@@ -115,6 +117,8 @@ def learns(found: Learned | None) -> Answer:
     """Whether reinforcement in an order alone teaches it. no: the gain's interval lies below LEARNS_AT_LEAST."""
     if found is None:
         return "not measured"
+    if found.seeds < LEARNS_SEEDS:
+        return "open"
     if found.gain.value >= LEARNS_AT_LEAST and found.gain.low > LEARNS_ABOVE:
         return "yes"
     return "no" if found.gain.high < LEARNS_AT_LEAST else "open"
@@ -199,7 +203,11 @@ def checks(p: Preconditions) -> list[Check]:
         found.append(Check("success at the start, act-first minus think-first", points(p.apart), limit, alike))
     for order in TRAINED:
         learned = p.learned.get(order)
-        value = "–" if learned is None else f"{points(learned.gain)}, {learned.seeds} seeds"
+        value = (
+            "–"
+            if learned is None
+            else f"{points(learned.gain)}, {learned.seeds} seed{'' if learned.seeds == 1 else 's'}"
+        )
         limit = f"at least +{100 * LEARNS_AT_LEAST:.0f} points, interval above {100 * LEARNS_ABOVE:.0f}"
         found.append(Check(f"learnability: success after reinforcement {_NAMES[order]}", value, limit, learns(learned)))
     for order in TRAINED:

@@ -111,6 +111,7 @@ def test_what_is_unsure_or_unmeasured_is_not_called_missing(unsure: Precondition
 )
 def test_learning_needs_fifteen_points_and_an_interval_above_five(gain: Interval, answer: str) -> None:
     assert learns(Learned(gain, 3)) == answer
+    assert learns(Learned(gain, 2)) == "open"  # what differs between trainings is not known from two
 
 
 @pytest.mark.parametrize(
