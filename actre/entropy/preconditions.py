@@ -190,6 +190,11 @@ def _questions(p: Preconditions) -> list[_Question]:
     ]
 
 
+def counted(seeds: int) -> str:
+    """A number of seeds in words."""
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
 def checks(p: Preconditions) -> list[Check]:
     """Every measured value beside its threshold."""
     found = [_contraction_check(p.contraction)]
