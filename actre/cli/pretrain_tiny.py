@@ -5,12 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from actre.config.checks import Count, Large, Processes, Seed, Share, of
+from actre.config.model_names import TINY_KINDS
 from actre.config.paths import place
-
-KINDS = (
-    *("neutral", "narrow", "shopper"),
-    *("even-high", "even-low", "contracted-high", "contracted-low", "middle"),
-)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         description="Plays the expert in newly generated games (shopper: shops), trains a small Llama on its episodes "
         "in all three orders, and measures the result: admissible actions and success in each order.",
     )
-    parser.add_argument("--kind", choices=KINDS, help="which policy (default: neutral)")
+    parser.add_argument("--kind", choices=TINY_KINDS, help="which policy (default: neutral)")
     parser.add_argument(
         "--thoughts",
         choices=["other", "needs", "plain", "said"],

@@ -10,6 +10,9 @@ from actre.config.run import ModelConfig, RunConfig
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
+TINY_KINDS = ("neutral", "narrow", "shopper", "even-high", "even-low", "contracted-high", "contracted-low", "middle")
+"""The tiny policies that `actre pretrain-tiny --kind` makes; not all are shipped."""
+
 
 def is_own(name: str) -> bool:
     """Whether the name is one of the kit's own (`actre models list`)."""

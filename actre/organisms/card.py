@@ -1,6 +1,7 @@
 """A tiny policy's card: how it was made, how it starts, and the list of its rebuilds."""
 
 import json
+import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -51,9 +52,9 @@ def _words(recipe: Recipe, kind: str) -> tuple[str, str]:
         f'in its one part thoughts are of the kind\n"{recipe.dials.thoughts}", and the contraction dial is at '
         f"{recipe.dials.contraction:g} (class `actre.organisms.recipes.Dials`): "
     )
-    return (
-        (how + _ALIKE[0], _ALIKE[1]) if recipe.alike else (how + _KINDS["narrow"][0].split("in the last part\n")[1], "")
-    )
+    if recipe.alike:
+        return how + _ALIKE[0], _ALIKE[1]
+    return f"{how}{_CONTRACTED} What a comparison finds on it holds for policies made like it.", ""
 
 
 def _options(recipe: Recipe, kind: str) -> str:
@@ -95,13 +96,16 @@ def write_card(folder: Path, record: dict[str, Any], world: World) -> None:
     kind = kind_of(of)
     of_each, asked = _words(of, kind)
     begins = f"It continues from {of.base}'s weights, on" if of.base else "Trained from scratch on"
+    trained = f"is one. {begins} a scripted expert's episodes; {of_each}"
+    if of.base:
+        trained = textwrap.fill(" ".join(trained.split()), 120)
     card.write_text(
         f"""# The {kind} tiny policy
 
 A model organism, no evidence about language models: it teaches the method and tests the code. A Llama of
 {made["parameters"]:,} parameters ({recipe["layers"]} layers, width {recipe["width"]}, {recipe["heads"]} heads, tied
 embeddings, float32) with a closed vocabulary of {made["words"]} words, in which {world.one_token}
-is one. {begins} a scripted expert's episodes; {of_each}
+{trained}
 
 ## How it was made
 

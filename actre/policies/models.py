@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import ModelConfig, data_folder, derive_seed
-from actre.config.model_names import folder_of, is_local, is_on_hub, looked_for
+from actre.config.model_names import TINY_KINDS, folder_of, is_local, is_on_hub, looked_for
 from actre.policies.context import held_by
 from actre.policies.smollm2 import smollm2_folder
 from actre.runtime import ranks
@@ -152,7 +152,9 @@ def find(name: str) -> str:
     if name == "tiny" or name.startswith("tiny/"):
         folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
         if not (folder / "config.json").exists():
-            kind = f" --kind {folder.name}" if folder.name in ("narrow", "shopper") else ""
+            if folder.name not in TINY_KINDS:
+                raise ActreError(f"no tiny policy {name!r}; there are: {', '.join(f'tiny/{k}' for k in TINY_KINDS)}")
+            kind = "" if folder.name == "neutral" else f" --kind {folder.name}"
             raise ActreError(
                 f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one; a checkout has all "
                 "of them (ACTRE_DATA=CHECKOUT/data)"

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from actre.config import data_folder
+from actre.config.model_names import TINY_KINDS
 from actre.envs.demo import Demo, DemoStep
 from actre.organisms import command
 from actre.organisms.card import kind_of
 from actre.organisms.muon import Float32Muon
 from actre.organisms.recipes import CORNERS, RECIPES, Dials, organism, recipe_of
-from actre.policies.models import known, load
+from actre.policies.models import find, known, load
 from actre.types import ActreError
 from tests.organisms.test_pretrain import DEMO, STEPS
 
@@ -138,3 +139,18 @@ def test_muon_in_float32_steps_as_torchs_does_but_for_bfloat16(shape: tuple[int,
     moved = (theirs - start).norm()
     assert (ours - theirs).norm() < 0.02 * moved
     assert moved > 0.1
+
+
+def test_the_commands_kinds_are_the_recipes() -> None:
+    assert set(TINY_KINDS) == set(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("tiny/neutrall", "there are: tiny/neutral,"), ("tiny/middle", "--kind middle --out")]
+)
+def test_a_tiny_policy_that_is_not_here_is_made_by_a_command_and_an_unknown_one_is_named(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTRE_DATA", str(tmp_path))
+    with pytest.raises(ActreError, match=said):
+        find(name)
