@@ -135,3 +135,25 @@ def _required(names: Iterable[str]) -> Iterator[str]:
             yield name
             asked = [Requirement(line) for line in metadata.requires(name) or ()]
             left += [one.name for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+_ASKED = """
+import socket, sys
+asked = []
+def refuse(host, *rest, **named):
+    asked.append(host)
+    raise socket.gaierror("no network here")
+socket.getaddrinfo = refuse
+from actre.cli import main
+code = main(sys.argv[1:])
+assert not asked, f"asked for {asked}"
+sys.exit(code)
+"""
+
+
+def asks_no_hub(*words: str) -> str:
+    """The stderr of an actre command that may ask a hub, has no network, and must end well without asking anyone."""
+    env = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")}
+    done = subprocess.run([sys.executable, "-c", _ASKED, *words], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stderr

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from environments import only
+from environments import asks_no_hub, only
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import char_tokenizer
@@ -167,6 +167,14 @@ def test_there_nothing_is_asked_of_a_hub_and_nothing_alarming_is_said(elsewhere:
     assert elsewhere.asked == []
     said = [line for line in re.split(r"[\r\n]", elsewhere.said) if line.strip() and "Loading weights" not in line]
     assert said == []
+
+
+@pytest.mark.slow
+def test_an_export_of_a_shipped_policy_asks_no_hub_and_says_nothing_alarming(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", preset("tiny"))
+    said = asks_no_hub("export", str(run), "--merge", str(tmp_path / "merged"))
+    lines = [line for line in re.split(r"[\r\n]", said) if line.strip()]
+    assert [line for line in lines if not re.match("(Loading weights|Writing model shards): ", line)] == []
 
 
 def test_an_exports_own_code_gives_the_kits_greedy_replies(

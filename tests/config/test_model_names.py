@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from environments import asks_no_hub
 from saved_things import build_model, build_run
 
 from actre import adapters, cli
@@ -177,28 +176,10 @@ def test_the_card_names_a_hubs_model_for_the_hub(home: Path) -> None:
     assert "base_model: nobody/no-such-model\n" in (run / "adapter" / "README.md").read_text()
 
 
-_ASKED = """
-import socket, sys
-asked = []
-def refuse(host, *rest, **named):
-    asked.append(host)
-    raise socket.gaierror("no network here")
-socket.getaddrinfo = refuse
-from actre.cli import main
-code = main(sys.argv[1:])
-assert not asked, f"asked for {asked}"
-sys.exit(code)
-"""
-
-
 @pytest.mark.slow
 def test_an_export_asks_no_hub_for_a_model_that_is_not_from_one(home: Path) -> None:
     run = build_run(home / "run", ModelConfig(name="owner/model", lora_rank=4))
-    env = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")}
-    words = [sys.executable, "-c", _ASKED, "export", str(run), "--merge", str(home / "merged")]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "Could not find" not in done.stderr
+    assert "Could not find" not in asks_no_hub("export", str(run), "--merge", str(home / "merged"))
 
 
 @pytest.mark.parametrize("name", ["tiny", "smollm2", "my-model", "nobody/no-such-model"])
