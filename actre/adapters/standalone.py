@@ -6,6 +6,7 @@ the same replies as the kit's own policy. tests/adapters/test_standalone.py runs
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from actre.config import EnvConfig, ModelConfig, RunConfig
@@ -106,7 +107,10 @@ def _how_it_loads(base: ModelConfig) -> str:
             f"by its place in it, {BASE}."
         )
     if is_local(base.name):
-        return f"The base model {shown(base.name)} is not part of the export; its fingerprint is above."
+        return (
+            f"The base model {shown(base.name)} is not part of the export; its fingerprint is above. "
+            "`actre export RUN --merge FOLDER` writes one model that needs no base."
+        )
     return "`AutoPeftModelForCausalLM.from_pretrained(FOLDER)` loads the same model."
 
 
@@ -168,8 +172,9 @@ def _text(ids: Sequence[int]) -> str:
 def _first_observation(env: EnvConfig) -> Observation:
     """That of the unseen panel's first game; a name in braces where none can be started here."""
     try:
-        text, info = make_env(env).reset(options={"game": list_games(env.name, env.unseen)[0]})
-    except ActreError:
+        game = list_games(env.name, env.unseen)[0]
+        text, info = make_env(replace(env, train=env.unseen)).reset(options={"game": game})
+    except (ActreError, OSError):  # its games or its package are elsewhere, which is no reason not to export
         return Observation("{observation}", "{task}", ("{admissible}",))
     return Observation(text, info["task"], tuple(info["admissible_commands"]))
 

@@ -18,8 +18,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "export",
         help="export a run's adapter with a model card; merge it, push it to the hub",
-        description="Exports a run's adapter with a model card and checks it by reloading. An existing folder is "
-        "replaced only if it is an unchanged export of the same run.",
+        description="Exports a run's adapter and checks it by reloading. The folder also has the tokenizer, the "
+        "base model if the kit brings it, and a card with code that plays it with transformers and peft alone. An "
+        "existing folder is replaced only if it is an unchanged export of the same run.",
     )
     parser.add_argument("folder", type=place, help="a run folder (config.json and adapter/)")
     parser.add_argument("--out", type=place, help="output folder (default: FOLDER/export)")

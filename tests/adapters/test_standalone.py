@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tiny_models import char_tokenizer
 
 from actre import adapters
+from actre.adapters import standalone
 from actre.adapters.standalone import BASE, Standalone, fenced, quoted, usage
 from actre.config import EnvConfig, ModelConfig, PromptConfig, RunConfig, SamplingConfig, StageConfig, save_config
 from actre.config.presets import preset
@@ -26,7 +27,7 @@ from actre.orders import Renderer, chat_format
 from actre.policies.models import add_lora, load
 from actre.rollout import make_envs
 from actre.rollout.episodes import rollout
-from actre.types import ORDERS, Observation, Order, Step, Trajectory
+from actre.types import ORDERS, ActreError, Observation, Order, Step, Trajectory
 
 _NO_GAMES = EnvConfig(unseen="no-such-panel")
 
@@ -288,8 +289,15 @@ def test_the_cards_prompts_are_the_kits(prompt: PromptConfig, order: Order) -> N
     assert renderer.encode(third) == list(steps[2].prompt_ids)
 
 
-def test_where_no_game_can_be_started_the_prompt_says_what_belongs_there() -> None:
-    config = replace(preset("tiny"), env=_NO_GAMES)
+@pytest.mark.parametrize("error", [ActreError("no such package"), FileNotFoundError("no such game")])
+def test_where_no_game_can_be_started_the_prompt_says_what_belongs_there(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(env: EnvConfig) -> None:
+        raise error
+
+    monkeypatch.setattr(standalone, "make_env", fails)
+    config = preset("tiny")
     card = usage(Standalone(char_tokenizer(), config), config.model, "float32")
     assert "{task}\n{observation}" in prompt_in(re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)[0])
 
