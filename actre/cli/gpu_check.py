@@ -1,6 +1,7 @@
 """`actre gpu-check`: does everything that touches a GPU work on this machine? One table, one record to send in."""
 
 import argparse
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ def _run(args: argparse.Namespace) -> int:
     on_gpu = args.device == "gpu"
     if on_gpu and not gpus():
         raise ActreError("nvidia-smi finds no GPU here; the same checks without one: actre gpu-check --device cpu")
+    for number in (signal.SIGINT, signal.SIGTERM):  # even where the shell ignores them, so that the check ends too
+        signal.signal(number, signal.default_int_handler)
     out = args.out or Path(f"runs/gpu-check-{args.device}")
     rows = run(out, gpu=on_gpu, only=args.only, stop=Budget(args.budget), say=_say)
     print(f"\n{table(rows)}\nrecord: {out / RECORD}")

@@ -78,7 +78,7 @@ def make_runs(
     failed: list[ActreError] = []
     shown: object = None
     _must_be_free(study, waiting, place)
-    with _alone(place.out):
+    with alone(place.out):
         try:
             while waiting or running:
                 for slot in range(len(place.slots)):
@@ -236,7 +236,7 @@ def _progress(run: Run, place: Workplace) -> Progress:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[None]:
     """Lock the folder: two processes that make the same run would overwrite each other's files."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / PID

@@ -1,6 +1,7 @@
 """gpu-check: whatever happens in a check is a row that says so, finished ones are kept, and the page is the records."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -109,6 +110,33 @@ def test_a_folder_of_another_device_or_of_something_else_is_left_alone(tmp_path:
         runner.run(tmp_path / "mine", gpu=False)
     with pytest.raises(ActreError, match="no check 'goood'"):
         runner.run(tmp_path / "new", gpu=False, only=["goood"])
+
+
+def test_two_commands_do_not_work_in_one_folder(tmp_path: Path, started: list[str]) -> None:
+    (tmp_path / "out" / "checks").mkdir(parents=True)
+    (tmp_path / "out" / "running.pid").write_text("1")
+    with pytest.raises(ActreError, match="process 1 is working in"):
+        runner.run(tmp_path / "out", gpu=False, only=["good"])
+    assert not started
+
+
+def test_an_interrupt_ends_the_check_that_is_running(
+    tmp_path: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+    start = runner.start
+
+    def interrupted(*given: Any, **named: Any) -> "subprocess.Popen[bytes]":
+        children.append(start(*given, **named))
+        raise_soon = f"import os, signal, time; time.sleep(0.5); os.kill({os.getpid()}, signal.SIGINT)"
+        subprocess.Popen([sys.executable, "-c", raise_soon])
+        return children[0]
+
+    monkeypatch.setattr(runner, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(tmp_path / "out", gpu=False, only=["hang"])
+    assert children[0].poll() is not None
+    assert not (tmp_path / "out" / "running.pid").exists()
 
 
 def test_what_other_versions_did_is_not_kept(

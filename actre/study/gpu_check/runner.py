@@ -23,6 +23,7 @@ from actre.runtime.processes import start
 from actre.study.gpu_check.checks import CHECKS
 from actre.study.gpu_check.command import tail
 from actre.study.gpu_check.row import Place, Row
+from actre.study.runner import alone
 from actre.types import ActreError
 
 RECORD = "gpu_check.json"
@@ -43,12 +44,22 @@ def run(
     """Do the checks (all, or those named) in `out`, and write the record of everything there. Returns all rows.
 
     stop: asked before each check; once it is true the rest is "not run", and the same call continues. say: receives
-    each row. Raises ActreError for an unknown name, and for a folder that holds anything else.
+    each row. Raises ActreError for an unknown name, for a folder that holds anything else, and while another process
+    works in it.
     """
     unknown = [name for name in only if name not in CHECKS]
     if unknown:
         raise ActreError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
     _prepare(out, gpu)
+    with alone(out):
+        rows = _all(out, gpu, only, stop, say)
+    (out / RECORD).write_text(json.dumps(record(rows, gpu), indent=1) + "\n", encoding="utf-8")
+    return rows
+
+
+def _all(
+    out: Path, gpu: bool, only: Collection[str], stop: Callable[[], bool], say: Callable[[Row], None]
+) -> list[Row]:
     rows = []
     for name in CHECKS:
         row = _kept(out, name)
@@ -59,7 +70,6 @@ def run(
         rows.append(row or Row(name, "not run", "not asked for"))
         if wanted:
             say(rows[-1])
-    (out / RECORD).write_text(json.dumps(record(rows, gpu), indent=1) + "\n", encoding="utf-8")
     return rows
 
 
