@@ -199,6 +199,7 @@ def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_a
         (grpo, "PPO", "no row 'PPO'"),
         (grpo, "mine", "no row 'mine'"),
         (grpo, "think_first, GRPO", "no row"),
+        (arm("think_first", preset("qwen-1.5b-24gb")), "GRPO", "not GRPO as the preset qwen-1.5b-24gb has it"),
         (arm("think_first_bonus", base), "GRPO", "optim.entropy_coef: 0.0 became 0.01"),
         (changed(grpo, ["env_steps=100"]), "GRPO", "env_steps: None became 100"),
         (changed(grpo, ["sampling.eval_temperature=0.01"]), "GRPO", "sampling.eval_temperature"),
