@@ -63,7 +63,8 @@ def _versions(one: dict[str, Any]) -> str:
     told = [f"{name} {one['versions'][name]}" for name in shown if name in one["versions"]]
     counts = {s: sum(row["status"] == s for row in one["rows"]) for s in ("ok", "failed", "skipped", "not run")}
     checks = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-    return f"{', '.join(told)}. Checks: {checks}."
+    busy = f"{one['cores']} cores, load {one['load']}: seconds are those of a machine as busy as that"
+    return f"{', '.join(told)}; {busy}. Checks: {checks}."
 
 
 def _rows(one: dict[str, Any]) -> list[str]:

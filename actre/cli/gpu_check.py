@@ -37,6 +37,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="MINUTES",
         help="begin no check after this time; the same command continues",
     )
+    parser.add_argument(
+        "--patience",
+        type=of(Positive),
+        default=1.0,
+        metavar="FACTOR",
+        help="on a busy machine: times as long until a check counts as failed (default: 1)",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -50,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # even where the shell ignores them, so that the check ends too
         signal.signal(number, signal.default_int_handler)
     out = args.out or Path(f"runs/gpu-check-{args.device}")
-    rows = run(out, gpu=on_gpu, only=args.only, stop=Budget(args.budget), say=_say)
+    rows = run(out, gpu=on_gpu, only=args.only, patience=args.patience, stop=Budget(args.budget), say=_say)
     print(f"\n{table(rows)}\nrecord: {out / RECORD}")
     return int(any(row.status == "failed" for row in rows))
 

@@ -4,8 +4,12 @@ The stand-in has the shape of what the page is about: a random Qwen2 of two laye
 official format, and the preset's own settings but for sizes. What needs a GPU or a network is not run here.
 """
 
+import importlib
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -141,7 +145,27 @@ def small_study(path: Path, config: RunConfig, part: str) -> Path:
     return path
 
 
+@pytest.fixture
+def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs run in this process, by the entry of a job's own program: importing torch anew takes most of their time.
+
+    tests/e2e/test_quickstart.py and test_study.py run them as processes.
+    """
+
+    def start(
+        module: str, arguments: Sequence[str], log: Path, env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        code = importlib.import_module(module)._main()
+        log.write_text("in the process of the test\n")
+        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
+
+    for starter in ("actre.study.quickstart", "actre.study.runner", "actre.study.preconditions.runner"):
+        monkeypatch.setattr(importlib.import_module(starter), "start", start)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_one_process")
 def test_the_pages_commands_run_from_nothing_to_a_verdict_on_a_stand_in(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

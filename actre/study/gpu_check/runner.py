@@ -29,6 +29,8 @@ from actre.types import ActreError
 RECORD = "gpu_check.json"
 SCHEMA = 1
 _ROW = "row.json"
+_BEGUN = "begun.json"
+"""What the checks in a folder are of: the device and the versions."""
 _GRACE_S = 15.0
 _POLL_S = 0.1
 
@@ -38,34 +40,40 @@ def run(
     *,
     gpu: bool,
     only: Collection[str] = (),
+    patience: float = 1.0,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Do the checks (all, or those named) in `out`, and write the record of everything there. Returns all rows.
 
-    stop: asked before each check; once it is true the rest is "not run", and the same call continues. say: receives
-    each row. Raises ActreError for an unknown name, for a folder that holds anything else, and while another process
-    works in it.
+    patience: factor on the time after which a check counts as failed. stop: asked before each check; once it is true
+    the rest is "not run", and the same call continues. say: receives each row. Raises ActreError for an unknown name,
+    for a folder that holds anything else, and while another process works in it.
     """
     unknown = [name for name in only if name not in CHECKS]
     if unknown:
         raise ActreError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
     _prepare(out, gpu)
     with alone(out):
-        rows = _all(out, gpu, only, stop, say)
+        rows = _all(out, gpu, only, patience, stop, say)
     (out / RECORD).write_text(json.dumps(record(rows, gpu), indent=1) + "\n", encoding="utf-8")
     return rows
 
 
 def _all(
-    out: Path, gpu: bool, only: Collection[str], stop: Callable[[], bool], say: Callable[[Row], None]
+    out: Path,
+    gpu: bool,
+    only: Collection[str],
+    patience: float,
+    stop: Callable[[], bool],
+    say: Callable[[Row], None],
 ) -> list[Row]:
     rows = []
     for name in CHECKS:
         row = _kept(out, name)
         wanted = not only or name in only
         if wanted and (row is None or row.status != "ok"):
-            row = Row(name, "not run", "out of time") if stop() else _checked(name, out, gpu)
+            row = Row(name, "not run", "out of time") if stop() else _checked(name, out, gpu, patience)
             _write(_folder(out, name), row)
         rows.append(row or Row(name, "not run", "not asked for"))
         if wanted:
@@ -83,6 +91,7 @@ def record(rows: Sequence[Row], gpu: bool) -> dict[str, Any]:
         "gpus": devices,
         "processor": limits.processor(),
         "cores": limits.cores(),
+        "load": round(os.getloadavg()[0], 1),
         "versions": versions(),
         "rows": [asdict(row) for row in rows],
     }
@@ -119,7 +128,7 @@ def beside(row: Row) -> str:
 # --- one check ---
 
 
-def _checked(name: str, out: Path, gpu: bool) -> Row:
+def _checked(name: str, out: Path, gpu: bool, patience: float) -> Row:
     why = CHECKS[name].condition(gpu)
     if why:
         return Row(name, "skipped", why)
@@ -130,15 +139,14 @@ def _checked(name: str, out: Path, gpu: bool) -> Row:
     log = folder / "child.log"
     arguments = [name, str(folder), "gpu" if gpu else "cpu"]
     child = start("actre.study.gpu_check.runner", arguments, log, _seen(gpu))
-    code = _waited(child, CHECKS[name].limit_s)
+    limit_s = patience * CHECKS[name].limit_s
+    code = _waited(child, limit_s)
     seconds = round(time.monotonic() - began, 1)
     row = _kept(out, name)
     if code == 0 and row is not None:
         return Row(name, row.status, row.words, seconds, row.numbers)
     if code is None:
-        return Row(
-            name, "failed", f"not finished after {CHECKS[name].limit_s:.0f} s: {_clean(tail(log), out)}", seconds
-        )
+        return Row(name, "failed", f"not finished after {limit_s:.0f} s: {_clean(tail(log), out)}", seconds)
     return Row(name, "failed", f"ended with code {code}: {_clean(tail(log), out)}", seconds)
 
 
@@ -180,15 +188,15 @@ def _work(name: str, folder: Path, gpu: bool) -> None:
 
 
 def _prepare(out: Path, gpu: bool) -> None:
-    path = out / RECORD
-    outputs.growing(out, lambda folder: path.exists() or (folder / "checks").is_dir(), what="a gpu-check")
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before["device"] != ("gpu" if gpu else "cpu"):
-            raise ActreError(f"{out} holds the checks of a {before['device']}: choose another --out")
-        if before["versions"] != versions():
-            shutil.rmtree(out / "checks", ignore_errors=True)  # what other versions did proves nothing
+    path, now = out / _BEGUN, {"device": "gpu" if gpu else "cpu", "versions": versions()}
+    outputs.growing(out, lambda folder: (folder / _BEGUN).exists(), what="a gpu-check")
+    before = json.loads(path.read_text()) if path.exists() else now
+    if before["device"] != now["device"]:
+        raise ActreError(f"{out} holds the checks of a {before['device']}: choose another --out")
+    if before != now:
+        shutil.rmtree(out / "checks", ignore_errors=True)  # what other versions did proves nothing
     (out / "checks").mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(now) + "\n", encoding="utf-8")
 
 
 def _folder(out: Path, name: str) -> Path:
