@@ -153,7 +153,8 @@ def find(name: str) -> str:
         folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
         if not (folder / "config.json").exists():
             if folder.name not in TINY_KINDS:
-                raise ActreError(f"no tiny policy {name!r}; there are: {', '.join(f'tiny/{k}' for k in TINY_KINDS)}")
+                kinds = ", ".join(f"tiny/{kind}" for kind in TINY_KINDS)
+                raise ActreError(f"no tiny policy {name!r}; `actre pretrain-tiny --kind KIND` makes: {kinds}")
             kind = "" if folder.name == "neutral" else f" --kind {folder.name}"
             raise ActreError(
                 f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one; a checkout has all "

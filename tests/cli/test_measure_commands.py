@@ -226,7 +226,8 @@ def test_a_model_with_a_preset_of_its_own_brings_it() -> None:
     assert chosen() == ("tiny", "tiny")
     assert chosen("--model", "smollm2") == ("smollm2", "smollm2")
     assert chosen("--model", "Qwen/Qwen2.5-7B-Instruct") == ("qwen-7b", "Qwen/Qwen2.5-7B-Instruct")
-    assert chosen("--model", "owner/model") == ("tiny", "owner/model")
+    with pytest.raises(ActreError, match="owner/model needs a preset"):
+        chosen("--model", "owner/model")
     assert chosen("--model", "owner/model", "--preset", "smollm2") == ("smollm2", "owner/model")
 
 
@@ -404,7 +405,10 @@ def test_the_tiny_policy_measured_in_training_and_by_hand_agree(tmp_path: Path) 
         (["diagnose", "--probes", "none.jsonl"], "does not exist"),
         (["diagnose", "--states", "4", "--width", "-1"], "above 0 and"),
         (["diagnose", "--states", "4", "--max-thoughts", "1"], "at least 2"),
-        (["diagnose", "--model", "nobody/no-such-model", "--states", "2"], "A hub name needs a network"),
+        (
+            ["diagnose", "--preset", "tiny", "--model", "nobody/no-such-model", "--states", "2"],
+            "A hub name needs a network",
+        ),
         (["evaluate", "--panels", "smal/seen"], "did you mean"),
         (["probes", "--panel", "small/seen", "--n", "0", "--out", "x.jsonl"], "at least 1"),
     ],

@@ -124,6 +124,7 @@ PATHS = {
     "evaluate": {"--out": "e", "--adapter": "a"},
     "export": {"folder": "r", "--out": "e", "--merge": "m"},
     "games generate": {"--out": "g.jsonl"},
+    "gpu-check": {"--out": "g"},
     "notebooks": {"--out": "n"},
     "preconditions": {"--out": "p", "--write": "p.md"},
     "pretrain-tiny": {"--out": "t", "--work-dir": "w", "--check": "c"},

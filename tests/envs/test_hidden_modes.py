@@ -44,7 +44,7 @@ def information(steps: Sequence[Said], mode: int) -> float:
 
 
 def without_numbers(text: str) -> str:
-    return _NAME.sub(r"\1", text)
+    return _NAME.sub(r"\1", re.sub(r" \( [0-9]+ \)", "", text))
 
 
 class Reader:
