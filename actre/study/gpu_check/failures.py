@@ -59,7 +59,7 @@ def out_of_memory(place: Place) -> Done:
         "adapter_apart": apart,
         "peak_gb": round(peak / GB, 3),
     }
-    return Done(f"{len(halved)} halvings, to {used} tokens a micro-batch; adapters {apart:.1e} apart", numbers)
+    return Done(f"halved to {used} tokens a micro-batch; the adapters are {apart:.1e} apart", numbers)
 
 
 def _update(config: RunConfig, out: Path) -> dict[str, Any]:

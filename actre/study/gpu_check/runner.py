@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,10 @@ def _waited(child: "subprocess.Popen[bytes]", limit_s: float) -> int | None:
         code = child.poll()
     finally:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)  # lets it end a server that it started
-            _give_time(child)
-            os.killpg(child.pid, signal.SIGKILL)
+            for number in (signal.SIGTERM, signal.SIGKILL):  # the first lets it end a server that it started
+                with suppress(ProcessLookupError):  # the whole group has ended
+                    os.killpg(child.pid, number)
+                _give_time(child)
             child.wait()
     return code
 
