@@ -115,6 +115,9 @@ SMALL = (
     "env_steps=24",
     "optim.groups=2",
     "optim.group_size=2",
+    # a random model wins nothing, and an adapter that changed nothing is not exported
+    "optim.entropy_coef=0.1",
+    "optim.learning_rate=0.01",
     "sampling.max_reply_tokens=12",
     "evaluation.limit=2",
     "probe.states=2",
@@ -123,11 +126,13 @@ SMALL = (
     "probe.retrieval_states=2",
     "probe.retrieval_thoughts=2",
 )
+NO_BONUS = "optim.entropy_coef=0"
+"""Named arms have none; the quickstart's take the preset's settings as they are."""
 CHEAPER = {
     "warmstart": ["--states", "2"],
-    "warmstart --out": ["--steps", "1", "--episodes", "2", "--states-per-episode", "1", "--batch-size", "2"],
+    "warmstart --out": ["--steps", "3", "--episodes", "2", "--states-per-episode", "1", "--batch-size", "2"],
     "preconditions": ["--parts", "contraction", "start", "--states", "1", "--thoughts", "2", "--games", "2"],
-    "train": ["--evaluate", "2"],
+    "train": ["--evaluate", "2", "--set", NO_BONUS],
     "quickstart": ["--iterations", "2"],
 }
 """Options that make a command small; what the page says is left as it stands."""
@@ -136,6 +141,7 @@ CHEAPER = {
 def small_study(path: Path, config: RunConfig, part: str) -> Path:
     """A copy of the study with one seed, two arms and the sizes of the stand-in."""
     sizes = {name: value for name, _, value in (text.partition("=") for text in assignments(config, PRESETS[PRESET]))}
+    sizes["optim.entropy_coef"] = "0"  # the command reads the file beside the stand-in's preset, which has one
     inside = ", ".join(f'"{name}" = "{value}"' for name, value in sizes.items())
     path.write_text(
         f'name = "qwen"\n[[part]]\nname = "{part}"\npreset = "{PRESET}"\nseeds = [0]\n'
