@@ -60,11 +60,11 @@ def _device(one: dict[str, Any]) -> str:
 
 def _versions(one: dict[str, Any]) -> str:
     shown = ("python", "torch", "transformers", "trl", "peft", "accelerate", "vllm", "unsloth", "bitsandbytes")
-    told = [f"{name} {one['versions'][name]}" for name in shown if name in one["versions"]]
+    libraries = [f"{name} {one['versions'][name]}" for name in shown if name in one["versions"]]
     counts = {s: sum(row["status"] == s for row in one["rows"]) for s in ("ok", "failed", "skipped", "not run")}
     checks = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     busy = f"{one['cores']} cores, load {one['load']}: seconds are those of a machine as busy as that"
-    return f"{', '.join(told)}; {busy}. Checks: {checks}."
+    return f"{', '.join(libraries)}; {busy}. Checks: {checks}."
 
 
 def _rows(one: dict[str, Any]) -> list[str]:

@@ -427,3 +427,15 @@ def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypa
 def test_the_page_on_the_warm_start_is_made_from_its_record() -> None:
     warmstart = benchmark("warmstart")
     assert warmstart.PAGE.read_text() == warmstart.page()
+
+
+def test_the_page_on_organisms_quotes_the_record() -> None:
+    from actre.entropy import precondition_files as files
+
+    found = files.load(ROOT / "data" / "results" / "preconditions" / "tiny-contracted-high.json")
+    transfer = {t.measure: t.gains.ratio for t in found.transfers if t.trained == "act_first"}
+    assert found.contraction is not None
+    quoted = [f"{found.contraction.lower.value:.2f} to {found.contraction.upper.value:.2f} nats"]
+    quoted += [str(transfer["p"]), str(transfer["success"])]
+    text = " ".join((ROOT / "docs" / "organisms.md").read_text().split())
+    assert [one for one in quoted if one not in text] == []

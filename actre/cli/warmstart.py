@@ -136,7 +136,9 @@ def _run(args: argparse.Namespace) -> int:
 
     warm = WarmConfig(**given)
     tokenizer = load_tokenizer(config.model.name)
-    habits = Habits("random", 0.0, args.random_moves, args.forget, thoughts=args.thoughts, paraphrase=args.paraphrase)
+    habits = Habits(
+        random_moves=args.random_moves, forget=args.forget, thoughts=args.thoughts, paraphrase=args.paraphrase
+    )
     demos = expert_episodes(config.env, warm.episodes, config.seed, habits)
     chosen = warm_rows(
         demos,

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from actre.entropy import precondition_files as files
 from actre.entropy.preconditions import Preconditions
-from actre.stats import PairedTest, combined_means, holm
-from actre.study.findings import Comparison, Finding, Lines, compare, comparisons, judged, rates
-from actre.study.plan import PRIMARY, Across, Part, Study
+from actre.stats import PairedTest, combined_means, holm, paired_t
+from actre.study.findings import Comparison, Finding, Lines, compare, judged, rates
+from actre.study.plan import PRIMARY, Across, Contrast, Part, Study
 
 
 class Side(NamedTuple):
@@ -68,26 +68,29 @@ def _interaction(across: Across, parts: Mapping[str, Part], lines: Lines) -> Int
     if not across.largest_in:
         return None
     names = (across.largest_in, *across.others)
-    gains = [_gains(parts[name], lines, across) for name in names]
-    complete = all(len(of) == _planned(parts[name], across) for name, of in zip(names, gains, strict=True))
+    gains = [_gains(parts[name], lines, across.contrast) for name in names]
+    complete = all(_complete(parts[name], lines, across.contrast) for name in names)
     if min(map(len, gains)) < 2:
         return Interaction(across, None, False, float("nan"))
     test = combined_means(gains, [1.0, *[-1 / len(across.others)] * len(across.others)])
-    own = [one for one in comparisons(parts[names[0]], lines) if one.contrast.confirmatory]
-    planned = sum(contrast.confirmatory for contrast in parts[names[0]].contrasts)
-    ps = [one.test.p if one.complete else float("nan") for one in own]
-    family = [*ps, *[float("nan")] * (planned - len(ps)), test.p if complete else float("nan")]
-    return Interaction(across, test, complete, holm(family)[-1])
+    own = parts[across.largest_in]
+    family = [_p(own, lines, contrast) for contrast in own.contrasts if contrast.confirmatory]
+    return Interaction(across, test, complete, holm([*family, test.p if complete else float("nan")])[-1])
 
 
-def _gains(part: Part, lines: Lines, across: Across) -> list[float]:
-    then, first = (rates(part, lines, name, *PRIMARY) for name in across.contrast[:2])
+def _gains(part: Part, lines: Lines, contrast: Contrast) -> list[float]:
+    then, first = (rates(part, lines, name, *PRIMARY) for name in contrast[:2])
     return [then[seed] - first[seed] for seed in then if seed in first]
 
 
-def _planned(part: Part, across: Across) -> int:
-    then, first = ({r.seed for r in part.runs if r.condition == name} for name in across.contrast[:2])
-    return len(then & first)
+def _complete(part: Part, lines: Lines, contrast: Contrast) -> bool:
+    then, first = ({r.seed for r in part.runs if r.condition == name} for name in contrast[:2])
+    return len(_gains(part, lines, contrast)) == len(then & first)
+
+
+def _p(part: Part, lines: Lines, contrast: Contrast) -> float:
+    """The contrast's p over seeds; NaN until it is complete."""
+    return paired_t(_gains(part, lines, contrast)).p if _complete(part, lines, contrast) else float("nan")
 
 
 def _preconditions(part: Part) -> Preconditions | None:

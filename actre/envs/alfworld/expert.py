@@ -48,7 +48,7 @@ class Habits:
     shelf 1 . need mug")."""
 
     paraphrase: bool = False
-    """Other words for each thought, drawn at random (paraphrase.py); not for marked thoughts."""
+    """Other words for each thought, drawn at random (paraphrase.py); not for "marked" and "other" thoughts."""
 
 
 class Expert:

@@ -3,8 +3,8 @@
 A paraphrase is a function of the thought and the draw alone, so it reveals nothing that the thought does not. Names
 stay as they are.
 
-    need mug . try shelf 1          ->  No mug so far, so I will look at shelf 1.
-    go to shelf 1 . need mug        ->  go to shelf 1, because I still need a mug.
+    need mug . try shelf 1          ->  no mug so far, so I will look at shelf 1
+    go to shelf 1 . need mug        ->  go to shelf 1, because I still need a mug
 """
 
 import random
@@ -72,7 +72,7 @@ _REASONS: Mapping[str, Sequence[str]] = {
         "I picked up {x}",
         "now I have {x}",
     ),
-    r"(?P<x>.+) is (?P<done>clean|hot|cool|cleaned|heated|cooled)": (
+    r"(?P<x>.+) is (?P<done>clean|hot|cool)": (
         "{x} is {done}",
         "{x} is {done} now",
         "now {x} is {done}",

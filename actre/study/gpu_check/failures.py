@@ -44,10 +44,10 @@ def out_of_memory(place: Place) -> Done:
     free = _update(config, place.folder / "free")
     peak = torch.cuda.max_memory_reserved() if place.gpu else 0
     limit = _limited_gpu(int(_SHARE_OF_PEAK * peak)) if place.gpu else _limited_slices(most // 2)
-    with warnings.catch_warnings(record=True) as told, limit:
+    with warnings.catch_warnings(record=True) as caught, limit:
         warnings.simplefilter("always")
         tight = _update(config, place.folder / "tight")
-    halved = [str(one.message) for one in told if str(one.message).startswith("out of memory")]
+    halved = [str(one.message) for one in caught if str(one.message).startswith("out of memory")]
     if not halved:
         raise ActreError("with less memory than it took the run went through, and nothing was halved")
     apart = max(float((free[name] - tight[name]).abs().max()) for name in free)

@@ -78,8 +78,9 @@ def _trained(place: Place, config: RunConfig, *more: str) -> Done:
     if not numbers["adapter_shift_nats"]:
         raise ActreError("the adapter did not change, so nothing was checked")
     followed = numbers["adapter_followed"]
-    told = "its effect is too small to follow" if followed is None else f"adapter followed {followed:.2f}"
-    return Done(f"{config.model.name}: engine {numbers['engine_gap_nats']:.1e} nats from the trainer, {told}", numbers)
+    effect = "its effect is too small to follow" if followed is None else f"adapter followed {followed:.2f}"
+    gap = f"engine {numbers['engine_gap_nats']:.1e} nats from the trainer"
+    return Done(f"{config.model.name}: {gap}, {effect}", numbers)
 
 
 def metrics(place: Place, iterations: int, run: str = "run") -> list[dict[str, Any]]:
