@@ -257,7 +257,7 @@ def main() -> None:
         return
     record = measure(args)
     if args.sampling is not None:
-        record["iteration_ratio"] = iteration(record, json.loads(args.sampling.read_text())[args.model])
+        record["iteration_ratio"] = iteration(record, json.loads(args.sampling.read_text())[f"{args.model}_rollout"])
     print(json.dumps(record, indent=1))
     if args.out is not None:
         kept = json.loads(args.out.read_text()) if args.out.is_file() else {}

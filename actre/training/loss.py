@@ -48,7 +48,7 @@ class SlicedTrainer(GRPOTrainer):
     Overrides of TRL 1.14.2, held by a contract test (StagedTrainer has two more):
       training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
       _get_per_token_logps_and_entropies  packed rows (packed/), or no mask and no entropies where they change nothing
-      _compute_loss     notes which tokens carry gradient; adds the terms that TRL lacks (terms.py), if any
+      _compute_loss     notes which tokens carry gradient; gathers no rows; adds the terms that TRL lacks (terms.py), if any
       beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
                         base model, adapter off. 0 where `normalise` weighs the KL, which is then a further term
       importance_sampling_level  set after construction where rows weigh the same: TRL would warn that its loss weighs
@@ -211,13 +211,26 @@ class SlicedTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """TRL's loss, plus the terms that the settings ask for and TRL lacks."""
         self._counted = inputs["tool_mask"]  # TRL does not pass it on
-        loss = super()._compute_loss(model, inputs)
+        with self._no_rows_gathered():
+            loss = super()._compute_loss(model, inputs)
         assert self._seen is not None, "TRL computes the log-probabilities first"
         logps, entropies = self._seen
         self._seen = None
         for term in self._further_terms(inputs, logps, entropies):
             loss = loss + (term * inputs["tool_mask"]).sum() * ranks.count()
         return loss
+
+    @contextmanager
+    def _no_rows_gathered(self) -> Iterator[None]:
+        """TRL gathers a number for each row, for metrics that ours replace. Processes have slices of different numbers
+        of rows here, and a collective of unequal sizes fails, or hangs.
+        """
+        gather = self.accelerator.gather
+        self.accelerator.gather = lambda tensor: tensor  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            self.accelerator.gather = gather  # type: ignore[method-assign]
 
     def _further_terms(self, inputs: dict[str, Tensor], logps: Tensor, entropies: Tensor | None) -> Iterator[Tensor]:
         """The terms, each (B, C) and divided by what its sum over the batch's tokens is divided by."""

@@ -51,6 +51,7 @@ def test_two_processes_train_as_one_and_go_on_as_one(tmp_path: Path, alone: Path
             return made
 
         trainer._play, trainer._batch = playing, rows  # type: ignore[method-assign]
+        without_rows_gathered(trainer)
         with pytest.raises(KeyboardInterrupt):
             run(trainer)
 
@@ -70,6 +71,27 @@ def test_two_processes_train_as_one_and_go_on_as_one(tmp_path: Path, alone: Path
     assert gap < 1e-4 < 1e-2 < moved
     played = [list(read_trajectories(folder / "trajectories" / "train_0001.jsonl.gz")) for folder in (out, alone)]
     assert [(t.game, t.group, t.won) for t in played[0]] == [(t.game, t.group, t.won) for t in played[1]]
+
+
+def without_rows_gathered(trainer: StagedTrainer) -> None:
+    """Fail where the loss gathers a number for each row: processes may have slices of different numbers of rows, and
+    gloo aborts, and NCCL hangs, where a collective's sizes differ.
+    """
+    gather, compute = torch.distributed.all_gather, trainer._compute_loss
+    shapes: list[tuple[int, ...]] = []
+
+    def gathering(found: Any, tensor: torch.Tensor, *given: Any, **named: Any) -> Any:
+        shapes.append(tuple(tensor.shape))
+        return gather(found, tensor, *given, **named)
+
+    def computing(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        shapes.clear()
+        loss = compute(model, inputs)
+        assert not [shape for shape in shapes if len(inputs["prompt_ids"]) in shape]
+        return loss
+
+    torch.distributed.all_gather = gathering
+    trainer._compute_loss = computing  # type: ignore[method-assign]
 
 
 def trainer_games(trainer: StagedTrainer) -> tuple[str, ...]:
