@@ -49,7 +49,7 @@ def _words(recipe: Recipe, kind: str) -> tuple[str, str]:
     if recipe.dials is None:
         return _KINDS[kind]
     how = (
-        f'in its one part thoughts are of the kind\n"{recipe.dials.thoughts}", and the contraction dial is at '
+        f'thoughts are of the kind\n"{recipe.dials.thoughts}", and the contraction dial is at '
         f"{recipe.dials.contraction:g} (class `actre.organisms.recipes.Dials`): "
     )
     if recipe.alike:

@@ -139,6 +139,7 @@ class Trainer:
         upto = self.recipe.parts[: self.recipe.parts.index(self.part) + 1]
         recipe = dataclasses.asdict(dataclasses.replace(self.recipe, parts=upto))
         del recipe["sharpen"]  # applied after training
+        del recipe["dials"]  # parts are made of them, and organisms may share their first one
         return json.dumps(recipe, sort_keys=True)
 
     def _log(self, loss: float) -> None:

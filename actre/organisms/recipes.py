@@ -1,8 +1,8 @@
 """Recipes: everything that determines a tiny policy, and the organisms with two dials.
 
 A recipe has parts, each of which continues from the previous part's weights. An organism continues from a shipped
-policy and differs from the other organisms in its one part only: how much of the action its thoughts say, and how
-narrow, and how wrong, the think-first demonstrations are.
+policy by two parts: how much of the action its thoughts say, in all orders alike, and then how narrow, and how wrong,
+the think-first demonstrations are. Where nothing is to be contracted there is no second one.
 """
 
 from collections.abc import Mapping
@@ -189,7 +189,10 @@ CORNERS: Mapping[str, Dials] = {
 
 
 def organism(dials: Dials) -> Recipe:
-    """The recipe of an organism: three million tokens from the neutral policy on.
+    """The recipe of an organism: three million tokens from the neutral policy on, two more where it is contracted.
+
+    Orders first learn the same play with the same thoughts, so that what one learns later can reach the other, and
+    only then part: shown from the start, different play leaves them with little in common.
 
     At contraction c, think-first's expert searches in the listed order but for random steps (their share: 1 - c),
     wanders less (33 % of the steps down to 5 %) and forgets more often to clean, heat and cool (65 % of the games up to
@@ -203,14 +206,12 @@ def organism(dials: Dials) -> Recipe:
         forget=round(0.65 + 0.32 * c, 3),
         thoughts=thoughts,
     )
-    part = replace(
-        _HABITS,
-        name="organism",
-        tokens=3_000_000,
-        habits=tuple(replace(one, thoughts=thoughts) for one in _WORSE),
-        think_first_habits=(thinking,) if c else (),
+    shared = replace(
+        _HABITS, name="organism", tokens=3_000_000, habits=tuple(replace(one, thoughts=thoughts) for one in _WORSE)
     )
-    return Recipe(base="tiny/neutral", parts=(part,), bfloat16=False, dials=dials)
+    parting = replace(shared, name="contraction", tokens=2_000_000, think_first_habits=(thinking,))
+    parts = (shared, parting) if c else (shared,)
+    return Recipe(base="tiny/neutral", parts=parts, bfloat16=False, dials=dials)
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -48,7 +48,7 @@ class SlicedTrainer(GRPOTrainer):
     Overrides of TRL 1.14.2, held by a contract test (StagedTrainer has two more):
       training_step     a forward and backward per token-bounded slice; their losses sum to the batch's
       _get_per_token_logps_and_entropies  packed rows (packed/), or no mask and no entropies where they change nothing
-      _compute_loss     notes which tokens carry gradient; gathers no rows; adds the terms that TRL lacks (terms.py), if any
+      _compute_loss     notes which tokens carry gradient; gathers no rows; adds the terms that TRL lacks (terms.py)
       beta              set after construction: TRL would copy the adapter as the KL reference; ours is the
                         base model, adapter off. 0 where `normalise` weighs the KL, which is then a further term
       importance_sampling_level  set after construction where rows weigh the same: TRL would warn that its loss weighs

@@ -5,16 +5,20 @@ from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from actre.config import data_folder
 from actre.config.model_names import TINY_KINDS
 from actre.envs.demo import Demo, DemoStep
 from actre.organisms import command
 from actre.organisms.card import kind_of
+from actre.organisms.loop import Trainer
 from actre.organisms.muon import Float32Muon
 from actre.organisms.recipes import CORNERS, RECIPES, Dials, organism, recipe_of
+from actre.organisms.rows import Row
 from actre.policies.models import find, load
 from actre.types import ActreError
 from tests.organisms.test_pretrain import DEMO, STEPS
@@ -28,12 +32,14 @@ def test_without_contraction_every_order_learns_from_the_same_episodes(thoughts:
 
 
 def test_contraction_makes_think_firsts_expert_narrower_and_worse() -> None:
-    half, full = (organism(Dials("said", c)).parts[0] for c in (0.5, 1.0))
+    shared = organism(Dials("said", 0.0)).parts
+    half, full = (organism(Dials("said", c)).parts[-1] for c in (0.5, 1.0))
     shown = [part.think_first_habits[0] for part in (half, full)]
     assert [one.order_noise for one in shown] == [0.5, 0.0]
     assert [one.random_moves for one in shown] == [0.19, 0.05]
     assert [one.forget for one in shown] == [0.81, 0.97]
-    assert half.habits == full.habits == organism(Dials("said", 0.0)).parts[0].habits
+    assert half.habits == full.habits == shared[0].habits
+    assert organism(Dials("said", 1.0)).parts[:-1] == shared, "it continues from the organism that is not contracted"
 
 
 @pytest.mark.parametrize("kind", RECIPES)
@@ -108,6 +114,21 @@ def test_the_same_recipe_may_replace_its_policy_and_another_may_not(shown: list[
     other = replace(organism(Dials("plain", 0.0)), parts=small().parts)
     with pytest.raises(ActreError, match="would be replaced"):
         command.make(other, tmp_path / "made", tmp_path / "work2", threads=1)
+
+
+def test_organisms_with_the_same_thoughts_share_the_checkpoint_of_their_first_part(tmp_path: Path) -> None:
+    def trainer(contraction: float) -> Trainer:
+        recipe = organism(Dials("said", contraction))
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1))
+        row = Row(np.arange(4), np.ones(4), ())
+        return Trainer(model, [row], recipe, recipe.parts[0], tmp_path, pad_id=0, names=())
+
+    even = trainer(0.0)
+    even.updates = 7
+    even.save()
+    contracted = trainer(1.0)
+    contracted.run(stop_after=0)
+    assert contracted.updates == 7
 
 
 def test_dials_beside_a_kind_are_refused() -> None:
