@@ -26,12 +26,12 @@ CONTRACTED_NATS = 0.3
 
 Answer = Literal["yes", "no", "open", "not measured"]
 Way = Literal["sft", "rl"]
-Measure = Literal["p", "logp", "success"]
+Measure = Literal["logp", "p", "success"]
 TRAINED: tuple[Order, ...] = ("act_first", "think_first")
 _WAYS: dict[Way, str] = {"sft": "supervised training", "rl": "reinforcement"}
 _MEASURES: dict[Measure, str] = {
-    "p": "probability of the expert's action",
     "logp": "log-probability of the expert's action",
+    "p": "probability of the expert's action",
     "success": "success",
 }
 _NAMES: dict[Order, str] = {"act_first": "act-first", "think_first": "think-first", "no_think": "no-think"}
@@ -87,7 +87,13 @@ class Preconditions:
     budget: Mapping[str, Any] = field(default_factory=dict)
 
     def transfer(self, trained: Order) -> Transfer | None:
-        """The transfer out of this order that decides: the first determined one, the sharpest measure first."""
+        """The transfer out of this order that decides: the first determined one, supervised training and the
+        log-probability first.
+
+        The same gain in the expert's action's logit in both orders is the same gain in log-probability wherever the
+        action is unlikely. Its gain in probability is in proportion to p (1 - p), and so is lost where a narrow choice
+        of other actions leaves it little.
+        """
         order = [(way, measure) for way in _WAYS for measure in _MEASURES]
         own = sorted((t for t in self.transfers if t.trained == trained), key=lambda t: order.index((t.way, t.measure)))
         return next((t for t in own if t.gains.ratio is not None), own[0] if own else None)

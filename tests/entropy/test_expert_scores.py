@@ -69,7 +69,7 @@ def test_the_temperature_of_sampling_is_that_of_scoring() -> None:
 
 
 def test_training_that_doubles_a_rare_thought_doubles_the_probability_and_moves_the_logarithm_too_far() -> None:
-    """Why the probability decides: with few thoughts the logarithm of a rare action rises too much."""
+    """Why the probability stands beside the logarithm: with few thoughts that of a rare action rises too much."""
     rng = np.random.default_rng(0)
     before, after = (rng.binomial(4, p, size=4000)[:, None] > np.arange(4) for p in (0.15, 0.3))
     rise = np.array([log_mean(row)[0] for row in after]).mean() - np.array([log_mean(row)[0] for row in before]).mean()

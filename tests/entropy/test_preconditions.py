@@ -130,8 +130,9 @@ def test_contraction_needs_a_third_of_a_nat_at_the_lower_end(found: Narrowing, a
 def test_the_sharpest_determined_measure_decides() -> None:
     unsure, sure = moved(None), moved(0.9, measure="success")
     assert replace(WHOLE, transfers=(sure, unsure)).transfer("act_first") is sure
-    sharper = moved(0.1)
+    sharper = moved(0.1, measure="logp")
     assert replace(WHOLE, transfers=(sure, sharper)).transfer("act_first") is sharper
+    assert replace(WHOLE, transfers=(moved(0.9, measure="p"), sharper)).transfer("act_first") is sharper
 
 
 def test_every_value_stands_beside_a_threshold_and_what_lacks_is_said() -> None:

@@ -80,3 +80,20 @@ def test_one_undetermined_end_of_a_bracket_leaves_the_whole_undetermined() -> No
 def test_gains_without_games_or_with_a_hole_are_refused(wrong: list) -> None:
     with pytest.raises(ValueError, match="gains"):
         gains(wrong, wrong)
+
+
+def test_a_narrow_choice_hides_in_probability_what_reaches_it_in_log_probability() -> None:
+    """Why the log-probability decides: the same is added to the right action's logit in both orders, so all of it
+    reaches the other one, which prefers a wrong action strongly.
+    """
+    rng = np.random.default_rng(0)
+    right = rng.normal(0.0, 0.3, size=60)  # logit against the other actions, by game
+    open_choice, narrow = (1 / (1 + np.exp(-(right[:, None] - against + [0.0, 0.5]))) for against in (1.5, 4.0))
+
+    def gain(p: np.ndarray) -> np.ndarray:
+        return p[:, 1] - p[:, 0]
+
+    assert gains([gain(open_choice)], [gain(narrow)]).level == "low"
+    found = gains([gain(np.log(open_choice))], [gain(np.log(narrow))])
+    assert found.level == "high" and found.ratio is not None
+    assert found.ratio.value == pytest.approx(1.0, abs=0.3)

@@ -35,8 +35,8 @@ UNTRAINED: Heads = {"act_first": 0.2, "think_first": 0.3}
 
 
 def shared(trained: Order, by: float) -> Heads:
-    """One head for both orders: what one learns the other has learned."""
-    return {order: p + by for order, p in UNTRAINED.items()}
+    """One head for both orders: in both the expert's action becomes likelier by the same factor."""
+    return {order: min(0.8, p * (1 + by / UNTRAINED[trained])) for order, p in UNTRAINED.items()}
 
 
 def apart(trained: Order, by: float) -> Heads:
@@ -93,7 +93,7 @@ def test_heads_that_share_everything_transfer_all_and_heads_that_share_nothing_n
     trained: Order, after: Any, ratio: float, level: str
 ) -> None:
     found = measured(after, 0.3, 0.3).transfer(trained)
-    assert (found.way, found.measure) == ("sft", "p")
+    assert (found.way, found.measure) == ("sft", "logp")
     assert found.gains.ratio.value == pytest.approx(ratio, abs=0.05)
     assert found.gains.level == level
 

@@ -31,7 +31,7 @@ class Budget(Ranged):
     """Supervised trainings on each order's rows."""
     episodes: Count = 480
     """Episodes of the expert that supervised training shows."""
-    steps: Count = 40
+    steps: Count = 160
     """Its optimizer steps."""
     batch: Count = 12
     """Its rows per step; a row is an episode with a growing history, else a step."""
@@ -56,6 +56,7 @@ def budget_for(config: RunConfig) -> Budget:
     return Budget(
         iterations=5,
         episodes=60,
+        steps=40,
         batch=8,
         micro_batch=2,
         per_episode=3,

@@ -17,8 +17,8 @@ from actre.study.preconditions.budget import CONTRACTION, PARTS, START, Budget, 
 from actre.types import Order
 
 _SCORES: dict[Measure, dict[Order, tuple[str, ...]]] = {
-    "p": {"act_first": ("act_p",), "think_first": ("think_p",)},
     "logp": {"act_first": ("act_logp",), "think_first": ("think_lower", "think_upper")},
+    "p": {"act_first": ("act_p",), "think_first": ("think_p",)},
 }
 """The scores of each order: one, or both ends of the bracket."""
 
