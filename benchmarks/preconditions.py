@@ -49,14 +49,14 @@ success leaves room to learn, at least {100 * ADMISSIBLE_AT_LEAST:.0f} % of the 
 where nothing is contracted the orders must be within {100 * SPREAD_AT_MOST:.0f} points.
 
 Transfer is measured in three ways, at fixed states of unseen games or by playing. The *log-probability of the
-expert's action* decides: it needs no playing, and training that adds the same to the action's logit in both orders adds
-the same to it wherever the action is unlikely. It is exact act-first; think-first it is a bracket, because the logarithm
-of a mean over few thoughts is biased, towards too large a rise. Its *probability* is unbiased (the mean over sampled
-thoughts of the exact probability after each), but rises in proportion to p (1 - p), so that a narrow choice of other
-actions hides what has reached it; it errs the other way and stands beside. *Success* is what matters in the end, and varies most. Intervals are over games, and over
-seeds where there are several (the wider of both). The ratio's interval is Fieller's, and a ratio is "undetermined"
-unless the trained order's own gain is above 0 with its whole interval. In a game's states the history holds the
-expert's actions without thoughts.
+expert's action* decides: it needs no playing, and training that adds the same to the action's logit in both orders
+adds the same to it wherever the action is unlikely. It is exact act-first; think-first it is a bracket, because the
+logarithm of a mean over few thoughts is biased, towards too large a rise. Its *probability* is unbiased (the mean
+over sampled thoughts of the exact probability after each), but rises in proportion to p (1 - p), so that a narrow
+choice of other actions hides what has reached it; it errs the other way and stands beside. *Success* is what
+matters in the end, and varies most. Intervals are over games, and over seeds where there are several (the wider of
+both). The ratio's interval is Fieller's, and a ratio is "undetermined" unless the trained order's own gain is above
+0 with its whole interval. In a game's states the history holds the expert's actions without thoughts.
 
 A tiny policy takes all of it by default; a larger model a reduced set (`--iterations`, `--episodes`, `--steps`,
 `--states`, `--thoughts`, `--games`, `--parts`), which the record names. An interrupted measurement keeps its

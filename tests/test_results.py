@@ -309,6 +309,28 @@ def test_what_the_page_on_training_says_of_packed_rows_is_the_record() -> None:
     assert counts in page
     assert f"differ by {x['weights_differ'][0]:.0e} of their norm" in page
     assert x["weights_differ"][0] < 1e-5
+    sampled = json.loads((ROOT / "data" / "results" / "bench_sampling.json").read_text())
+    y, megabytes = sampled["tiny_rollout"], sampled["tiny_memory"]["memory_mb"]
+    fastest = {name: min(values) for name, values in y["seconds"].items()}
+    assert y["same_samples"]
+    assert (
+        f"{y['steps']} steps): {fastest['plain']:.2f} CPU seconds from plain weights, {fastest['modules']:.2f} through "
+        f"modules: a ratio of {y['ratio']:.2f}. The products and the reading of keys and values alone take "
+        f"{fastest['bare']:.2f} s, half of what" in page
+    )
+    assert f"need {megabytes['plain'] - megabytes['modules']} MB more" in page
+    whole = (fastest["plain"] + best["packed"]) / (fastest["modules"] + best["transformers"])
+    assert x["iteration_ratio"] == pytest.approx(whole)
+    assert f"takes {whole:.2f} of the time" in page
+
+
+def test_what_the_page_on_training_says_of_two_cores_is_the_record() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    ways = json.loads((ROOT / "data" / "results" / "bench_workers.json").read_text())["ways"]
+    for way, x in ways.items():
+        parts = f"{x['rollout_s']:.1f}, {x['update_s']:.1f}"
+        assert f"| {way} | {x['iteration_s']:.1f} | {parts} | {x['cpu_s']:.0f} |" in page
+    assert min(ways, key=lambda way: ways[way]["iteration_s"]) == "two runs"
 
 
 def test_what_the_page_on_training_says_it_costs_is_the_record() -> None:

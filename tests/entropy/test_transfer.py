@@ -95,5 +95,6 @@ def test_a_narrow_choice_hides_in_probability_what_reaches_it_in_log_probability
 
     assert gains([gain(open_choice)], [gain(narrow)]).level == "low"
     found = gains([gain(np.log(open_choice))], [gain(np.log(narrow))])
-    assert found.level == "high" and found.ratio is not None
+    assert found.level == "high"
+    assert found.ratio is not None
     assert found.ratio.value == pytest.approx(1.0, abs=0.3)
