@@ -20,7 +20,7 @@ NIGHT_H = 10.0
 """What one night allows."""
 _ORDERS = 3
 """Orders in which a study evaluates each run."""
-_SHIPPED = {"train": 240, "seen": 60, "unseen": 120}
+_SHIPPED = {"train": 240, "seen": 60, "unseen": 120, "unseen-2": 120}
 _LARGE_PANEL = 500
 """Goals of WebShop's test set, and the number assumed for a panel of unknown size."""
 

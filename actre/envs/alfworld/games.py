@@ -23,7 +23,10 @@ from actre.runtime.game_files import GAME, described, find_games, task_data, tas
 from actre.runtime.official import alfworld_root
 from actre.types import ActreError, read_jsonl
 
-SHIPPED = tuple(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen"))
+SHIPPED = (
+    *(f"{size}/{split}" for size in ("small", "full") for split in ("train", "seen", "unseen")),
+    "small/unseen-2",
+)
 OFFICIAL = tuple(f"official/{split}" for split in ("train", "valid_seen", "valid_unseen"))
 _OLD = "put {o} in/on {r}"
 """A command that only format 2.1.1 has; the current one is `move {o} to {r}`."""

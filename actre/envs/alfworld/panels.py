@@ -12,6 +12,8 @@ from actre.types import jsonl_bytes, write_jsonl
 
 COUNTS: dict[Split, int] = {"train": 240, "seen": 60, "unseen": 120}
 SHIPPED_SEED = "v1"
+SECOND, SECOND_SEED = "small/unseen-2", "v2"
+"""A second panel on the unseen floor plans, for what is looked at only once."""
 
 
 def shipped_keys() -> set[str]:
@@ -43,33 +45,45 @@ def write_panel(path: str | Path, games: Iterable[Room], own: Callable[[bytes], 
 
 
 def make_shipped(folder: str | Path, keep: Callable[[Room], bool]) -> dict[str, list[str]]:
-    """Write the six shipped panels under `folder`; returns the ids of the rooms that `keep` rejected, by panel.
+    """Write the seven shipped panels under `folder`; returns the ids of the rooms that `keep` rejected, by panel.
 
     `keep` says whether an expert solves a room. No two panels share a room's content.
     """
     known: set[str] = set()
     refused: dict[str, list[str]] = {}
+
+    def write(name: str, size: Size, split: Split, seed: str, plans: set[int] | None = None) -> list[Room]:
+        chosen, refused[name] = _chosen(size, split, seed, known, keep, plans)
+        known.update(content_key(room) for room in chosen)
+        write_jsonl(Path(folder) / f"{name}.jsonl.gz", [room.to_json() for room in chosen])
+        return chosen
+
     for size in SIZES:
         train_plans: set[int] = set()
         for split in SPLITS:
-            chosen: list[Room] = []
-            dropped = refused.setdefault(f"{size}/{split}", [])
-            # counted by task type, so that a rejected room is replaced by one of the same type
-            per_type: dict[str, int] = {}
-            for room in rooms(size, split, SHIPPED_SEED, known):
-                if per_type.get(room.task_type, 0) >= COUNTS[split] // 6:
-                    continue
-                if split == "seen" and room.plan not in train_plans:
-                    continue
-                if not keep(room):
-                    dropped.append(room.id)
-                    continue
-                per_type[room.task_type] = per_type.get(room.task_type, 0) + 1
-                chosen.append(room)
-                if len(chosen) == COUNTS[split]:
-                    break
-            known |= {content_key(room) for room in chosen}
+            made = write(f"{size}/{split}", size, split, SHIPPED_SEED, train_plans if split == "seen" else None)
             if split == "train":
-                train_plans = {room.plan for room in chosen}
-            write_jsonl(Path(folder) / f"{size}/{split}.jsonl.gz", [room.to_json() for room in chosen])
+                train_plans = {room.plan for room in made}
+    write(SECOND, "small", "unseen", SECOND_SEED)
     return refused
+
+
+def _chosen(
+    size: Size, split: Split, seed: str, known: set[str], keep: Callable[[Room], bool], plans: set[int] | None
+) -> tuple[list[Room], list[str]]:
+    """A panel's rooms, each task type as often, and the ids of those rejected. plans: floor plans to use; None: all."""
+    chosen: list[Room] = []
+    dropped: list[str] = []
+    # counted by task type, so that a rejected room is replaced by one of the same type
+    per_type: dict[str, int] = {}
+    for room in rooms(size, split, seed, known):
+        if per_type.get(room.task_type, 0) >= COUNTS[split] // 6 or (plans is not None and room.plan not in plans):
+            continue
+        if not keep(room):
+            dropped.append(room.id)
+            continue
+        per_type[room.task_type] = per_type.get(room.task_type, 0) + 1
+        chosen.append(room)
+        if len(chosen) == COUNTS[split]:
+            break
+    return chosen, dropped
