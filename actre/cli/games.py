@@ -37,7 +37,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     make.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     make.add_argument("--out", type=place, help="panel file to write; with --shipped a folder")
     make.add_argument(
-        "--shipped", action="store_true", help="regenerate the seven shipped panels (replaces them unless --out is given)"
+        "--shipped", action="store_true", help="regenerate the shipped panels (replaces them unless --out is given)"
     )
     make.set_defaults(run=_generate)
     show = verbs.add_parser("list", help="list the available panels, or the games of one")
