@@ -18,7 +18,7 @@ from actre.config.paths import place
 from actre.config.presets import preset
 from actre.runtime.estimate import Device, must_fit
 from actre.runtime.limits import here, hours
-from actre.runtime.price import price
+from actre.runtime.price import must_end, price
 from actre.runtime.shapes import shape_of
 from actre.types import ActreError
 
@@ -60,7 +60,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _check_fit(config: RunConfig, device: Device, *, force: bool) -> None:
-    """Print the price on a GPU. Raises ActreError, before anything is loaded, for settings that do not fit the device.
+    """Print the price if it is over an hour, on a GPU always.
+
+    Raises ActreError, before anything is loaded, for settings that do not fit the device, or would take a CPU too long.
 
     Of a model of unknown size nothing is known beforehand.
     """
@@ -70,8 +72,10 @@ def _check_fit(config: RunConfig, device: Device, *, force: bool) -> None:
         return
     if not force:
         must_fit(config, device)
-    if device.gpu:
-        print(f"estimated, not measured: {hours(price(config, device).pair_h)} for both arms on {device.name}")
+        must_end(config, device)
+    both_h = price(config, device).pair_h
+    if device.gpu or both_h > 1:
+        print(f"estimated, not measured: {hours(both_h)} for both arms on {device.name}")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from actre.config.presets import preset
 from actre.runtime import ranks
 from actre.runtime.estimate import must_fit
 from actre.runtime.limits import here
+from actre.runtime.price import must_end
 from actre.runtime.shapes import shape_of
 from actre.types import ActreError
 
@@ -173,7 +174,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _must_fit(config: RunConfig) -> None:
-    """Raises ActreError, before anything is loaded, if the estimated memory exceeds the device's.
+    """Raises ActreError, before anything is loaded, if the estimated memory exceeds the device's, or a CPU's time does.
 
     A model of unknown size and weights that are sharded over processes are let through: there is no estimate for them.
     """
@@ -183,7 +184,9 @@ def _must_fit(config: RunConfig) -> None:
         shape_of(config.model.name)
     except ActreError:
         return
-    must_fit(config, here())
+    device = here()
+    must_fit(config, device)
+    must_end(config, device)
 
 
 def _run(args: argparse.Namespace) -> int:

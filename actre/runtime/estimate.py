@@ -114,7 +114,8 @@ def gpu(name: str, memory_gb: float, bf16: bool = True) -> Device:
 
 def cpu(memory_gb: float, threads: int) -> Device:
     """A CPU with this many torch threads; small models speed up less than linearly."""
-    return Device(f"{threads} CPU threads", False, memory_gb, _CPU_FLOPS * threads**0.8, _CPU_BANDWIDTH)
+    name = f"{threads} CPU thread{'s' * (threads != 1)}"
+    return Device(name, False, memory_gb, _CPU_FLOPS * threads**0.8, _CPU_BANDWIDTH)
 
 
 def assumed(config: RunConfig) -> Work:

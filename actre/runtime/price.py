@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from actre.config import RunConfig
+from actre.config.presets import GPU_GB
 from actre.runtime import official
 from actre.runtime.estimate import Device, Estimate, assumed, estimate
+from actre.types import ActreError
 
 SEEDS = 5
 """Seeds of a verdict."""
@@ -18,6 +20,8 @@ ARMS = 2
 """Arms of a verdict."""
 NIGHT_H = 10.0
 """What one night allows."""
+LONGEST_ON_CPU_H = 7 * 24.0
+"""Training that would take a CPU longer is refused: it was meant for a GPU."""
 _ORDERS = 3
 """Orders in which a study evaluates each run."""
 _SHIPPED = {"train": 240, "seen": 60, "unseen": 120, "unseen-2": 120}
@@ -64,6 +68,21 @@ def planned(config: RunConfig) -> int:
         return config.iterations
     steps = config.optim.groups * config.optim.group_size * assumed(config).steps
     return min(config.iterations, math.ceil(config.env_steps / steps))
+
+
+def must_end(config: RunConfig, device: Device) -> None:
+    """Raises ActreError, naming the command that prices a GPU, if a CPU would train longer than LONGEST_ON_CPU_H."""
+    if device.gpu:
+        return
+    found = estimate(config, device)
+    hours = planned(config) * (found.rollout_s + found.update_s) / 3600
+    if hours > LONGEST_ON_CPU_H:
+        priced = f"actre doctor --preset {config.preset} --gpu-memory {GPU_GB.get(config.preset, 24)}"
+        raise ActreError(
+            f"there is no GPU here, and training {config.model.name} on {device.name} would take about "
+            f"{hours / 24:.0f} days: `{priced}` estimates it for a GPU. "
+            "The estimate may be wrong: --force starts anyway"
+        )
 
 
 def games_of(panel: str, config: RunConfig) -> int:

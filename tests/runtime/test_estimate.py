@@ -12,7 +12,7 @@ from actre.config import RunConfig, save_config
 from actre.config.presets import GPU_GB, PRESETS, preset
 from actre.runtime import limits
 from actre.runtime.estimate import VLLM_SHARE, cpu, estimate, gpu, must_fit, outcome, remedy
-from actre.runtime.price import NIGHT_H, planned, price
+from actre.runtime.price import NIGHT_H, must_end, planned, price
 from actre.runtime.shapes import SHAPES, shape_of
 from actre.types import ActreError
 
@@ -56,6 +56,23 @@ def test_every_preset_fits_the_device_it_is_for(name):
         "qwen-1.5b-24gb": gpu("NVIDIA A10G", 23.7),
     }.get(name, A100)
     assert must_fit(preset(name), device).fits
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_cpu_is_refused_what_would_take_it_longer_than_a_week_and_a_gpu_nothing(name):
+    config = preset(name)
+    must_end(config, gpu("Tesla T4", 15.8, bf16=False))
+    laptop = cpu(1000.0, 2)
+    found = estimate(config, laptop)
+    days = planned(config) * (found.rollout_s + found.update_s) / 86400
+    if name in ("tiny", "smollm2", "smollm2-cpu", "qwen-0.5b-16gb"):
+        assert days < 7
+        must_end(config, laptop)
+        return
+    with pytest.raises(ActreError, match=f"about {days:.0f} days: `actre doctor --preset {name} --gpu-memory") as error:
+        must_end(config, laptop)
+    assert "there is no GPU here" in str(error.value)
+    assert "--force" in str(error.value)
 
 
 @pytest.mark.parametrize("change", [{"micro_batch_tokens": 65536}, {"groups": 32}, {"group_size": 16}])
@@ -218,4 +235,4 @@ def test_a_machine_without_a_gpu_is_its_cpu(monkeypatch):
 def test_threads_are_read_as_openmp_does(asked: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.setattr(limits, "gpus", lambda: [])
-    assert limits.here().name == f"{threads} CPU threads"
+    assert limits.here().name == f"{threads} CPU thread{'s' * (threads != 1)}"
