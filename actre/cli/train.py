@@ -17,7 +17,7 @@ from actre.config.estimators import ESTIMATORS
 from actre.config.model_names import settle
 from actre.config.paths import place
 from actre.config.presets import preset
-from actre.runtime import ranks
+from actre.runtime import outputs, ranks
 from actre.runtime.estimate import must_fit
 from actre.runtime.limits import here
 from actre.runtime.price import must_end
@@ -95,9 +95,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument(
         "--evaluate",
         type=of(Natural),
-        default=_GAMES,
         metavar="GAMES",
-        help="play this many unseen games think-first before and after training (default: %(default)s; 0: none)",
+        help="play this many unseen games think-first before and after training "
+        f"(default: {_GAMES}; with --resume as many as before training; 0: none)",
     )
     train.add_argument("--no-entropy", action="store_true", help="do not measure action entropy during training")
     train.add_argument(
@@ -146,6 +146,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
                 f"--resume keeps the settings of the run: leave out --{given[0].replace('_', '-')}, or start a new run "
                 "with another --out"
             )
+        _must_be_a_run(args.resume)
         return load_config(args.resume / "config.json")
     if args.config is not None and (args.preset, args.env) != (None, "alfworld"):
         raise ActreError("--config already sets the preset and the environment: leave out --preset and --env")
@@ -171,6 +172,23 @@ def _config(args: argparse.Namespace) -> RunConfig:
         config = replace(config, env=replace(config.env, train=args.games))
     asked = {name: value for name in _MODEL if (value := getattr(args, name)) is not None}
     return settle(replace(config, model=replace(config.model, **asked)))
+
+
+def _must_be_a_run(folder: Path) -> None:
+    """Raises ActreError for a folder that holds runs and is none itself, such as a quickstart's.
+
+    Its settings would otherwise be trained from the beginning, beside the runs and over their report.
+    """
+    names = outputs.visible(folder)
+    if outputs.is_trained(folder) or "checkpoints" in names:
+        return
+    runs = sorted(name for name in names if outputs.is_trained(folder / name))
+    if runs or "logs" in names:
+        one = f"; one of its runs: actre train --resume {folder / runs[-1]}" if runs else ""
+        raise ActreError(
+            f"{folder} holds runs and is none itself; nothing was written. The command that began it continues it, "
+            f"`actre quickstart` with the same options for a quickstart{one}"
+        )
 
 
 def _must_fit(config: RunConfig) -> None:
@@ -208,7 +226,7 @@ def _run(args: argparse.Namespace) -> int:
         config,
         out,
         measure=measure,
-        evaluate=_evaluation(config, out, args.evaluate),
+        evaluate=_evaluation(config, out, _games(args, out)),
         resume=args.resume is not None,
         server=args.server,
     )
@@ -225,6 +243,19 @@ def _run(args: argparse.Namespace) -> int:
     print(f"report: {page}")
     print(f"next: actre evaluate --adapter {out} (whole panels); actre export {out} (to take it elsewhere)")
     return 0
+
+
+def _games(args: argparse.Namespace, out: Path) -> int:
+    """How many unseen games are played: those asked for; in a resumed run as many after training as before it."""
+    from actre.rollout.evaluate import load_evaluation
+
+    if args.evaluate is not None:
+        return int(args.evaluate)
+    path = out / "evaluation.jsonl"
+    played = load_evaluation(path, "before") if path.exists() else []
+    if args.resume is None or not (played or outputs.is_trained(out)):
+        return _GAMES
+    return sum((one.panel, one.order) == ("unseen", "think_first") for one in played)
 
 
 def _evaluation(config: RunConfig, out: Path, games: int) -> "Callable[[Policy, When], None] | None":

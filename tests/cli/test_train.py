@@ -12,7 +12,7 @@ from actre.config import RunConfig, StageConfig, save_config
 from actre.config.arms import ARMS
 from actre.config.estimators import ESTIMATORS
 from actre.config.presets import preset
-from actre.rollout.evaluate import load_evaluation
+from actre.rollout.evaluate import EpisodeResult, load_evaluation, save_evaluation
 from actre.runtime.estimate import gpu
 from actre.types import ActreError
 
@@ -107,6 +107,27 @@ def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path: Path) -> None:
         parsed("--resume", str(tmp_path / "nothing"))
 
 
+@pytest.mark.parametrize("began", ["logs", "think_first/metrics.jsonl", "actre/metrics.jsonl"])
+def test_a_folder_of_runs_is_not_resumed_as_if_it_were_one(tmp_path: Path, began: str) -> None:
+    """Its settings were trained from the beginning, over the report of the quickstart."""
+    save_config(preset("tiny"), tmp_path / "config.json")
+    run = tmp_path / began
+    run.parent.mkdir(exist_ok=True)
+    if began == "logs":
+        run.mkdir()
+    else:
+        save_config(preset("tiny"), run.parent / "config.json")
+        run.touch()
+    held = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ActreError, match="holds runs and is none itself") as error:
+        parsed("--resume", str(tmp_path))
+    assert "`actre quickstart`" in str(error.value)
+    if began != "logs":
+        assert f"--resume {run.parent}" in str(error.value)
+        assert parsed("--resume", str(run.parent)) == preset("tiny")
+    assert sorted(tmp_path.rglob("*")) == held
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--preset", "tyni"], "unknown preset 'tyni'"), (["--env-steps", "0"], "at least 1 ")]
 )
@@ -153,6 +174,24 @@ def test_a_panel_is_played_before_and_after_and_changes_nothing_in_training(
     # a resumed run plays nothing twice
     assert cli.main(["train", "--resume", str(tmp_path / "3")]) == 0
     assert load_evaluation(tmp_path / "3" / "evaluation.jsonl") == played
+
+
+@pytest.mark.parametrize(("asked", "expected"), [((), 2), (("--evaluate", "5"), 5), (("--evaluate", "0"), 0)])
+def test_a_resumed_run_plays_as_many_games_after_training_as_before(
+    tmp_path: Path, asked: tuple[str, ...], expected: int
+) -> None:
+    def games(*arguments: str) -> int:
+        return train_command._games(cli.build_parser("train").parse_args(["train", *arguments]), tmp_path)
+
+    assert games() == train_command._GAMES
+    assert games("--resume", str(tmp_path)) == train_command._GAMES  # nothing is recorded yet
+    before = [EpisodeResult("unseen", "think_first", f"game-{number}", "put", False, 3, 0.0) for number in range(2)]
+    save_evaluation(tmp_path / "evaluation.jsonl", before, "before")
+    assert games("--resume", str(tmp_path), *asked) == expected
+    (tmp_path / "evaluation.jsonl").unlink()
+    save_config(preset("tiny"), tmp_path / "config.json")
+    (tmp_path / "metrics.jsonl").touch()
+    assert games("--resume", str(tmp_path)) == 0  # it began with --evaluate 0
 
 
 def test_help_and_docs_name_every_arm_and_estimator_with_its_equation_and_source(
