@@ -54,6 +54,7 @@ def write(
     base = replace(base, name=settled(base.name))
     with full_disk(folder), _unasked(model, base.name):
         model.save_pretrained(str(folder), state_dict=None if held is None else held.weights)
+    open_as_settings(folder, "adapter_config.json")
     settings = json.loads((folder / "adapter_config.json").read_text())
     inside = alone is not None and is_own(base.name)
     settings["base_model_name_or_path"] = BASE if inside else base.name  # not this machine's path
@@ -68,6 +69,12 @@ def write(
     if inside:
         _put_base(folder / BASE, Path(find(base.name)))
     (folder / "README.md").write_text(adapter_card(base, card, digest, how), encoding="utf-8")
+
+
+def open_as_settings(folder: Path, settings: str) -> None:
+    """Give the weights in a folder the file mode of its settings: safetensors writes them for their owner alone."""
+    for weights in folder.glob("*.safetensors"):
+        shutil.copymode(folder / settings, weights)
 
 
 def _put_base(folder: Path, model: Path) -> None:

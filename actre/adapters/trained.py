@@ -11,6 +11,7 @@ from actre.adapters.files import (
     full_disk,
     must_be_base,
     named_base,
+    open_as_settings,
     weights_digest,
     write,
 )
@@ -170,6 +171,7 @@ def merge(
     with replacing(out, made) as part:
         with full_disk(part):
             model.merge_and_unload().save_pretrained(part)
+        open_as_settings(part, "config.json")
         tokenizer.save_pretrained(part)
         if card is not None:
             how = "" if config is None else usage(Standalone(tokenizer, config), base, "auto", merged=True)

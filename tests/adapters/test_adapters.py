@@ -1,6 +1,8 @@
 """Adapters: reloaded onto the plain base they give the trained logits; wrong folders and bases are refused."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,20 @@ def test_the_exported_adapter_names_its_base_and_no_path_of_this_machine(tmp_pat
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny"
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
     assert str(tmp_path).encode() not in everything
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_whoever_may_read_the_card_may_read_the_weights(base, tmp_path, umask):
+    """safetensors writes them for their owner alone, and a colleague on a shared machine could not load them."""
+    before = os.umask(umask)
+    try:
+        adapters.export(_trained(base), tmp_path / "out", base)
+        adapters.merge(tmp_path / "out", tmp_path / "merged", card="text")
+    finally:
+        os.umask(before)
+    files = [path for name in ("out", "merged") for path in (tmp_path / name).iterdir() if path.is_file()]
+    assert sum(path.suffix == ".safetensors" for path in files) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
 
 
 def test_merging_gives_a_plain_model_with_the_same_logits(base, tmp_path):
