@@ -142,6 +142,14 @@ def check_run(name: str, out: Path) -> NotebookNode:
     return done
 
 
+def test_the_kernel_says_nothing_alarming(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It warns of an unencrypted connection, which is a local one, for every notebook."""
+    parameters = nbformat.v4.new_code_cell("OUT = ''", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[parameters]), tmp_path / "one.ipynb")
+    assert run(tmp_path / "one.ipynb", {"OUT": "here"})["cells"][0]["execution_count"] == 1
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_the_first_lessons_run(name: str, tmp_path: Path) -> None:
     done = check_run(name, tmp_path)
