@@ -1,6 +1,7 @@
 """Presets: the settings of a run by name, for both environments."""
 
 import dataclasses
+import difflib
 
 from actre.config.env_names import EnvName
 from actre.config.run import (
@@ -137,7 +138,9 @@ def preset(name: str, env: EnvName = "alfworld") -> RunConfig:
     "unseen".
     """
     if name not in PRESETS:
-        raise ActreError(f"unknown preset {name!r}; the presets are: {', '.join(PRESETS)}")
+        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ActreError(f"unknown preset {name!r}; {hint}the presets are: {', '.join(PRESETS)}")
     config = PRESETS[name]
     if env == "alfworld":
         return config

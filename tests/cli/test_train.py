@@ -129,7 +129,13 @@ def test_a_folder_of_runs_is_not_resumed_as_if_it_were_one(tmp_path: Path, began
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["--preset", "tyni"], "unknown preset 'tyni'"), (["--env-steps", "0"], "at least 1 ")]
+    ("arguments", "said"),
+    [
+        (["--preset", "tyni"], "unknown preset 'tyni'; did you mean 'tiny'?"),
+        (["--preset", "qwen-1.5b-24g"], "did you mean 'qwen-1.5b-24gb'?"),
+        (["--preset", "huge"], "unknown preset 'huge'; the presets are: tiny,"),
+        (["--env-steps", "0"], "at least 1 "),
+    ],
 )
 def test_settings_that_cannot_be_are_one_message(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
