@@ -9,6 +9,7 @@ from typing import Any
 from actre.config import RunConfig, data_folder
 from actre.config.model_names import shown
 from actre.entropy.preconditions import (
+    CONTRACTED_NATS,
     Learned,
     Narrowing,
     Preconditions,
@@ -117,11 +118,19 @@ def said(found: Preconditions | None, model: str, env: str = "alfworld") -> str:
 
 
 def beside(folder: Path, config: RunConfig) -> str:
-    """`said` for the run in a folder; its adapter's actre.json has the fingerprint of the untrained weights."""
+    """`said` for the run in a folder, with the remark that it is a record, and from where on it speaks of contraction.
+
+    The adapter's actre.json has the fingerprint of the untrained weights.
+    """
     path = folder / "adapter" / "actre.json"
     weights = str(json.loads(path.read_text()).get("fingerprint", "")) if path.is_file() else None
     model, env = shown(config.model.name), config.env.name
-    return said(find(model, weights, env), model, env)
+    found = find(model, weights, env)
+    line = said(found, model, env)
+    if found is None:
+        return line
+    what = f"contracted means {CONTRACTED_NATS:g} nats or more"
+    return f"{line} (Recorded for the untrained model, not from this run; {what}.)"
 
 
 def _plain(value: Any) -> Any:
