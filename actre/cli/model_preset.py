@@ -14,19 +14,24 @@ PRETRAINED = 20_000_000
 
 
 def preset_name(named: str | None, model: str | None) -> str:
-    """The preset's name: the one given, else the one that is for this model, else tiny.
+    """The preset's name: the one given, else the only one that is for this model, else tiny.
 
-    Raises ActreError for a pretrained model that no preset is for, with the presets to choose from.
+    Raises ActreError for a pretrained model that no preset, or several, are for, with the presets to choose from.
 
     >>> preset_name(None, None), preset_name(None, "tiny/narrow"), preset_name(None, "Qwen/Qwen2.5-0.5B-Instruct")
     ('tiny', 'tiny', 'qwen-0.5b-16gb')
     """
     if named is not None or model is None:
         return named or "tiny"
-    own = next((name for name, config in PRESETS.items() if config.model.name == model), None)
-    if own is not None or not _is_pretrained(model):
-        return own or "tiny"
-    sizes = ", ".join(f"{name} ({gb} GB)" for name, gb in GPU_GB.items())
+    own = [name for name, config in PRESETS.items() if config.model.name == model]
+    if is_own(model) or not _is_pretrained(model) or len(own) == 1:
+        return next(iter(own), "tiny")
+    sizes = ", ".join(f"{name} ({gb} GB)" for name, gb in GPU_GB.items() if name in own or not own)
+    if own:
+        raise ActreError(
+            f"{model} has several presets, which differ in hours and memory: choose one for a GPU of so many GB: {sizes}. "
+            f"Its price: actre doctor --preset NAME"
+        )
     raise ActreError(
         f"{model} needs a preset: games, prompt, reply length and learning rate depend on it, and those of tiny do not "
         f"fit a pretrained model. For a GPU of so many GB: {sizes}. Example: --preset qwen-0.5b-16gb --model {model}"

@@ -47,6 +47,14 @@ def test_a_model_that_a_preset_is_for_brings_it(command: str, name: str) -> None
     assert config.sampling.max_reply_tokens > PRESETS["tiny"].sampling.max_reply_tokens
 
 
+@pytest.mark.parametrize("command", READS)
+def test_a_model_with_presets_of_very_different_price_is_asked_which(command: str) -> None:
+    name = "Qwen/Qwen2.5-1.5B-Instruct"
+    with pytest.raises(ActreError, match=r"qwen-1\.5b-24gb \(24 GB\).*actre doctor --preset"):
+        read(command, "--model", name)
+    assert read(command, "--model", name, "--preset", "qwen-1.5b-24gb").model.name == name
+
+
 def test_a_folder_is_pretrained_by_its_size(tmp_path: Path) -> None:
     tiny_llama(len(char_tokenizer()), hidden=64).save_pretrained(tmp_path / "small")
     assert preset_name(None, str(tmp_path / "small")) == "tiny"
