@@ -29,8 +29,8 @@ def preset_name(named: str | None, model: str | None) -> str:
     sizes = ", ".join(f"{name} ({gb} GB)" for name, gb in GPU_GB.items() if name in own or not own)
     if own:
         raise ActreError(
-            f"{model} has several presets, which differ in hours and memory: choose one for a GPU of so many GB: {sizes}. "
-            f"Its price: actre doctor --preset NAME"
+            f"{model} has several presets, which differ in hours and memory: choose one, for a GPU of so many GB: "
+            f"{sizes}. Its price: actre doctor --preset NAME"
         )
     raise ActreError(
         f"{model} needs a preset: games, prompt, reply length and learning rate depend on it, and those of tiny do not "
