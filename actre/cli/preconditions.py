@@ -57,12 +57,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _run(args: argparse.Namespace) -> int:
     from actre.config import versions
     from actre.entropy import precondition_files as files
+    from actre.rollout.evaluate import must_have_games
     from actre.runtime.limits import processor
     from actre.study.preconditions import PARTS, budget_for, collect, measure
 
     config = policy_config(args)
     if args.games is not None:
         config = replace(config, evaluation=replace(config.evaluation, limit=args.games))
+    must_have_games(config)
     given = {name: value for name, _, _ in _OPTIONS if (value := getattr(args, name)) is not None}
     budget = replace(budget_for(config), **given)
     out = args.out or files.RUNS / files.file_name(config.model.name, config.env.name).removesuffix(".json")
@@ -73,7 +75,9 @@ def _run(args: argparse.Namespace) -> int:
         measure(config, budget, out, parts, at_once=at_once, say=lambda text: print(text, flush=True))
     finally:
         if (out / "budget.json").exists():
-            print(described(collect(config, budget, out)), flush=True)
+            done = collect(config, budget, out)
+            if done.contraction or done.start:
+                print(described(done), flush=True)
     found = collect(config, budget, out)
     about = {"command": _command(args), "versions": versions(), "processor": processor()}
     for path in (out / files.NAME, *([args.write] if args.write else [])):

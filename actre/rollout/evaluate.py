@@ -81,6 +81,12 @@ def panel_games(config: RunConfig, panel: str) -> list[str]:
     return list_games(env.name, env.train)[: config.evaluation.limit]
 
 
+def must_have_games(config: RunConfig) -> None:
+    """Raises ActreError if games of training or of a panel are not there: before a model is fetched and loaded."""
+    for panel in ("train", *config.evaluation.panels):
+        panel_games(config, panel)
+
+
 def panel_env(config: RunConfig, panel: str) -> EnvConfig:
     """The environment for a panel, which may belong to another shop than the settings'."""
     named = {"train": config.env.train, "seen": config.env.seen, "unseen": config.env.unseen}

@@ -80,6 +80,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, int]]:
         return out / "report.html"
 
     monkeypatch.setattr("actre.study.quickstart.quickstart", run)
+    monkeypatch.setattr("actre.rollout.evaluate.must_have_games", lambda config: None)
     monkeypatch.setattr(quickstart, "conclude", lambda folders: None)
     return found
 
@@ -97,6 +98,18 @@ def test_on_one_gpu_the_quickstart_takes_one_job_at_a_time_and_the_presets_steps
     said = capsys.readouterr().out
     assert "estimated, not measured" in said
     assert f"actre quickstart --preset {name} --seed 1" in said
+
+
+@pytest.mark.parametrize("command", [["quickstart"], ["preconditions", "--out", "p"]])
+def test_games_that_are_missing_are_named_before_a_model_is_fetched(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr(quickstart, "here", lambda: gpu("NVIDIA L4", 24.0))
+    assert cli.main([*command, "--preset", "qwen-1.5b-24gb"]) == 2
+    assert "alfworld-download" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "no job has begun"
 
 
 def test_a_quickstart_that_does_not_fit_is_refused_before_anything_is_made(
