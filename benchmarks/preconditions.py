@@ -77,6 +77,8 @@ def page() -> str:
 def _section(record: dict[str, Any]) -> str:
     found = files.from_json(record)
     budget = found.budget
+    rl = budget.get("reinforcement", {})
+    how = f" ({rl['groups']} groups of {rl['group_size']}, learning rate {rl['learning_rate']:g})" if rl else ""
     rows = "".join(f"| {one.what} | {one.value} | {one.threshold} | {one.met} |\n" for one in checks(found))
     return f"""
 ## {found.model}, {found.env}
@@ -88,7 +90,7 @@ def _section(record: dict[str, Any]) -> str:
 | measured | value [95 % interval] | threshold | met |
 |---|---|---|---|
 {rows}
-Budget: {budget["seeds"]} seeds of {budget["iterations"]} iterations in each order; {budget["steps"]} supervised
+Budget: {budget["seeds"]} seeds of {budget["iterations"]} iterations in each order{how}; {budget["steps"]} supervised
 steps of {budget["batch"]} rows; {budget["thoughts"]} thoughts in each of {budget["states"]} states a game;
 {budget["cpu_minutes"]} CPU-minutes on one thread of {record["processor"]} each. Weights: fingerprint
 {found.fingerprint[:16]}.

@@ -8,6 +8,7 @@ from typing import Any
 from actre.cli.diagnose import policy_config
 from actre.config import ENV_HELP
 from actre.config.checks import Count, Processes, Rate, Seed, Several, of
+from actre.config.overrides import changed
 from actre.config.paths import place
 
 _PARTS = ("contraction", "start", "learnability", "transfer")
@@ -47,6 +48,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser.add_argument(
             option, type=kind, help=f"{words} (default: the tiny policies', or fewer for larger models)"
         )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting, e.g. --set optim.learning_rate=5e-4 for the trainings by reinforcement",
+    )
     parser.add_argument("--games", type=of(Several), help="evaluation games, the first ones (default: the preset's)")
     parser.add_argument("--jobs", type=of(Processes), help="processes at once (default: 2 for a tiny policy, else 1)")
     parser.add_argument("--out", type=place, help="output folder (default: runs/preconditions/MODEL)")
@@ -61,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     from actre.runtime.limits import processor
     from actre.study.preconditions import PARTS, budget_for, collect, measure
 
-    config = policy_config(args)
+    config = changed(policy_config(args), args.set)
     if args.games is not None:
         config = replace(config, evaluation=replace(config.evaluation, limit=args.games))
     must_have_games(config)
@@ -101,6 +109,7 @@ def _command(args: argparse.Namespace) -> str:
         value = getattr(args, name)
         if value not in (None, 0):
             words.append(f"--{name.replace('_', '-')} {value}")
+    words += [f"--set {text}" for text in args.set]
     if set(args.parts) != set(_PARTS):
         words.append(f"--parts {' '.join(args.parts)}")
     return " ".join(words)

@@ -36,7 +36,12 @@ def summarise(config: RunConfig, budget: Budget, found: Mapping[str, Result]) ->
         shown(config.model.name),
         found.get(START, {}).get("fingerprint", ""),
         config.env.name,
-        budget={**asdict(budget), "preset": config.preset, "cpu_minutes": round(spent / 60, 1)},
+        budget={
+            **asdict(budget),
+            "preset": config.preset,
+            "reinforcement": {name: getattr(config.optim, name) for name in ("learning_rate", "groups", "group_size")},
+            "cpu_minutes": round(spent / 60, 1),
+        },
     )
     if CONTRACTION in found:
         one = found[CONTRACTION]
