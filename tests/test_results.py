@@ -458,6 +458,10 @@ def test_the_page_on_organisms_quotes_the_record() -> None:
     transfer = {t.measure: t.gains.ratio for t in found.transfers if t.trained == "act_first"}
     assert found.contraction is not None
     quoted = [f"{found.contraction.lower.value:.2f} to {found.contraction.upper.value:.2f} nats"]
-    quoted += [str(transfer["p"]), str(transfer["success"])]
+    quoted += [str(transfer["logp"]), str(transfer["success"])]
+    for run in json.loads((ROOT / "data" / "results" / "tuning.json").read_text()):
+        for curve in (run["success"], run["admissible"]):
+            means = [100 * sum(some) / len(some) for i in range(0, len(curve), 5) if (some := curve[i : i + 5])]
+            quoted.append(", ".join(f"{mean:.0f}" for mean in means) + " %")
     text = " ".join((ROOT / "docs" / "organisms.md").read_text().split())
     assert [one for one in quoted if one not in text] == []
