@@ -110,7 +110,7 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
         _bracket(page["controls"], "narrow: Thinking first narrows"),
         _bracket(page["controls"], "neutral: Thinking first widens")[::-1],
-        _bracket(page["smollm2"], "**narrowed**. Thinking first narrows"),
+        _bracket(page["smollm2"], "One prompt for both orders, free choice: **narrowed**"),
     ]
 
 

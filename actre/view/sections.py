@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from actre.entropy.diagnose import Diagnosis, entropy_record
+from actre.entropy.self_check import STANDARD_ERRORS, TOLERANCE
 from actre.view import diagnosis_plots, run_plots, words
 from actre.view.blocks import capital, cells, figure, folded, missing, numbers, table
 from actre.view.episodes import choose
@@ -112,7 +113,11 @@ def _self_check(start: EntropyPoint) -> Html:
         ]
         for one in start.self_check
     ]
-    said = "Self-check of the measurement: the frequency in whole sampled replies, beside the computed probability."
+    said = (
+        "Self-check of the measurement: the frequency in whole sampled replies, beside the computed probability. They "
+        f"agree if they differ by at most {100 * TOLERANCE:g} points or {STANDARD_ERRORS:g} standard errors: chance "
+        "exceeds that once in a thousand checks."
+    )
     return join([tag("p", said), table(["order", "the reply contains", "sampled", "computed", "agrees"], rows)])
 
 

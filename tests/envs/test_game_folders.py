@@ -108,7 +108,7 @@ def test_a_linked_data_folder_of_ours_is_found_by_doctor(tmp_path: Path, monkeyp
     (tmp_path / "tiny").symlink_to(real / "tiny")
     monkeypatch.setenv("ACTRE_DATA", str(tmp_path))
     checks = {check.name: check for check in doctor._data()}
-    assert checks["games"].found.startswith("3 files")
+    assert checks["games"].found.startswith("4 files")
     assert checks["tiny policy"].status == "ok"
     assert len(games.list_games("small/unseen")) == 120
 
