@@ -453,12 +453,15 @@ def test_the_page_on_the_warm_start_is_made_from_its_record() -> None:
 
 def test_the_page_on_organisms_quotes_the_record() -> None:
     from actre.entropy import precondition_files as files
+    from actre.entropy.preconditions import points, verdict
 
     found = files.load(ROOT / "data" / "results" / "preconditions" / "tiny-contracted-high.json")
-    transfer = {t.measure: t.gains.ratio for t in found.transfers if t.trained == "act_first"}
     assert found.contraction is not None
     quoted = [f"{found.contraction.lower.value:.2f} to {found.contraction.upper.value:.2f} nats"]
+    transfer = {t.measure: t.gains.ratio for t in found.transfers if (t.trained, t.way) == ("act_first", "sft")}
     quoted += [str(transfer["logp"]), str(transfer["success"])]
+    quoted += [points(found.learned[order].gain) for order in ("act_first", "think_first")]
+    assert "A comparison of arms can come out either way" in verdict(found)
     for run in json.loads((ROOT / "data" / "results" / "tuning.json").read_text()):
         for curve in (run["success"], run["admissible"]):
             means = [100 * sum(some) / len(some) for i in range(0, len(curve), 5) if (some := curve[i : i + 5])]
