@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
     config = changed(policy_config(args), args.set)
     if args.games is not None:
         config = replace(config, evaluation=replace(config.evaluation, limit=args.games))
-    must_have_games(config)
+    must_have_games(config, ["unseen"])
     given = {name: value for name, _, _ in _OPTIONS if (value := getattr(args, name)) is not None}
     budget = replace(budget_for(config), **given)
     out = args.out or files.RUNS / files.file_name(config.model.name, config.env.name).removesuffix(".json")

@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     config, device = _config(args), here()
     out = args.out or Path(DEFAULT_OUT if args.env == "alfworld" else f"{DEFAULT_OUT}-{args.env}")
     _check_fit(config, device, force=args.force)
-    must_have_games(config)
+    must_have_games(config, config.evaluation.panels)
     # every job holds the model and its activations, and one device is shared by all
     jobs = args.jobs or (1 if device.gpu else min(2, os.cpu_count() or 1))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the jobs too, as Ctrl-C does

@@ -94,6 +94,7 @@ def write_card(folder: Path, record: dict[str, Any], world: World) -> None:
     parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
     of = recipe_of(recipe)
     kind = kind_of(of)
+    judged = "these alone" if of.dials is None else "these and its preconditions (docs/preconditions.md) alone"
     of_each, asked = _words(of, kind)
     begins = f"It continues from {of.base}'s weights, on" if of.base else "Trained from scratch on"
     trained = f"is one. {begins} a scripted expert's episodes; {of_each}"
@@ -128,7 +129,7 @@ embeddings, float32) with a closed vocabulary of {made["words"]} words, in which
 {start.table(record)}
 
 Conditions, at temperature 1: at least 90 % of the actions admissible and 15-40 % success in each order{asked}.
-It was chosen by these alone, never by what training in the arms then does.
+It was chosen by {judged}, never by what training in the arms then does.
 
 {missed}
 {log}"""

@@ -81,9 +81,9 @@ def panel_games(config: RunConfig, panel: str) -> list[str]:
     return list_games(env.name, env.train)[: config.evaluation.limit]
 
 
-def must_have_games(config: RunConfig) -> None:
-    """Raises ActreError if games of training or of a panel are not there: before a model is fetched and loaded."""
-    for panel in ("train", *config.evaluation.panels):
+def must_have_games(config: RunConfig, panels: Sequence[str]) -> None:
+    """Raises ActreError if games of training or of these panels are not there: before a model is fetched and loaded."""
+    for panel in ("train", *panels):
         panel_games(config, panel)
 
 

@@ -80,7 +80,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, int]]:
         return out / "report.html"
 
     monkeypatch.setattr("actre.study.quickstart.quickstart", run)
-    monkeypatch.setattr("actre.rollout.evaluate.must_have_games", lambda config: None)
+    monkeypatch.setattr("actre.rollout.evaluate.must_have_games", lambda *given: None)
     monkeypatch.setattr(quickstart, "conclude", lambda folders: None)
     return found
 
