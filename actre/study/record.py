@@ -10,6 +10,10 @@ evaluation   [{panel, order, won: "0110...", steps, returns}], games in the pane
 entropy      [{iteration, env_steps, order, k, quantities in nats with intervals, verdict}]
 matched      [[iteration, temperature, target, reached]], the last two in nats; only if a temperature is matched
 curve        [[iteration, env_steps, generated_tokens, order, success, token_entropy_nats], ...]
+signs        signs of a collapse (docs/training.md), not in records of before 2026-11-30:
+             groups: [[zero_variance_groups, distinct_trajectories], ...], a pair an iteration, as in curve;
+             measured: [{iteration, env_steps, other_*, thought_state_information, orders}], a line a measurement;
+             orders: {order: [success, pass@largest k, admissible]}, of `probe.panel_games` unseen games
 """
 
 import fcntl
@@ -31,6 +35,8 @@ SCHEMA = 1
 CURVE = ("iteration", "env_steps", "generated_tokens", "order", "success", "token_entropy_nats")
 MATCHED = ("iteration", "temperature", "target_nats", "reached_nats")
 QUANTITIES = ("act_first", "think_first_lower", "think_first_upper", "conditional", "information")
+GROUPS = ("zero_variance_groups", "distinct_trajectories")
+SIGNS = ("other_act_first", "other_think_first", "other_no_think", "thought_state_information")
 QUERIES = ("query_act_first", "query_think_first")
 """Sampled entropies of the search query; WebShop only."""
 Record = dict[str, Any]
@@ -60,6 +66,10 @@ def record(run: Run, study: str, folder: Path, *, command: str, model: str, trou
         "evaluation": _evaluation(results, shop=run.config.env.name == "webshop"),
         "entropy": [_entropy(line, metrics) for line in _lines(folder / "entropy.jsonl")],
         "curve": [[_short(line[name]) for name in CURVE] for line in metrics],
+        "signs": {
+            "groups": [[_short(line.get(name)) for name in GROUPS] for line in metrics],
+            "measured": [_signs(line, metrics) for line in _lines(folder / "entropy.jsonl")],
+        },
         **({"matched": matched} if matched else {}),
     }
 
@@ -79,10 +89,10 @@ def results_of(line: Record, panel: str, order: str) -> list[EpisodeResult]:
 def numbers(line: Record) -> Record:
     """What must be the same when the run is repeated: everything but time, machine, command and names.
 
-    A setting added after the record was written has its default, which is what the run did; an estimator that was
-    renamed since has today's name.
+    Signs of a collapse are left out too, because older records have none. A setting added after the record was written
+    has its default, which is what the run did; an estimator that was renamed since has today's name.
     """
-    left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant")
+    left_out = ("command", "versions", "machine", "seconds", "study", "key", "part", "variant", "signs")
     config = config_from_dict(line["config"])
     whole = {**line, "estimator": config.optim.advantage, "config": asdict(config)}
     return {name: value for name, value in json.loads(json.dumps(whole)).items() if name not in left_out}
@@ -167,13 +177,29 @@ def _evaluation(results: Sequence[EpisodeResult], *, shop: bool) -> list[Record]
     return lines
 
 
+def _signs(line: Record, metrics: Sequence[Record]) -> Record:
+    orders = {
+        one["order"]: [
+            _short(value)
+            for value in (one["success"]["value"], list(one["pass_at"].values())[-1]["value"], one["admissible"])
+        ]
+        for one in line.get("orders", ())
+    }
+    means = {name: _short(line[name]["value"]) for name in SIGNS if name in line}
+    return {"iteration": line["iteration"], "env_steps": _steps_at(line, metrics), **means, "orders": orders}
+
+
+def _steps_at(line: Record, metrics: Sequence[Record]) -> int:
+    """The environment steps taken before a measurement."""
+    return max((m["env_steps"] for m in metrics if m["iteration"] <= line["iteration"]), default=0)
+
+
 def _entropy(line: Record, metrics: Sequence[Record]) -> Record:
-    taken = [m["env_steps"] for m in metrics if m["iteration"] <= line["iteration"]]
     kept: Record = {
         name: line[name] for name in ("iteration", "stage", "order", "k", "states", "verdict") if name in line
     }
     bands = {name: {k: _short(v) for k, v in line[name].items()} for name in (*QUANTITIES, *QUERIES) if line.get(name)}
-    return {**kept, "env_steps": taken[-1] if taken else 0, **bands}
+    return {**kept, "env_steps": _steps_at(line, metrics), **bands}
 
 
 def _short(value: Any) -> Any:

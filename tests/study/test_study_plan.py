@@ -11,8 +11,8 @@ from actre.config.estimators import ESTIMATORS
 from actre.rollout.evaluate import EpisodeResult, save_evaluation
 from actre.study.file import load_study
 from actre.study.plan import digest_of
-from actre.study.record import record
-from actre.types import ActreError
+from actre.study.record import CURVE, record
+from actre.types import ActreError, write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
@@ -177,3 +177,24 @@ def test_the_shipped_study_is_the_protocols() -> None:
     config = neutral.runs[0].config
     assert (config.env_steps, config.sampling.eval_temperature, config.env.unseen) == (24_000, 0.4, "small/unseen")
     assert (config.evaluation.limit, config.optim.groups, config.optim.group_size) == (None, 6, 8)
+
+
+def test_a_record_holds_the_signs_of_a_collapse_of_each_iteration_and_measurement(tmp_path: Path) -> None:
+    run = load_study(_file(tmp_path, SMALL)).runs[0]
+    number = {"value": 0.25, "low": 0.0, "high": 0.5}
+    row = {name: 1 for name in (*CURVE, "seconds")}
+    write_jsonl(
+        tmp_path / "metrics.jsonl",
+        [  # the first line is an earlier version's
+            {**row, "iteration": 1, "env_steps": 90},
+            {**row, "iteration": 2, "env_steps": 170, "zero_variance_groups": 0.5, "distinct_trajectories": 6.0},
+        ],
+    )
+    played = {"order": "act_first", "success": number, "pass_at": {"1": number, "4": {"value": 0.75}}, "admissible": 1}
+    measured = {"order": "think_first", "other_act_first": number, "orders": [played]}
+    write_jsonl(tmp_path / "entropy.jsonl", [{"iteration": i, **measured} for i in (0, 2)])
+    save_evaluation(tmp_path / "evaluation.jsonl", [], "after")
+    signs = record(run, "small", tmp_path, command="c", model="m")["signs"]
+    assert signs["groups"] == [[None, None], [0.5, 6.0]]
+    found = {"other_act_first": 0.25, "orders": {"act_first": [0.25, 0.75, 1]}}
+    assert signs["measured"] == [{"iteration": 0, "env_steps": 0, **found}, {"iteration": 2, "env_steps": 170, **found}]
