@@ -39,6 +39,12 @@ def fake_record(run: Run, success: float, *, model: str = "m") -> dict[str, Any]
         if run.trained
         else [],
         "curve": [[i, 100 * i, 500 * i, "act_first", success, 0.1] for i in (1, 2)] if run.trained else [],
+        "signs": {
+            "groups": [[0.5, 6.0] for _ in (1, 2)] if run.trained else [],
+            "measured": [{"iteration": i, "env_steps": 100 * i, "orders": {}} for i in (0, 1, 2)]
+            if run.trained
+            else [],
+        },
     }
 
 

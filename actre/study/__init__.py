@@ -15,6 +15,7 @@ mediation        whether contraction explains a gain
 words            findings as sentences
 tables           successes as tables
 entropy_tables   entropies as tables
+through_training what a condition's runs went through, as points to draw
 charts           the charts of the HTML page
 page             the page as a sequence of sections
 printing         sections as Markdown or HTML

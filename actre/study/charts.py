@@ -5,25 +5,22 @@ from collections.abc import Callable
 from functools import partial
 
 from actre.stats import Interval
+from actre.study import through_training as through
 from actre.study.findings import Found, of_condition, rates
-from actre.study.mediation import entropy_at
 from actre.study.plan import PRIMARY
-from actre.study.record import CURVE, Record
+from actre.study.record import Record
 from actre.study.tables import endpoint, over, seeds_of
 from actre.study.words import contrast_name, name_of, signed
 from actre.view import blocks
 from actre.view.html import Html
+from actre.view.names import order_name
 from actre.view.palette import ARMS, GREY
 from actre.view.rows import Mark, Row, row_chart
 from actre.view.run_plots import Course, courses
 from actre.view.still import chart
 
-_WINDOW = 3
-"""Iterations over which a training curve is smoothed."""
 _DRAWN = 4
 """The most arms in one chart."""
-Point = tuple[float, float, float, float]
-"""x, y, and the lowest and highest seed."""
 
 
 def figures(found: Found) -> list[Callable[[], Html | None]]:
@@ -32,6 +29,8 @@ def figures(found: Found) -> list[Callable[[], Html | None]]:
         partial(_success, found),
         partial(_contrasts, found),
         *(partial(_training, found, axis) for axis in _AXES),
+        partial(_without_variance, found),
+        *(partial(_every_order, found, name) for name in _compared(found)),
         *(partial(_entropy, found, name) for name in _ENTROPIES),
     ]
 
@@ -85,13 +84,44 @@ def _training(found: Found, axis: str) -> Html | None:
     return _lines(
         found,
         "curve",
-        lambda records: _mean_curve(records, axis),
+        lambda records: through.success(records, axis),
         title=f"Success in training by {_AXES[axis]}",
         y_label="success",
         x_label=_AXES[axis],
-        said=f"Success in training by {_AXES[axis]}, smoothed over {_WINDOW} iterations, at temperature 1 (or the "
-        "matched one), in the order of the current stage.",
+        said=f"Success in training by {_AXES[axis]}, smoothed over {through.WINDOW} iterations, at temperature 1 (or "
+        "the matched one), in the order of the current stage.",
         share=True,
+    )
+
+
+def _without_variance(found: Found) -> Html | None:
+    """The share of groups that teach nothing: each arm's mean over seeds."""
+    return _lines(
+        found,
+        "signs",
+        through.without_variance,
+        title="How many groups have nothing to learn from? Share without variance",
+        y_label="share of groups",
+        x_label="environment steps",
+        said="Groups whose episodes all have the same return, in training, in the order of the current stage, smoothed "
+        f"over {through.WINDOW} iterations.",
+        share=True,
+    )
+
+
+def _every_order(found: Found, condition: str) -> Html | None:
+    """Success of every order through one arm's training."""
+    records = list(of_condition(found.part, found.lines, condition).values())
+    series = [Course(order_name(order), points) for order, points in through.every_order(records).items()]
+    if not series:
+        return None
+    title = f"What carries over to the other order? {name_of(condition)}"
+    config = records[0]["config"]["probe"]
+    return blocks.figure(
+        chart(courses(series, title, "environment steps", "success", share=True)),
+        f"Success in every order on {config['panel_games']} unseen games, each played {config['panel_episodes']} "
+        "times, at temperature 1, at the measurements that all seeds have and at the end. Mean over "
+        f"{len(records)} seeds; band: lowest to highest seed.",
     )
 
 
@@ -100,7 +130,7 @@ def _entropy(found: Found, name: str) -> Html | None:
     return _lines(
         found,
         "entropy",
-        lambda records: _entropy_course(records, name),
+        lambda records: through.entropy(records, name),
         title=f"Action entropy through training: {_ENTROPIES[name]}",
         y_label="nats",
         x_label="environment steps",
@@ -109,10 +139,16 @@ def _entropy(found: Found, name: str) -> Html | None:
     )
 
 
+def _compared(found: Found) -> list[str]:
+    """The arms of confirmatory contrasts, in the file's order."""
+    named = {name for c in found.part.contrasts if c.confirmatory for name in c[:2]}
+    return [c for c in found.part.conditions if c in named]
+
+
 def _lines(
     found: Found,
     needs: str,
-    course: Callable[[list[Record]], list[Point]],
+    course: Callable[[list[Record]], list[through.Point]],
     *,
     title: str,
     y_label: str,
@@ -123,8 +159,8 @@ def _lines(
     """The arms of confirmatory contrasts, else the first arms: mean over seeds, band from lowest to highest seed."""
     part = found.part
     there = {c: list(of_condition(part, found.lines, c).values()) for c in part.conditions}
-    able = [c for c in part.conditions if any(line[needs] for line in there[c])]
-    named = {name for c in part.contrasts if c.confirmatory for name in c[:2]}
+    able = [c for c in part.conditions if any(line.get(needs) for line in there[c])]
+    named = _compared(found)
     drawn = [c for c in able if c in named or not named][:_DRAWN]
     series = [Course(name_of(c), course(there[c])) for c in drawn]
     if not any(one.points for one in series):
@@ -135,29 +171,3 @@ def _lines(
         figure,
         f"{said} Mean over seeds; band: lowest to highest seed; a line ends where its shortest run ends.{others}",
     )
-
-
-def _mean_curve(records: list[Record], axis: str) -> list[Point]:
-    x_at, y_at = CURVE.index(axis), CURVE.index("success")
-    length = min(len(line["curve"]) for line in records)
-    points = []
-    for i in range(_WINDOW - 1, length):
-        window = range(i - _WINDOW + 1, i + 1)
-        seeds = [math.fsum(line["curve"][j][y_at] for j in window) / _WINDOW for line in records]
-        points.append(_point([line["curve"][i][x_at] for line in records], seeds))
-    return points
-
-
-def _entropy_course(records: list[Record], name: str) -> list[Point]:
-    measured = [line for line in records if line["entropy"]]
-    common = set.intersection(*({one["iteration"] for one in line["entropy"]} for line in measured))
-    points = []
-    for iteration in sorted(common):
-        at = [next(one for one in line["entropy"] if one["iteration"] == iteration) for line in measured]
-        seeds = [entropy_at(line, iteration, name) for line in measured]
-        points.append(_point([one["env_steps"] for one in at], seeds))
-    return points
-
-
-def _point(xs: list[float], ys: list[float]) -> Point:
-    return (math.fsum(xs) / len(xs), math.fsum(ys) / len(ys), min(ys), max(ys))
