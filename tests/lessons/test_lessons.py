@@ -17,6 +17,7 @@ from actre.config import EnvName, RunConfig
 from actre.lessons import form, install, presets
 from actre.lessons.exercise import judge
 from actre.runtime.estimate import estimate, gpu
+from actre.study.file import load_study
 from actre.types import ActreError
 from actre.view.still import svg
 
@@ -32,6 +33,17 @@ GAMES = Check("data", "official games", "ok", "there")
 def test_a_named_preset_is_taken_whatever_the_machine_has() -> None:
     found = presets.chosen("tiny", 3, checks=[GPU, GAMES])
     assert (found.config.preset, found.config.seed) == ("tiny", 3)
+
+
+def test_an_organism_takes_the_tiny_policys_place_at_the_second_studys_learning_rate() -> None:
+    found = presets.chosen("tiny", 3, organism="contracted-high")
+    study = load_study(ROOT / "data" / "studies" / "organisms.toml")
+    (part,) = [part for part in study.parts if part.name == "contracted-high"]
+    assert found.config.model == part.runs[0].config.model
+    assert found.config.optim.learning_rate == part.runs[0].config.optim.learning_rate
+    assert "contracted-high" in found.words
+    larger = presets.chosen("qwen-0.5b-16gb", 3, organism="contracted-high")
+    assert larger == presets.chosen("qwen-0.5b-16gb", 3)
 
 
 @pytest.mark.parametrize(
