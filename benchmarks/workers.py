@@ -1,9 +1,10 @@
 """One run on two cores: one thread, two threads, two processes, and two runs side by side.
 
     python benchmarks/workers.py [--iterations 5] [--out data/results/bench_workers.json]
+    python benchmarks/workers.py --way "one thread" --preset smollm2-cpu --iterations 1    # one iteration of SmolLM2
 
-Runs `actre train --preset tiny` each way, one way after another, and prints the wall seconds of an iteration (rollout
-and update, the first iteration left out) and the cpu seconds of the whole command. Needs two idle cores.
+Runs `actre train` each way, one way after another, and prints the wall seconds of an iteration (rollout and update; of
+several iterations the first is left out) and the cpu seconds of the whole command. Needs two idle cores.
 Two processes are those of docs/scaling.md: each plays half of the games, and the gradients are averaged.
 """
 
@@ -27,7 +28,7 @@ from actre.config import versions  # noqa: E402
 from actre.runtime.limits import processor  # noqa: E402
 from actre.types import read_jsonl  # noqa: E402
 
-TRAIN = ["-m", "actre", "train", "--preset", "tiny", "--no-entropy", "--evaluate", "0"]
+TRAIN = ["-m", "actre", "train", "--no-entropy", "--evaluate", "0"]
 _DDP = Path(trl.__file__).parent / "accelerate_configs" / "multi_gpu.yaml"
 _LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", str(_DDP), "--num_processes", "2"]
 WAYS: dict[str, tuple[int, list[str], int]] = {
@@ -39,37 +40,43 @@ WAYS: dict[str, tuple[int, list[str], int]] = {
 """Way -> threads a process, launcher, runs at once."""
 
 
-def measure(way: str, iterations: int, folder: Path) -> dict[str, Any]:
+def measure(way: str, preset: str, iterations: int, folder: Path) -> dict[str, Any]:
     """Wall seconds of an iteration of one run, cpu seconds of all processes, and the iterations of all runs."""
     threads, launcher, runs = WAYS[way]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     outs = [folder / f"{way} {n}".replace(" ", "-") for n in range(runs)]
     started = []
     for n, out in enumerate(outs):
-        command = [sys.executable, *launcher, *TRAIN, "--stages", f"think_first:{iterations}", "--seed", str(n)]
+        command = [sys.executable, *launcher, *TRAIN, "--preset", preset, "--stages", f"think_first:{iterations}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started.append(subprocess.Popen([*command, "--out", str(out)], env=environment, **silent))  # type: ignore[call-overload]
+        command += ["--seed", str(n), "--out", str(out)]
+        started.append(subprocess.Popen(command, env=environment, **silent))  # type: ignore[call-overload]
     for process in started:
         if process.wait():
             raise SystemExit(f"{' '.join(process.args)} failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lines = [line for out in outs for line in list(read_jsonl(out / "metrics.jsonl"))[1:]]
+    lines = [line for out in outs for line in list(read_jsonl(out / "metrics.jsonl"))[min(1, iterations - 1) :]]
     of = {name: round(float(np.mean([line[name] for line in lines])), 3) for name in ("rollout_s", "update_s")}
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {**of, "iteration_s": round(sum(of.values()) / runs, 3), "runs": runs, "cpu_s": round(cpu, 1)}
+    played = {name: round(lines[-1][name] / iterations) for name in ("generated_tokens", "env_steps")}  # they add up
+    return {**of, "iteration_s": round(sum(of.values()) / runs, 3), "runs": runs, "cpu_s": round(cpu, 1), **played}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--way", choices=WAYS, help="this way alone")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = {way: measure(way, args.iterations, Path(folder)) for way in WAYS}
+        ways = [args.way] if args.way else list(WAYS)
+        found = {way: measure(way, args.preset, args.iterations, Path(folder)) for way in ways}
     record = {
         "ways": found,
         "iterations": args.iterations,
+        "preset": args.preset,
         "machine": {"processor": processor(), "cores": os.cpu_count()},
         "versions": versions(),
     }

@@ -53,20 +53,35 @@ def test_every_shipped_record_of_preconditions_says_what_its_own_values_say() ->
 
 
 STUDIES = ("tiny", "ablation-switch", "ablation-rationale", "ablation-estimator")
+PAGES = {"results-first": STUDIES, "results-organisms": ("organisms",)}
+"""Each page of results and the studies it is made of."""
 
 
-def test_the_page_of_results_is_made_from_the_studys_records() -> None:
-    """Every number in it, and every sentence; from `actre study ... --write docs/results.md` with these files."""
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_results_is_made_from_the_studies_records(page: str) -> None:
+    """Every number in it, and every sentence; from `actre study ... --write docs/PAGE.md` with these files."""
     from actre.study.file import load_study
     from actre.study.record import finished
     from actre.study.results import markdown
 
-    files = [f"data/studies/{name}.toml" for name in STUDIES]
+    files = [f"data/studies/{name}.toml" for name in PAGES[page]]
     studies = [load_study(ROOT / file) for file in files]
     records = [finished(study, ROOT / "data" / "results" / "study") for study in studies]
-    command = f"actre study {' '.join(files)} --results data/results/study --write docs/results.md"
-    path = ROOT / "docs" / "results.md"
+    command = f"actre study {' '.join(files)} --results data/results/study --write docs/{page}.md"
+    path = ROOT / "docs" / f"{page}.md"
     assert path.read_text() == markdown(studies, records, command, path)
+
+
+def test_the_short_page_of_results_has_the_long_pages_figures() -> None:
+    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("results", *PAGES)}
+    found = re.search(r"### By policy.*?((?:^\|[^\n]*\n)+)", page["results-organisms"], re.DOTALL | re.MULTILINE)
+    assert found is not None
+    table = found[1]
+    assert table in page["results"]
+    (first,) = re.findall(r"actre, GRPO minus think_first, GRPO, [^:\n]*: (\S+ points \[.*?\])", page["results-first"])[
+        :1
+    ]
+    assert f"actre minus think_first is {first} over five seeds" in " ".join(page["results"].split())
 
 
 def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
@@ -75,21 +90,22 @@ def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
     from actre.study.onerun import base_policy
 
     parts = [part for name in STUDIES for part in load_study(ROOT / "data" / "studies" / f"{name}.toml").parts]
+    parts += [part for part in load_study(ROOT / "data" / "studies" / "organisms.toml").parts if part.fingerprint]
     known: dict[str, str] = {}
     for part in parts:
         config = part.runs[0].config
         if config.model.name not in known:
             known[config.model.name] = fingerprint(base_policy(config).model)
         assert part.fingerprint == known[config.model.name], part.name
-    assert len(known) == 3
+    assert len(known) == 4
 
 
 def test_what_the_readme_says_was_found_stands_on_the_pages() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
-    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "results")}
-    study = page["results"].partition("\n## ")[2].partition("\n## ablation")[0]
+    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "results-first")}
+    study = page["results-first"].partition("\n## ")[2].partition("\n## ablation")[0]
     (found,) = set(re.findall(r"the claim that ActRe helps is ([\w ]+?)(?: \(|\.)", study))
-    assert f"the claim that ActRe helps is {found} ([study](docs/results.md)" in readme
+    assert f"the claim that ActRe helps is {found} ([study](docs/results-first.md)" in readme
     assert "neutral: Thinking first widens" in page["controls"]
     assert "thinking first widens its choice ([controls](docs/controls.md))" in readme
 
@@ -97,7 +113,7 @@ def test_what_the_readme_says_was_found_stands_on_the_pages() -> None:
 def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     """The tour's table in full; of notebook 04, which has figures of its own, what it says of the quickstart."""
     page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "smollm2")}
-    trained = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("results", "quickstart-result"))
+    trained = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("results-first", "quickstart-result"))
     trained = trained.replace(" points [", " [")
     tour, stage_2 = (_words(ROOT / "notebooks" / f"{name}.ipynb") for name in ("00_tour", "04_stage2_think_first"))
     gains = re.findall(r"([-+]\d+\.\d) (?:points )?(\[.*?\])", tour)
@@ -106,7 +122,7 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     stage_2 = " ".join(stage_2.split())
     assert "does not distinguish them: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2
     assert re.search(r"actre, GRPO minus think_first.*no gain of 5 points", trained)
-    assert "rule out a gain of 5 points (docs/results.md)" in stage_2
+    assert "rule out a gain of 5 points (docs/results-first.md)" in stage_2
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
         _bracket(page["controls"], "narrow: Thinking first narrows"),
         _bracket(page["controls"], "neutral: Thinking first widens")[::-1],

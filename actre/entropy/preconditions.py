@@ -167,7 +167,7 @@ def verdict(p: Preconditions) -> str:
 def _questions(p: Preconditions) -> list[_Question]:
     learned, transfer, found = p.learned.get("act_first"), p.transfer("act_first"), p.contraction
     gain = share = bracket = "not measured"
-    how, before = "nothing", ""
+    how, before, narrow = "nothing", "", "nothing is contracted"
     if learned is not None:
         gain = f"{points(learned.gain)} of success, act-first"
         how = "nothing" if learned.gain.low <= 0 else "too little"
@@ -178,6 +178,8 @@ def _questions(p: Preconditions) -> list[_Question]:
         share = f"transfer {unknown if ratio is None else ratio}, by {by}"
     if found is not None:
         before = "thinking widens the choice: " if found.verdict == "widened" else ""
+        if found.verdict == "narrowed":
+            narrow = f"too little is contracted, less than {CONTRACTED_NATS:g} nats"
         bracket = f"act-first minus think-first entropy {found.lower} to {found.upper} nats"
     return [
         _Question(learns(learned), "whether acting first learns", gain, f"it learns {how} ({gain})"),
@@ -191,7 +193,7 @@ def _questions(p: Preconditions) -> list[_Question]:
             contracted(found),
             "whether thinking is contracted",
             bracket,
-            f"nothing is contracted ({before}{bracket})",
+            f"{narrow} ({before}{bracket})",
         ),
     ]
 

@@ -6,6 +6,7 @@ Files:
     runner.py    runs the notebooks: `actre notebooks`
     drive.py     OUT in Google Drive, on Colab
     presets.py   PRESET and SEED -> settings
+    recorded.py  the shipped records of a study's runs
     live.py      training in a cell, with a live curve
     exercise.py  checks answers to exercises
 """

@@ -19,5 +19,5 @@ through_training what a condition's runs went through, as points to draw
 charts           the charts of the HTML page
 page             the page as a sequence of sections
 printing         sections as Markdown or HTML
-results          writes docs/results.md and study.html
+results          writes the pages of results and study.html
 """

@@ -1,4 +1,4 @@
-"""The pages of a study, from its records: docs/results.md by `--write`, and study.html in the study's folder."""
+"""The pages of a study, from its records: docs/results-*.md by `--write`, and study.html in the study's folder."""
 
 import re
 from collections.abc import Mapping, Sequence

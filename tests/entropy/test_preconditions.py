@@ -63,6 +63,10 @@ def test_a_policy_with_every_precondition_is_told_that_a_comparison_can_come_out
         (replace(WHOLE, transfers=(moved(0.05),)), "what it learns does not reach thinking (transfer 0.05"),
         (replace(WHOLE, contraction=ALIKE), "nothing is contracted"),
         (
+            replace(WHOLE, contraction=Narrowing("narrowed", Interval(0.15, 0.1, 0.2), Interval(0.18, 0.12, 0.25))),
+            "too little is contracted, less than 0.3 nats (act-first minus think-first entropy 0.15",
+        ),
+        (
             replace(WHOLE, contraction=Narrowing("widened", band(-0.3), band(-0.2))),
             "nothing is contracted (thinking widens the choice",
         ),

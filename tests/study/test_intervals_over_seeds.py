@@ -87,8 +87,8 @@ def test_the_recorded_simulation_covers_95_percent_for_3_5_and_10_seeds() -> Non
 
 
 def test_no_page_shows_an_interval_over_seeds_narrower_than_ts() -> None:
-    """Each contrast of docs/results.md has t's own interval beside the one that is shown."""
-    page = (ROOT / "docs" / "results.md").read_text()
+    """Each contrast of docs/results-first.md has t's own interval beside the one that is shown."""
+    page = (ROOT / "docs" / "results-first.md").read_text()
     number = r"([-+]?\d+\.\d)"
     pairs = re.findall(rf"points \[{number}, {number}\] \| \[{number}, {number}\]", page)
     assert len(pairs) > 20

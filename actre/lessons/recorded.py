@@ -1,0 +1,31 @@
+"""The shipped records of a study's runs, for notebooks that show what takes too long to run."""
+
+from actre.config.paths import data_folder
+from actre.study.file import load_study
+from actre.study.findings import of_condition
+from actre.study.record import Record, finished
+from actre.types import ActreError
+
+
+def recorded(study: str, part: str) -> dict[str, list[Record]]:
+    """Condition -> the records of its finished runs, by seed, of one part of a shipped study.
+
+    Raises ActreError for an unknown part, and where no run is there: a wheel has no records, a checkout has them.
+
+    >>> len(recorded("tiny", "neutral")["actre-grpo"])
+    5
+    """
+    planned = load_study(data_folder() / "studies" / f"{study}.toml")
+    found = next((one for one in planned.parts if one.name == part), None)
+    if found is None:
+        names = ", ".join(one.name for one in planned.parts)
+        raise ActreError(f"the study {study} has no part {part!r}; its parts are: {names}")
+    folder = data_folder() / "results" / "study"
+    lines = finished(planned, folder)
+    runs = {name: list(of_condition(found, lines, name).values()) for name in found.conditions}
+    if not any(runs.values()):
+        raise ActreError(
+            f"{folder} has no finished run of {study}, {part}: take a checkout of the kit, or make them with "
+            f"`actre study {data_folder() / 'studies' / study}.toml --results {folder}`"
+        )
+    return {name: of for name, of in runs.items() if of}
