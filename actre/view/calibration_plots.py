@@ -79,7 +79,7 @@ def naive_by_thoughts(compared: Sequence[Comparisons]) -> go.Figure:
     if truth is not None:
         figure.add_hline(y=truth, line={"color": GREY, "width": 2, "dash": "dash"})
     figure.update_xaxes(type="log", tickvals=k, ticktext=[str(one) for one in k])
-    title = "Apparent contraction and the number of thoughts"
+    title = "How much contraction does each comparison find, by the number of thoughts?"
     return _legend_below(laid_out(figure, title, "K, thoughts per state", "nats", height=420))
 
 

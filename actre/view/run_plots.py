@@ -98,9 +98,9 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
     A dotted line marks each change of order, of at most two runs.
     """
     figure = go.Figure()
-    mode = "lines" if len(runs) <= 4 else "lines+markers"
     for index, run in enumerate(runs):
         curve, look = run.curve(metric), arm_line(index)
+        mode = "lines" if len(runs) <= 4 and len(curve) > 1 else "lines+markers"  # a line of one point is nothing
         steps, values = [x for x, _ in curve], [y for _, y in curve]
         means = [sum(part) / len(part) for part in (values[max(0, i + 1 - smooth) : i + 1] for i in range(len(values)))]
         thin = {"color": clear(look["line"]["color"], 0.4), "width": 1}
@@ -150,7 +150,7 @@ def success(summaries: dict[str, Sequence[Summary]]) -> go.Figure:
                 if (one.panel, one.order) == (panel, order)
             ]
             rows += [Row(name, here)] if here else []
-    return _won(rows, "Games won")
+    return _won(rows, "How many games are won? With 95 % intervals")
 
 
 def success_by_group(runs: Sequence[RunRecord]) -> go.Figure:

@@ -282,3 +282,9 @@ def test_a_bound_that_is_not_finite_leaves_its_end_open() -> None:
     picture = svg(figure)
     assert "nan" not in picture
     assert "inf" not in picture
+
+
+def test_a_run_of_one_iteration_is_a_point_that_can_be_seen(runs: list[RunRecord]) -> None:
+    short = replace(runs[0], metrics=runs[0].metrics[:1])
+    drawn = [trace for trace in plots.learning_curve([short]).data if trace.name]
+    assert [(len(trace.x), trace.mode) for trace in drawn] == [(1, "lines+markers")]
