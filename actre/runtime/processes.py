@@ -45,7 +45,7 @@ def failure(job: str, code: int, log: Path) -> ActreError:
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
     return ActreError(
         f"{job} ended with code {code}; the end of {log}:\n{tail}\n"
-        "finished work is kept; fix the cause and run the same command to continue"
+        "finished work is kept; fix the cause and run the command again to continue"
     )
 
 

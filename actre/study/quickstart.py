@@ -118,7 +118,12 @@ def quickstart(config: RunConfig, out: Path, *, at_once: int, say: Callable[[str
     for job in JOBS:
         if job not in waiting:
             say(f"{job}: done before")
-    _run_all(waiting, config, out, at_once, say)
+    try:
+        _run_all(waiting, config, out, at_once, say)
+    except ActreError:
+        if outputs.visible(out) == {"config.json", "logs"} and not any(_is_done(out, job) for job in JOBS):
+            (out / "config.json").unlink()  # nothing came of these settings, so that corrected ones may take the folder
+        raise
     from actre.view import report
 
     return report.write(out)
@@ -140,8 +145,10 @@ def _prepare(config: RunConfig, out: Path) -> None:
 
 
 def _is_quickstart(folder: Path) -> bool:
-    """Whether a folder is a quickstart's, or has only settings; the folder of a single run is not one."""
+    """Whether a folder is a quickstart's, or has only settings or logs; the folder of a single run is not one."""
     names = outputs.visible(folder)
+    if names == {"logs"}:
+        return {path.suffix for path in (folder / "logs").iterdir()} <= {".log"}
     began = "logs" in names or names == {"config.json"}
     return began and outputs.holds_settings(folder) and not outputs.is_trained(folder)
 

@@ -68,6 +68,31 @@ def test_what_is_done_is_not_done_again(config: RunConfig, tmp_path: Path, ran: 
     assert ran == ["report"]
 
 
+def test_settings_of_which_nothing_came_may_be_corrected_in_the_same_folder(
+    config: RunConfig, tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that cannot be loaded, for instance."""
+    start = quickstart._start
+
+    def fail(job: str, out: Path) -> subprocess.Popen[bytes]:
+        (out / "logs" / f"{job}.log").write_text("no such model\n")
+        return subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"])
+
+    wrong = replace(config, model=replace(config.model, name="owner/misspelt"))
+    monkeypatch.setattr(quickstart, "_start", fail)
+    with pytest.raises(ActreError, match="no such model"):
+        quickstart.quickstart(wrong, tmp_path / "q", at_once=1)
+    monkeypatch.setattr(quickstart, "_start", start)
+    quickstart.quickstart(config, tmp_path / "q", at_once=1)
+    assert ran[-1] == "report"
+    monkeypatch.setattr(quickstart, "_start", fail)
+    (tmp_path / "q" / "logs" / "actre.done").unlink()
+    with pytest.raises(ActreError, match="no such model"):
+        quickstart.quickstart(config, tmp_path / "q", at_once=1)
+    with pytest.raises(ActreError, match="other settings"):  # a later failure leaves what is done
+        quickstart.quickstart(wrong, tmp_path / "q", at_once=1)
+
+
 def test_a_folder_with_other_settings_is_left_alone(config: RunConfig, tmp_path: Path, ran: list[str]) -> None:
     quickstart.quickstart(config, tmp_path / "q", at_once=1)
     with pytest.raises(ActreError, match=r"other settings.*rm -r"):
