@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from actre.cli.terminal import came_out
-from actre.config.checks import Processes, Seed, of
+from actre.config.checks import Positive, Processes, Seed, of
 from actre.config.paths import place
 from actre.runtime import outputs
+from actre.runtime.budget import Budget
 from actre.types import ActreError
 
 SHIPPED = Path("data/results/study")
@@ -40,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
     study.add_argument(
         "--jobs", type=of(Processes), help="parallel processes (default: one per GPU, else one per core)"
     )
+    study.add_argument(
+        "--budget",
+        type=of(Positive),
+        metavar="MINUTES",
+        help="stop after this time; each running run keeps its last complete iteration, and the same command continues",
+    )
     study.add_argument("--only", metavar="TEXT", help="only runs whose name contains TEXT, e.g. neutral/actre-grpo")
     study.add_argument("--seeds", type=_seeds, metavar="N,...", help="only runs with these seeds")
     study.add_argument("--plan", action="store_true", help="show which runs are finished, and run nothing")
@@ -65,9 +72,11 @@ def _run(args: argparse.Namespace) -> int:
         return _write(args, results)
     if args.rerun is not None:
         return _rerun(args, studies, results)
-    failed = 0
+    failed, budget = 0, Budget(args.budget)
     for path, study in zip(args.files, studies, strict=True):
-        failed += _one(args, path, study, results)
+        failed += _one(args, path, study, results, budget)
+    if budget.over:
+        print(f"stopped {budget.why}; the same command continues from here")
     return 1 if failed else 0
 
 
@@ -82,7 +91,7 @@ def _write(args: argparse.Namespace, results: Path) -> int:
     return 0
 
 
-def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int:
+def _one(args: argparse.Namespace, path: Path, study: Any, results: Path, budget: Budget) -> int:
     from actre.study.record import finished
     from actre.study.runner import Workplace, make_runs, slots, table
 
@@ -99,7 +108,7 @@ def _one(args: argparse.Namespace, path: Path, study: Any, results: Path) -> int
     place = Workplace(path, out, results, _command_line(args), slots(args.jobs))
     outcome = None
     try:
-        outcome = make_runs(study, runs, place, show=screen.show, say=screen.say)
+        outcome = make_runs(study, runs, place, show=screen.show, say=screen.say, stop_now=budget)
     finally:  # also when interrupted, show what is finished
         done = finished(study, results)
         screen.end(table(study, done))

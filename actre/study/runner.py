@@ -64,12 +64,13 @@ def make_runs(
     *,
     show: Callable[[str], None] = lambda table: None,
     say: Callable[[str], None] = lambda text: None,
+    stop_now: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Make the unfinished ones of `runs`, in order; each record is saved as soon as its run ends.
 
-    show: receives the live table when it changes; say: a line when a run begins and ends. At Ctrl-C the running ones
-    save their state, and the same call continues them. Raises ActreError if another process makes the study in the same
-    folder.
+    show: receives the live table when it changes; say: a line when a run begins and ends; stop_now: asked all the time
+    whether to stop. Then, or at Ctrl-C, the running ones save their state, and the same call continues them. Raises
+    ActreError if another process makes the study in the same folder.
     """
     done = finished(study, place.results)
     waiting = [run for run in runs if run.key not in done]
@@ -80,7 +81,7 @@ def make_runs(
     _must_be_free(study, waiting, place)
     with alone(place.out):
         try:
-            while waiting or running:
+            while (waiting or running) and not stop_now():
                 for slot in range(len(place.slots)):
                     if slot not in running and waiting:
                         running[slot] = _begin(waiting.pop(0), place, slot, say)

@@ -98,6 +98,23 @@ def test_a_study_goes_on_where_it_was_stopped(study: Study, place: Workplace, st
     assert set(started) == {run.key for run in study.runs} - saved
 
 
+def test_a_study_stops_after_its_budget_and_keeps_what_is_done(
+    study: Study, place: Workplace, started: list[str]
+) -> None:
+    """The runs that are still going are interrupted as by Ctrl-C, so that each saves its state."""
+    ended: list[str] = []
+
+    def say(text: str) -> None:
+        if text.endswith(": done"):
+            ended.append(text)
+
+    outcome = make_runs(study, study.runs, place, say=say, stop_now=lambda: len(ended) >= 2)
+    assert 2 <= len(outcome.made) < len(study.runs)
+    assert finished(study, place.results).keys() == set(outcome.made)
+    assert not (place.out / "running.pid").exists()
+    assert set(outcome.made) | set(make_runs(study, study.runs, place).made) == {run.key for run in study.runs}
+
+
 def test_a_run_of_another_study_that_is_the_same_is_not_made_again(
     study: Study, place: Workplace, started: list[str]
 ) -> None:
