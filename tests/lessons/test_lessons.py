@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,7 +15,7 @@ import pytest
 
 from actre.cli.doctor import Check
 from actre.config import EnvName, RunConfig
-from actre.lessons import form, install, presets
+from actre.lessons import form, install, presets, recorded
 from actre.lessons.exercise import judge
 from actre.runtime.estimate import estimate, gpu
 from actre.study.file import load_study
@@ -333,3 +334,23 @@ def test_a_notebook_opened_alone_says_what_it_needs_where_no_address_is_given(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AssertionError, match="put the kit's address behind REPOSITORY"):
         exec(form.install_cell(""), {})
+
+
+# --- recorded runs ---
+
+
+def test_a_notebook_gets_a_parts_records_by_condition() -> None:
+    runs = recorded.recorded("tiny", "shop")
+    assert set(runs) == {"think_first-grpo", "actre-grpo", "tfpi-grpo", "untrained"}
+    assert [line["seed"] for line in runs["actre-grpo"]] == [3, 4, 5]
+
+
+def test_what_is_not_recorded_is_said_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ActreError, match="has no part 'wide'; its parts are: neutral, shop, narrow"):
+        recorded.recorded("tiny", "wide")
+    shutil.copytree(ROOT / "data" / "studies", tmp_path / "studies")  # as in a wheel, which has no records
+    monkeypatch.setattr(recorded, "data_folder", lambda: tmp_path)
+    with pytest.raises(ActreError, match=r"no finished run of tiny, shop: take a checkout .*`actre study .*tiny.toml"):
+        recorded.recorded("tiny", "shop")
