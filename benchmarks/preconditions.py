@@ -17,7 +17,9 @@ from actre.entropy.preconditions import (
     LEARNS_AT_LEAST,
     SPREAD_AT_MOST,
     SUCCESS_BETWEEN,
+    TRAINED,
     checks,
+    points,
     verdict,
 )
 from actre.entropy.transfer import HIGH, LOW
@@ -71,7 +73,39 @@ def page() -> str:
     records = sorted(RECORDS.glob("*.json"))
     if not records:
         return _OPENING + "\nNo policy has been measured yet.\n"
-    return _OPENING + "".join(_section(json.loads(path.read_text())) for path in records)
+    read = [json.loads(path.read_text()) for path in records]
+    return _OPENING + _summary(read) + "".join(_section(record) for record in read)
+
+
+def _summary(records: list[dict[str, Any]]) -> str:
+    """Every policy in a line, in the order of the sections below."""
+    lines = []
+    for found in map(files.from_json, records):
+        name = f"[{found.model}, {found.env}](#{found.model.replace('/', '')}-{found.env})"
+        start = [f"{100 * found.start[order].success.value:.0f}" for order in TRAINED if order in found.start]
+        learned = [(order, found.learned[order].gain) for order in TRAINED if order in found.learned]
+        gains = [f"{order.replace('_', '-')} {points(gain)}" for order, gain in learned]
+        moved = found.transfer("act_first")
+        ratio = None if moved is None else moved.gains.ratio
+        narrowing = found.contraction
+        cells = [
+            name,
+            f"{narrowing.verdict}, {narrowing.lower.value:.2f} to {narrowing.upper.value:.2f}" if narrowing else "–",
+            f"{' and '.join(start)} %" if start else "–",
+            "; ".join(gains) or "not measured",
+            "not measured" if moved is None else "undetermined" if ratio is None else str(ratio),
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return f"""
+## Every policy measured
+
+Contraction: the verdict and both ends of the bracket, in nats. Start: success act-first and think-first, before
+training. Learnability: the gain of each order by reinforcement in it alone. Transfer: from act-first to think-first, by the measure that
+decides.
+
+| policy | contraction | start | learnability | transfer |
+|---|---|---|---|---|
+{"".join(lines)}"""
 
 
 def _section(record: dict[str, Any]) -> str:
