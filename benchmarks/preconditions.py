@@ -100,8 +100,8 @@ def _summary(records: list[dict[str, Any]]) -> str:
 ## Every policy measured
 
 Contraction: the verdict and both ends of the bracket, in nats. Start: success act-first and think-first, before
-training. Learnability: the gain of each order by reinforcement in it alone. Transfer: from act-first to think-first, by the measure that
-decides.
+training. Learnability: the gain of each order by reinforcement in it alone. Transfer: from act-first to think-first,
+by the measure that decides.
 
 | policy | contraction | start | learnability | transfer |
 |---|---|---|---|---|
