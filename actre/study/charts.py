@@ -112,7 +112,7 @@ def _without_variance(found: Found) -> Html | None:
 def _every_order(found: Found, condition: str) -> Html | None:
     """Success of every order through one arm's training."""
     records = list(of_condition(found.part, found.lines, condition).values())
-    series = [Course(order_name(order), points) for order, points in through.every_order(records).items()]
+    series = [Course(order_name(order), points, order) for order, points in through.every_order(records).items()]
     if not series:
         return None
     title = f"What carries over to the other order? {name_of(condition)}"

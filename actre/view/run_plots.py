@@ -114,20 +114,21 @@ def learning_curve(runs: Sequence[RunRecord], metric: str = "success", smooth: i
 
 
 class Course(NamedTuple):
-    """One series: x, y, and the low and high ends of its band."""
+    """One series: x, y, and the low and high ends of its band. order: whose colour it has, if it shows an order."""
 
     name: str
     points: Sequence[tuple[float, float, float, float]]
+    order: str | None = None
 
 
 def courses(series: Sequence[Course], title: str, x: str, y: str, *, share: bool = False) -> go.Figure:
     """Lines with bands, from 0 up; share: y in per cent, to 100."""
     figure = go.Figure()
-    for index, (name, points) in enumerate(series):
+    for index, (name, points, order) in enumerate(series):
         xs, ys, low, high = ([point[i] for point in points] for i in range(4))
-        look = arm_line(index)
-        band(figure, xs, low, high, line=look["line"])
-        figure.add_trace(go.Scatter(x=xs, y=ys, mode="lines", line=look["line"], name=plain([name])[0]))
+        line = arm_line(index)["line"] | ({"color": ORDERS[order]} if order else {})
+        band(figure, xs, low, high, line=line)
+        figure.add_trace(go.Scatter(x=xs, y=ys, mode="lines", line=line, name=plain([name])[0]))
     if share:
         figure.update_yaxes(tickformat=".0%")
     return _from_zero(laid_out(figure, title, x, y), 1.0 if share else None)
