@@ -11,6 +11,7 @@ from trl import GRPOConfig
 
 from actre.config import RunConfig, derive_seed
 from actre.runtime import ranks
+from actre.training.packed.padded import is_packed
 
 STEPS_PER_GENERATION = 1
 """Parts into which TRL splits a batch of episodes: one, since each optimizer step sees all of them."""
@@ -41,7 +42,9 @@ def grpo_config(config: RunConfig, model: torch.nn.Module, out: Path) -> GRPOCon
         importance_sampling_level="token" if optim.normalise == "row" else optim.importance_sampling_level,
         entropy_coef=optim.entropy_coef,
         use_bias_correction_kl=False,
-        gradient_checkpointing=_is_large(model),
+        # packed rows keep or compute anew by themselves; and transformers' hook on the embeddings would send sampling
+        # through the modules
+        gradient_checkpointing=_is_large(model) and not is_packed(config, model),
         use_cpu=parameter.device.type == "cpu" and not (ranks.cuts_weights() and torch.cuda.is_available()),
         bf16=parameter.dtype == torch.bfloat16,
         fp16=parameter.dtype == torch.float16,

@@ -7,6 +7,8 @@ import pytest
 import torch
 import toy_training as toy
 
+from actre.policies.llama.weights import reason_against
+from actre.training import trl_settings
 from actre.training.packed.padded import is_packed
 from actre.training.run import run
 from actre.types import ActreError, read_jsonl
@@ -43,3 +45,14 @@ def test_products_in_bfloat16_are_refused_where_rows_are_not_packed():
     with pytest.raises(ActreError, match=r"optim\.products=bfloat16 needs the packed forward pass"):
         is_packed(toy.config(forward="transformers", products="bfloat16"), toy.model())
     assert is_packed(toy.config(products="bfloat16"), toy.model())
+
+
+def test_a_large_model_that_trains_through_packed_rows_samples_from_its_plain_weights(tmp_path, monkeypatch):
+    """transformers' gradient checkpointing hooks the embeddings, and a model with hooks runs through its modules."""
+    monkeypatch.setattr(trl_settings, "_is_large", lambda model: True)
+    made = toy.trainer(tmp_path / "packed", toy.config())
+    assert reason_against(made.policy_model) is None
+    assert not made.args.gradient_checkpointing
+    other = toy.trainer(tmp_path / "transformers", toy.config(forward="transformers"))
+    assert other.args.gradient_checkpointing
+    assert "hook" in reason_against(other.policy_model)
