@@ -115,7 +115,8 @@ class TypeRates(NamedTuple):
 
 class Found(NamedTuple):
     """Everything a page shows about a part. places: the panels and orders played, the primary endpoint first;
-    summaries: (panel, order) -> condition -> its summary.
+    summaries: (panel, order) -> condition -> its summary. beside: the confirmatory tests outside the part that Holm's
+    correction covers too.
     """
 
     part: Part
@@ -123,6 +124,7 @@ class Found(NamedTuple):
     compared: tuple[Comparison, ...]
     places: tuple[tuple[str, str], ...]
     summaries: Mapping[tuple[str, str], Mapping[str, Summary]]
+    beside: int = 0
 
 
 def find(part: Part, lines: Lines, beside: Sequence[float] = ()) -> Found:
@@ -131,7 +133,7 @@ def find(part: Part, lines: Lines, beside: Sequence[float] = ()) -> Found:
     """
     places = tuple(evaluated(part, lines))
     of = {place: {one.condition: one for one in summaries(part, lines, *place)} for place in places}
-    return Found(part, lines, tuple(comparisons(part, lines, beside=beside)), places, of)
+    return Found(part, lines, tuple(comparisons(part, lines, beside=beside)), places, of, len(beside))
 
 
 def rates(part: Part, lines: Lines, condition: str, panel: str, order: str) -> dict[int, float]:

@@ -36,9 +36,9 @@ def tables(found: Found) -> list[Table]:
     part, exploratory = found.part, [c for c in found.compared if not c.contrast.confirmatory]
     confirmatory = [c for c in found.compared if c.contrast.confirmatory]
     made = (
-        _contrasts("Confirmatory contrasts", confirmatory, part),
+        _contrasts("Confirmatory contrasts", confirmatory, part, found.beside),
         _arms(found),
-        _contrasts("Exploratory contrasts", exploratory, part),
+        _contrasts("Exploratory contrasts", exploratory, part, 0),
         _scores(found),
         _panels(found),
         _task_types(found),
@@ -67,12 +67,16 @@ def seeds_of(one: Comparison) -> str:
     return whole if one.complete else f"{whole}: {', '.join(map(str, one.seeds))}"
 
 
-def _contrasts(title: str, compared: Sequence[Comparison], part: Part) -> Table:
+def _contrasts(title: str, compared: Sequence[Comparison], part: Part, beside: int) -> Table:
+    """beside: the tests outside the part that Holm's correction covers too."""
     planned = sum(c.confirmatory == one.contrast.confirmatory for one in compared[:1] for c in part.contrasts)
+    covered = f"this table's {planned} planned contrast{'' if planned == 1 else 's'}"
+    if beside:
+        covered += ", and the interaction between parts,"
     note = (
         f"Success on {endpoint(part)}, in points. Intervals are 95 %: the wider of Student's t over seeds "
         f"and a bootstrap over {over(part)}, and t's alone. "
-        f"p: paired t over seeds; Holm's correction is over this table's {planned} planned contrasts and is "
+        f"p: paired t over seeds; Holm's correction is over {covered} and is "
         "given once all seeds are finished; the findings equivalent and no worthwhile help are not corrected for "
         "multiple contrasts. g: Hedges' g over seeds, not given against untrained, whose seeds differ only in "
         "sampling. Improvement: the probability that a run of the first arm scores above one of the second, mean over "

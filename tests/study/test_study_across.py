@@ -96,6 +96,8 @@ def test_the_corners_contrast_and_the_interaction_share_one_correction(tmp_path:
     assert [corner.p_holm, found.interaction.p_holm] == pytest.approx(holm([corner.test.p, found.interaction.test.p]))
     assert corner.p_holm > corner.test.p
     assert beside(found, study.parts[1]) == ()
+    page = results.markdown([study], [lines], "actre study s.toml", tmp_path / "page.md")
+    assert "over this table's 1 planned contrast, and the interaction between parts, and is given" in page
 
 
 def test_until_every_planned_seed_is_there_nothing_is_concluded(tmp_path: Path) -> None:
