@@ -349,6 +349,14 @@ def test_what_the_page_on_training_says_of_two_cores_is_the_record() -> None:
     assert min(ways, key=lambda way: ways[way]["iteration_s"]) == "two runs"
 
 
+def test_what_the_page_on_training_says_of_smollm2_is_the_record() -> None:
+    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    (x,) = json.loads((ROOT / "data" / "results" / "bench_smollm2.json").read_text())["ways"].values()
+    assert f"took {round(x['cpu_s'], -1):.0f} CPU seconds of one thread" in page
+    assert f"{x['env_steps']} steps and {x['generated_tokens']:,} sampled tokens" in page
+    assert f"Sampling was {100 * x['rollout_s'] / x['iteration_s']:.0f} % of the iteration" in page
+
+
 def test_what_the_page_on_training_says_it_costs_is_the_record() -> None:
     page = " ".join((ROOT / "docs" / "training.md").read_text().split())
     trainer, r = (
