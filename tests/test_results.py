@@ -97,7 +97,7 @@ def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
         if config.model.name not in known:
             known[config.model.name] = fingerprint(base_policy(config).model)
         assert part.fingerprint == known[config.model.name], part.name
-    assert len(known) == 4
+    assert len(known) == 7
 
 
 def test_what_the_readme_says_was_found_stands_on_the_pages() -> None:
@@ -486,6 +486,12 @@ def test_the_page_on_organisms_quotes_the_record() -> None:
     quoted += [str(transfer["logp"]), str(transfer["success"])]
     quoted += [points(found.learned[order].gain) for order in ("act_first", "think_first")]
     assert "A comparison of arms can come out either way" in verdict(found)
+    for kind in ("even-high", "contracted-low", "middle", "even-low"):
+        other = files.load(ROOT / "data" / "results" / "preconditions" / f"tiny-{kind}.json")
+        assert other.contraction is not None
+        quoted.append(f"{other.contraction.lower.value:.2f} to {other.contraction.upper.value:.2f} nats")
+        wanted = [t for t in other.transfers if (t.trained, t.way) == ("act_first", "sft") and t.measure != "p"]
+        quoted += ["undetermined" if t.gains.ratio is None else str(t.gains.ratio) for t in wanted]
     for run in json.loads((ROOT / "data" / "results" / "tuning.json").read_text()):
         for curve in (run["success"], run["admissible"]):
             means = [100 * sum(some) / len(some) for i in range(0, len(curve), 5) if (some := curve[i : i + 5])]

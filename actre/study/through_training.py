@@ -16,14 +16,17 @@ WINDOW = 3
 """Iterations over which a curve is smoothed."""
 
 
-def success(records: Sequence[Record], axis: str = "env_steps", first: int | None = None) -> list[Point]:
-    """Success in training, in the stage's order, smoothed. axis: a name of `record.CURVE`; first: iterations only."""
+def success(records: Sequence[Record], axis: str = "env_steps") -> list[Point]:
+    """Success in training, in the stage's order, smoothed. axis: a name of `record.CURVE`."""
     x_at, y_at = CURVE.index(axis), CURVE.index("success")
-    return _smoothed([[(p[x_at], p[y_at]) for p in line["curve"][:first]] for line in records])
+    return _smoothed([[(p[x_at], p[y_at]) for p in line["curve"]] for line in records])
 
 
 def without_variance(records: Sequence[Record], first: int | None = None) -> list[Point]:
-    """The share of groups whose episodes all return the same, smoothed; [] for records of before it was kept."""
+    """The share of groups whose episodes all return the same, smoothed; [] for records of before it was kept.
+
+    first: these iterations only.
+    """
     x_at, y_at = CURVE.index("env_steps"), GROUPS.index("zero_variance_groups")
     whole = [line for line in records if line.get("signs", {}).get("groups")]
     each = [[(p[x_at], g[y_at]) for p, g in zip(r["curve"], r["signs"]["groups"], strict=True)][:first] for r in whole]

@@ -29,7 +29,6 @@ def test_a_curve_is_the_mean_over_seeds_of_the_last_iterations_as_far_as_the_sho
     assert through.success([ONE, TWO]) == [pytest.approx((450.0, 0.3, 0.3, 0.3))]
     assert through.success([ONE]) == [pytest.approx((300.0, 0.3, 0.3, 0.3)), pytest.approx((400.0, 0.6, 0.6, 0.6))]
     assert through.success([ONE], "generated_tokens")[0][0] == 30
-    assert through.success([ONE], first=3) == through.success([ONE])[:1]
 
 
 def test_groups_without_variance_are_drawn_for_the_runs_that_kept_them() -> None:
