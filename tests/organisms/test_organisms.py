@@ -159,7 +159,7 @@ def test_the_commands_kinds_are_the_recipes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("tiny/neutrall", "makes: tiny/neutral,"), ("tiny/middle", "--kind middle --out")]
+    ("name", "said"), [("tiny/neutrall", "makes: tiny/neutral,"), ("tiny/even-low", "--kind even-low --out")]
 )
 def test_a_tiny_policy_that_is_not_here_is_made_by_a_command_and_an_unknown_one_is_named(
     name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
