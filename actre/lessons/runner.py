@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "01_environments": {},
     "02_exploration_contraction": {"STATES": 6, "THOUGHTS": 4},
     "03_stage1_act_first": {
+        "GAMES": 2,
         "ITERATIONS": 2,
         "GROUPS": 3,
         "GROUP_SIZE": 6,
