@@ -55,7 +55,7 @@ def every_order(records: Sequence[Record]) -> dict[Order, list[Point]]:
         return {}
     at = [[next(m for m in measured if m["iteration"] == i) for measured in played] for i in _common(played)]
     last = [measured[-1] for measured in played]
-    if at[-1] != last:
+    if not at or at[-1] != last:
         at.append(last)
     return {
         order: [_point([m["env_steps"] for m in line], [m["orders"][order][0] for m in line]) for line in at]

@@ -18,7 +18,7 @@ from actre.study.plan import Contrast, Part, Run, Study
 from actre.study.record import finished, results_file, save_record
 from actre.study.tables import tables
 from actre.study.words import sentences
-from actre.types import ActreError
+from actre.types import ORDERS, ActreError
 
 TEXT = """
 name = "s"
@@ -189,6 +189,22 @@ def test_both_pages_can_be_made_at_any_time_and_hold_no_markup_from_the_file(stu
         text = results.markdown([study], [lines], "actre study s.toml", Path("r.md"))
         assert f"{len(lines)} of {len(study.runs)} runs" in text or not lines
         assert "nan" not in text
+
+
+def test_the_html_page_draws_the_signs_of_a_collapse_where_they_are_recorded(study: Study) -> None:
+    lines = fake_records(study.runs, by_arm(HIGH, LOW, LOW))
+    questions = ("How many groups have nothing to learn from?", "What carries over to the other order?")
+    for line in lines.values():
+        line["signs"]["groups"] *= 2
+        line["curve"] *= 2  # long enough to be smoothed
+        for one in line["signs"]["measured"]:
+            one["orders"] = {order: [0.5, 0.75, 1.0] for order in ORDERS}
+    page = results.html(study, lines, Path("s.html"))
+    assert [page.count(asked) > 0 for asked in questions] == [True, True]
+    for line in lines.values():
+        del line["signs"]  # an older record
+    page = results.html(study, lines, Path("s.html"))
+    assert [page.count(asked) for asked in questions] == [0, 0]
 
 
 @pytest.mark.parametrize("pair", ['["actre-grpo", "tfpi-grpo"]', '["tfpi-grpo", "actre-grpo"]'])

@@ -115,6 +115,18 @@ def test_a_study_stops_after_its_budget_and_keeps_what_is_done(
     assert set(outcome.made) | set(make_runs(study, study.runs, place).made) == {run.key for run in study.runs}
 
 
+def test_the_command_stops_after_the_minutes_allowed_and_says_so(
+    file: Path, place: Workplace, started: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["study", str(file), "--out", str(place.out), "--jobs", "1"]
+    assert main([*command, "--budget", "0.000001"]) == 0
+    assert started == []
+    assert "stopped after the 1e-06 minutes allowed; the same command continues" in capsys.readouterr().out
+    assert main([*command, "--budget", "60"]) == 0
+    assert len(started) == 4
+    assert "stopped" not in capsys.readouterr().out
+
+
 def test_a_run_of_another_study_that_is_the_same_is_not_made_again(
     study: Study, place: Workplace, started: list[str]
 ) -> None:

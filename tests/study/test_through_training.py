@@ -49,3 +49,27 @@ def test_every_orders_success_is_drawn_where_all_seeds_measured_it_and_at_the_en
     ]
     assert through.every_order([ONE])["think_first"][-1] == pytest.approx((400.0, 0.6, 0.6, 0.6))
     assert through.every_order([_record(100, [0.0], [1.0], [])]) == {}
+
+
+def test_entropy_is_drawn_where_all_seeds_measured_it() -> None:
+    def measured(*lines: tuple[int, float, float, float]) -> dict[str, Any]:
+        entropy = [
+            {
+                "iteration": i,
+                "env_steps": 100 * i,
+                "act_first": {"value": act},
+                "think_first_lower": {"value": low},
+                "think_first_upper": {"value": high},
+            }
+            for i, act, low, high in lines
+        ]
+        return {"entropy": entropy}
+
+    records = [measured((0, 1.0, 0.2, 0.4), (8, 0.8, 0.1, 0.3)), measured((0, 0.6, 0.6, 0.8), (7, 9.0, 9.0, 9.0))]
+    assert through.entropy(records, "act_first") == [pytest.approx((0.0, 0.8, 0.6, 1.0))]
+    assert through.entropy(records, "think_first") == [pytest.approx((0.0, 0.5, 0.3, 0.7))]
+
+
+def test_seeds_that_were_measured_at_different_iterations_meet_at_their_ends() -> None:
+    late = _record(100, [0.0], [1.0], [(3, 0.5, 0.5)])
+    assert through.every_order([ONE, late])["act_first"] == [pytest.approx((350.0, 0.5, 0.5, 0.5))]

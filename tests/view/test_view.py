@@ -18,6 +18,7 @@ from actre.rollout.evaluate import EpisodeResult, summarise
 from actre.stats import Interval
 from actre.view import plots, run_plots
 from actre.view.diagnosis_plots import figures as diagnosis_figures
+from actre.view.palette import ARMS, ORDERS
 from actre.view.records import EntropyPoint, RunRecord, entropy_point, read_runs
 from actre.view.rows import Row, bar, row_chart
 from actre.view.still import svg
@@ -288,3 +289,12 @@ def test_a_run_of_one_iteration_is_a_point_that_can_be_seen(runs: list[RunRecord
     short = replace(runs[0], metrics=runs[0].metrics[:1])
     drawn = [trace for trace in plots.learning_curve([short]).data if trace.name]
     assert [(len(trace.x), trace.mode) for trace in drawn] == [(1, "lines+markers")]
+
+
+def test_a_course_of_an_order_has_the_orders_colour() -> None:
+    points = [(0.0, 0.1, 0.0, 0.2), (1.0, 0.3, 0.2, 0.4)]
+    drawn = run_plots.courses(
+        [run_plots.Course("a", points, "act_first"), run_plots.Course("b", points)], "?", "x", "y"
+    )
+    lines = {trace.name: trace.line.color for trace in drawn.data if trace.name}
+    assert (lines["a"], lines["b"]) == (ORDERS["act_first"], ARMS[1])
