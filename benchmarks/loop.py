@@ -2,6 +2,7 @@
 
     python benchmarks/loop.py [--model tiny] [--preset tiny] [--episodes 48] [--steps 20] [--rounds 3]
     python benchmarks/loop.py --model smollm2 --preset smollm2 --episodes 4 --steps 5 --rounds 1
+    python benchmarks/loop.py --products bfloat16 ...       # a third trainer, with `optim.products=bfloat16`
 
 Plays episodes once. Then two trainers with the same weights train on them by turns in one process, on one thread:
 `optim.forward` is transformers in one and auto in the other. Prints cpu seconds of an update (its rows, its comparison
@@ -44,13 +45,14 @@ from actre.training.rows import trajectory_rows  # noqa: E402
 from actre.training.runlog import RunLog  # noqa: E402
 from actre.types import Trajectory  # noqa: E402
 
-WAYS = {"transformers": "transformers", "packed": "auto"}
+WAYS: dict[str, dict[str, Any]] = {"transformers": {"forward": "transformers"}, "packed": {}}
+BFLOAT16: dict[str, dict[str, Any]] = {"bfloat16": {"products": "bfloat16"}}
 
 
 def settings(args: argparse.Namespace, way: str) -> RunConfig:
     """The preset's settings with that forward pass."""
     config = preset(args.preset)
-    optim = replace(config.optim, forward=WAYS[way], groups=max(1, args.episodes // config.optim.group_size))
+    optim = replace(config.optim, groups=max(1, args.episodes // config.optim.group_size), **(WAYS | BFLOAT16)[way])
     if args.episodes < optim.group_size:
         optim = replace(optim, group_size=args.episodes)
     return replace(
@@ -199,21 +201,24 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All figures of updates; seconds are cpu seconds of one update."""
     played = episodes(settings(args, "packed"), args.order)
     with tempfile.TemporaryDirectory() as folder:
-        both = {way: Updates(settings(args, way), played, Path(folder) / way) for way in WAYS}
-        seconds: dict[str, list[float]] = {name: [] for name in (*WAYS, "bare")}
+        ways = [*WAYS, *(BFLOAT16 if args.products == "bfloat16" else ())]
+        every = {way: Updates(settings(args, way), played, Path(folder) / way) for way in ways}
+        seconds: dict[str, list[float]] = {name: [] for name in (*ways, "bare")}
         differences = []
         for _ in range(args.rounds):
-            for way, updates in both.items():
+            for way, updates in every.items():
                 seconds[way].append(timed(updates.once))
-            old, new = (both[way].weights() for way in WAYS)
+            old, new = (every[way].weights() for way in WAYS)
             differences.append(float((new - old).norm() / old.norm()))
-            trainer = both["packed"].trainer
-            todo = slices(both["packed"].batch, trainer.micro_batches.most)
+            trainer = every["packed"].trainer
+            todo = slices(every["packed"].batch, trainer.micro_batches.most)
             seconds["bare"].append(bare(trainer.policy_model.config, trainer.config.model.lora_rank, todo))
-        counts = tokens(both["packed"])
+        counts = tokens(every["packed"])
     best = {name: min(values) for name, values in seconds.items()}
+    rounded = {"update_ratio_bfloat16": best["bfloat16"] / best["transformers"]} if "bfloat16" in best else {}
     return {
         "seconds": seconds,
+        **rounded,
         "update_ratio": best["packed"] / best["transformers"],
         "over_bare": best["packed"] / best["bare"],
         "weights_differ": differences,
@@ -232,10 +237,15 @@ def memory(args: argparse.Namespace) -> float:
     return peak_memory_gb()
 
 
-def iteration(update: dict[str, Any], sampled: dict[str, Any]) -> float:
-    """The ratio of a whole iteration: rollout and update, new to old, from the shortest times of each."""
-    best = {name: min(values) for name, values in (update["seconds"] | sampled["seconds"]).items()}
-    return (best["plain"] + best["packed"]) / (best["modules"] + best["transformers"])
+def iteration(update: dict[str, Any], sampled: dict[str, Any]) -> dict[str, float]:
+    """The ratios of a whole iteration: rollout and update, new to old, from the shortest times of each."""
+    sampling, updates = ({k: min(v) for k, v in one["seconds"].items()} for one in (sampled, update))
+    old = sampling["modules"] + updates["transformers"]
+    found = {"iteration_ratio": (sampling["plain"] + updates["packed"]) / old}
+    if "bfloat16" in updates:
+        rounded = min(sampling["plain"], sampling.get("bfloat16", sampling["plain"]))
+        found["iteration_ratio_bfloat16"] = (rounded + updates["bfloat16"]) / old
+    return found
 
 
 def main() -> None:
@@ -247,7 +257,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=48)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", choices=tuple(WAYS))
+    parser.add_argument("--products", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--memory", choices=tuple(WAYS | BFLOAT16))
     parser.add_argument("--sampling", type=Path, help="the record of benchmarks/sampling.py")
     parser.add_argument("--out", type=Path, help="add the figures to this JSON file under the name of the model")
     args = parser.parse_args()
@@ -257,7 +268,7 @@ def main() -> None:
         return
     record = measure(args)
     if args.sampling is not None:
-        record["iteration_ratio"] = iteration(record, json.loads(args.sampling.read_text())[f"{args.model}_rollout"])
+        record |= iteration(record, json.loads(args.sampling.read_text())[f"{args.model}_rollout"])
     print(json.dumps(record, indent=1))
     if args.out is not None:
         kept = json.loads(args.out.read_text()) if args.out.is_file() else {}

@@ -1,6 +1,7 @@
 """The cost of sampling: a rollout from plain weights, through the model's modules, and the bare bound of both.
 
     python benchmarks/sampling.py [--model tiny] [--episodes 48] [--steps 20] [--reply-tokens 25] [--rounds 3]
+    python benchmarks/sampling.py --products bfloat16 ...                     # also with products in bfloat16
     python benchmarks/sampling.py --decode 32 --model smollm2 [--prompt-tokens 256] [--reply-tokens 16]
 
 Both ways play the same games with the same seed by turns in one process, on one thread; the model has a LoRA adapter.
@@ -37,7 +38,8 @@ from actre.rollout import make_envs, rollout  # noqa: E402
 from actre.runtime.limits import processor  # noqa: E402
 
 GROUP = 8
-WAYS = {"modules": False, "plain": True}
+WAYS: dict[str, dict[str, Any]] = {"modules": {"plain_weights": False}, "plain": {}}
+BFLOAT16 = {"bfloat16": {"products": torch.bfloat16}}
 
 
 class Call(NamedTuple):
@@ -60,9 +62,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - begun, result
 
 
-def play(loaded: Loaded, args: argparse.Namespace, *, plain: bool) -> list[tuple[int, ...]]:
+def play(loaded: Loaded, args: argparse.Namespace, way: dict[str, Any]) -> list[tuple[int, ...]]:
     """The tokens of every reply of a rollout."""
-    policy = HFPolicy(*loaded, plain_weights=plain)
+    policy = HFPolicy(*loaded, **way)
     played = rollout(
         policy,
         make_envs(EnvConfig(), args.episodes),
@@ -138,27 +140,28 @@ def read(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Non
 def compare(loaded: Loaded, args: argparse.Namespace) -> dict[str, Any]:
     """A rollout both ways by turns, and the bare bound of its forward passes."""
     short = argparse.Namespace(**{**vars(args), "steps": 1})
-    for plain in WAYS.values():
-        play(loaded, short, plain=plain)  # translates the games, warms up
-    seconds: dict[str, list[float]] = {name: [] for name in (*WAYS, "bare")}
-    calls = calls_of(lambda: play(loaded, args, plain=True))
+    ways = WAYS | (BFLOAT16 if args.products == "bfloat16" else {})
+    for way in ways.values():
+        play(loaded, short, way)  # translates the games, warms up
+    seconds: dict[str, list[float]] = {name: [] for name in (*ways, "bare")}
+    calls = calls_of(lambda: play(loaded, args, WAYS["plain"]))
     said = {}
     with torch.inference_mode():
         for _ in range(args.rounds):
-            for name, plain in WAYS.items():
-                spent, said[name] = timed(lambda plain=plain: play(loaded, args, plain=plain))
+            for name, way in ways.items():
+                spent, said[name] = timed(lambda way=way: play(loaded, args, way))
                 seconds[name].append(spent)
             seconds["bare"].append(bare(loaded.model, calls))
-    tokens = sum(map(len, said["plain"]))
+    tokens = {name: sum(map(len, replies)) for name, replies in said.items()}
     best = {name: min(values) for name, values in seconds.items()}
     return {
         "seconds": seconds,
         "steps": len(said["plain"]),
-        "sampled_tokens": tokens,
+        "sampled_tokens": tokens["plain"],
         "computed_tokens": sum(sum(call.tokens) for call in calls),
         "ratio": best["plain"] / best["modules"],
         "over_bare": best["plain"] / best["bare"],
-        "tokens_per_s": {name: tokens / best[name] for name in WAYS},
+        "tokens_per_s": {name: count / best[name] for name, count in tokens.items()},
         "same_samples": said["plain"] == said["modules"],
     }
 
@@ -167,8 +170,9 @@ def decode(loaded: Loaded, args: argparse.Namespace) -> dict[str, Any]:
     """Tokens a second of one batch both ways, the prompts' computation left out."""
     rng = np.random.default_rng(0)
     prompts = rng.integers(len(loaded.tokenizer), size=(args.decode, args.prompt_tokens)).tolist()
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    policies = {name: HFPolicy(*loaded, plain_weights=plain) for name, plain in WAYS.items()}
+    ways = WAYS | (BFLOAT16 if args.products == "bfloat16" else {})
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    policies = {name: HFPolicy(*loaded, **way) for name, way in ways.items()}
     for _ in range(args.rounds):
         for name, policy in policies.items():
             asked = {"temperature": 1.0, "stop": None, "seed": 0}
@@ -208,6 +212,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--decode", type=int, default=0)
     parser.add_argument("--prompt-tokens", type=int, default=256)
+    parser.add_argument("--products", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--only", choices=[*WAYS], help="one rollout one way; prints the most memory, MB")
     parser.add_argument("--out", type=Path)
@@ -218,7 +223,7 @@ def main() -> None:
     else:
         loaded = adapted(args.model)
         if args.only is not None:
-            play(loaded, args, plain=WAYS[args.only])
+            play(loaded, args, WAYS[args.only])
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
             return
         record = decode(loaded, args) if args.decode else compare(loaded, args)

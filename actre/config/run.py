@@ -119,6 +119,10 @@ class SamplingConfig(Ranged):
     max_prompt_tokens: Large = 4096
     """Longest prompt, in tokens. An episode whose prompt grows beyond it, or leaves no room for the longest reply in
     the model's context, is truncated."""
+    products: Literal["float32", "bfloat16"] = "float32"
+    """Type of the layers' matrix products while training's episodes are sampled from plain weights (docs/training.md);
+    keys, values, sums and the head stay in float32, and evaluations and entropies are always computed in the weights'
+    own type. bfloat16 pays on a processor with instructions for it, for models wider than the tiny policy."""
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,19 @@ class CachedModel:
     """A causal LM and its cache; `sequences[r]` are the ids whose keys and values are in row r.
 
     plain_weights: run without the model's modules where possible (llama/); else, and for any other model, through them.
+    products: the type of the layers' products; raises ActreError if the model cannot run from its plain weights.
     """
 
-    def __init__(self, model: Any, *, reuse: bool, plain_weights: bool = True) -> None:
+    def __init__(
+        self, model: Any, *, reuse: bool, plain_weights: bool = True, products: torch.dtype | None = None
+    ) -> None:
         _check_attention(model.config)
+        if products is not None and reason_against(model) is not None:
+            raise _needs_plain_weights(model)
         self.model = model
         self.reuse = reuse
         self._plain_weights = plain_weights
+        self._products = products
         self._computed = 0
         self._runner: Runner | None = None
         self.reset()
@@ -104,13 +110,15 @@ class CachedModel:
         parameters = sum(p.numel() for p in self.model.parameters())
         small = self.model.dtype == torch.float32 and parameters <= _MERGED_PARAMETERS
         plain = self._plain_weights and reason_against(self.model) is None
+        if self._products is not None and not plain:
+            raise _needs_plain_weights(self.model)
         if type(self._runner) is (LlamaRunner if plain else ModuleRunner):
             self._runner.load(self.model, small=small)
             return
         self.reset()
         if plain:
-            runner = LlamaRunner(self.model, small=small)
-            if _agrees(runner, self.model):
+            runner = LlamaRunner(self.model, small=small, products=self._products)
+            if _agrees(runner, self.model, _ALLOWED_NATS[self._products or self.model.dtype]):
                 self._runner = runner
                 return
             self._plain_weights = False
@@ -216,7 +224,7 @@ def _spread(sources: list[int], unique: int) -> tuple[np.ndarray, list[int]]:
     return rows, repeats
 
 
-def _agrees(runner: LlamaRunner, model: Any) -> bool:
+def _agrees(runner: LlamaRunner, model: Any, allowed: float) -> bool:
     """Whether a new runner computes what the model does, on a few tokens; warns if not, which no known model causes."""
     ids = tuple(i % model.config.vocab_size for i in range(1, 10))
     runner.reserve(1, len(ids))
@@ -224,7 +232,7 @@ def _agrees(runner: LlamaRunner, model: Any) -> bool:
     theirs = model(input_ids=torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
     runner.computed_tokens = 0
     gap = float((ours - theirs).abs().max())
-    if gap <= _ALLOWED_NATS[model.dtype]:
+    if gap <= allowed:
         return True
     warnings.warn(
         f"log-probabilities from plain weights differ from the model's own by {gap:.2g} nats, so the model runs "
@@ -232,6 +240,13 @@ def _agrees(runner: LlamaRunner, model: Any) -> bool:
         stacklevel=2,
     )
     return False
+
+
+def _needs_plain_weights(model: Any) -> ActreError:
+    reason = reason_against(model) or "they are switched off"
+    return ActreError(
+        f"sampling.products=bfloat16 needs the model's plain weights, and {reason}: use --set sampling.products=float32"
+    )
 
 
 def _weights_key(model: Any) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from actre.config import PromptConfig
 from actre.orders import Renderer
@@ -31,13 +32,21 @@ class HFPolicy:
 
     reuse: keep computed prefixes between calls. They are dropped when a weight changes or other adapters become active;
     `reset()` drops them at once and frees their memory. plain_weights: False runs the model's own modules in any case,
-    to compare with.
+    to compare with. products: the type of the layers' products (`SamplingConfig.products`); None: the model's own.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, reuse: bool = True, plain_weights: bool = True) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        reuse: bool = True,
+        plain_weights: bool = True,
+        products: torch.dtype | None = None,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self._cached = CachedModel(model, reuse=reuse, plain_weights=plain_weights)
+        self._cached = CachedModel(model, reuse=reuse, plain_weights=plain_weights, products=products)
         self._end_ids = end_ids(model.generation_config, tokenizer)
         self._stops: dict[str | None, Stops] = {}
         self._texts = TokenTexts(tokenizer)

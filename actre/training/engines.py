@@ -43,7 +43,7 @@ class Engine(Protocol):
 
 
 class ModelEngine:
-    """The model in training samples by itself: there are no weights to transfer."""
+    """The model in training samples by itself: there are no weights to transfer. policy: an HFPolicy."""
 
     def __init__(self, policy: Any) -> None:
         self.policy: Policy = policy
@@ -174,7 +174,18 @@ def engine_for(config: RunConfig, policy: Any, model: Any, out: Path, server: st
         return ServerEngine(config, policy, model, folder, server)
     if config.model.engine == "vllm":
         return VLLMEngine(config, model, folder)
-    return ModelEngine(policy)
+    return ModelEngine(_with_products(config, policy))
+
+
+def _with_products(config: RunConfig, policy: Any) -> Any:
+    """A policy over the same model with the products of `sampling.products`; measurements keep the given one."""
+    if config.sampling.products == "float32":
+        return policy
+    import torch
+
+    from actre.policies.hf import HFPolicy
+
+    return HFPolicy(policy.model, policy.tokenizer, products=getattr(torch, config.sampling.products))
 
 
 def merged_weights(model: Any) -> dict[str, Any]:
@@ -215,6 +226,11 @@ def must_be_plain(config: RunConfig) -> None:
     """Raises ActreError for a loader, weights or a weight sync that the engine cannot serve."""
     if config.model.engine == "hf":
         return
+    if config.sampling.products != "float32":
+        raise ActreError(
+            f"sampling.products={config.sampling.products} goes with --engine hf; {config.model.engine} has a dtype of "
+            "its own: use --set sampling.products=float32"
+        )
     if config.model.weight_sync == "merged" and ranks.cuts_weights():
         raise ActreError("model.weight_sync=merged needs whole weights, which are cut here: use adapter")
     if config.model.loader != "plain" or config.model.four_bit:

@@ -326,7 +326,7 @@ class SlicedTrainer(GRPOTrainer):
         mask = batch["tool_mask"].bool()
         sampled, base = batch["old_per_token_logps"][mask], self.reference_logps(batch)[mask]
         full = self.policy_model.dtype == torch.float32 and not self.config.model.four_bit
-        full = full and self.config.optim.products == "float32"
+        full = full and {self.config.optim.products, self.config.sampling.products} == {"float32"}
         agreement = engine_check.compare(sampled, self._batch_logps(batch)[mask], base, full=full)
         if self._must_agree:
             engine_check.must_agree(agreement, full=full, iteration=self.iteration_now)

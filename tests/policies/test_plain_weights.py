@@ -22,7 +22,7 @@ from actre.policies.llama.runner import LlamaRunner
 from actre.policies.models import add_lora, load
 from actre.policies.runner import ModuleRunner
 from actre.rollout import make_envs, rollout
-from actre.types import ORDERS
+from actre.types import ORDERS, ActreError
 
 TINY = data_folder() / "tiny" / "neutral" / "config.json"
 needs_tiny = pytest.mark.skipif(not TINY.exists(), reason=f"{TINY} is missing: actre pretrain-tiny makes it")
@@ -318,3 +318,53 @@ def test_the_tiny_policy_plays_the_same_episodes_as_through_its_modules(order, h
         played.append([(step.reply_ids, step.action) for episode in episodes for step in episode.steps])
         assert plays_by(policy) is (LlamaRunner if plain else ModuleRunner)
     assert played[0] == played[1]
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["copied", "in place"])
+@pytest.mark.parametrize("name", ["grouped heads", "biases", "tied", "qwen with adapter"])
+def test_products_in_bfloat16_round_the_layers_and_nothing_else(name, in_place, monkeypatch):
+    if in_place:
+        monkeypatch.setattr("actre.policies.cached._MERGED_PARAMETERS", 0)
+    model = made(**{**MODELS[name], "initializer_range": 0.1})
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    policy = HFPolicy(model, char_tokenizer(), products=torch.bfloat16)
+    gaps = np.concatenate(
+        [
+            np.abs(np.subtract(reply.logps, plain_logps(model, prompt, reply.token_ids)))
+            for prompt, reply in turns(policy, 2, prompts_of(policy))
+        ]
+    )
+    assert plays_by(policy) is LlamaRunner
+    assert 1e-5 < gaps.mean() < 0.02  # rounded, to three digits
+    assert gaps.max() < 0.2
+    weights = policy._cached.runner._weights
+    for layer in weights.layers:
+        products = (*layer.qkv, layer.out, *layer.gate_up, layer.down)
+        assert {product.weight.dtype for product in products} == {torch.bfloat16}
+    assert {weights.head.weight.dtype, weights.embedding.dtype, policy._cached.runner._rows.dtype} == {torch.float32}
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_products_in_bfloat16_follow_the_weights():
+    policy = HFPolicy(made(adapter=True), char_tokenizer(), products=torch.bfloat16)
+    before = policy.action_logprobs([(7, 8)], [[[9]]])[0]
+    with torch.no_grad():
+        for key, parameter in policy.model.named_parameters():
+            if "lora_B" in key:
+                parameter.mul_(3.0)
+    after = policy.action_logprobs([(7, 8)], [[[9]]])[0]
+    assert abs(after - before) > 1e-2
+    assert np.allclose(after, plain_logps(policy.model, (7, 8), [9]), atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["another family", "a hook"])
+def test_products_in_bfloat16_need_plain_weights(name):
+    with pytest.raises(ActreError, match=r"sampling\.products=bfloat16 needs the model's plain weights, and .*float32"):
+        HFPolicy(UNSUPPORTED[name](), char_tokenizer(), products=torch.bfloat16)
+
+
+def test_a_hook_that_comes_later_is_refused_with_products_in_bfloat16():
+    policy = HFPolicy(made(), char_tokenizer(), products=torch.bfloat16)
+    policy.model.model.layers[0].register_forward_hook(lambda module, inputs, output: output * 0.5)
+    with pytest.raises(ActreError, match=r"a hook sees or changes"):
+        policy.generate([[7, 8]], max_new_tokens=2, temperature=1.0, stop=None, seed=0)

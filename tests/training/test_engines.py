@@ -91,3 +91,22 @@ def test_the_figures_of_an_iteration_on_the_page_are_those_of_the_data(root):
     command = [sys.executable, "benchmarks/engine_iterations.py", "--table", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() in (root / "docs" / "vllm.md").read_text()
+
+
+def test_products_of_sampling_are_those_of_trainings_episodes_and_measurements_keep_their_own(model, config, tmp_path):
+    policy = HFPolicy(model, char_tokenizer())
+    plain = replace(config, model=ModelConfig(lora_rank=4))
+    assert engine_for(plain, policy, model, tmp_path).policy is policy
+    rounded = replace(plain, sampling=replace(plain.sampling, products="bfloat16"))
+    engine = engine_for(rounded, policy, model, tmp_path)
+    exact, sampled = (p.action_logprobs([(7, 8)], [[[9]]])[0][0] for p in (policy, engine.policy))
+    assert 0 < abs(exact - sampled) < 0.1
+    engine.refresh()
+    engine.rest()  # frees the copy
+    assert engine.policy._cached._runner is None
+
+
+def test_products_of_sampling_are_refused_for_another_engine(model, config, tmp_path):
+    rounded = replace(config, sampling=replace(config.sampling, products="bfloat16"))
+    with pytest.raises(ActreError, match=r"sampling\.products=bfloat16 goes with --engine hf; vllm has"):
+        engine_for(rounded, None, model, tmp_path)

@@ -15,10 +15,11 @@ from actre.policies.trie import Trie, ancestors
 
 
 class LlamaRunner:
-    """A `runner.Runner` for models without a `weights.reason_against`. small: see `read_weights`."""
+    """A `runner.Runner` for models without a `weights.reason_against`. small, products: see `read_weights`."""
 
-    def __init__(self, model: Any, *, small: bool) -> None:
+    def __init__(self, model: Any, *, small: bool, products: torch.dtype | None = None) -> None:
         self.computed_tokens = 0
+        self._products = products
         self.load(model, small=small)
         w = self._weights
         self._rows = SharedRows(len(w.layers), w.kv_heads, w.head_size, w.embedding.dtype)
@@ -26,7 +27,7 @@ class LlamaRunner:
 
     def load(self, model: Any, *, small: bool) -> None:
         """Read the weights again; what rows hold belongs to the old ones."""
-        self._weights = read_weights(model, small=small)
+        self._weights = read_weights(model, small=small, products=self._products)
         self._angles = Angles(self._weights.rotary)
 
     def reserve(self, rows: int, columns: int) -> None:

@@ -23,21 +23,25 @@ _FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # others change their a
 
 
 class Product(NamedTuple):
-    """x @ weight.T + bias, plus x @ down.T @ up.T of each adapter."""
+    """x @ weight.T + bias, plus x @ down.T @ up.T of each adapter. x is cast to the weight's type, the result back."""
 
     weight: Tensor  # (out, in)
     bias: Tensor | None = None
     adapters: tuple[tuple[Tensor, Tensor], ...] = ()  # (rank, in), (out, rank) with the scaling
 
     def __call__(self, x: Tensor) -> Tensor:
-        result = F.linear(x, self.weight, self.bias)
+        if self.weight.dtype == x.dtype:
+            result = F.linear(x, self.weight, self.bias)
+        else:
+            result = F.linear(x.to(self.weight.dtype), self.weight).to(x.dtype)
+            result = result if self.bias is None else result.add_(self.bias)
         for down, up in self.adapters:
             result = torch.addmm(result, x @ down.T, up.T)
         return result
 
     def added_to(self, total: Tensor, x: Tensor) -> Tensor:
         """total + product, in one operation where there is nothing else to add."""
-        if self.bias is None and not self.adapters:
+        if self.bias is None and not self.adapters and self.weight.dtype == x.dtype:
             return torch.addmm(total, x, self.weight.T)
         return total + self(x)
 
@@ -123,12 +127,17 @@ def _against(module: Any) -> str | None:
     return None
 
 
-def read_weights(model: Any, *, small: bool) -> Weights:
-    """The weights of a model without a `reason_against`; small: copied and joined, adapters merged."""
+def read_weights(model: Any, *, small: bool, products: torch.dtype | None = None) -> Weights:
+    """The weights of a model without a `reason_against`; small: copied and joined, adapters merged.
+
+    products: the type of the layers' products. Their weights are copied in it, with adapters beside them in their own,
+    as in the packed forward pass (training/packed/layers.py), whose rounding it then has; the head keeps its type.
+    """
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     config, body = base.config, base.model
     width = config.hidden_size
     size = getattr(config, "head_dim", None) or width // config.num_attention_heads
+    small = small and products is None
     read = _merged if small else _in_place
     layers = []
     for block in body.layers:
@@ -142,7 +151,7 @@ def read_weights(model: Any, *, small: bool) -> Weights:
             q = _scaled(_in_pairs(q, size), size**-0.5)
             qkv = _joined((q, _in_pairs(k, size), v), gain)
             layer = layer._replace(gain=None, qkv=(qkv,), mlp_gain=None, gate_up=(_joined((gate, up), mlp_gain),))
-        layers.append(layer)
+        layers.append(layer if products is None else _in_type(layer, products))
     head, last = read(base.lm_head), body.norm.weight * width**0.5
     return Weights(
         embedding=body.embed_tokens.weight.detach().clone() if small else body.embed_tokens.weight.detach(),
@@ -191,6 +200,16 @@ def _joined(products: tuple[Product, ...], gain: Tensor) -> Product:
         return Product(weight)
     biases = [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in products]
     return Product(weight, torch.cat(biases))
+
+
+def _in_type(layer: Layer, dtype: torch.dtype) -> Layer:
+    """The layer with weights in that type."""
+    qkv, gate_up = (tuple(_cast(one, dtype) for one in several) for several in (layer.qkv, layer.gate_up))
+    return layer._replace(qkv=qkv, out=_cast(layer.out, dtype), gate_up=gate_up, down=_cast(layer.down, dtype))
+
+
+def _cast(product: Product, dtype: torch.dtype) -> Product:
+    return product._replace(weight=product.weight.to(dtype))
 
 
 def _scaled(product: Product, factor: float) -> Product:

@@ -24,10 +24,12 @@ class Adapted(NamedTuple):
 def linear(x: Tensor, layers: Sequence[Adapted], products: torch.dtype) -> Tensor:
     """(N, sum of out): the outputs of layers with the same input x (N, in), side by side.
 
-    products: the type in which large products are computed; their sums, x and the result are float32.
+    products: the type of the products' factors; their sums, x and the result are float32.
     """
     flat = [tensor for layer in layers for tensor in (layer.down, layer.up)]
-    return _Linear.apply(x, layers, products, *flat)  # type: ignore[no-any-return]
+    if products == torch.float32:
+        return _Linear.apply(x, layers, *flat)  # type: ignore[no-any-return]
+    return _Rounded.apply(x, layers, products, *flat)  # type: ignore[no-any-return]
 
 
 class _Linear(torch.autograd.Function):
@@ -36,22 +38,19 @@ class _Linear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[Adapted], products: torch.dtype, *flat: Tensor | None) -> Tensor:
-        ctx.layers, ctx.products = layers, products
+    def forward(ctx: Any, x: Tensor, layers: Sequence[Adapted], *flat: Tensor | None) -> Tensor:
+        ctx.layers = layers
         ctx.save_for_backward(x, *flat)
-        y = _product(x, _merged(layers).T, products)
-        if any(layer.bias is not None for layer in layers):
-            y += torch.cat([x.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in layers])
-        return y
+        return _with_biases(x @ _merged(layers).T, layers)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x = ctx.saved_tensors[0]
         layers = ctx.layers
-        dx = _product(dy, _merged(layers), ctx.products) if ctx.needs_input_grad[0] else None
+        dx = dy @ _merged(layers) if ctx.needs_input_grad[0] else None
         downs = [layer.down for layer in layers if layer.down is not None]
         if not downs:
-            return (dx, None, None, *[None] * (2 * len(layers)))
+            return (dx, None, *[None] * (2 * len(layers)))
         inner = (x @ torch.cat(downs).T).split([len(down) for down in downs], 1)  # (N, rank) each
         outer: list[Tensor] = []
         grads: list[Tensor | None] = []
@@ -69,11 +68,69 @@ class _Linear(torch.autograd.Function):
         for i, layer in enumerate(layers):
             if layer.down is not None:
                 grads[2 * i] = next(rows) * layer.scale
+        return (dx, None, *grads)
+
+
+class _Rounded(torch.autograd.Function):
+    """x @ W^T + s x @ down^T @ up^T with factors of another type, as autocast has them: sums are float32 within a
+    product, whose result is rounded once. LoRA's products stay apart, since a small adapter would be lost in the
+    rounding of W.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layers: Sequence[Adapted], products: torch.dtype, *flat: Tensor | None) -> Tensor:
+        x = x.to(products)
+        y = (x @ _weights(layers, products).T).float()
+        inner = x @ _downs(layers, products).T  # (N, sum of ranks)
+        outputs = y.split([len(layer.weight) for layer in layers], 1)
+        ranks = inner.split(_ranks(layers), 1)
+        for layer, output, some in zip(layers, outputs, ranks, strict=True):
+            if layer.up is not None:
+                output += some @ (layer.up * layer.scale).to(products).T
+        ctx.layers = layers
+        ctx.save_for_backward(x, inner, *flat)
+        return _with_biases(y, layers)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, inner = ctx.saved_tensors[:2]
+        layers, dy = ctx.layers, dy.to(x.dtype)
+        pieces = dy.split([len(layer.weight) for layer in layers], 1)
+        ups = [None if one.up is None else (one.up * one.scale).to(x.dtype) for one in layers]
+        outer = [dy.new_empty(len(dy), 0) if up is None else some @ up for some, up in zip(pieces, ups, strict=True)]
+        together = torch.cat(outer, 1)  # (N, sum of ranks)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = (dy @ _weights(layers, x.dtype)).float()
+            if together.shape[1]:
+                dx += together @ _downs(layers, x.dtype)
+        by_down = (together.T @ x).float().split(_ranks(layers))
+        grads: list[Tensor | None] = []
+        for layer, piece, some, down in zip(layers, pieces, inner.split(_ranks(layers), 1), by_down, strict=True):
+            absent = layer.up is None
+            grads += [None, None] if absent else [down, (piece.T @ some).float().mul_(layer.scale)]
         return (dx, None, None, *grads)
 
 
-def _product(a: Tensor, b: Tensor, products: torch.dtype) -> Tensor:
-    return a @ b if products == torch.float32 else (a.to(products) @ b.to(products)).float()
+def _with_biases(y: Tensor, layers: Sequence[Adapted]) -> Tensor:
+    if any(layer.bias is not None for layer in layers):
+        y += torch.cat([y.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in layers])
+    return y
+
+
+def _weights(layers: Sequence[Adapted], dtype: torch.dtype) -> Tensor:
+    """(sum of out, in), without adapters."""
+    return torch.cat([layer.weight.to(dtype) for layer in layers]) if len(layers) > 1 else layers[0].weight.to(dtype)
+
+
+def _downs(layers: Sequence[Adapted], dtype: torch.dtype) -> Tensor:
+    """(sum of ranks, in)"""
+    downs = [layer.down.to(dtype) for layer in layers if layer.down is not None]
+    return torch.cat(downs) if downs else layers[0].weight.new_empty(0, layers[0].weight.shape[1], dtype=dtype)
+
+
+def _ranks(layers: Sequence[Adapted]) -> list[int]:
+    return [0 if layer.down is None else len(layer.down) for layer in layers]
 
 
 def _merged(layers: Sequence[Adapted]) -> Tensor:

@@ -62,14 +62,14 @@ def _against(module: Any) -> str | None:
 def logps(model: PeftModel, pack: Pack, *, temperature: float, products: torch.dtype, entropy: bool = False) -> Logps:
     """Log-probabilities of the packed rows' trained tokens at a temperature, as the model is now: adapter on or off.
 
-    products: the type of the linear layers' products, sums and everything else being float32.
+    products: the type of the layers' products; attention, the head, sums and everything else are float32.
     """
     base: Any = model.get_base_model()
     # several rows may predict their first token from their common beginning's last
     asking, where = torch.unique(pack.predicts, return_inverse=True)
     final = _hidden(base, pack, asking, products)
     head = _adapted(base.get_output_embeddings())
-    logits = linear(final.index_select(0, where), [head], products)
+    logits = linear(final.index_select(0, where), [head], torch.float32)
     if temperature != 1.0:
         logits = logits / temperature
     total = torch.logsumexp(logits, 1)

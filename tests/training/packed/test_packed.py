@@ -222,6 +222,30 @@ def test_each_operation_has_the_gradient_of_its_definition():
     assert torch.autograd.gradcheck(gated, (x,))
 
 
+def test_products_in_bfloat16_keep_the_effect_of_a_small_adapter_and_the_gradients_of_the_definition():
+    generator = torch.Generator().manual_seed(0)
+
+    def some(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * scale
+
+    x, weights, biases = some(50, 64), [some(48, 64), some(24, 64), some(16, 64)], [some(48), None, None]
+    trained = [some(4, 64), some(48, 4, scale=1e-4), some(2, 64), some(24, 2)]
+    found = {}
+    for products in (torch.float32, torch.bfloat16):
+        inputs, *own = (tensor.clone().requires_grad_() for tensor in (x, *trained))
+        pairs = [(own[0], own[1], 0.5), (own[2], own[3], 2.0), (None, None, 0.0)]
+        layers = [Adapted(w, b, *pair) for w, b, pair in zip(weights, biases, pairs, strict=True)]
+        off = [Adapted(w, b, None, None, 0.0) for w, b in zip(weights, biases, strict=True)]
+        y = linear(inputs, layers, products)
+        assert y.dtype == torch.float32
+        (y**2).sum().backward()
+        effect = (y - linear(inputs, off, products)).detach()
+        found[products] = [effect[:, :48], effect[:, 48:72], inputs.grad, *(tensor.grad for tensor in own)]
+        assert torch.equal(effect[:, 72:], torch.zeros(50, 16))
+    for full, half in zip(*found.values(), strict=True):
+        assert 1e-4 < (half - full).norm() / full.norm() < 2e-2
+
+
 @pytest.mark.parametrize(
     ("model", "why"),
     [
