@@ -2,6 +2,7 @@
 
     python benchmarks/workers.py [--iterations 5] [--out data/results/bench_workers.json]
     python benchmarks/workers.py --way "one thread" --preset smollm2-cpu --iterations 1    # one iteration of SmolLM2
+    ... --set sampling.products=bfloat16 optim.products=bfloat16                           # with other settings
 
 Runs `actre train` each way, one way after another, and prints the wall seconds of an iteration (rollout and update; of
 several iterations the first is left out) and the cpu seconds of the whole command. Needs two idle cores.
@@ -40,7 +41,7 @@ WAYS: dict[str, tuple[int, list[str], int]] = {
 """Way -> threads a process, launcher, runs at once."""
 
 
-def measure(way: str, preset: str, iterations: int, folder: Path) -> dict[str, Any]:
+def measure(way: str, preset: str, iterations: int, changed: list[str], folder: Path) -> dict[str, Any]:
     """Wall seconds of an iteration of one run, cpu seconds of all processes, and the iterations of all runs."""
     threads, launcher, runs = WAYS[way]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -50,7 +51,7 @@ def measure(way: str, preset: str, iterations: int, folder: Path) -> dict[str, A
         command = [sys.executable, *launcher, *TRAIN, "--preset", preset, "--stages", f"think_first:{iterations}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        command += ["--seed", str(n), "--out", str(out)]
+        command += ["--seed", str(n), "--out", str(out), *(part for one in changed for part in ("--set", one))]
         started.append(subprocess.Popen(command, env=environment, **silent))  # type: ignore[call-overload]
     for process in started:
         if process.wait():
@@ -68,15 +69,17 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--way", choices=WAYS, help="this way alone")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ways = [args.way] if args.way else list(WAYS)
-        found = {way: measure(way, args.preset, args.iterations, Path(folder)) for way in ways}
+        found = {way: measure(way, args.preset, args.iterations, args.set, Path(folder)) for way in ways}
     record = {
         "ways": found,
         "iterations": args.iterations,
         "preset": args.preset,
+        "set": args.set,
         "machine": {"processor": processor(), "cores": os.cpu_count()},
         "versions": versions(),
     }
