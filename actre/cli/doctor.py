@@ -26,7 +26,7 @@ from actre.config.presets import GPU_GB, PRESETS, preset
 from actre.runtime import official
 from actre.runtime.estimate import estimate, outcome
 from actre.runtime.game_files import walk
-from actre.runtime.limits import cores, described, described_outcome, here, memory_gb, on
+from actre.runtime.limits import cores, described, described_outcome, here, memory_gb, multiplies_bfloat16, on
 from actre.types import ActreError
 
 Status = Literal["ok", "other", "absent", "missing"]
@@ -111,6 +111,9 @@ def _machine() -> Iterator[Check]:
         "ok",
         f"{free_cores} available to this process; OMP_NUM_THREADS {threads or 'not set: torch uses all'}",
     )
+    if (units := multiplies_bfloat16()) is not None:
+        faster = "--set optim.products=bfloat16 --set sampling.products=bfloat16 make larger models faster"
+        yield Check(group, "bfloat16", "ok" if units else "absent", faster if units else "no instructions for it")
     memory = memory_gb()
     if memory is None:
         yield Check(group, "memory", "other", "unknown on this system", f"the quickstart needs {MIN_MEMORY_GB:.0f} GB")

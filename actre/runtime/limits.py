@@ -44,6 +44,13 @@ def processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether the CPU has instructions for products in bfloat16 (AVX512-BF16, AMX); None if unknown on this system."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith("flags")]
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[0]) if flags else None
+
+
 def memory_gb() -> float | None:
     """Free memory in GB; None if unknown."""
     try:

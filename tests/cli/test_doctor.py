@@ -11,7 +11,7 @@ import pytest
 
 from actre.cli import doctor
 from actre.cli.doctor import Check
-from actre.runtime import official
+from actre.runtime import limits, official
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -112,6 +112,19 @@ def test_the_shops_files_are_those_that_the_import_reads() -> None:
 def test_a_full_disk_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "MIN_DISK_GB", 1e9)
     assert by_name(list(doctor._machine()))["disk"].status == "missing"
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [("fpu avx2 avx512f", False), ("fpu avx512_bf16", True), ("amx_tile amx_bf16", True), (None, None)],
+)
+def test_a_processor_for_products_in_bfloat16_is_known_by_its_flags(flags, found, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: X\n" + (f"flags\t\t: {flags}\n" if flags else ""))
+    assert limits.multiplies_bfloat16(cpuinfo) is found
+    monkeypatch.setattr(doctor, "multiplies_bfloat16", lambda: found)
+    check = by_name(list(doctor._machine())).get("bfloat16")
+    assert (check is not None, check and check.status) == (found is not None, {True: "ok", False: "absent"}.get(found))
 
 
 def fake_nvidia_smi(folder: Path, script: str) -> None:
