@@ -36,7 +36,8 @@ class SharedRows:
         if rows <= held and columns <= capacity:
             return
         rows, columns = max(rows, held), capacity if columns <= capacity else _rounded(max(2 * columns, _FIRST))
-        self.own = [self._grown(old, rows, columns) for old in self.own]
+        for number, old in enumerate(self.own):  # one layer after another, so that memory is free for the next
+            self.own[number] = self._grown(old, rows, columns)
         added = rows - held
         self.group = np.concatenate([self.group, np.full(added, -1)])
         self.shared = np.concatenate([self.shared, np.zeros(added, dtype=np.int64)])
@@ -99,7 +100,8 @@ class SharedRows:
         if group >= held or length > capacity:
             groups = held if group < held else 2 * held + 1
             columns = max(capacity, _rounded(length))
-            self.prefix = [self._grown(old, groups, columns) for old in self.prefix]
+            for number, old in enumerate(self.prefix):
+                self.prefix[number] = self._grown(old, groups, columns)
         before, shared = self.group[row], self.shared[row]
         for own, prefix in zip(self.own, self.prefix, strict=True):
             prefix[:, group, :, :shared] = prefix[:, before, :, :shared]
