@@ -1,6 +1,9 @@
 """The shipped records of a study's runs, for notebooks that show what takes too long to run."""
 
+import plotly.graph_objects as go
+
 from actre.config.paths import data_folder
+from actre.study import across, across_page
 from actre.study.file import load_study
 from actre.study.findings import of_condition
 from actre.study.record import Record, finished
@@ -29,3 +32,21 @@ def recorded(study: str, part: str) -> dict[str, list[Record]]:
             f"`actre study {data_folder() / 'studies' / study}.toml --results {folder}`"
         )
     return {name: of for name, of in runs.items() if of}
+
+
+def recorded_map(study: str) -> go.Figure:
+    """The map of a shipped study: its contrast in each policy, at what was measured of that policy before training.
+
+    Raises ActreError for a study without a contrast between parts, and where no policy's measurements are at hand.
+    """
+    planned = load_study(data_folder() / "studies" / f"{study}.toml")
+    found = across.between(planned, finished(planned, data_folder() / "results" / "study"))
+    if found is None:
+        raise ActreError(f"the study {study} compares no contrast between its parts, so it has no map")
+    drawn = across_page.figure(found)
+    if drawn is None:
+        raise ActreError(
+            f"{data_folder() / 'results' / 'preconditions'} says nothing of the policies of {study}: take a checkout "
+            "of the kit, or measure them with `actre preconditions`"
+        )
+    return drawn

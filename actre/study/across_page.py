@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import plotly.graph_objects as go
+
 from actre.stats import Interval
 from actre.study.across import Between, Interaction, Side
 from actre.study.page_blocks import Figure, Items, Section
@@ -49,21 +51,28 @@ def _transfer(side: Side) -> Interval | None:
     return None if found is None else found.gains.ratio
 
 
-def _map(found: Between) -> Html | None:
+def figure(found: Between) -> go.Figure | None:
+    """The map; None if no policy's contraction and transfer are known."""
     places = []
     for side in found.sides:
         narrowing, transfer = _narrowing(side), _transfer(side)
-        if side.compared is not None and narrowing is not None and transfer is not None:
+        if narrowing is None or transfer is None:
+            continue
+        gain, words = None, "not compared yet"
+        if side.compared is not None:
             gain = Interval(*side.compared.both[:3])
             words = f"{signed(100 * gain.value)} ({len(side.compared.seeds)} seeds)"
-            places.append(Place(side.part.name, narrowing, transfer, gain, words))
-    if not places:
-        return None
-    drawn = chart(gain_map(places, f"When does it help? {contrast_name(found.across.contrast)}"))
-    return blocks.figure(
-        drawn,
+        places.append(Place(side.part.name, narrowing, transfer, gain, words))
+    return gain_map(places, f"When does it help? {contrast_name(found.across.contrast)}") if places else None
+
+
+def _map(found: Between) -> Html | None:
+    drawn = figure(found)
+    return drawn and blocks.figure(
+        chart(drawn),
         "Each policy at its contraction (bar: the bracket's ends) and transfer (bar: 95 % interval) before training. "
-        "Blue: a gain, orange: a loss, in points of success; filled: the 95 % interval excludes 0.",
+        "Blue: a gain, orange: a loss, in points of success; filled: the 95 % interval excludes 0. Grey: the arms have "
+        "not been compared in it yet.",
     )
 
 

@@ -8,27 +8,32 @@ import plotly.graph_objects as go
 from actre.stats import Interval
 from actre.view.palette import interval, laid_out, plain
 
-GAINED, LOST = "#3f82d0", "#d07a22"
+GAINED, LOST, OPEN = "#3f82d0", "#d07a22", "#808080"
 _FULL = 0.10
 """A difference from which on a marker has its full size."""
 
 
 class Place(NamedTuple):
-    """One policy. contraction: both ends of the bracket, nats; transfer: a ratio; gain: in success, of 1."""
+    """One policy. contraction: both ends of the bracket, nats; transfer: a ratio; gain: in success (of 1), or None."""
 
     name: str
     contraction: Interval
     transfer: Interval
-    gain: Interval
+    gain: Interval | None
     words: str
 
 
 def gain_map(places: Sequence[Place], title: str) -> go.Figure:
-    """Markers: blue where the gain is above 0, orange below; full where its interval excludes 0; larger, the larger."""
+    """Markers: blue where the gain is above 0, orange below; full where its interval excludes 0; larger, the larger.
+    Grey: policies in which the arms have not been compared.
+    """
     figure = go.Figure()
     for one in places:
-        color = GAINED if one.gain.value > 0 else LOST
-        clear = one.gain.low > 0 or one.gain.high < 0
+        color, symbol, size = OPEN, "circle-open", 9.0
+        if one.gain is not None:
+            color = GAINED if one.gain.value > 0 else LOST
+            symbol = "circle" if one.gain.low > 0 or one.gain.high < 0 else "circle-open"
+            size += 13 * min(1.0, abs(one.gain.value) / _FULL)
         figure.add_trace(
             go.Scatter(
                 x=[one.contraction.value],
@@ -36,11 +41,7 @@ def gain_map(places: Sequence[Place], title: str) -> go.Figure:
                 error_x=interval([one.contraction]),
                 error_y=interval([one.transfer]),
                 mode="markers",
-                marker={
-                    "color": color,
-                    "size": 9 + 13 * min(1.0, abs(one.gain.value) / _FULL),
-                    "symbol": "circle" if clear else "circle-open",
-                },
+                marker={"color": color, "size": size, "symbol": symbol},
                 name=one.name,
                 showlegend=False,
             )

@@ -345,6 +345,17 @@ def test_a_notebook_gets_a_parts_records_by_condition() -> None:
     assert [line["seed"] for line in runs["actre-grpo"]] == [3, 4, 5]
 
 
+def test_the_map_has_every_measured_policy_and_a_study_without_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = [note.text for note in recorded.recorded_map("organisms").layout.annotations]
+    for name in ("contracted-high: ", "even-high: ", "contracted-low: ", "middle: "):
+        assert any(text.startswith(name) for text in drawn)
+    with pytest.raises(ActreError, match="so it has no map"):
+        recorded.recorded_map("tiny")
+    monkeypatch.setattr("actre.entropy.precondition_files.find", lambda *_: None)
+    with pytest.raises(ActreError, match="actre preconditions"):
+        recorded.recorded_map("organisms")
+
+
 def test_what_is_not_recorded_is_said_with_the_command_that_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,10 @@ def test_the_page_says_the_interaction_and_draws_the_map_from_measured_places(
     page = results.html(study, lines, tmp_path / "page.html")
     assert "When does it help?" in page
     assert "middle: +5.0 (3 seeds)" in page
+    some = {key: line for key, line in lines.items() if "middle" not in key}
+    page = results.html(study, some, tmp_path / "page.html")
+    assert "middle: not compared yet" in page
+    assert "corner: +22.5 (3 seeds)" in page
 
 
 def test_without_recorded_preconditions_the_map_has_no_place_for_a_policy(
