@@ -5,7 +5,8 @@
     ... --set sampling.products=bfloat16 optim.products=bfloat16                           # with other settings
 
 Runs `actre train` each way, one way after another, and prints the wall seconds of an iteration (rollout and update; of
-several iterations the first is left out) and the cpu seconds of the whole command. Needs two idle cores.
+several iterations the first is left out), the cpu seconds of the whole command, and how far sampler and trainer differ.
+Needs two idle cores.
 Two processes are those of docs/scaling.md: each plays half of the games, and the gradients are averaged.
 """
 
@@ -61,7 +62,15 @@ def measure(way: str, preset: str, iterations: int, changed: list[str], folder: 
     of = {name: round(float(np.mean([line[name] for line in lines])), 3) for name in ("rollout_s", "update_s")}
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     played = {name: round(lines[-1][name] / iterations) for name in ("generated_tokens", "env_steps")}  # they add up
-    return {**of, "iteration_s": round(sum(of.values()) / runs, 3), "runs": runs, "cpu_s": round(cpu, 1), **played}
+    gap = {"engine_gap_nats": float(np.mean([line["engine_gap_nats"] for line in lines]))}
+    return {
+        **of,
+        "iteration_s": round(sum(of.values()) / runs, 3),
+        "runs": runs,
+        "cpu_s": round(cpu, 1),
+        **played,
+        **gap,
+    }
 
 
 def main() -> None:

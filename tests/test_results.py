@@ -312,31 +312,51 @@ def test_the_page_on_the_alfworld_engine_says_what_the_record_says() -> None:
 
 def test_what_the_page_on_training_says_of_packed_rows_is_the_record() -> None:
     page = " ".join((ROOT / "docs" / "training.md").read_text().split())
-    x = json.loads((ROOT / "data" / "results" / "bench_loop.json").read_text())["tiny"]
-    best = {name: min(values) for name, values in x["seconds"].items()}
+    x, y, kept = _loop_and_sampling()
+    best, fastest = ({k: min(v) for k, v in one["seconds"].items()} for one in (x, y))
     assert x["update_ratio"] == best["packed"] / best["transformers"]
+    assert x["update_ratio_bfloat16"] == best["bfloat16"] / best["transformers"]
     assert (
-        f"{x['episodes']} episodes of the tiny policy ({x['steps']} steps): {best['packed']:.2f} CPU seconds an update "
-        f"packed, {best['transformers']:.2f} through transformers: a ratio of {x['update_ratio']:.2f}. The products "
-        f"alone take {best['bare']:.2f} s; the packed update takes {x['over_bare']:.2f} times that." in page
+        f"{x['episodes']} episodes of the tiny policy ({x['steps']} steps): {best['transformers']:.2f} CPU seconds an "
+        f"update through transformers, {best['packed']:.2f} packed (a ratio of {x['update_ratio']:.2f}) and "
+        f"{best['bfloat16']:.2f} with products in bfloat16 ({x['update_ratio_bfloat16']:.2f}). The products alone take "
+        f"{best['bare']:.2f} s in float32; the packed update takes {x['over_bare']:.2f} times that." in page
     )
     counts = "{rows} in rows, {padded} padded, {packed} packed, {trained} with gradient".format(**x["tokens"])
     assert counts in page
     assert f"differ by {x['weights_differ'][0]:.0e} of their norm" in page
     assert x["weights_differ"][0] < 1e-5
-    sampled = json.loads((ROOT / "data" / "results" / "bench_sampling.json").read_text())
-    y, megabytes = sampled["tiny_rollout"], sampled["tiny_memory"]["memory_mb"]
-    fastest = {name: min(values) for name, values in y["seconds"].items()}
     assert y["same_samples"]
     assert (
-        f"{y['steps']} steps): {fastest['plain']:.2f} CPU seconds from plain weights, {fastest['modules']:.2f} through "
-        f"modules: a ratio of {y['ratio']:.2f}. The products and the reading of keys and values alone take "
-        f"{fastest['bare']:.2f} s, half of what" in page
+        f"{y['steps']} steps): {fastest['modules']:.2f} CPU seconds through modules, {fastest['plain']:.2f} from plain "
+        f"weights (a ratio of {y['ratio']:.2f}). The products and the reading of keys and values alone take "
+        f"{fastest['bare']:.2f} s, so that the rollout takes {y['over_bare']:.2f} times that" in page
     )
-    assert f"need {megabytes['plain'] - megabytes['modules']} MB more" in page
-    whole = (fastest["plain"] + best["packed"]) / (fastest["modules"] + best["transformers"])
-    assert x["iteration_ratio"] == pytest.approx(whole)
-    assert f"takes {whole:.2f} of the time" in page
+    assert 0.45 < fastest["bare"] / fastest["modules"] < 0.55  # "half of what the modules take"
+    assert f"need {kept['plain'] - kept['modules']} MB more" in page
+    before = fastest["modules"] + best["transformers"]
+    assert x["iteration_ratio"] == pytest.approx((fastest["plain"] + best["packed"]) / before)
+    whole, rounded = x["iteration_ratio"], x["iteration_ratio_bfloat16"]
+    assert f"takes {whole:.2f} of the time it took, and {rounded:.2f} with updates in bfloat16" in page
+
+
+def _loop_and_sampling() -> tuple[Any, Any, Any]:
+    folder = ROOT / "data" / "results"
+    sampled = json.loads((folder / "bench_sampling.json").read_text())
+    update = json.loads((folder / "bench_loop.json").read_text())["tiny"]
+    return update, sampled["tiny_rollout"], sampled["tiny_memory"]["memory_mb"]
+
+
+def test_what_the_page_on_training_says_of_a_whole_quickstart_is_the_record() -> None:
+    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    x = json.loads((ROOT / "data" / "results" / "bench_quickstart.json").read_text())
+    old, new = x["quickstarts"]
+    assert x["ratio"] == new["cpu_s"] / old["cpu_s"]
+    assert (
+        f"quickstart of {x['env_steps']:,} environment steps an arm (`python benchmarks/quickstart_cost.py`) takes "
+        f"{new['cpu_s']:.0f} CPU seconds; before, at {old['commit']}, it took {old['cpu_s']:.0f}: a ratio of "
+        f"{x['ratio']:.2f}" in page
+    )
 
 
 def test_what_the_page_on_training_says_of_two_cores_is_the_record() -> None:
@@ -350,10 +370,22 @@ def test_what_the_page_on_training_says_of_two_cores_is_the_record() -> None:
 
 def test_what_the_page_on_training_says_of_smollm2_is_the_record() -> None:
     page = " ".join((ROOT / "docs" / "training.md").read_text().split())
-    (x,) = json.loads((ROOT / "data" / "results" / "bench_smollm2.json").read_text())["ways"].values()
-    assert f"took {round(x['cpu_s'], -1):.0f} CPU seconds of one thread" in page
-    assert f"{x['env_steps']} steps and {x['generated_tokens']:,} sampled tokens" in page
-    assert f"Sampling was {100 * x['rollout_s'] / x['iteration_s']:.0f} % of the iteration" in page
+    records = [ROOT / "data" / "results" / f"bench_smollm2{kind}.json" for kind in ("_bfloat16", "")]
+    (rounded,), (full,) = (json.loads(path.read_text())["ways"].values() for path in records)
+    assert (
+        f"32 episodes of 20 steps, took {rounded['cpu_s']:.0f} CPU seconds of one thread, start included "
+        f"({rounded['generated_tokens']:,} sampled tokens), and {full['cpu_s']:.0f} in float32 "
+        f"({full['generated_tokens']:,}), each beside other work on both cores" in page
+    )
+    assert f"Sampling was {100 * rounded['rollout_s'] / rounded['iteration_s']:.0f} % of the iteration" in page
+    assert f"gave {rounded['engine_gap_nats']:.4f} nats" in page
+    rates = json.loads((ROOT / "data" / "results" / "bench_sampling.json").read_text())["smollm2_decode"][
+        "tokens_per_s"
+    ]
+    assert (
+        f"gives {rates['modules']:.0f} tokens a CPU second through modules, {rates['plain']:.0f} from plain weights "
+        f"and {rates['bfloat16']:.0f} with products in bfloat16" in page
+    )
 
 
 def test_what_the_page_on_training_says_it_costs_is_the_record() -> None:
