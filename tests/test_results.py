@@ -80,7 +80,25 @@ def test_the_short_page_of_results_has_the_long_pages_figures() -> None:
     assert table in page["results"]
     first = re.search(r"actre, GRPO minus think_first, GRPO, [^:\n]*: (\S+ points \[.*?\])", page["results-first"])
     assert first is not None
-    assert f"actre minus think_first is {first[1]} over five seeds" in " ".join(page["results"].split())
+    short = " ".join(page["results"].split())
+    assert f"actre minus think_first is {first[1]} over five seeds" in short
+    corner = page["results-organisms"].partition("\n## organisms: contracted-high")[2].partition("\n## ")[0]
+    second = re.search(
+        r"\| actre − think_first, GRPO \| (\S+) of 17 \| (\S+ points \[.*?\]) \| .*?\| (0\.\d+) \| (\S+) ", corner
+    )
+    assert second is not None
+    difference = f"actre minus think_first is {second[2]}, p {second[3]} ({second[4]} with Holm's correction)"
+    assert f"All {second[1]} planned seeds are finished: {difference}: no gain of 5 points or more" in short
+    assert f"17 seeds find no gain of 5 points or more: {second[2]}" in " ".join(
+        (ROOT / "README.md").read_text().split()
+    )
+    rows = [line.split(" | ") for line in corner.splitlines()]
+    panels = {row[0]: row for row in rows if len(row) == 8 and row[1] == "17"}
+    actre, alone = (panels[f"| {arm}, GRPO"][5].split()[0] for arm in ("actre", "think_first"))
+    assert f"actre wins {actre} and think_first {alone} %" in short
+    entropy = next(line for line in corner.splitlines() if line.startswith("| actre, GRPO | 0."))
+    before, after, end = (entropy.split(" | ")[i].split(" (")[0] for i in (2, 4, 6))
+    assert f"{before} nats before training, {after} after the first stage, {end} at the end" in short
 
 
 def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
