@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import toy_training as toy
 
 from actre.config import CheckpointConfig, RunConfig, StageConfig, load_config
 from actre.config.presets import preset
-from actre.training import StagedTrainer, checkpoints, train
+from actre.training import StagedTrainer, checkpoints, collect, train
 from actre.training import run as conduct
 from actre.training.run import run
 from actre.training.runlog import RunLog
@@ -140,6 +141,35 @@ MOMENTS = (
     *("checkpoint written, not named", "checkpoint named, older ones there"),
 )
 forks = pytest.mark.skipif(sys.platform != "linux", reason="forks this process")
+
+
+def test_a_run_with_products_in_bfloat16_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = preset("tiny")
+    config = replace(
+        tiny,
+        env=replace(tiny.env, max_steps=3),
+        stages=(StageConfig("act_first", 1), StageConfig("think_first", 1)),
+        optim=replace(tiny.optim, groups=2, group_size=4, products="bfloat16"),
+        sampling=replace(tiny.sampling, max_reply_tokens=20, products="bfloat16"),
+        probe=replace(tiny.probe, every=0),
+    )
+    go = partial(train, config, measure=lambda *_: {}, progress=False)
+    go(tmp_path / "whole")
+    first = next(iter(read_jsonl(tmp_path / "whole" / "metrics.jsonl")))
+    assert 0 < first["engine_gap_nats"] < 0.05  # rounded otherwise, but the same policy
+    played, calls = collect.rollout, []
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return played(*arguments, **named)
+
+    monkeypatch.setattr(collect, "rollout", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "run")
+    go(tmp_path / "run", resume=True)
+    assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 @forks
