@@ -140,6 +140,12 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     assert "does not distinguish them: {} points {} (docs/quickstart-result.md)".format(*gains[-1]) in stage_2
     assert re.search(r"actre, GRPO minus think_first.*no gain of 5 points", trained)
     assert "rule out a gain of 5 points (docs/results-first.md)" in stage_2
+    corner = re.search(
+        r"actre − think_first, GRPO \| 17 of 17 \| (.*?) \|", (ROOT / "docs/results-organisms.md").read_text()
+    )
+    assert corner is not None
+    own_study = " ".join(_words(ROOT / "notebooks" / "09_design_your_own_study.ipynb").split())
+    assert all(f"{corner[1]} over 17 seeds, no gain of 5 points or more" in words for words in (stage_2, own_study))
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
         _bracket(page["controls"], "narrow: Thinking first narrows"),
         _bracket(page["controls"], "neutral: Thinking first widens")[::-1],
