@@ -114,11 +114,11 @@ def _section(record: dict[str, Any]) -> str:
     rl = budget.get("reinforcement", {})
     how = f" ({rl['groups']} groups of {rl['group_size']}, learning rate {rl['learning_rate']:g})" if rl else ""
     rows = "".join(f"| {one.what} | {one.value} | {one.threshold} | {one.met} |\n" for one in checks(found))
+    commands = [one["command"] for one in (*record.get("before", []), record)]
     return f"""
 ## {found.model}, {found.env}
 
-    {record["command"]}
-
+{"".join(f"    {command}{chr(10)}" for command in commands)}
 {verdict(found)}
 
 | measured | value [95 % interval] | threshold | met |

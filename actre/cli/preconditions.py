@@ -58,7 +58,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--games", type=of(Several), help="evaluation games, the first ones (default: the preset's)")
     parser.add_argument("--jobs", type=of(Processes), help="processes at once (default: 2 for a tiny policy, else 1)")
     parser.add_argument("--out", type=place, help="output folder (default: runs/preconditions/MODEL)")
-    parser.add_argument("--write", type=place, metavar="FILE", help="also write the record to this file")
+    parser.add_argument(
+        "--write",
+        type=place,
+        metavar="FILE",
+        help="also write the record to this file; parts that were not measured now stay as the file has them, if it is "
+        "of the same weights and budget",
+    )
     parser.set_defaults(run=_run, adapter=None)
 
 
@@ -88,8 +94,10 @@ def _run(args: argparse.Namespace) -> int:
                 print(described(done), flush=True)
     found = collect(config, budget, out)
     about = {"command": _command(args), "versions": versions(), "processor": processor()}
-    for path in (out / files.NAME, *([args.write] if args.write else [])):
-        print(f"written: {files.save(path, found, **about)}")
+    print(f"written: {files.save(out / files.NAME, found, **about)}")
+    if args.write:
+        found, about = files.completed(found, about, args.write)
+        print(f"written: {files.save(args.write, found, **about)}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from actre.types import ActreError
 
 SCHEMA_VERSION = 1
 NAME = "preconditions.json"
+_COST = "cpu_minutes"
 RUNS = Path("runs/preconditions")
 """Where the command writes by default."""
 
@@ -67,6 +68,37 @@ def save(path: Path, p: Preconditions, **about: Any) -> Path:
             return False
 
     return outputs.put(path, (json.dumps(to_json(p, **about), indent=1) + "\n").encode(), own, "--write")
+
+
+def completed(found: Preconditions, about: dict[str, Any], path: Path) -> tuple[Preconditions, dict[str, Any]]:
+    """What was measured now, and for the parts that were not what the file has, if it is a record of the same.
+
+    about: further fields of the record; those of the file's measurement come under "before". A file of other weights,
+    another environment or another budget gives nothing.
+    """
+    if not path.is_file():
+        return found, about
+    old, raw = load(path), json.loads(path.read_text(encoding="utf-8"))
+    if any(getattr(old, name) != getattr(found, name) for name in ("model", "fingerprint", "env")):
+        return found, about
+    both = (old.budget.keys() & found.budget.keys()) - {_COST}
+    if any(old.budget[name] != found.budget[name] for name in both):
+        return found, about
+    kept = [one for one in old.transfers if one[:3] not in {new[:3] for new in found.transfers}]
+    whole = replace(
+        found,
+        contraction=found.contraction or old.contraction,
+        start=found.start or old.start,
+        apart=found.apart or old.apart,
+        learned={**old.learned, **found.learned},
+        transfers=(*kept, *found.transfers),
+    )
+    if _plain(asdict(whole)) == _plain(asdict(found)):
+        return found, about
+    cost = round(old.budget.get(_COST, 0) + found.budget.get(_COST, 0), 1)
+    whole = replace(whole, budget={**old.budget, **found.budget, _COST: cost})
+    before = {name: raw[name] for name in about if name in raw}
+    return whole, {**about, "before": [*raw.get("before", []), before]}
 
 
 def load(path: Path) -> Preconditions:

@@ -1,6 +1,6 @@
 """The shipped records of a study's runs, for notebooks that show what takes too long to run."""
 
-import plotly.graph_objects as go
+from typing import Any
 
 from actre.config.paths import data_folder
 from actre.study import across, across_page
@@ -34,8 +34,8 @@ def recorded(study: str, part: str) -> dict[str, list[Record]]:
     return {name: of for name, of in runs.items() if of}
 
 
-def recorded_map(study: str) -> go.Figure:
-    """The map of a shipped study: its contrast in each policy, at what was measured of that policy before training.
+def recorded_map(study: str) -> Any:
+    """The map of a shipped study, a plotly figure: its contrast in each policy, at what was measured before training.
 
     Raises ActreError for a study without a contrast between parts, and where no policy's measurements are at hand.
     """

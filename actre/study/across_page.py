@@ -1,8 +1,7 @@
 """The page's section on a contrast between parts: the interaction, the map, and the parts side by side."""
 
 from functools import partial
-
-import plotly.graph_objects as go
+from typing import Any
 
 from actre.stats import Interval
 from actre.study.across import Between, Interaction, Side
@@ -51,8 +50,8 @@ def _transfer(side: Side) -> Interval | None:
     return None if found is None else found.gains.ratio
 
 
-def figure(found: Between) -> go.Figure | None:
-    """The map; None if no policy's contraction and transfer are known."""
+def figure(found: Between) -> Any:
+    """The map, a plotly figure; None if no policy's contraction and transfer are known."""
     places = []
     for side in found.sides:
         narrowing, transfer = _narrowing(side), _transfer(side)

@@ -159,6 +159,30 @@ def test_a_record_comes_back_as_it_was_and_is_found_by_name_weights_and_environm
         assert files.find(*other, [tmp_path]) is None
 
 
+def test_parts_measured_apart_complete_a_record_of_the_same_weights_and_budget(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    learned, rest = (replace(WHOLE, budget={"steps": 5, "cpu_minutes": n}) for n in (30.0, 13.5))
+    learned = replace(learned, contraction=None, start={}, apart=None, transfers=WHOLE.transfers[:1])
+    rest = replace(rest, learned={}, transfers=WHOLE.transfers[1:], budget={**rest.budget, "diagnosis": 24})
+    assert files.completed(rest, {"command": "first"}, path) == (rest, {"command": "first"})
+    files.save(path, rest, command="first")
+    whole, about = files.completed(learned, {"command": "second"}, path)
+    assert replace(whole, transfers=(), budget={}) == replace(WHOLE, transfers=(), budget={})
+    assert sorted(whole.transfers) == sorted(WHOLE.transfers)
+    assert whole.budget == {"steps": 5, "cpu_minutes": 43.5, "diagnosis": 24}
+    assert about == {"command": "second", "before": [{"command": "first"}]}
+    files.save(path, whole, **about)
+    assert files.load(path) == whole
+    # a part that is measured again replaces itself alone
+    again = replace(learned, learned={order: Learned(band(0.3), 3) for order in learned.learned})
+    newer, about = files.completed(again, {"command": "third"}, path)
+    assert {one.gain for one in newer.learned.values()} == {band(0.3)}
+    assert (newer.contraction, newer.start) == (WHOLE.contraction, WHOLE.start)
+    assert [one["command"] for one in about["before"]] == ["first", "second"]
+    for other in (replace(learned, fingerprint="other"), replace(learned, budget={"steps": 6, "cpu_minutes": 1.0})):
+        assert files.completed(other, {}, path) == (other, {})
+
+
 def test_a_record_of_another_model_is_not_overwritten(tmp_path: Path) -> None:
     files.save(tmp_path / "one.json", WHOLE)
     with pytest.raises(ActreError, match="--write"):
