@@ -63,9 +63,9 @@ both). The ratio's interval is Fieller's, and a ratio is "undetermined" unless t
 A tiny policy takes all of it by default; a larger model a reduced set (`--iterations`, `--episodes`, `--steps`,
 `--states`, `--thoughts`, `--games`, `--parts`), which the record names. An interrupted measurement keeps its
 finished parts, and the same command continues. Parts measured apart, on another machine or day, complete the record
-that `--write` names, if it is of the same weights and budget; it then has the command of each. Quickstart reports, study pages and `actre train` state the verdict
-of the record that matches the model's name, its weights' fingerprint and the environment: a shipped one, or one in
-{files.RUNS}.
+that `--write` names, if it is of the same weights and budget; it then has the command of each. Quickstart reports,
+study pages and `actre train` state the verdict of the record that matches the model's name, its weights'
+fingerprint and the environment: a shipped one, or one in {files.RUNS}.
 """
 
 
