@@ -9,13 +9,16 @@
     contrast = ["actre-grpo", "think_first-grpo"]
     largest_in = "neutral"          # confirmatory: its difference minus the mean of the other parts'
 
+    [settings]                      # of all parts, over their presets
+    env_steps = 24000
+
     [[part]]                        # one policy in one environment
     name = "neutral"
     evidence = "confirmatory"       # or exploratory, demonstration
     preset = "tiny"
     env = "alfworld"
     seeds = [3, 4]
-    settings = {"model.name" = "tiny"}          # over the preset; names as in actre.config.RunConfig
+    settings = {"model.name" = "tiny"}          # over these; names as in actre.config.RunConfig
     fingerprint = "171adbe6..."     # of the untrained policy (`model` in records); others are refused
     confirmatory = [["actre-grpo", "think_first-grpo"]]     # this minus that
     exploratory = [["tfpi-grpo", "think_first-grpo"]]
@@ -76,8 +79,9 @@ def load_study(path: str | Path) -> Study:
 
 def _study(raw: dict[str, Any], folder: Path) -> Study:
     where = "the study"
-    _only(raw, {"name", "about", "shares", "protocol", "part", "across"}, where)
-    parts = tuple(_part(one) for one in _tables(raw, "part", where))
+    _only(raw, {"name", "about", "shares", "protocol", "settings", "part", "across"}, where)
+    common = _given(raw, "settings", where, {})
+    parts = tuple(_part(one, common) for one in _tables(raw, "part", where))
     protocol = _given(raw, "protocol", where, "")
     study = Study(
         _name(raw, where),
@@ -108,7 +112,7 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
     return Across(Contrast(*pair, bool(largest_in)), largest_in, others)
 
 
-def _part(raw: dict[str, Any]) -> Part:
+def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
     name = _name(raw, "a part")
     where = f"part {name!r}"
     plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "runs"}
@@ -120,7 +124,7 @@ def _part(raw: dict[str, Any]) -> Part:
     if len(set(seeds)) < len(seeds):
         raise ActreError(f"{where}: seeds = {list(seeds)}: list each seed once")
     base = preset(_given(raw, "preset", where, "tiny"), _given(raw, "env", where, "alfworld"))
-    base = with_settings(base, _given(raw, "settings", where, {}))
+    base = with_settings(base, {**common, **_given(raw, "settings", where, {})})
     runs = [run for block in _tables(raw, "runs", where) for run in _runs(name, block, base, seeds)]
     contrasts = [
         Contrast(*_pair(pair, where), kind == "confirmatory")

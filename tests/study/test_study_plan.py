@@ -56,6 +56,18 @@ def test_arms_of_a_block_differ_in_their_stages_alone(tmp_path: Path) -> None:
     assert alone.config.optim.group_size == 4
 
 
+def test_settings_of_the_study_hold_in_every_part_that_does_not_change_them(tmp_path: Path) -> None:
+    own = '[[part]]\nname = "q"\nseeds = [5]\n[[part.runs]]\narms = ["actre"]\n'
+    common = 'name = "small"\n[settings]\n"optim.group_size" = 6\nswitch = 7\nenv_steps = 900\n'
+    study = load_study(_file(tmp_path, SMALL.replace('name = "small"', common) + own))
+    of = {part: [run.config for run in study.runs if run.part == part] for part in ("p", "q")}
+    assert {config.env_steps for configs in of.values() for config in configs} == {900}
+    assert {config.optim.group_size for config in of["p"]} == {4}
+    assert [(c.optim.group_size, c.stages[0].iterations) for c in of["q"]] == [(6, 7)]
+    with pytest.raises(ActreError, match=r"s\.toml: .*unknown setting 'optim.group_sise'"):
+        load_study(_file(tmp_path, SMALL.replace('name = "small"', common.replace("group_size", "group_sise")) + own))
+
+
 def test_a_digest_tells_runs_apart_and_is_the_same_for_the_same_run_in_another_study(tmp_path: Path) -> None:
     study = load_study(_file(tmp_path, SMALL))
     assert len({run.digest for run in study.runs}) == len(study.runs)
@@ -122,6 +134,7 @@ def test_a_record_of_orders_that_played_other_games_is_refused(tmp_path: Path) -
         ('name = "small"', 'name = "../small"', "is not valid as a file's"),
         ('variant = "masked"', 'variant = "a/b"', "is not valid as a file's"),
         ('name = "small"', 'name = "small"\nshares = "tiny"', "shares = 'tiny'; expected a list"),
+        ('name = "small"', 'name = "small"\nsettings = 3', "settings = 3; expected a table"),
         ('"optim.group_size" = 4', '"optim.advantage" = "gigpo"', "write estimator"),
         ('"optim.group_size" = 4', "seed = 4", "write seeds"),
         ("seeds = [3, 4]", "seeds = [true]", "each a whole number, at least one"),
