@@ -80,7 +80,7 @@ def load_study(path: str | Path) -> Study:
 def _study(raw: dict[str, Any], folder: Path) -> Study:
     where = "the study"
     _only(raw, {"name", "about", "shares", "protocol", "settings", "part", "across"}, where)
-    common = _given(raw, "settings", where, {})
+    common: dict[str, Any] = _given(raw, "settings", where, {})
     parts = tuple(_part(one, common) for one in _tables(raw, "part", where))
     protocol = _given(raw, "protocol", where, "")
     study = Study(
