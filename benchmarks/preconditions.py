@@ -88,12 +88,14 @@ def _summary(records: list[dict[str, Any]]) -> str:
         gains = [f"{order.replace('_', '-')} {points(gain)}" for order, gain in learned]
         moved = found.transfer("act_first")
         ratio = None if moved is None else moved.gains.ratio
+        passed = [t for t in found.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
         narrowing = found.contraction
         cells = [
             name,
             f"{narrowing.verdict}, {narrowing.lower.value:.2f} to {narrowing.upper.value:.2f}" if narrowing else "–",
             f"{' and '.join(start)} %" if start else "–",
             "; ".join(gains) or "not measured",
+            points(passed[0].gains.untrained) if passed else "not measured",
             "not measured" if moved is None else "undetermined" if ratio is None else str(ratio),
         ]
         lines.append(f"| {' | '.join(cells)} |\n")
@@ -101,11 +103,12 @@ def _summary(records: list[dict[str, Any]]) -> str:
 ## Every policy measured
 
 Contraction: the verdict and both ends of the bracket, in nats. Start: success act-first and think-first, before
-training. Learnability: the gain of each order by reinforcement in it alone. Transfer: from act-first to think-first,
-by the measure that decides.
+training. Learnability: the gain of each order by reinforcement in it alone. Passed on: think-first's gain when
+act-first is reinforced, to be compared with its gain by its own reinforcement beside it. Transfer: from act-first to
+think-first, by the measure that decides.
 
-| policy | contraction | start | learnability | transfer |
-|---|---|---|---|---|
+| policy | contraction | start | learnability | passed on | transfer |
+|---|---|---|---|---|---|
 {"".join(lines)}"""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from actre.entropy import precondition_files
 from actre.entropy.thoughts import Pilot, load_calibration, load_curves, thoughts_for
 from actre.entropy.verdict import CLOSING
 
@@ -99,6 +100,10 @@ def test_the_short_page_of_results_has_the_long_pages_figures() -> None:
     entropy = next(line for line in corner.splitlines() if line.startswith("| actre, GRPO | 0."))
     before, after, end = (entropy.split(" | ")[i].split(" (")[0] for i in (2, 4, 6))
     assert f"{before} nats before training, {after} after the first stage, {end} at the end" in short
+    known = precondition_files.load(ROOT / "data" / "results" / "preconditions" / "tiny-contracted-high.json")
+    (passed,) = [t for t in known.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
+    given, own = (f"{100 * gain.value:+.1f}" for gain in (passed.gains.untrained, known.learned["think_first"].gain))
+    assert f"does reach thinking there, {given} points, but training think-first itself gives it {own} points" in short
 
 
 def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
@@ -547,6 +552,15 @@ def test_the_page_on_organisms_quotes_the_record() -> None:
         quoted.append(f"{other.contraction.lower.value:.2f} to {other.contraction.upper.value:.2f} nats")
         wanted = [t for t in other.transfers if (t.trained, t.way) == ("act_first", "sft") and t.measure != "p"]
         quoted += ["undetermined" if t.gains.ratio is None else str(t.gains.ratio) for t in wanted]
+        quoted += [points(one.gain) for one in other.learned.values()]
+        assert bool(other.learned) == (kind != "even-low")
+    for kind in ("contracted-high", "even-high", "contracted-low", "middle"):
+        other = files.load(ROOT / "data" / "results" / "preconditions" / f"tiny-{kind}.json")
+        (passed,) = [t for t in other.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
+        quoted.append(str(passed.gains.ratio))
+        own, given = (100 * gain.value for gain in (other.learned["think_first"].gain, passed.gains.untrained))
+        quoted.append(f"{kind} {given:+.1f} and {own:+.1f}")
+        assert given < own
     for run in json.loads((ROOT / "data" / "results" / "tuning.json").read_text()):
         for curve in (run["success"], run["admissible"]):
             means = [100 * sum(some) / len(some) for i in range(0, len(curve), 5) if (some := curve[i : i + 5])]
