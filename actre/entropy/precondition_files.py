@@ -93,8 +93,10 @@ def completed(found: Preconditions, about: dict[str, Any], path: Path) -> tuple[
         learned={**old.learned, **found.learned},
         transfers=(*kept, *found.transfers),
     )
-    if _plain(asdict(whole)) == _plain(asdict(found)):
+    if replace(whole, budget={}) == replace(found, budget={}):
         return found, about
+    if replace(whole, budget={}) == replace(old, budget={}):  # the same command again, which measured nothing anew
+        return old, {name: raw[name] for name in (*about, "before") if name in raw}
     cost = round(old.budget.get(_COST, 0) + found.budget.get(_COST, 0), 1)
     whole = replace(whole, budget={**old.budget, **found.budget, _COST: cost})
     before = {name: raw[name] for name in about if name in raw}

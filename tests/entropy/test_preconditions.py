@@ -173,6 +173,8 @@ def test_parts_measured_apart_complete_a_record_of_the_same_weights_and_budget(t
     assert about == {"command": "second", "before": [{"command": "first"}]}
     files.save(path, whole, **about)
     assert files.load(path) == whole
+    # the same command again changes nothing
+    assert files.completed(learned, {"command": "second"}, path) == (whole, about)
     # a part that is measured again replaces itself alone
     again = replace(learned, learned={order: Learned(band(0.3), 3) for order in learned.learned})
     newer, about = files.completed(again, {"command": "third"}, path)
