@@ -160,7 +160,7 @@ def test_a_wheel_holds_every_module_and_every_file_of_data_but_records_and_most_
     assert {path for path in ours if not (wheel / path).is_file()} == set()
     data = {path.relative_to(ROOT / "data") for path in (ROOT / "data").rglob("*") if path.is_file()}
     left_out = {path for path in data if not (wheel / "actre" / "_data" / path).is_file()}
-    shipped = {("tiny", "neutral"), ("tiny", "shopper")}
+    shipped = {("tiny", "even-high"), ("tiny", "shopper")}
     assert {path for path in left_out if path.parts[0] not in ("results", "tiny") or path.parts[:2] in shipped} == set()
     assert sum(path.stat().st_size for path in (wheel / "actre" / "_data").rglob("*")) < 10e6
 
@@ -169,5 +169,5 @@ def test_a_wheel_holds_every_module_and_every_file_of_data_but_records_and_most_
 def test_a_wheel_loads_the_tiny_policy_and_says_where_the_one_it_lacks_is(wheel: Path, tmp_path: Path) -> None:
     code = "from actre.policies.models import find; print(find('tiny')); find('tiny/narrow')"
     done = python(code, tmp_path, PYTHONPATH=str(wheel), ACTRE_DATA="")
-    assert done.stdout.strip() == str(wheel / "actre" / "_data" / "tiny" / "neutral")
+    assert done.stdout.strip() == str(wheel / "actre" / "_data" / "tiny" / "even-high")
     assert "a checkout has all of them (ACTRE_DATA=CHECKOUT/data)" in done.stderr

@@ -20,6 +20,7 @@ from actre.adapters.readme import adapter_card
 from actre.adapters.standalone import BASE, Standalone, usage
 from actre.config import ModelConfig, versions
 from actre.config.model_names import is_on_hub, is_own, settled
+from actre.config.tiny_names import saved_name
 from actre.policies.models import find
 from actre.types import ActreError
 
@@ -185,7 +186,7 @@ def named_base(folder: Path) -> ModelConfig:
         four_bit, own = bool(said.get("four_bit", False)), said.get("base")
     except (json.JSONDecodeError, AttributeError) as error:
         raise ActreError(f"{about} is damaged: {error!r}") from error
-    return ModelConfig(name=_base_name(folder, own), four_bit=four_bit)
+    return ModelConfig(name=saved_name(_base_name(folder, own)), four_bit=four_bit)
 
 
 def _base_name(folder: Path, own: str | None) -> str:

@@ -10,6 +10,7 @@ from actre.config import ENV_HELP
 from actre.config.checks import Count, Processes, Rate, Seed, Several, of
 from actre.config.overrides import changed
 from actre.config.paths import place
+from actre.config.tiny_names import is_tiny
 
 _PARTS = ("contraction", "start", "learnability", "transfer")
 _OPTIONS: tuple[tuple[str, Any, str], ...] = (
@@ -83,7 +84,7 @@ def _run(args: argparse.Namespace) -> int:
     budget = replace(budget_for(config), **given)
     out = args.out or files.RUNS / files.file_name(config.model.name, config.env.name).removesuffix(".json")
     parts = [part for part in PARTS if part in args.parts]
-    at_once = args.jobs or (2 if config.model.name.startswith("tiny") else 1)
+    at_once = args.jobs or (2 if is_tiny(config.model.name) else 1)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the jobs too, as Ctrl-C does
     try:
         measure(config, budget, out, parts, at_once=at_once, say=lambda text: print(text, flush=True))

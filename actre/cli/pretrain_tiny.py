@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from actre.config.checks import Count, Large, Processes, Seed, Share, of
-from actre.config.model_names import TINY_KINDS
 from actre.config.paths import place
+from actre.config.tiny_names import TINY_KINDS
 
 
 def add_parser(subparsers: Any) -> None:

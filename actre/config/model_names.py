@@ -7,16 +7,14 @@ from pathlib import Path
 
 from actre.config.paths import place
 from actre.config.run import ModelConfig, RunConfig
+from actre.config.tiny_names import is_tiny
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-
-TINY_KINDS = ("neutral", "narrow", "shopper", "even-high", "even-low", "contracted-high", "contracted-low", "middle")
-"""The tiny policies that `actre pretrain-tiny --kind` makes; not all are shipped."""
 
 
 def is_own(name: str) -> bool:
     """Whether the name is one of the kit's own (`actre models list`)."""
-    return name in ("tiny", "smollm2") or name.startswith("tiny/")
+    return name == "smollm2" or is_tiny(name)
 
 
 def folder_of(name: str) -> Path:

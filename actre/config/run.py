@@ -27,6 +27,7 @@ from actre.config.checks import (
 )
 from actre.config.env_names import EnvName, must_name_an_env
 from actre.config.estimators import Advantage, must_be_the_recipe
+from actre.config.tiny_names import DEFAULT_TINY, whole_name
 from actre.types import ActreError, Order
 
 
@@ -34,8 +35,8 @@ from actre.types import ActreError, Order
 class ModelConfig(Ranged):
     """The policy's model, its adapter, and the engine that samples from it."""
 
-    name: str = "tiny"
-    """The model: "tiny", "tiny/narrow", "tiny/shopper", "smollm2", a hub name, or a local folder."""
+    name: str = DEFAULT_TINY
+    """The model: "tiny" (short for the default), "tiny/narrow", "tiny/shopper", "smollm2", a hub name, or a folder."""
     loader: Literal["plain", "unsloth"] = "plain"
     """What loads the model: transformers, or unsloth with its LoRA kernels (GPU only)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -52,6 +53,10 @@ class ModelConfig(Ranged):
     """Rank of the LoRA adapter."""
     lora_alpha: Count = 32
     """LoRA's alpha; the adapter's output is scaled by lora_alpha / lora_rank."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "name", whole_name(self.name))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from actre.config import RunConfig, data_folder
 from actre.config.model_names import shown
+from actre.config.tiny_names import saved_name
 from actre.entropy.preconditions import (
     CONTRACTED_NATS,
     Learned,
@@ -43,7 +44,7 @@ def from_json(record: dict[str, Any]) -> Preconditions:
     raw = record["measured"]
     found, apart = raw["contraction"], raw["apart"]
     return Preconditions(
-        model=raw["model"],
+        model=saved_name(raw["model"]),
         fingerprint=raw["fingerprint"],
         env=raw["env"],
         contraction=None if found is None else Narrowing(found[0], Interval(*found[1]), Interval(*found[2])),

@@ -19,8 +19,6 @@ from actre.runtime.estimate import gpu as device
 from actre.runtime.price import NIGHT_H, price
 
 AUTO = "auto"
-ORGANISM_RATE = 5e-4
-"""The organisms' learning rate (data/studies/organisms.toml); at the tiny preset's they unlearn admissible actions."""
 _LARGEST_FIRST = ("qwen-7b", "qwen-1.5b-80gb", "qwen-1.5b-24gb", "qwen-0.5b-16gb")
 """Of these "auto" takes the first that fits, whose games are there, and whose arm ends within a night by the estimate.
 smollm2 is not among them: it cannot learn before a warm start, since none of its replies is well-formed.
@@ -44,7 +42,7 @@ def chosen(
     """The settings of a preset, or of the one that fits this machine if `name` is "auto".
 
     checks: the results of doctor; None runs it. organism: where the preset is tiny, that organism (docs/organisms.md)
-    takes the place of its policy, at the second study's learning rate. auto: tiny without a usable GPU; with one, the
+    takes the place of its policy. auto: tiny without a usable GPU; with one, the
     largest Qwen preset that fits and ends within a night. The smallest plays the shipped small rooms, the others need
     the official games. If installed, vLLM samples the episodes or unsloth loads the model, not both. Measuring and
     training through "auto" has not been run on a GPU. Raises ActreError for an unknown preset.
@@ -52,8 +50,8 @@ def chosen(
     config, words = _chosen(name, seed, env, checks)
     if organism is None or config.preset != "tiny":
         return Chosen(config, words)
-    model, optim = replace(config.model, name=f"tiny/{organism}"), replace(config.optim, learning_rate=ORGANISM_RATE)
-    return Chosen(replace(config, model=model, optim=optim), f"{words}, organism {organism}")
+    model = replace(config.model, name=f"tiny/{organism}")
+    return Chosen(replace(config, model=model), f"{words}, organism {organism}")
 
 
 def _chosen(name: str, seed: int, env: EnvName, checks: Sequence[Check] | None) -> Chosen:

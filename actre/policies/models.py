@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import ModelConfig, data_folder, derive_seed
-from actre.config.model_names import TINY_KINDS, folder_of, is_local, is_on_hub, looked_for
+from actre.config.model_names import folder_of, is_local, is_on_hub, looked_for
+from actre.config.tiny_names import DEFAULT_TINY, TINY_KINDS, is_tiny, whole_name
 from actre.policies.context import held_by
 from actre.policies.smollm2 import smollm2_folder
 from actre.runtime import ranks
@@ -107,7 +108,7 @@ def _no_bars(name: str) -> Iterator[None]:
     """No progress bar for the tiny models, which load at once; others keep transformers' bar."""
     from transformers.utils import logging
 
-    if not name.startswith("tiny"):
+    if not is_tiny(name):
         yield
         return
     logging.disable_progress_bar()
@@ -149,16 +150,15 @@ def add_lora(model: Any, config: ModelConfig, seed: int) -> Any:
 
 def find(name: str) -> str:
     """The folder of the model of that name, or the name itself for a hub. Raises ActreError for an unknown name."""
-    if name == "tiny" or name.startswith("tiny/"):
-        folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral")
+    if is_tiny(name):
+        folder = data_folder() / whole_name(name)
         if not (folder / "config.json").exists():
             if folder.name not in TINY_KINDS:
                 kinds = ", ".join(f"tiny/{kind}" for kind in TINY_KINDS)
                 raise ActreError(f"no tiny policy {name!r}; `actre pretrain-tiny --kind KIND` makes: {kinds}")
-            kind = "" if folder.name == "neutral" else f" --kind {folder.name}"
             raise ActreError(
-                f"no tiny policy in {folder}: `actre pretrain-tiny{kind} --out {folder}` makes one; a checkout has all "
-                "of them (ACTRE_DATA=CHECKOUT/data)"
+                f"no tiny policy in {folder}: `actre pretrain-tiny --kind {folder.name} --out {folder}` makes one; a "
+                "checkout has all of them (ACTRE_DATA=CHECKOUT/data)"
             )
         return str(folder)
     if name == "smollm2":
@@ -188,11 +188,8 @@ def find(name: str) -> str:
 def known() -> dict[str, Path]:
     """The models with a name of their own, and their folders, which may not exist yet."""
     tiny = data_folder() / "tiny"
-    found = {"tiny": tiny / "neutral"}
-    for folder in sorted(tiny.glob("*/config.json")):
-        if folder.parent.name != "neutral":
-            found[f"tiny/{folder.parent.name}"] = folder.parent
-    return {**found, "smollm2": smollm2_folder()}
+    found = {f"tiny/{folder.parent.name}": folder.parent for folder in sorted(tiny.glob("*/config.json"))}
+    return {"tiny": data_folder() / DEFAULT_TINY, **found, "smollm2": smollm2_folder()}
 
 
 def choose_dtype(model: ModelConfig) -> Any:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from actre.config import data_folder
 from actre.config.model_names import folder_of
+from actre.config.tiny_names import is_tiny, whole_name
 from actre.types import ActreError
 
 
@@ -52,8 +53,7 @@ def shape_of(name: str) -> Shape:
     """The sizes of a model by its name or folder. Raises ActreError if they are unknown."""
     if name in SHAPES:
         return SHAPES[name]
-    tiny = name == "tiny" or name.startswith("tiny/")
-    folder = data_folder() / "tiny" / (name.partition("/")[2] or "neutral") if tiny else folder_of(name)
+    folder = data_folder() / whole_name(name) if is_tiny(name) else folder_of(name)
     try:
         raw = json.loads((folder / "config.json").read_text())
         heads = raw["num_attention_heads"]

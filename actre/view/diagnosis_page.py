@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actre.config import RunConfig
 from actre.config.model_names import shown
+from actre.config.tiny_names import is_tiny
 from actre.entropy.diagnose import PARTS, Diagnosis, Part, StateDiagnosis, entropy_record, parts
 from actre.stats import Interval
 from actre.view import diagnosis_plots as plots
@@ -76,7 +77,7 @@ def _summary(found: Sequence[Diagnosis]) -> Html:
     ]
     if s.force_action_tag:
         notes.append(_FORCED)
-    if s.model == "tiny" or s.model.startswith("tiny/"):
+    if is_tiny(s.model):
         notes.append(words.MODEL_ORGANISM)
     tiles = [entropy_tile(f"{_names(one)}, nats", entropy_point(entropy_record(one))) for one in found]
     return summary(said, tiles, notes)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actre.config.model_names import shown
+from actre.config.tiny_names import is_tiny
 from actre.entropy.diagnose import Diagnosis
 from actre.view import provenance, sections, words
 from actre.view.answers import caution_for, findings
@@ -121,7 +122,7 @@ def _summary(runs: Sequence[RunRecord], starts: Sequence[Start]) -> Html:
     group = sections.primary(runs)
     caution = caution_for(runs)
     notes: list[object] = [[tag("strong", "Limits. "), caution]]
-    if any(run.config is not None and run.config.model.name.startswith("tiny") for run in runs):
+    if any(run.config is not None and is_tiny(run.config.model.name) for run in runs):
         notes.append(words.MODEL_ORGANISM)
     what = "action entropy before training, nats"
     tiles = [entropy_tile(f"{name}: {what}" if name else capital(what), start) for name, start, _ in starts]

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from actre.config import data_folder
-from actre.config.model_names import TINY_KINDS
+from actre.config.tiny_names import TINY_KINDS
 from actre.envs.demo import Demo, DemoStep
 from actre.organisms import command
 from actre.organisms.card import kind_of

@@ -51,7 +51,7 @@ def test_runs_come_block_by_block_and_seed_by_seed(tmp_path: Path) -> None:
 
 def test_arms_of_a_block_differ_in_their_stages_alone(tmp_path: Path) -> None:
     alone, both = load_study(_file(tmp_path, SMALL)).runs[:2]
-    assert [(s.order, s.iterations) for s in both.config.stages] == [("act_first", 5), ("think_first", 45)]
+    assert [(s.order, s.iterations) for s in both.config.stages] == [("act_first", 5), ("think_first", 75)]
     assert replace(alone.config, stages=both.config.stages) == both.config
     assert alone.config.optim.group_size == 4
 
@@ -128,7 +128,7 @@ def test_a_record_of_orders_that_played_other_games_is_refused(tmp_path: Path) -
         ('variant = "masked"', "", "two runs are called"),
         ("exploratory", "confirmatory", "say evidence"),
         ('["actre-grpo",', '["tfpi-grpo",', "which it does not run"),
-        ("switch = 5", "switch = 50", "leaves a stage without iterations"),
+        ("switch = 5", "switch = 80", "leaves a stage without iterations"),
         ("seeds", "seed", "'seed', which is unknown"),
         ('name = "small"', "name = small", "not TOML"),
         ('name = "small"', 'name = "../small"', "is not valid as a file's"),

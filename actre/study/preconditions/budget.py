@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from actre.config import RunConfig
 from actre.config.checks import Count, Ranged, Rate, Several
+from actre.config.tiny_names import is_tiny
 from actre.entropy.preconditions import TRAINED, Way
 from actre.types import ActreError, Order
 
@@ -51,7 +52,7 @@ class Budget(Ranged):
 
 def budget_for(config: RunConfig) -> Budget:
     """The default budget: that of the tiny policies, or a reduced one for larger models."""
-    if config.model.name.startswith("tiny") or config.preset == "tiny":
+    if is_tiny(config.model.name) or config.preset == "tiny":
         return Budget()
     return Budget(
         iterations=5,
