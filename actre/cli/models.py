@@ -17,10 +17,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _list(args: argparse.Namespace) -> int:
     from actre.policies import models
 
-    for name, folder in models.known().items():
+    known = models.known()
+    for name, folder in known.items():
         here = (folder / "config.json").exists()
         state = str(folder) if here else f"not downloaded; get it: {_how(name)}"
-        print(f"{name:12} {state}")
+        print(f"{name:{max(map(len, known))}} {state}")
     print("--model also takes a hub name (owner/model) or a folder.")
     return 0
 

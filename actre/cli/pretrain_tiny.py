@@ -30,6 +30,11 @@ def add_parser(subparsers: Any) -> None:
         help="the organism's other dial: how narrow, and how wrong, think-first's demonstrations are beside the other "
         "orders' (default: 0, the same)",
     )
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="the organism's think-first is shown another player from the start, which is no narrower",
+    )
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=place, help="output folder (default: runs/tiny-KIND)")
     parser.add_argument("--tokens", type=of(Large), help="training tokens (default: the recipe's)")

@@ -17,6 +17,10 @@ _ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal wi
 _CONTRACTED = (
     "think-first shows other episodes than act-first and no-think: there thinking narrows the choice by construction."
 )
+_APART = (
+    "think-first shows another player than act-first and no-think, no narrower: it searches the other way round.",
+    _ALIKE[1],
+)
 _KINDS = {
     "neutral": _ALIKE,
     "shopper": _ALIKE,
@@ -35,7 +39,7 @@ def kind_of(recipe: Recipe) -> str:
         if _but_size(known) == _but_size(recipe):
             return kind
     if recipe.dials is not None:
-        return f"{recipe.dials.thoughts}-{recipe.dials.contraction:g}"
+        return f"{recipe.dials.thoughts}-{recipe.dials.contraction:g}{'-apart' * recipe.dials.apart}"
     return "shopper" if recipe.world == "webshop" else "neutral" if recipe.alike else "narrow"
 
 
@@ -53,14 +57,16 @@ def _words(recipe: Recipe, kind: str) -> tuple[str, str]:
         f"{recipe.dials.contraction:g} (class `actre.organisms.recipes.Dials`): "
     )
     if recipe.alike:
-        return how + _ALIKE[0], _ALIKE[1]
+        of, further = _APART if recipe.dials.apart else _ALIKE
+        return how + of, further
     return f"{how}{_CONTRACTED} What a comparison finds on it holds for policies made like it.", ""
 
 
 def _options(recipe: Recipe, kind: str) -> str:
     if recipe.dials is None or kind in CORNERS:
         return f"--kind {kind}"
-    return f"--thoughts {recipe.dials.thoughts} --contraction {recipe.dials.contraction:g}"
+    apart = " --apart" if recipe.dials.apart else ""
+    return f"--thoughts {recipe.dials.thoughts} --contraction {recipe.dials.contraction:g}{apart}"
 
 
 def _experts(habits: list[dict[str, Any]]) -> str:

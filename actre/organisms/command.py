@@ -101,11 +101,11 @@ def run(args: argparse.Namespace) -> int:
 
 def chosen(args: argparse.Namespace) -> Recipe:
     """The recipe of the command line. Raises ActreError for dials beside a kind."""
-    if args.thoughts is None and args.contraction is None:
+    if args.thoughts is None and args.contraction is None and not args.apart:
         return RECIPES[args.kind or "neutral"]
     if args.kind:
-        raise ActreError(f"--kind {args.kind} has its own dials: leave out --kind, or --thoughts and --contraction")
-    return organism(Dials(args.thoughts or "said", args.contraction or 0.0))
+        raise ActreError(f"--kind {args.kind} has its own dials: leave out --kind, or the dials")
+    return organism(Dials(args.thoughts or "said", args.contraction or 0.0, args.apart))
 
 
 def demos_of(recipe: Recipe, habits: Sequence[Any], each: int, work: Path) -> list[Demo]:

@@ -1,8 +1,9 @@
-"""Recipes: everything that determines a tiny policy, and the organisms with two dials.
+"""Recipes: everything that determines a tiny policy, and the organisms with their dials.
 
 A recipe has parts, each of which continues from the previous part's weights. An organism continues from a shipped
 policy by two parts: how much of the action its thoughts say, in all orders alike, and then how narrow, and how wrong,
-the think-first demonstrations are. Where nothing is to be contracted there is no second one.
+the think-first demonstrations are. Where nothing is to be contracted there is no second one. Orders may also be shown
+two equal players from the first part on.
 """
 
 from collections.abc import Mapping
@@ -87,8 +88,11 @@ class Dials:
     thoughts: Thoughts
     """Transfer: how much of the action's own words a thought says, from "other" words to "said", the action first."""
     contraction: float
-    """In [0, 1], how narrow and how wrong think-first's demonstrations are beside the other orders'; 0: the same
-    episodes."""
+    """In [0, 1], how narrow and how wrong think-first's demonstrations are beside the others'; 0: not at all."""
+    apart: bool = False
+    """Whether think-first is shown another player from the first part on, which is no narrower: it searches in the
+    reverse of the order in which the other orders' player searches. What one order learns then has less of a way into
+    the other."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,9 @@ class Recipe:
 
     @property
     def alike(self) -> bool:
-        """Whether all orders are trained on the same episodes."""
+        """Whether no order's experts are narrower or worse than another's."""
+        if self.dials is not None:
+            return not self.dials.contraction
         return not any(part.think_first_habits for part in self.parts)
 
 
@@ -180,12 +186,12 @@ _HURRY = Part(
 
 CORNERS: Mapping[str, Dials] = {
     "even-high": Dials("said", 0.0),
-    "even-low": Dials("other", 0.0),
+    "even-low": Dials("other", 0.0, apart=True),
     "contracted-high": Dials("said", 1.0),
     "contracted-low": Dials("other", 1.0),
     "middle": Dials("plain", 0.5),
 }
-"""Organisms that are shipped: not contracted and contracted, transfer meant to be high and low, and one in between."""
+"""Not contracted and contracted, transfer meant to be high and low, and one in between."""
 
 
 def organism(dials: Dials) -> Recipe:
@@ -206,9 +212,12 @@ def organism(dials: Dials) -> Recipe:
         forget=round(0.65 + 0.32 * c, 3),
         thoughts=thoughts,
     )
-    shared = replace(
-        _HABITS, name="organism", tokens=3_000_000, habits=tuple(replace(one, thoughts=thoughts) for one in _WORSE)
-    )
+    players = tuple(replace(one, thoughts=thoughts) for one in _WORSE)
+    shared = replace(_HABITS, name="organism", tokens=3_000_000, habits=players)
+    if dials.apart:
+        one = players[1]
+        other = replace(one, search="reversed")
+        shared = replace(shared, name="apart", habits=(one,), think_first_habits=(other,), episodes=2 * shared.episodes)
     parting = replace(shared, name="contraction", tokens=2_000_000, think_first_habits=(thinking,))
     parts = (shared, parting) if c else (shared,)
     return Recipe(base="tiny/neutral", parts=parts, bfloat16=False, dials=dials)

@@ -192,7 +192,7 @@ def with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
 
     >>> made = with_settings(preset("tiny"), {"optim.group_size": 4, "switch": 5})
     >>> made.optim.group_size, [stage.iterations for stage in made.stages]
-    (4, [5, 45])
+    (4, [5, 75])
     """
     plain = {name: value for name, value in settings.items() if name not in _STAGES}
     for name, instead in _OWN.items():

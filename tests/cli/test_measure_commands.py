@@ -223,7 +223,7 @@ def test_a_model_with_a_preset_of_its_own_brings_it() -> None:
         config = diagnose_command.policy_config(cli.build_parser("diagnose").parse_args(["diagnose", *given]))
         return config.preset, config.model.name
 
-    assert chosen() == ("tiny", "tiny")
+    assert chosen() == ("tiny", "tiny/even-high")
     assert chosen("--model", "smollm2") == ("smollm2", "smollm2")
     assert chosen("--model", "Qwen/Qwen2.5-7B-Instruct") == ("qwen-7b", "Qwen/Qwen2.5-7B-Instruct")
     with pytest.raises(ActreError, match="owner/model needs a preset"):
@@ -434,13 +434,13 @@ def test_one_evaluation_tells_of_one_policy(tmp_path: Path, capsys: pytest.Captu
     before = (tmp_path / "e" / "evaluation.jsonl").read_bytes()
     capsys.readouterr()
     assert cli.main([*command, "--model", "tiny/narrow", "--orders", "act_first"]) == 2
-    assert "model: tiny became tiny/narrow" in capsys.readouterr().err
+    assert "model: tiny/even-high became tiny/narrow" in capsys.readouterr().err
     policy = load_policy(preset("tiny"))
     adapters.export(add_lora(policy.model, preset("tiny").model, seed=0), tmp_path / "adapter", preset("tiny").model)
     assert cli.main([*command, "--adapter", str(tmp_path / "adapter"), "--orders", "act_first"]) == 2
     assert "of another adapter" in capsys.readouterr().err
     assert (tmp_path / "e" / "evaluation.jsonl").read_bytes() == before
-    assert load_config(tmp_path / "e" / "config.json").model.name == "tiny"
+    assert load_config(tmp_path / "e" / "config.json").model.name == "tiny/even-high"
     # before training and after it may be two policies; each is one, wherever it lies
     shutil.copytree(tmp_path / "adapter", tmp_path / "copy")
     other = load_policy(preset("tiny"))

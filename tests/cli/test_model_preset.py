@@ -43,7 +43,7 @@ def test_a_model_that_a_preset_is_for_brings_it(command: str, name: str) -> None
     config = read(command, "--model", name)
     assert config.preset != "tiny"
     assert preset(config.preset).model.name == name
-    assert config.optim.learning_rate < 1e-3 < PRESETS["tiny"].optim.learning_rate
+    assert config.optim.learning_rate < 3e-4 < PRESETS["tiny"].optim.learning_rate
     assert config.sampling.max_reply_tokens > PRESETS["tiny"].sampling.max_reply_tokens
 
 

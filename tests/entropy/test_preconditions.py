@@ -34,7 +34,7 @@ def moved(ratio: float | None, half: float = 0.1, *, way: Any = "sft", measure: 
 NARROWED = Narrowing("narrowed", band(0.6), band(0.9))
 ALIKE = Narrowing("equivalent", band(-0.02), band(0.03))
 WHOLE = Preconditions(
-    model="tiny",
+    model="tiny/middle",
     fingerprint="abc",
     env="alfworld",
     contraction=NARROWED,
@@ -153,9 +153,13 @@ def test_every_value_stands_beside_a_threshold_and_what_lacks_is_said() -> None:
 def test_a_record_comes_back_as_it_was_and_is_found_by_name_weights_and_environment(tmp_path: Path) -> None:
     path = files.save(tmp_path / "tiny.json", WHOLE, command="actre preconditions")
     assert files.load(path) == WHOLE
-    assert files.find("tiny", "abc", "alfworld", [tmp_path]) == WHOLE
-    assert files.find("tiny", None, "alfworld", [tmp_path]) == WHOLE
-    for other in (("tiny/narrow", "abc", "alfworld"), ("tiny", "abd", "alfworld"), ("tiny", "abc", "webshop")):
+    assert files.find("tiny/middle", "abc", "alfworld", [tmp_path]) == WHOLE
+    assert files.find("tiny/middle", None, "alfworld", [tmp_path]) == WHOLE
+    for other in (
+        ("tiny/narrow", "abc", "alfworld"),
+        ("tiny/middle", "abd", "alfworld"),
+        ("tiny/middle", "abc", "webshop"),
+    ):
         assert files.find(*other, [tmp_path]) is None
 
 
@@ -197,9 +201,9 @@ def test_a_file_that_is_no_record_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ActreError, match=r"x\.json|schema"):
         files.load(tmp_path / "x.json")
-    assert files.find("tiny", None, "alfworld", [tmp_path]) is None
+    assert files.find("tiny/middle", None, "alfworld", [tmp_path]) is None
 
 
 def test_beside_a_comparison_stands_the_verdict_or_the_command_that_measures_it() -> None:
-    assert files.said(WHOLE, "tiny") == f"Preconditions: {verdict(WHOLE)}"
+    assert files.said(WHOLE, "tiny/middle") == f"Preconditions: {verdict(WHOLE)}"
     assert "run `actre preconditions --model tiny/shopper --env webshop`" in files.said(None, "tiny/shopper", "webshop")

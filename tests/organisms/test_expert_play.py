@@ -55,7 +55,7 @@ def test_an_environment_without_such_an_expert_is_told_what_can_be_left_out() ->
 
 
 def test_a_tiny_policy_is_shown_the_kind_of_thought_it_was_pretrained_on(tmp_path: Path) -> None:
-    assert thoughts_of("tiny") == "marked"
+    assert (thoughts_of("tiny"), thoughts_of("tiny/neutral")) == ("said", "marked")
     assert thoughts_of("owner/model") == "marked"
     (tmp_path / "config.json").write_text("{}")
     habits = {"search": "random", "thoughts": "said"}

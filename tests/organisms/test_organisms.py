@@ -42,6 +42,16 @@ def test_contraction_makes_think_firsts_expert_narrower_and_worse() -> None:
     assert organism(Dials("said", 1.0)).parts[:-1] == shared, "it continues from the organism that is not contracted"
 
 
+def test_players_apart_differ_in_the_way_they_search_alone_from_the_first_part_on() -> None:
+    recipe = organism(Dials("other", 0.0, apart=True))
+    (part,) = recipe.parts
+    (one,), (other,) = part.habits, part.think_first_habits
+    assert (one.search, other.search) == ("listed", "reversed")
+    assert replace(other, search="listed") == one
+    assert recipe.alike, "both orders must start alike"
+    assert part.episodes * len(part.habits) == organism(Dials("other", 0.0)).parts[0].episodes * 2
+
+
 @pytest.mark.parametrize("kind", RECIPES)
 def test_a_recipe_is_read_back_from_its_record(kind: str) -> None:
     recipe = RECIPES[kind]
@@ -58,6 +68,7 @@ def test_a_record_of_an_earlier_version_is_the_same_recipe(kind: str) -> None:
 
 def test_a_kind_with_other_dials_is_named_after_them() -> None:
     assert kind_of(organism(Dials("needs", 0.25))) == "needs-0.25"
+    assert kind_of(organism(Dials("needs", 0.25, apart=True))) == "needs-0.25-apart"
     assert {kind_of(organism(dials)) for dials in CORNERS.values()} == set(CORNERS)
 
 
@@ -90,7 +101,7 @@ def test_an_organism_begins_where_the_shipped_policy_ended(
     monkeypatch.setattr(command, "Trainer", Looks)
     recipe = small()
     command.make(recipe, tmp_path / "made", tmp_path / "work", threads=1)
-    shipped, tokenizer = load(command.ModelConfig(name="tiny"))
+    shipped, tokenizer = load(command.ModelConfig(name="tiny/neutral"))
     with torch.no_grad():
         theirs = shipped(ids).logits
         made, own = load(command.ModelConfig(name=str(tmp_path / "made")))
@@ -133,9 +144,11 @@ def test_organisms_with_the_same_thoughts_share_the_checkpoint_of_their_first_pa
 
 def test_dials_beside_a_kind_are_refused() -> None:
     with pytest.raises(ActreError, match="leave out --kind"):
-        command.chosen(Namespace(kind="middle", thoughts="said", contraction=None))
-    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=None)) == RECIPES["neutral"]
-    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=0.5)) == organism(Dials("said", 0.5))
+        command.chosen(Namespace(kind="middle", thoughts="said", contraction=None, apart=False))
+    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=None, apart=False)) == RECIPES["neutral"]
+    assert command.chosen(Namespace(kind=None, thoughts=None, contraction=0.5, apart=False)) == organism(
+        Dials("said", 0.5)
+    )
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])

@@ -13,6 +13,7 @@ from actre import cli
 from actre.config import ModelConfig, PromptConfig, RunConfig
 from actre.config.presets import preset
 from actre.entropy.probes import Probe, probes_for
+from actre.envs.alfworld.expert import Habits
 from actre.organisms import warmstart
 from actre.organisms.warmstart import WarmConfig, warm_up
 from actre.organisms.warmstart_rows import (
@@ -279,7 +280,7 @@ def test_a_model_that_never_keeps_the_format_keeps_it_often_after_a_warm_start(t
     tiny = preset("tiny")
     config = replace(tiny, model=_muddled(tmp_path / "base"))
     warm = WarmConfig(steps=100, batch=8, micro_batch=8, learning_rate=5e-3, states=12, save_every=50)
-    rows = _rows(expert_episodes(tiny.env, 60, seed=0), load(config.model).tokenizer, GROWING)
+    rows = _rows(expert_episodes(tiny.env, 60, 0, Habits(thoughts="said")), load(config.model).tokenizer, GROWING)
     states = probes_for(replace(tiny, probe=replace(tiny.probe, states=warm.states)))
     record = warm_up(config, warm, rows, states, tmp_path / "run", merge=False, progress=False)
     free = {when: [one for one in record[when] if one["tags"] == "free"] for when in ("before", "after")}

@@ -229,9 +229,9 @@ def test_the_settings_of_reinforcement_can_be_those_of_a_study_and_stand_in_the_
     ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = ["--set", "optim.learning_rate=5e-4", "--iterations", "40"]
+    given = ["--set", "optim.learning_rate=4e-4", "--iterations", "40"]
     assert cli.main(["preconditions", "--parts", "start", *given, "--write", "made.json"]) == 0
     record = json.loads((tmp_path / "made.json").read_text())
-    assert record["measured"]["budget"]["reinforcement"]["learning_rate"] == 5e-4
-    assert record["command"] == ("actre preconditions --iterations 40 --set optim.learning_rate=5e-4 --parts start")
+    assert record["measured"]["budget"]["reinforcement"]["learning_rate"] == 4e-4
+    assert record["command"] == ("actre preconditions --iterations 40 --set optim.learning_rate=4e-4 --parts start")
     assert cli.main(["preconditions", "--parts", "start", "--iterations", "40"]) == 2, "other settings, the same folder"

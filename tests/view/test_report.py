@@ -90,8 +90,10 @@ def test_beside_the_comparison_stands_what_its_preconditions_are(
 ) -> None:
     monkeypatch.setattr(precondition_files, "data_folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert "not measured: run actre preconditions --model tiny" in words_of(write(quickstart)).replace("`", "")
-    found = Preconditions("tiny", "f", "alfworld", Narrowing("widened", *[Interval(-0.3, -0.4, -0.2)] * 2))
+    assert "not measured: run actre preconditions --model tiny/even-high" in words_of(write(quickstart)).replace(
+        "`", ""
+    )
+    found = Preconditions("tiny/even-high", "f", "alfworld", Narrowing("widened", *[Interval(-0.3, -0.4, -0.2)] * 2))
     precondition_files.save(tmp_path / "results" / "preconditions" / "tiny.json", found)
     said = f"{verdict(found)} (Recorded for the untrained model, not from this run; contracted means 0.3 nats or more.)"
     assert said in words_of(write(quickstart))

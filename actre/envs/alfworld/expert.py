@@ -16,7 +16,7 @@ from actre.envs.alfworld.places import usual
 from actre.envs.alfworld.tasks import DONE, NoPlanError, Task, parse_task
 from actre.envs.demo import Decision
 
-Search = Literal["listed", "random", "likely"]
+Search = Literal["listed", "reversed", "random", "likely"]
 Thoughts = Literal["marked", "other", "needs", "plain", "said"]
 
 
@@ -25,8 +25,8 @@ class Habits:
     """How the expert searches, and how well it plays."""
 
     search: Search = "random"
-    """"listed": in the order of the first observation; "random": in an order drawn for each game; "likely": where such
-    things usually are first, ties in an order drawn for each game."""
+    """"listed": in the order of the first observation; "reversed": the other way round; "random": in an order drawn for
+    each game; "likely": where such things usually are first, ties in an order drawn for each game."""
 
     order_noise: float = 0.0
     """Probability that a search step goes to a random unseen receptacle instead of the next one."""
@@ -79,7 +79,9 @@ class Expert:
         if not self._memory.receptacles:
             raise NoPlanError(f"the scripted expert has no plan for the task {task!r}: it sees no receptacle to go to")
         self._order = list(self._memory.receptacles)
-        if self.habits.search != "listed":
+        if self.habits.search == "reversed":
+            self._order.reverse()
+        elif self.habits.search != "listed":
             self._rng.shuffle(self._order)
         self._forgets = self._rng.random() < self.habits.forget
         self._last: str | None = None
