@@ -25,7 +25,7 @@ ARMS = ("think_first", "actre")
 NAMES = {"think_first": "think-first alone", "actre": "ActRe"}
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES: dict[EnvName, Path] = {"alfworld": DOCS / "quickstart-result.md", "webshop": DOCS / "quickstart-webshop.md"}
-_POLICY: dict[EnvName, str] = {"alfworld": "neutral tiny policy", "webshop": "tiny shopper"}
+_POLICY: dict[EnvName, str] = {"alfworld": "tiny policy even-high", "webshop": "tiny shopper"}
 _SUCCESS: dict[EnvName, str] = {
     "alfworld": "the share of the panel's games that are won, each game played once at",
     "webshop": "the share of the panel's goals bought at reward 1, each played once at",

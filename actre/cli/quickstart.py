@@ -16,6 +16,7 @@ from actre.config.model_names import settle
 from actre.config.overrides import changed, in_proportion
 from actre.config.paths import place
 from actre.config.presets import preset
+from actre.config.tiny_names import DEFAULT_TINY
 from actre.runtime.estimate import Device, must_fit
 from actre.runtime.limits import here, hours
 from actre.runtime.price import must_end, price
@@ -106,4 +107,6 @@ def _run(args: argparse.Namespace) -> int:
         f"next: open the report in a browser; another seed: actre quickstart {named}--seed {args.seed + 1} --out DIR; "
         f"export: actre export {out / ARMS[-1]}"
     )
+    if config.model.name == DEFAULT_TINY:
+        print("where thinking does narrow the choice: actre quickstart --model tiny/contracted-high --out DIR")
     return 0
