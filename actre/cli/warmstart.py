@@ -33,6 +33,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         choices=("auto", "float32", "bfloat16", "float16"),
         help="type of the weights (default: the preset's)",
     )
+    parser.add_argument(
+        "--products",
+        choices=("float32", "bfloat16"),
+        help="type of the layers' matrix products in training on a CPU (default: float32; actre doctor says whether "
+        "bfloat16 is faster here)",
+    )
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="run folder (default: %(default)s)")
     parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
@@ -125,7 +131,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.paraphrase and args.thoughts == "marked":
         raise ActreError("--paraphrase has no other words for marked thoughts: add --thoughts plain (or needs, said)")
     outputs.growing(args.out, lambda folder: (folder / "settings.json").exists(), what="a warm start")
-    given = {name: value for name in (*_COUNTS, "learning_rate") if (value := getattr(args, name)) is not None}
+    given = {
+        name: value for name in (*_COUNTS, "learning_rate", "products") if (value := getattr(args, name)) is not None
+    }
     from actre.entropy.probes import probes_for
     from actre.envs.alfworld.expert import Habits
     from actre.organisms.compliance import Compliance, table

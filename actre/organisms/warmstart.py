@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -37,11 +37,13 @@ from actre.config.model_names import settle, settled
 from actre.entropy.probes import Probe
 from actre.organisms import compliance
 from actre.organisms.compliance import Compliance
+from actre.organisms.packed_sft import PackedSFTTrainer
 from actre.organisms.warmstart_rows import WarmRow
 from actre.policies.context import must_hold
 from actre.policies.hf import HFPolicy
 from actre.policies.models import add_lora, context_of, load
 from actre.runtime import outputs
+from actre.training.packed.padded import is_packed
 from actre.types import ActreError, drop_torn_line, read_jsonl, write_jsonl
 
 _LARGE = 1_000_000_000
@@ -72,6 +74,8 @@ class WarmConfig(Ranged):
     """Steps between checkpoints."""
     states: Count = 16
     """States on which compliance is measured before and after."""
+    products: Literal["float32", "bfloat16"] = "float32"
+    """Type of the packed forward pass's products, as in `OptimConfig.products`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,6 +155,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         try:
             begun = json.loads(path.read_text())
             begun["run"] = asdict(config_from_dict(begun["run"]))  # newer settings get their defaults
+            begun["warm"] = asdict(WarmConfig(**begun["warm"]))
             begun["run"]["model"]["name"] = settled(begun["run"]["model"]["name"])
             changed = differences(begun, settings)
         except (ValueError, KeyError, TypeError) as error:
@@ -195,19 +200,24 @@ def fine_tune(
     *,
     progress: bool,
 ) -> dict[str, Any]:
-    """Train the adapter in place, from the last complete checkpoint if there is one. Returns a summary."""
+    """Train the adapter in place, from the last complete checkpoint if there is one. Returns a summary.
+
+    Raises ActreError for bfloat16 products where the packed forward pass does not take the model.
+    """
     last = _last_checkpoint(out / "checkpoints")
     done = 0 if last is None else int(last.name.rpartition("-")[2])
     log = _Log(
         out / "metrics.jsonl", done, tqdm(total=warm.steps, initial=done, desc="warm start", disable=not progress)
     )
-    trainer = SFTTrainer(
-        model=model,
-        args=_sft_config(config, warm, model, out),
-        train_dataset=_dataset(rows),
-        processing_class=tokenizer,
-        callbacks=[log],
-    )
+    parts: dict[str, Any] = {
+        "model": model,
+        "args": _sft_config(config, warm, model, out),
+        "train_dataset": _dataset(rows),
+        "processing_class": tokenizer,
+        "callbacks": [log],
+    }
+    packed = is_packed(replace(config, optim=replace(config.optim, products=warm.products)), model)
+    trainer = PackedSFTTrainer(products=warm.products, **parts) if packed else SFTTrainer(**parts)
     trainer.remove_callback(PrinterCallback)
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()

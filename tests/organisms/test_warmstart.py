@@ -15,6 +15,7 @@ from actre.config.presets import preset
 from actre.entropy.probes import Probe, probes_for
 from actre.envs.alfworld.expert import Habits
 from actre.organisms import warmstart
+from actre.organisms.packed_sft import PackedSFTTrainer
 from actre.organisms.warmstart import WarmConfig, warm_up
 from actre.organisms.warmstart_rows import (
     WORDINGS,
@@ -287,6 +288,41 @@ def test_a_model_that_never_keeps_the_format_keeps_it_often_after_a_warm_start(t
     found = {when: sum(one["well_formed"] for one in free[when]) for when in free}
     assert found["before"] == 0
     assert found["after"] >= 4 * warm.states / 3, (found, record["training"])  # 25 of 48 where it was written
+
+
+def _losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_packed_rows_give_the_loss_and_the_adapter_that_trls_trainer_gives(config, rows, probes, tmp_path, monkeypatch):
+    made: list[type] = []
+
+    class Noted(PackedSFTTrainer):
+        def __init__(self, **rest):
+            made.append(type(self))
+            super().__init__(**rest)
+
+    monkeypatch.setattr(warmstart, "PackedSFTTrainer", Noted)
+    warm_up(config, WARM, rows, probes, tmp_path / "packed", merge=False, progress=False)
+    assert made == [Noted]
+    monkeypatch.setattr(warmstart, "is_packed", lambda config, model: False)
+    warm_up(config, WARM, rows, probes, tmp_path / "trl", merge=False, progress=False)
+    assert len(made) == 1
+    assert _losses(tmp_path / "packed") == pytest.approx(_losses(tmp_path / "trl"), abs=1e-4)
+    ours, theirs = (load_file(tmp_path / one / "adapter" / "adapter_model.safetensors") for one in ("packed", "trl"))
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-3, rtol=1e-2)
+
+
+def test_products_in_bfloat16_move_the_loss_little(config, rows, probes, tmp_path):
+    for name in ("float32", "bfloat16"):
+        warm_up(config, replace(WARM, products=name), rows, probes, tmp_path / name, merge=False, progress=False)
+    exact, rounded = _losses(tmp_path / "float32"), _losses(tmp_path / "bfloat16")
+    assert exact != rounded
+    assert rounded == pytest.approx(exact, rel=0.02)
+    half = replace(config, model=replace(config.model, dtype="bfloat16"))
+    with pytest.raises(ActreError, match="needs the packed forward pass, and its weights are not float32"):
+        warm_up(half, replace(WARM, products="bfloat16"), rows, probes, tmp_path / "no", merge=False, progress=False)
 
 
 def test_a_line_that_was_not_written_whole_does_not_block_a_warm_start(config, rows, probes, tmp_path, monkeypatch):
