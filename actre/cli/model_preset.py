@@ -4,11 +4,13 @@ A pretrained model never gets the tiny preset's settings by default: its learnin
 one, its replies are too short, and nothing would say so.
 """
 
-from actre.config.model_names import is_on_hub, is_own
+from actre.config.model_names import is_on_hub, is_own, is_smollm2
 from actre.config.presets import GPU_GB, PRESETS
 from actre.runtime.shapes import shape_of
 from actre.types import ActreError
 
+_WARM = "smollm2-cpu"
+"""The preset of the shipped warm starts: in its rooms, and with its prompt, they were made."""
 PRETRAINED = 20_000_000
 """Parameters from which on a model in a folder counts as pretrained; the tiny policies have one or two million."""
 
@@ -24,6 +26,8 @@ def preset_name(named: str | None, model: str | None) -> str:
     if named is not None or model is None:
         return named or "tiny"
     own = [name for name, config in PRESETS.items() if config.model.name == model]
+    if is_smollm2(model) and not own:
+        return _WARM
     if is_own(model) or not _is_pretrained(model) or len(own) == 1:
         return next(iter(own), "tiny")
     sizes = ", ".join(f"{name} ({gb} GB)" for name, gb in GPU_GB.items() if name in own or not own)

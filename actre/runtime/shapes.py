@@ -4,7 +4,7 @@ import json
 from typing import NamedTuple
 
 from actre.config import data_folder
-from actre.config.model_names import folder_of
+from actre.config.model_names import folder_of, is_smollm2
 from actre.config.tiny_names import is_tiny, whole_name
 from actre.types import ActreError
 
@@ -51,8 +51,8 @@ SHAPES = {
 
 def shape_of(name: str) -> Shape:
     """The sizes of a model by its name or folder. Raises ActreError if they are unknown."""
-    if name in SHAPES:
-        return SHAPES[name]
+    if name in SHAPES or is_smollm2(name):
+        return SHAPES["smollm2" if is_smollm2(name) else name]
     folder = data_folder() / whole_name(name) if is_tiny(name) else folder_of(name)
     try:
         raw = json.loads((folder / "config.json").read_text())
