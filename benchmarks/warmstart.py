@@ -5,19 +5,26 @@
         --learning-rate 1e-3 --out runs/warmstart_smollm2
     python benchmarks/warmstart.py collect runs/warmstart_smollm2
     python benchmarks/warmstart.py page          # writes docs/warmstart.md from what was collected
+    python benchmarks/warmstart.py ship runs/warm said    # a finished warm start as the model smollm2/said
 
-`collect` writes the record and the losses to data/results/warmstart_smollm2.json, the page's only source.
+`collect` writes the record and the losses to data/results/warmstart_smollm2.json, the page's only source. `ship` puts
+the adapter, in bfloat16, with its record and losses into data/smollm2/STYLE.
 """
 
 import argparse
 import json
 import os
+import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from actre.config import data_folder
 from actre.organisms.compliance import Compliance, free_share, table
+from actre.policies.smollm2 import SMOLLM2_PACKAGE
 from actre.runtime.limits import processor
 from actre.types import ActreError, read_jsonl
 
@@ -39,6 +46,11 @@ def results() -> Path:
 
 def collect(run: Path, note: str = "") -> None:
     """Copy a finished warm start's record, with a note on how it ran. Raises ActreError for another folder."""
+    results().write_text(json.dumps({**_finished(run), "note": note}, indent=1) + "\n")
+
+
+def _finished(run: Path) -> dict[str, Any]:
+    """The record of a finished warm start, with its losses and the machine. Raises ActreError for another folder."""
     path = run / "warmstart.json"
     if not path.exists():
         raise ActreError(f"{run} holds no finished warm start: the same `actre warmstart` command continues it")
@@ -50,10 +62,30 @@ def collect(run: Path, note: str = "") -> None:
         "cpu_s": round(sum(line["cpu_s"] for line in lines), 1),
         "epochs": round(len(lines) * record["warm"]["batch"] / record["rows"]["rows"], 2),
     }
-    record["note"] = note
     record["losses"] = [round(line["loss"], 4) for line in lines]
     record["machine"] = {"processor": processor(), "cores": os.cpu_count()}
-    results().write_text(json.dumps(record, indent=1) + "\n")
+    return dict(record)
+
+
+def ship(run: Path, style: str) -> Path:
+    """Put a finished warm start of the package's smollm2 into data/smollm2/`style`, weights in bfloat16; its folder.
+
+    Raises ActreError for another folder, and for a warm start of other weights.
+    """
+    record = _finished(run)
+    if record["about"]["weights"] != SMOLLM2_PACKAGE:
+        raise ActreError(
+            f"{run} started from {record['about']['weights']}; a shipped one starts from {SMOLLM2_PACKAGE}"
+        )
+    folder = data_folder() / "smollm2" / style
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("README.md", "actre.json", "adapter_config.json"):
+        shutil.copyfile(run / "adapter" / name, folder / name)
+    weights = load_file(run / "adapter" / "adapter_model.safetensors")
+    half = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
+    save_file(half, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "warmstart.json").write_text(json.dumps(record, indent=1) + "\n")
+    return folder
 
 
 def page() -> str:
@@ -150,16 +182,21 @@ def _wrapped(text: str) -> list[str]:
 
 
 def main() -> None:
-    """Run one of the two commands."""
+    """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     taking = commands.add_parser("collect")
     taking.add_argument("run", type=Path)
     taking.add_argument("--note", default="", help="how it ran, for the page")
     commands.add_parser("page")
+    shipping = commands.add_parser("ship")
+    shipping.add_argument("run", type=Path)
+    shipping.add_argument("style", help="the name behind smollm2/")
     args = parser.parse_args()
     if args.command == "collect":
         collect(args.run, args.note)
+    elif args.command == "ship":
+        print(ship(args.run, args.style))
     else:
         PAGE.write_text(page())
         print(PAGE)
