@@ -19,6 +19,7 @@ from actre.config import data_folder
 from actre.config.presets import preset
 from actre.entropy.diagnose import Diagnosis, StateDiagnosis, load_diagnosis
 from actre.entropy.probes import Probe, digest, panel_probes
+from actre.lessons.recorded import recorded_preconditions
 from actre.types import ActreError
 from actre.view import calibration_plots, plots, still
 from actre.view.html import Html, tag
@@ -29,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 SEED = 0
 EPISODES, ANNOTATED = 12, 4
+
+
+LEARNED = ("contracted-high", "even-high", "contracted-low", "middle")
+"""The organisms of which learnability was measured."""
 
 
 def figures() -> dict[str, str]:
@@ -44,6 +49,7 @@ def figures() -> dict[str, str]:
         "contraction-neutral": plots.difference_by_state(neutral),
         "naive-mistake": calibration_plots.naive_mistake(diagnosis_comparisons(neutral)),
         "curves": plots.learning_curve(runs(results / "quickstart" / f"seed-{SEED}")),
+        "passed-on": plots.passed_on(recorded_preconditions(*LEARNED)),
     }
     files = {f"{name}.svg": still.svg(figure) + "\n" for name, figure in drawn.items()}
     return {**files, "one-state.svg": one_state(narrow, neutral) + "\n"}

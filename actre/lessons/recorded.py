@@ -3,6 +3,8 @@
 from typing import Any
 
 from actre.config.paths import data_folder
+from actre.entropy.precondition_files import find
+from actre.entropy.preconditions import Preconditions
 from actre.study import across, across_page
 from actre.study.file import load_study
 from actre.study.findings import of_condition
@@ -32,6 +34,26 @@ def recorded(study: str, part: str) -> dict[str, list[Record]]:
             f"`actre study {data_folder() / 'studies' / study}.toml --results {folder}`"
         )
     return {name: of for name, of in runs.items() if of}
+
+
+def recorded_preconditions(*kinds: str) -> dict[str, Preconditions]:
+    """Kind of tiny policy -> the shipped record of its preconditions in ALFWorld.
+
+    Raises ActreError for a kind without one.
+
+    >>> recorded_preconditions("contracted-high")["contracted-high"].model
+    'tiny/contracted-high'
+    """
+    found = {}
+    for kind in kinds:
+        one = find(f"tiny/{kind}", None, "alfworld")
+        if one is None:
+            raise ActreError(
+                f"no record of the preconditions of tiny/{kind} is here: take a checkout of the kit, or measure them: "
+                f"`actre preconditions --model tiny/{kind}`"
+            )
+        found[kind] = one
+    return found
 
 
 def recorded_map(study: str) -> Any:

@@ -1,7 +1,7 @@
 """Plotly figures for notebooks: from diagnoses, runs and calibration records to go.Figure.
 
-They are made in `diagnosis_plots`, `run_plots`, `collapse` and `calibration_plots`, with what plotly 5.24 (Colab) and
-7 have in common: Scatter and Bar traces and plain layout dicts, no FigureWidget. Import them from here.
+They are made in `diagnosis_plots`, `run_plots`, `collapse`, `transfer_plot` and `calibration_plots`, with what plotly
+5.24 (Colab) and 7 have in common: Scatter and Bar traces and plain layout dicts, no FigureWidget. Import from here.
 """
 
 import json
@@ -28,6 +28,7 @@ from actre.view.diagnosis_plots import (
 from actre.view.palette import CONFIG
 from actre.view.run_plots import entropy_at_start, entropy_through_training, learning_curve, success
 from actre.view.still import svg
+from actre.view.transfer_plot import passed_on
 
 __all__ = [
     "CONFIG",
@@ -45,6 +46,7 @@ __all__ = [
     "learning_curve",
     "naive_by_thoughts",
     "naive_mistake",
+    "passed_on",
     "show",
     "success",
     "with_signs",

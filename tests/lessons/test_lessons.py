@@ -20,6 +20,7 @@ from actre.lessons.exercise import judge
 from actre.runtime.estimate import estimate, gpu
 from actre.study.file import load_study
 from actre.types import ActreError
+from actre.view import plots
 from actre.view.still import svg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,6 +355,21 @@ def test_the_map_has_every_measured_policy_and_a_study_without_one_says_so(monke
     monkeypatch.setattr("actre.entropy.precondition_files.find", lambda *_: None)
     with pytest.raises(ActreError, match="actre preconditions"):
         recorded.recorded_map("organisms")
+
+
+def test_what_training_passes_on_is_drawn_from_the_records_of_preconditions() -> None:
+    kinds = ("contracted-high", "contracted-low")
+    found = recorded.recorded_preconditions(*kinds)
+    figure = plots.passed_on(found)
+    itself, to_thinking, thinking = figure.data
+    assert list(figure.layout.yaxis.ticktext) == list(kinds)
+    assert list(itself.x) == [found[kind].learned["act_first"].gain.value for kind in kinds]
+    assert list(thinking.x) == [found[kind].learned["think_first"].gain.value for kind in kinds]
+    assert to_thinking.x[0] > to_thinking.x[1] + 0.1, "it reaches thinking in the first, and not in the second"
+    with pytest.raises(ActreError, match="actre preconditions --model tiny/narrow"):
+        recorded.recorded_preconditions("narrow")
+    with pytest.raises(ValueError, match="give records with learnability"):
+        plots.passed_on(recorded.recorded_preconditions("even-low"))
 
 
 def test_what_is_not_recorded_is_said_with_the_command_that_makes_it(
