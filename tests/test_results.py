@@ -119,7 +119,7 @@ def test_the_studys_weights_are_the_ones_that_are_shipped() -> None:
         if config.model.name not in known:
             known[config.model.name] = fingerprint(base_policy(config).model)
         assert part.fingerprint == known[config.model.name], part.name
-    assert len(known) == 7
+    assert len(known) == 8
 
 
 def test_what_the_readme_says_was_found_stands_on_the_pages() -> None:

@@ -1,7 +1,7 @@
 """Names of the kit's tiny policies: `tiny` is the default one, and earlier names still work."""
 
 TINY_KINDS = ("neutral", "narrow", "shopper", "even-high", "even-low", "contracted-high", "contracted-low", "middle")
-"""The tiny policies that `actre pretrain-tiny --kind` makes; not all are shipped."""
+"""The tiny policies that `actre pretrain-tiny --kind` makes."""
 
 DEFAULT_TINY = "tiny/even-high"
 """What `tiny` means: the organism in which nothing is contracted, and what acting first learns reaches thinking."""
