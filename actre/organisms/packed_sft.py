@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with the loss computed through the kit's packed rows, which is faster on a CPU (benchmarks/sft.py)."""
+"""TRL's SFTTrainer with its loss computed through packed rows, which is faster on a CPU (benchmarks/sft.py)."""
 
 from typing import Any
 
