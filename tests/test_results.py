@@ -388,6 +388,22 @@ def test_what_the_page_on_training_says_of_a_whole_quickstart_is_the_record() ->
     )
 
 
+def test_what_the_page_on_models_says_of_a_warm_starts_step_is_the_record() -> None:
+    page = " ".join((ROOT / "docs" / "models.md").read_text().split())
+    ways = json.loads((ROOT / "data" / "results" / "bench_sft_smollm2.json").read_text())["ways"]
+    trl, packed, half, rounded = (
+        ways[way]
+        for way in ("TRL, float32", "packed, float32", "TRL, a model in bfloat16", "packed, products in bfloat16")
+    )
+    assert (
+        f"{packed['cpu_s']:.0f} CPU seconds a step where SFTTrainer itself takes {trl['cpu_s']:.0f}, and "
+        f"{rounded['cpu_s']:.0f} with `--products bfloat16`; SFTTrainer with the model in bfloat16 takes "
+        f"{half['cpu_s']:.0f}."
+    ) in page
+    assert packed["loss"] == pytest.approx(trl["loss"], abs=1e-4)
+    assert {round(one["tokens"] / 8, -2) for one in ways.values()} == {700}
+
+
 def test_what_the_page_on_training_says_of_two_cores_is_the_record() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     ways = json.loads((ROOT / "data" / "results" / "bench_workers.json").read_text())["ways"]
