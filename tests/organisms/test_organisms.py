@@ -149,6 +149,10 @@ def test_dials_beside_a_kind_are_refused() -> None:
     assert command.chosen(Namespace(kind=None, thoughts=None, contraction=0.5, apart=False)) == organism(
         Dials("said", 0.5)
     )
+    apart = command.chosen(Namespace(kind=None, thoughts="other", contraction=None, apart=True))
+    assert apart == organism(Dials("other", 0.0, apart=True)) == RECIPES["even-low"]
+    with pytest.raises(ActreError, match="leave out --kind, or the dials"):
+        command.chosen(Namespace(kind="middle", thoughts=None, contraction=None, apart=True))
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
