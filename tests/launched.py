@@ -119,7 +119,7 @@ def together(work: Callable[[int], object], processes: int = 2) -> list[int]:
             **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
         }
         work(rank)
-        torch.distributed.destroy_process_group()
+        ranks.leave()
 
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=child, args=(rank,)) for rank in range(processes)]

@@ -230,6 +230,7 @@ def _run(args: argparse.Namespace) -> int:
         resume=args.resume is not None,
         server=args.server,
     )
+    ranks.leave()
     if not ranks.is_first():
         return 0
     page = report.write(out)

@@ -82,6 +82,20 @@ def from_first(make: Callable[[], T]) -> T:
     return made[0]  # type: ignore[return-value]
 
 
+def leave() -> None:
+    """Leave the group of processes; nothing can be exchanged afterwards.
+
+    A process that ends while it is still in the group can be aborted (SIGABRT): threads of gloo may then release
+    tensors while Python itself is shutting down (pytorch/pytorch, pull request 179291).
+    """
+    if count() == 1:
+        return
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def lost_another(error: BaseException) -> bool:
     """Whether the error means that another process cannot be reached, because it or its connection has ended.
 

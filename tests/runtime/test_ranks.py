@@ -15,6 +15,9 @@ import toy_training as toy
 import trl
 from launched import config, forks, make, together, weights
 
+import actre.training
+from actre.cli import main
+from actre.runtime import ranks
 from actre.training import StagedTrainer
 from actre.training.run import run
 from actre.training.stages import Plan
@@ -146,6 +149,21 @@ def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on_without_it
     run(make(out, settings, resume=True))
     ours, theirs = weights(out), weights(alone)
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < 1e-4
+
+
+@forks
+def test_a_process_has_left_the_group_before_it_ends(tmp_path: Path) -> None:
+    """Else gloo's threads may abort it while Python shuts down; CI has seen that once."""
+    out = tmp_path / "run"
+
+    def work(rank: int) -> None:
+        actre.training.train = lambda *given, **named: run(make(out, config()))
+        assert main(["train", "--no-entropy", "--evaluate", "0", "--out", str(out)]) == 0
+        assert not torch.distributed.is_initialized()
+        ranks.leave()  # a second time is harmless
+
+    assert together(work) == [0, 0]
+    assert (out / "report.html").exists()
 
 
 def launched(arguments: list[str], config_file: str = "multi_gpu.yaml") -> list[str]:
