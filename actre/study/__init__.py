@@ -13,6 +13,7 @@ findings         comparisons of arms, and findings by the protocol
 coverage         how often intervals over seeds hold the truth, on simulated studies
 mediation        whether contraction explains a gain
 words            findings as sentences
+forecasts        what was expected of the contrasts, scored
 tables           successes as tables
 entropy_tables   entropies as tables
 through_training what a condition's runs went through, as points to draw

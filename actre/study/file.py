@@ -23,6 +23,12 @@
     confirmatory = [["actre-grpo", "think_first-grpo"]]     # this minus that
     exploratory = [["tfpi-grpo", "think_first-grpo"]]
 
+    [[part.forecasts]]              # what is expected of a contrast; scored once its planned seeds are finished
+    contrast = ["actre-grpo", "think_first-grpo"]
+    points = [-4, 8]                # holds its mean difference with 80 %
+    above = 0.7                     # the probability that it is above 0
+    because = "its preconditions are met"
+
     [[part.runs]]                   # every arm x every seed, in this order
     arms = ["think_first", "actre"]
     estimator = "grpo"
@@ -32,6 +38,7 @@
 Two settings set the stages: `switch`, the iterations of the first stage, and `iterations`, those of all stages.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -46,7 +53,7 @@ from actre.config.overrides import changed
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.config.recipes import with_estimator
-from actre.study.plan import UNTRAINED, Across, Contrast, Evidence, Part, Run, Study
+from actre.study.plan import UNTRAINED, Across, Contrast, Evidence, Forecast, Part, Run, Study
 from actre.types import ActreError
 
 _STAGES = {"switch", "iterations"}
@@ -115,7 +122,7 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
 def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
     name = _name(raw, "a part")
     where = f"part {name!r}"
-    plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "runs"}
+    plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "runs", "forecasts"}
     _only(raw, plain | set(_KINDS), where)
     evidence = raw.get("evidence", "exploratory")
     if evidence not in get_args(Evidence):
@@ -139,9 +146,25 @@ def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
         runs=tuple(runs),
         contrasts=tuple(contrasts),
         fingerprint=_given(raw, "fingerprint", where, "") or None,
+        forecasts=tuple(_forecast(one, contrasts, where) for one in _tables(raw, "forecasts", where, least=0)),
     )
     _check_contrasts(part, where)
     return part
+
+
+def _forecast(raw: dict[str, Any], contrasts: Sequence[Contrast], where: str) -> Forecast:
+    where = f"{where}, forecasts"
+    _only(raw, {"contrast", "points", "above", "because"}, where)
+    pair = _pair(raw.get("contrast"), where)
+    if pair not in [contrast[:2] for contrast in contrasts]:
+        raise ActreError(f"{where}: {pair[0]} minus {pair[1]} is no contrast of this part")
+    points: Any = raw.get("points")
+    above: Any = raw.get("above")
+    if not (isinstance(points, list) and len(points) == 2 and all(map(_is_number, points)) and points[0] < points[1]):
+        raise ActreError(f"{where}: points = {points!r}; expected a range in points, e.g. [-4, 8]")
+    if not (_is_number(above) and 0 <= above <= 1):
+        raise ActreError(f"{where}: above = {above!r}; expected a probability, 0 to 1")
+    return Forecast(*pair, (points[0], points[1]), above, _given(raw, "because", where, ""))
 
 
 def _check_contrasts(part: Part, where: str) -> None:
@@ -248,10 +271,15 @@ def _list(
     return tuple(values)
 
 
-def _tables(raw: dict[str, Any], name: str, where: str) -> tuple[dict[str, Any], ...]:
-    found = raw.get(name)
-    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
-        raise ActreError(f"{where} needs at least one [[{'part' if name == 'part' else 'part.' + name}]]")
+def _is_number(value: Any) -> bool:
+    return _is(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _tables(raw: dict[str, Any], name: str, where: str, least: int = 1) -> tuple[dict[str, Any], ...]:
+    found = raw.get(name, [])
+    if not isinstance(found, list) or len(found) < least or not all(isinstance(one, dict) for one in found):
+        table = f"[[{'part' if name == 'part' else 'part.' + name}]]"
+        raise ActreError(f"{where} needs at least one {table}" if least else f"{where}: write each as {table}")
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from actre.config.model_names import shown
 from actre.entropy import precondition_files as files
+from actre.study import forecasts
 from actre.study.across import Between, beside, between
 from actre.study.across_page import section, sentence
 from actre.study.charts import figures
@@ -30,7 +31,7 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
     parts = [found for study, done, every in made for found in _found(study, done, every)]
     return [
         Section("What the study found", _opening(studies, command)),
-        Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, tuple(in_short(f))) for title, f in parts)))),
+        Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, _in_short(f)) for title, f in parts)))),
         *(section(study.name, found) for study, found in zip(studies, across, strict=True) if found is not None),
         *(_part(title, found) for title, found in parts),
     ]
@@ -40,7 +41,7 @@ def answers(study: Study, lines: Mapping[str, Record]) -> list[str]:
     """What came out, in the page's own words: each part's short findings, their unit, and what they hold for."""
     every = between(study, lines)
     said = [sentence(every.interaction)] if every is not None and every.interaction is not None else []
-    said += [f"{found.part.name}: {one}" for _, found in _found(study, lines, every) for one in in_short(found)]
+    said += [f"{found.part.name}: {one}" for _, found in _found(study, lines, every) for one in _in_short(found)]
     return [*said, f"{_UNIT} {_scope([study])}"]
 
 
@@ -74,8 +75,13 @@ def _part(title: str, found: Found) -> Section:
     if part.fingerprint is not None:
         blocks.append(Paragraph((f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.",)))
     blocks.append(Paragraph((_preconditions(part),)))
-    blocks.append(Items(tuple(sentences(found))))
-    return Section(title, (*blocks, *map(Figure, figures(found)), *tables(found), *entropy_tables(found)))
+    blocks.append(Items((*sentences(found), *forecasts.said(found))))
+    expected = [table for table in (forecasts.table(found),) if table.rows]
+    return Section(title, (*blocks, *map(Figure, figures(found)), *expected, *tables(found), *entropy_tables(found)))
+
+
+def _in_short(found: Found) -> tuple[str, ...]:
+    return (*in_short(found), *forecasts.said(found))
 
 
 def _preconditions(part: Part) -> str:

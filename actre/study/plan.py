@@ -24,6 +24,20 @@ class Contrast(NamedTuple):
     confirmatory: bool
 
 
+class Forecast(NamedTuple):
+    """What was expected of a contrast before it ran.
+
+    points: the range that holds the mean difference over the planned seeds with 80 %, in points of success. above: the
+    probability that it is above 0. because: what it was derived from.
+    """
+
+    then: str
+    first: str
+    points: tuple[float, float]
+    above: float
+    because: str
+
+
 @dataclass(frozen=True)
 class Run:
     """One planned run: an arm with an estimator, a seed, and possibly a variant of the settings."""
@@ -73,6 +87,7 @@ class Part:
     runs: tuple[Run, ...]
     contrasts: tuple[Contrast, ...]
     fingerprint: str | None = None
+    forecasts: tuple[Forecast, ...] = ()
 
     @property
     def conditions(self) -> tuple[str, ...]:
