@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from actre.study.job import ORDERS
 from actre.study.plan import Run
 from actre.study.record import SCHEMA
+from actre.types import ORDERS
 
 GAMES = 40
 

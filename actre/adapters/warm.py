@@ -1,12 +1,16 @@
 """SmolLM2 after one of the shipped warm starts, as a local folder."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from actre.adapters.trained import merge
 from actre.config import ModelConfig
 from actre.policies.smollm2 import get_package_smollm2, warm_adapters, warm_folder
+
+RECORD = "warmstart.json"
+"""How a warm start was made: beside its adapter and in its merged model."""
 
 
 def get_warm(name: str) -> Path:
@@ -20,7 +24,9 @@ def get_warm(name: str) -> Path:
         return folder
     base = ModelConfig(name=str(get_package_smollm2()), dtype="bfloat16")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    shipped = warm_adapters()[name]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="warm-") as made:
-        merge(warm_adapters()[name], Path(made) / "model", base)
+        merge(shipped, Path(made) / "model", base)
+        shutil.copyfile(shipped / RECORD, Path(made) / "model" / RECORD)
         os.replace(Path(made) / "model", folder)
     return folder

@@ -28,7 +28,7 @@ from actre.config.checks import (
 from actre.config.env_names import EnvName, must_name_an_env
 from actre.config.estimators import Advantage, must_be_the_recipe
 from actre.config.tiny_names import DEFAULT_TINY, whole_name
-from actre.types import ActreError, Order
+from actre.types import ORDERS, ActreError, Order
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,8 @@ class EvalConfig(Ranged):
 
     panels: tuple[str, ...] = ("seen", "unseen")
     """Panels to play: seen, unseen, or any source of games."""
+    orders: tuple[Order, ...] = ORDERS
+    """Orders in which a study's runs play each panel; a study needs think_first."""
     limit: Count | None = None
     """Games of each panel, always its first ones. none: all."""
     batch: Count = 60

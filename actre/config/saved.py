@@ -109,7 +109,10 @@ def config_from_dict(raw: dict[str, Any]) -> RunConfig:
             name: groups[name](**in_todays_names(value)) if name in groups else value for name, value in raw.items()
         }
         values["stages"] = tuple(StageConfig(**in_todays_names(stage)) for stage in raw["stages"])
-        values["evaluation"] = dataclasses.replace(values["evaluation"], panels=tuple(values["evaluation"].panels))
+        of_panels = values["evaluation"]
+        values["evaluation"] = dataclasses.replace(
+            of_panels, panels=tuple(of_panels.panels), orders=tuple(of_panels.orders)
+        )
         values["report_to"] = tuple(values.get("report_to", ()))
         config = RunConfig(**values)
     except (TypeError, KeyError, AttributeError) as error:

@@ -7,13 +7,14 @@ as well as they can and are seeded by the game. ALFWorld's writes the kind of th
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from actre.config import EnvConfig, derive_seed
 from actre.entropy.expert_scores import ExpertState
 from actre.entropy.probes import Probe
-from actre.envs.alfworld.expert import Expert, Habits, Thoughts
+from actre.envs.alfworld.expert import Expert, Habits
 from actre.envs.demo import Decision
 from actre.envs.worlds import make_env
 from actre.organisms.warmstart_rows import Demonstrations, ExpertStep
@@ -30,10 +31,15 @@ class ExpertEpisode(NamedTuple):
     won: bool
 
 
-def play(env: EnvConfig, games: Sequence[str], seed: int, thoughts: Thoughts = "marked") -> Iterator[ExpertEpisode]:
+BEST = Habits(search="likely")
+"""ALFWorld's expert at its best."""
+
+
+def play(env: EnvConfig, games: Sequence[str], seed: int, habits: Habits = BEST) -> Iterator[ExpertEpisode]:
     """One episode in each game, at most `env.max_steps` long. A game may occur several times, and is then played anew.
 
-    Raises ActreError for an environment without an expert that writes thoughts.
+    habits: of ALFWorld's expert; WebShop's shopper has its own. Raises ActreError for an environment without an expert
+    that writes thoughts.
     """
     if env.name not in ("alfworld", "webshop"):
         raise ActreError(
@@ -43,7 +49,7 @@ def play(env: EnvConfig, games: Sequence[str], seed: int, thoughts: Thoughts = "
     player = make_env(env)
     for n, game in enumerate(games):
         text, info = player.reset(options={"game": game})
-        decide = _expert(env, game, text, info, derive_seed(seed, "expert", n), thoughts)
+        decide = _expert(env, game, text, info, derive_seed(seed, "expert", n), habits)
         steps: list[ExpertStep] = []
         over = False
         while not over and len(steps) < env.max_steps:
@@ -56,7 +62,7 @@ def play(env: EnvConfig, games: Sequence[str], seed: int, thoughts: Thoughts = "
 
 
 def _expert(
-    env: EnvConfig, game: str, text: str, info: dict[str, Any], seed: int, thoughts: Thoughts
+    env: EnvConfig, game: str, text: str, info: dict[str, Any], seed: int, habits: Habits
 ) -> Callable[[Observation], Decision]:
     if env.name == "webshop":
         from actre.envs.webshop.shopper import Habits as Shopping
@@ -67,33 +73,35 @@ def _expert(
         return lambda seen: shopper.act(seen.text, seen.admissible)
     from actre.envs.alfworld.games import read_game
 
-    expert = Expert(Habits(search="likely", thoughts=thoughts), seed)
+    expert = Expert(habits, seed)
     expert.reset(text, read_game(game).plan())
     return lambda seen: expert.act(seen.text)
 
 
-def demonstrations(
-    env: EnvConfig, games: Sequence[str], n: int, seed: int, thoughts: Thoughts = "marked"
-) -> Demonstrations:
+def demonstrations(env: EnvConfig, games: Sequence[str], n: int, seed: int, habits: Habits = BEST) -> Demonstrations:
     """n episodes of the expert, in these games in a random order, again and again if there are fewer."""
     drawn: list[str] = []
     rng = random.Random(derive_seed(seed, "games to show"))
     while len(drawn) < n:
         drawn += rng.sample(list(games), min(len(games), n - len(drawn)))
-    played = list(play(env, drawn, derive_seed(seed, "shown"), thoughts))
+    played = list(play(env, drawn, derive_seed(seed, "shown"), habits))
     return Demonstrations(
         tuple(one.steps for one in played), sum(one.won for one in played), f"{n} episodes in {env.train}"
     )
 
 
-def thoughts_of(model: str) -> Thoughts:
-    """The kind of thought that a tiny policy was pretrained on last, from its made.json; "marked" for other models."""
-    made = Path(find(model)) / "made.json"
-    if not made.is_file():
-        return "marked"
-    habits = json.loads(made.read_text(encoding="utf-8"))["recipe"]["parts"][-1]["habits"][0]
-    found: Thoughts = habits.get("thoughts", "marked")
-    return found
+def expert_for(model: str) -> Habits:
+    """The expert at its best, with the kind of thought that the model was taught last; "marked" for one of no record.
+
+    A tiny policy's made.json says it, and a warm start's warmstart.json.
+    """
+    folder = Path(find(model))
+    taught: dict[str, Any] = {}
+    if (folder / "made.json").is_file():
+        taught = json.loads((folder / "made.json").read_text(encoding="utf-8"))["recipe"]["parts"][-1]["habits"][0]
+    elif (folder / "warmstart.json").is_file():
+        taught = json.loads((folder / "warmstart.json").read_text(encoding="utf-8"))["about"]["expert"]
+    return replace(BEST, **{name: taught[name] for name in ("thoughts", "paraphrase") if name in taught})
 
 
 def expert_states(env: EnvConfig, games: Sequence[str], each: int, seed: int) -> list[ExpertState]:

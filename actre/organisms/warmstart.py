@@ -31,6 +31,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from actre import adapters
+from actre.adapters.warm import RECORD
 from actre.config import RunConfig, config_from_dict, derive_seed, differences, versions
 from actre.config.checks import Count, Natural, Ranged, Rate
 from actre.config.model_names import settle, settled
@@ -141,7 +142,10 @@ def warm_up(
         "training": trained,
         "check": {**check._asdict(), "passed": check.passed},
     }
-    (out / "warmstart.json").write_text(json.dumps(record, indent=1) + "\n")
+    text = json.dumps(record, indent=1) + "\n"
+    if merge:
+        (out / "model" / RECORD).write_text(text)
+    (out / RECORD).write_text(text)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return record
 
@@ -149,7 +153,7 @@ def warm_up(
 def _begin(out: Path, settings: dict[str, Any]) -> None:
     """Make the folder. Raises ActreError if it holds anything but an unfinished warm start with these settings."""
     path = out / "settings.json"
-    if (out / "warmstart.json").exists():
+    if (out / RECORD).exists():
         raise ActreError(f"{out} holds a finished warm start, and nothing is overwritten: choose another --out")
     if path.exists():
         try:

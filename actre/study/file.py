@@ -53,7 +53,7 @@ from actre.config.overrides import changed
 from actre.config.paths import place
 from actre.config.presets import preset
 from actre.config.recipes import with_estimator
-from actre.study.plan import UNTRAINED, Across, Contrast, Evidence, Forecast, Part, Run, Study
+from actre.study.plan import PRIMARY, UNTRAINED, Across, Contrast, Evidence, Forecast, Part, Run, Study
 from actre.types import ActreError
 
 _STAGES = {"switch", "iterations"}
@@ -133,6 +133,9 @@ def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
     base = preset(_given(raw, "preset", where, "tiny"), _given(raw, "env", where, "alfworld"))
     base = with_settings(base, {**common, **_given(raw, "settings", where, {})})
     runs = [run for block in _tables(raw, "runs", where) for run in _runs(name, block, base, seeds)]
+    for run in runs:
+        if not (PRIMARY[0] in run.config.evaluation.panels and PRIMARY[1] in run.config.evaluation.orders):
+            raise ActreError(f"{where}: {run.key} does not play what arms are compared on, {PRIMARY[0]}, {PRIMARY[1]}")
     contrasts = [
         Contrast(*_pair(pair, where), kind == "confirmatory")
         for kind in _KINDS

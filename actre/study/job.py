@@ -1,4 +1,4 @@
-"""One run of a study in a process of its own: train, evaluate in every order, write its record.
+"""One run of a study in a process of its own: train, evaluate, write its record.
 
     python -m actre.study.job STUDY.toml KEY FOLDER COMMAND
 
@@ -9,16 +9,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from actre.study.file import load_study
 from actre.study.onerun import as_process, base_policy, evaluate_into, trained_policy
 from actre.study.plan import Run
 from actre.study.record import record
-from actre.types import ActreError, Order
+from actre.types import ActreError
 
 RECORD = "record.json"
-ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 def run_job(study_file: Path, key: str, folder: Path, command: str) -> None:
@@ -32,7 +31,7 @@ def run_job(study_file: Path, key: str, folder: Path, command: str) -> None:
 
 
 def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = None) -> None:
-    """Train (unless the arm is untrained), evaluate every panel in every order, then write FOLDER/record.json.
+    """Train (unless the arm is untrained), evaluate, then write FOLDER/record.json.
 
     wanted: the untrained policy's fingerprint; None accepts any. Raises ActreError for another one.
     """
@@ -47,8 +46,9 @@ def make(run: Run, study: str, folder: Path, command: str, wanted: str | None = 
             f"and the study file names {wanted}. For a new policy, give the study a new name and the new fingerprint"
         )
     policy, trouble = _trained(run, folder) if run.trained else (untrained, None)
-    played = [(panel, order) for panel in run.config.evaluation.panels for order in ORDERS]
-    evaluate_into(policy, run.config, folder, "after", played)
+    asked = run.config.evaluation
+    played = [(panel, order) for panel in asked.panels for order in asked.orders]
+    evaluate_into(policy, run.config, folder, "after", played, resume=True)
     line = record(run, study, folder, command=command, model=model, trouble=trouble)
     part = folder / f"{RECORD}.part"
     part.write_text(json.dumps(line) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actre.config import RunConfig, derive_seed
 from actre.policies import Policy
 from actre.rollout.evaluate import When
-from actre.types import ActreError, Order, write_trajectories
+from actre.types import ActreError, Order, read_trajectories, write_trajectories
 
 if TYPE_CHECKING:
     from actre.entropy.diagnose import Diagnosis
@@ -79,23 +79,31 @@ def evaluate_into(
     when: When,
     evaluations: Evaluations,
     *,
+    resume: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Play the panels; results go to FOLDER/evaluation.jsonl, whole episodes to FOLDER/trajectories/.
 
-    progress: called with the number of newly finished episodes.
+    resume: what the folder has of this moment is of the same policy and is not played again. progress: called with the
+    number of newly finished episodes.
     """
     from actre.rollout import make_envs
-    from actre.rollout.evaluate import play, save_evaluation
+    from actre.rollout.evaluate import load_evaluation, play, save_evaluation
 
+    results, episodes = folder / "evaluation.jsonl", folder / "trajectories" / f"eval_{when}.jsonl.gz"
+    there = load_evaluation(results, when) if resume and results.exists() else []
+    done = {(one.panel, one.order) for one in there}
+    trajectories = read_trajectories(episodes) if done else []
+    trajectories = [t for t in trajectories if (t.meta["panel"], t.order) in done]
     envs = make_envs(config.env, config.evaluation.batch)
-    trajectories = []
+    seed = derive_seed(config.seed, when)
     for panel, order in evaluations:
-        seed = derive_seed(config.seed, when)
+        if (panel, order) in done:
+            continue
         played = play(policy, envs, panel, order=order, config=config, seed=seed, progress=progress)
-        save_evaluation(folder / "evaluation.jsonl", played.results, when)
         trajectories += [replace(t, meta={**t.meta, "panel": panel, "when": when}) for t in played.trajectories]
-    write_trajectories(folder / "trajectories" / f"eval_{when}.jsonl.gz", trajectories)
+        write_trajectories(episodes, trajectories)
+        save_evaluation(results, played.results, when)  # last: a panel with results has its episodes too
 
 
 def env_steps_so_far(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """The shipped warm starts of SmolLM2: made from the package's weights once, found by name, never outdated."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from actre.adapters import warm
 from actre.cli import main
 from actre.cli.model_preset import preset_name
 from actre.config import ModelConfig
+from actre.envs.alfworld.expert import Habits
+from actre.organisms.expert_play import expert_for
 from actre.policies import models, smollm2
 from actre.policies.models import add_lora
 from actre.policies.tiny import make_tokenizer
@@ -40,6 +43,8 @@ def _ship(data: Path, seed: int) -> None:
             if "lora_B" in name:
                 parameter.normal_(std=0.02, generator=torch.Generator().manual_seed(seed))
     adapters.export(model, data / "smollm2" / "said", config)
+    record = {"about": {"expert": {"thoughts": "said", "paraphrase": True, "forget": 0.4}}}
+    (data / "smollm2" / "said" / "warmstart.json").write_text(json.dumps(record))
 
 
 def test_a_warm_start_is_the_packages_model_with_the_adapter_merged_in(shipped: Path) -> None:
@@ -51,6 +56,7 @@ def test_a_warm_start_is_the_packages_model_with_the_adapter_merged_in(shipped: 
     merged, plain = (models.load(ModelConfig(name=name)).model for name in ("smollm2/said", "smollm2"))
     assert any(not torch.equal(a, b) for a, b in zip(merged.parameters(), plain.parameters(), strict=True))
     assert sorted(path.name for path in shipped.iterdir()) == sorted(["smollm2", folder.name])
+    assert expert_for("smollm2/said") == Habits(search="likely", thoughts="said", paraphrase=True)
 
 
 def test_another_adapter_is_another_model(shipped: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from actre.config.presets import preset
+from actre.envs.alfworld.expert import Habits
 from actre.envs.worlds import list_games
-from actre.organisms.expert_play import demonstrations, expert_states, play, thoughts_of
+from actre.organisms.expert_play import demonstrations, expert_for, expert_states, play
 from actre.types import ActreError
 
 HOUSE, SHOP = preset("tiny").env, preset("tiny", "webshop").env
@@ -54,12 +55,16 @@ def test_an_environment_without_such_an_expert_is_told_what_can_be_left_out() ->
         list(play(replace(HOUSE, name="outside_world:make"), ["1"], 0))
 
 
-def test_a_tiny_policy_is_shown_the_kind_of_thought_it_was_pretrained_on(tmp_path: Path) -> None:
-    assert (thoughts_of("tiny"), thoughts_of("tiny/neutral")) == ("said", "marked")
-    assert thoughts_of("owner/model") == "marked"
+def test_a_model_is_shown_the_kind_of_thought_it_was_taught(tmp_path: Path) -> None:
+    assert [expert_for(name).thoughts for name in ("tiny", "tiny/neutral", "owner/model")] == [
+        *("said", "marked", "marked")
+    ]
     (tmp_path / "config.json").write_text("{}")
-    habits = {"search": "random", "thoughts": "said"}
+    habits = {"search": "random", "thoughts": "said", "random_moves": 0.3}
+    warm = {"about": {"expert": {**habits, "thoughts": "plain", "paraphrase": True}}}
+    (tmp_path / "warmstart.json").write_text(json.dumps(warm))
+    assert expert_for(str(tmp_path)) == Habits(search="likely", thoughts="plain", paraphrase=True), "at its best"
     (tmp_path / "made.json").write_text(json.dumps({"recipe": {"parts": [{"habits": [{}]}, {"habits": [habits]}]}}))
-    assert thoughts_of(str(tmp_path)) == "said"
-    said = demonstrations(HOUSE, GAMES[:1], 1, 0, "said").episodes[0]
+    assert expert_for(str(tmp_path)) == Habits(search="likely", thoughts="said")
+    said = demonstrations(HOUSE, GAMES[:1], 1, 0, expert_for(str(tmp_path))).episodes[0]
     assert all(step.thought.startswith(step.action) for step in said)

@@ -159,6 +159,7 @@ def test_a_warm_start_leaves_adapter_model_and_record(config, rows, probes, tmp_
     assert [one["states"] for one in record["after"]] == [WARM.states] * 6
     assert "Wilson" in (tmp_path / "run" / "adapter" / "README.md").read_text()
     assert (tmp_path / "run" / "model" / "config.json").exists()
+    assert json.loads((tmp_path / "run" / "model" / "warmstart.json").read_text())["rows"] == record["rows"]
     assert not (tmp_path / "run" / "checkpoints").exists()
     with pytest.raises(ActreError, match="finished warm start"):
         warm_up(config, WARM, rows, probes, tmp_path / "run", progress=False)

@@ -211,3 +211,9 @@ def test_a_record_holds_the_signs_of_a_collapse_of_each_iteration_and_measuremen
     assert signs["groups"] == [[None, None], [0.5, 6.0]]
     found = {"other_act_first": 0.25, "orders": {"act_first": [0.25, 0.75, 1]}}
     assert signs["measured"] == [{"iteration": 0, "env_steps": 0, **found}, {"iteration": 2, "env_steps": 170, **found}]
+
+
+@pytest.mark.parametrize("setting", ['"evaluation.orders" = ["act_first"]', '"evaluation.panels" = ["seen"]'])
+def test_a_part_that_does_not_play_what_arms_are_compared_on_is_refused(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ActreError, match=r"p/think_first-grpo-seed-3 does not play .* unseen, think_first"):
+        load_study(_file(tmp_path, SMALL.replace("switch = 5", f"switch = 5, {setting}")))

@@ -331,7 +331,7 @@ def test_a_run_whose_numbers_are_none_counts_as_its_last_checkpoint(
     monkeypatch.setattr(job, "trained_policy", broken)
     monkeypatch.setattr("actre.training.checkpoints.latest", lambda folder: last)
     monkeypatch.setattr("actre.adapters.load_policy", lambda config, folder: loaded.append(folder) or "policy")
-    monkeypatch.setattr(job, "evaluate_into", lambda policy, *rest: lines.append({"policy": policy}))
+    monkeypatch.setattr(job, "evaluate_into", lambda policy, *rest, resume: lines.append({"policy": policy}))
     monkeypatch.setattr(job, "record", lambda *rest, trouble, **more: lines.append({"trouble": trouble}) or {})
     job.make(study.runs[1], "s", tmp_path, "c")
     assert loaded == [last]

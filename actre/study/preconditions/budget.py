@@ -62,6 +62,7 @@ def budget_for(config: RunConfig) -> Budget:
         micro_batch=2,
         per_episode=3,
         learning_rate=5e-4,
+        longest=2048 if config.prompt.history == "growing" else 1024,
         states=1,
         thoughts=8,
     )

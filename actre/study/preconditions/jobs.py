@@ -133,7 +133,7 @@ def _by_rl(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tup
 def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tuple[Any, str | None]:
     """The policy after supervised training on the expert's episodes in one order."""
     from actre.envs.worlds import list_games
-    from actre.organisms.expert_play import demonstrations, thoughts_of
+    from actre.organisms.expert_play import demonstrations, expert_for
     from actre.organisms.warmstart import WarmConfig, fine_tune
     from actre.organisms.warmstart_rows import prompts_of, warm_rows
     from actre.policies.hf import HFPolicy
@@ -141,8 +141,8 @@ def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tu
 
     base, tokenizer = load(config.model)
     model = add_lora(base, config.model, derive_seed(config.seed, "adapter"))
-    games, thoughts = list_games(config.env.name, config.env.train), thoughts_of(config.model.name)
-    demos = demonstrations(config.env, games, budget.episodes, config.seed, thoughts)
+    games = list_games(config.env.name, config.env.train)
+    demos = demonstrations(config.env, games, budget.episodes, config.seed, expert_for(config.model.name))
     prompt = replace(config.prompt, tags="first")
     rows = warm_rows(
         demos,
@@ -155,7 +155,8 @@ def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tu
         wordings=(prompt.wording,),
     ).rows
     warm = WarmConfig(
-        **{name: getattr(budget, name) for name in ("steps", "batch", "micro_batch", "learning_rate", "longest")}
+        **{name: getattr(budget, name) for name in ("steps", "batch", "micro_batch", "learning_rate", "longest")},
+        products=config.optim.products,
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps({"warm": asdict(warm), "run": asdict(config)}) + "\n")
