@@ -71,8 +71,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     config = policy_config(args)
     if args.out is None:  # where a run's card and report look for its evaluation
         args.out = given if given is not None and args.adapter != given else Path("runs/evaluation")
-    limit = args.limit if args.limit is not None else config.evaluation.limit
-    config = replace(config, evaluation=replace(config.evaluation, limit=limit))
+    if args.limit is not None:
+        config = replace(config, evaluation=replace(config.evaluation, limit=args.limit, other_limit=None))
     games = {panel: panel_games(config, panel) for panel in args.panels}
     for panel in args.panels:
         if note := left_out(config.env.name, panel_env(config, panel).train):

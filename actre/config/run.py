@@ -300,8 +300,18 @@ class EvalConfig(Ranged):
     """Orders in which a study's runs play each panel; a study needs think_first."""
     limit: Count | None = None
     """Games of each panel, always its first ones. none: all."""
+    other_limit: Count | None = None
+    """Games of each panel but "unseen", on which arms are compared. none: as many as `limit` says."""
     batch: Count = 60
     """Games played at once."""
+
+    def limit_of(self, panel: str) -> int | None:
+        """The most games that are played of a panel; None: all.
+
+        >>> EvalConfig(other_limit=60).limit_of("unseen"), EvalConfig(limit=120, other_limit=60).limit_of("full/unseen")
+        (None, 60)
+        """
+        return self.limit if panel == "unseen" or self.other_limit is None else self.other_limit
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,10 @@ class Summary(NamedTuple):
 def panel_games(config: RunConfig, panel: str) -> list[str]:
     """The games of the settings' panel "train", "seen" or "unseen", or of any source that `list_games` takes.
 
-    `config.evaluation.limit` keeps only the first ones. Raises ActreError if there are none.
+    The settings' limits keep only the first ones. Raises ActreError if there are none.
     """
     env = panel_env(config, panel)
-    return list_games(env.name, env.train)[: config.evaluation.limit]
+    return list_games(env.name, env.train)[: config.evaluation.limit_of(panel)]
 
 
 def must_have_games(config: RunConfig, panels: Sequence[str]) -> None:

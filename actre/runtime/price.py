@@ -91,7 +91,7 @@ def games_of(panel: str, config: RunConfig) -> int:
     owner, _, name = source.partition("/")
     known = {"small": _SHIPPED, "full": _SHIPPED, "official": official.ALFWORLD_SPLITS}.get(owner, {})
     number = known.get(name, _LARGE_PANEL)
-    return number if config.evaluation.limit is None else min(number, config.evaluation.limit)
+    return min(number, config.evaluation.limit_of(panel) or number)
 
 
 def _playing_s(config: RunConfig, device: Device, games: int) -> float:

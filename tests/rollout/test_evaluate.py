@@ -141,6 +141,8 @@ def test_a_limited_panel_is_its_first_games(monkeypatch: pytest.MonkeyPatch) -> 
     assert ev.panel_games(config, "unseen") == ["small/unseen#0", "small/unseen#1"]
     assert ev.panel_games(CONFIG, "seen") == [f"small/seen#{i}" for i in range(5)]
     assert ev.panel_games(config, "my.jsonl")[0] == "my.jsonl#0"
+    fewer = replace(CONFIG, evaluation=EvalConfig(limit=4, other_limit=1))
+    assert [len(ev.panel_games(fewer, panel)) for panel in ("unseen", "seen", "full/unseen")] == [4, 1, 1]
     with pytest.raises(ActreError, match="is not a folder"):
         ev.panel_games(replace(CONFIG, env=EnvConfig(name="webshop")), "seen")
 
