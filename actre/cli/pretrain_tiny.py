@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from actre.config.checks import Count, Large, Processes, Seed, Share, of
+from actre.config.checks import Count, Large, Processes, Range, Seed, of
 from actre.config.paths import place
 from actre.config.tiny_names import TINY_KINDS
 
@@ -26,9 +26,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--contraction",
-        type=of(Share),
+        type=Range(0, 1.2),
         help="the organism's other dial: how narrow, and how wrong, think-first's demonstrations are beside the other "
-        "orders' (default: 0, the same)",
+        "orders' (default: 0, the same; 1.2: they never wander and always forget)",
     )
     parser.add_argument(
         "--apart",

@@ -33,11 +33,11 @@ def test_without_contraction_every_order_learns_from_the_same_episodes(thoughts:
 
 def test_contraction_makes_think_firsts_expert_narrower_and_worse() -> None:
     shared = organism(Dials("said", 0.0)).parts
-    half, full = (organism(Dials("said", c)).parts[-1] for c in (0.5, 1.0))
-    shown = [part.think_first_habits[0] for part in (half, full)]
-    assert [one.order_noise for one in shown] == [0.5, 0.0]
-    assert [one.random_moves for one in shown] == [0.19, 0.05]
-    assert [one.forget for one in shown] == [0.81, 0.97]
+    half, full, stuck = (organism(Dials("said", c)).parts[-1] for c in (0.5, 1.0, 1.2))
+    shown = [part.think_first_habits[0] for part in (half, full, stuck)]
+    assert [one.order_noise for one in shown] == [0.5, 0.0, 0.0]
+    assert [one.random_moves for one in shown] == [0.19, 0.05, 0.0]
+    assert [one.forget for one in shown] == [0.81, 0.97, 1.0]
     assert half.habits == full.habits == shared[0].habits
     assert organism(Dials("said", 1.0)).parts[:-1] == shared, "it continues from the organism that is not contracted"
 
