@@ -88,8 +88,9 @@ class Dials:
     thoughts: Thoughts
     """Transfer: how much of the action's own words a thought says, from "other" words to "said", the action first."""
     contraction: float
-    """In [0, 1.2], how narrow and how wrong think-first's demonstrations are beside the others'; 0: not at all; 1.2: they
-    never wander and always forget, so that hardly a group of think-first's episodes differs in what it wins."""
+    """In [0, 1.2], how narrow and how wrong think-first's demonstrations are beside the others'. At 0 they are the same;
+    at 1.2 they never wander and always forget, so that hardly a group of think-first's episodes differs in what it
+    wins."""
     apart: bool = False
     """Whether think-first is shown another player from the first part on, which is no narrower: it searches in the
     reverse of the order in which the other orders' player searches. What one order learns then has less of a way into
@@ -202,8 +203,9 @@ def organism(dials: Dials) -> Recipe:
     only then part: shown from the start, different play leaves them with little in common.
 
     At contraction c, think-first's expert searches in the listed order but for random steps (their share: 1 - c),
-    wanders less (33 % of the steps, at 1 only 5 % and at 1.2 never) and forgets more often to clean, heat and cool (65 %
-    of the games, at 1 97 % and at 1.2 all). Products are in float32, so that processors with and without bfloat16 make nearly the same policy.
+    wanders less (in 33 % of the steps, at 1 in 5 % and at 1.2 never) and forgets more often to clean, heat and cool (in
+    65 % of the games, at 1 in 97 % and at 1.2 in all). Products are in float32, so that processors with and without
+    bfloat16 make nearly the same policy.
     """
     thoughts, c = dials.thoughts, dials.contraction
     thinking = Habits(
