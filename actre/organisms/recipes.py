@@ -88,9 +88,9 @@ class Dials:
     thoughts: Thoughts
     """Transfer: how much of the action's own words a thought says, from "other" words to "said", the action first."""
     contraction: float
-    """In [0, 1.2], how narrow and how wrong think-first's demonstrations are beside the others'. At 0 they are the same;
-    at 1.2 they never wander and always forget, so that hardly a group of think-first's episodes differs in what it
-    wins."""
+    """In [0, 1.2], how narrow and how wrong think-first's demonstrations are beside the others'. At 0 they are the
+    same; at 1.2 they never wander and always forget, so that hardly a group of think-first's episodes differs in what
+    it wins."""
     apart: bool = False
     """Whether think-first is shown another player from the first part on, which is no narrower: it searches in the
     reverse of the order in which the other orders' player searches. What one order learns then has less of a way into
