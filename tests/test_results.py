@@ -66,8 +66,8 @@ PAGES = {"results-first": STUDIES, "results-organisms": ("organisms",)}
 def test_a_page_of_results_is_made_from_the_studies_records(page: str) -> None:
     """Every number in it, and every sentence; from `actre study ... --write docs/PAGE.md` with these files."""
     from actre.study.file import load_study
+    from actre.study.pages.results import markdown
     from actre.study.record import finished
-    from actre.study.results import markdown
 
     files = [f"data/studies/{name}.toml" for name in PAGES[page]]
     studies = [load_study(ROOT / file) for file in files]

@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, results: Path) -> int:
-    from actre.study.results import write
+    from actre.study.pages.results import write
 
     if args.only is not None or args.seeds is not None:
         raise ActreError("--write makes the page of all finished runs: leave out --only and --seeds")
@@ -135,9 +135,9 @@ def _asked_for(args: argparse.Namespace, path: Path, study: Any) -> list[Any]:
 
 def _conclude(path: Path, study: Any, done: dict[str, Any], out: Path, results: Path) -> None:
     """Print what came out, the paths, and the next command."""
-    from actre.study.page import answers
+    from actre.study.pages.page import answers
+    from actre.study.pages.results import write_html
     from actre.study.record import results_file
-    from actre.study.results import write_html
 
     page = write_html(study, done, out)
     came_out(answers(study, done))

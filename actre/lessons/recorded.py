@@ -5,9 +5,10 @@ from typing import Any
 from actre.config.paths import data_folder
 from actre.entropy.precondition_files import find
 from actre.entropy.preconditions import Preconditions
-from actre.study import across, across_page
+from actre.study import across
 from actre.study.file import load_study
 from actre.study.findings import of_condition
+from actre.study.pages import across as across_page
 from actre.study.record import Record, finished
 from actre.types import ActreError
 

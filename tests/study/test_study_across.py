@@ -15,10 +15,10 @@ from actre.entropy import precondition_files
 from actre.entropy.preconditions import Narrowing, Preconditions, Transfer
 from actre.entropy.transfer import Gains
 from actre.stats import Interval, combined_means, holm
-from actre.study import results
 from actre.study.across import beside, between
 from actre.study.file import load_study
 from actre.study.findings import find
+from actre.study.pages import results
 from actre.study.plan import Run, Study
 from actre.types import ActreError
 

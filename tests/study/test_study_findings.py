@@ -9,15 +9,15 @@ import pytest
 from study_records import fake_record, fake_records
 
 from actre.stats import Interval, PairedTest
-from actre.study import results, words
-from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import Comparison, comparisons, find, summaries
-from actre.study.page import TINY
+from actre.study.pages import results, words
+from actre.study.pages.entropy_tables import entropy_tables
+from actre.study.pages.page import TINY
+from actre.study.pages.tables import tables
+from actre.study.pages.words import sentences
 from actre.study.plan import Contrast, Part, Run, Study
 from actre.study.record import finished, results_file, save_record
-from actre.study.tables import tables
-from actre.study.words import sentences
 from actre.types import ORDERS, ActreError
 
 TEXT = """

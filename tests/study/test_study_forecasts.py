@@ -7,10 +7,10 @@ from study_records import fake_records
 
 from actre.study.file import load_study
 from actre.study.findings import Found, find
-from actre.study.forecasts import said, scored, table
-from actre.study.page import page
+from actre.study.pages.forecasts import said, scored, table
+from actre.study.pages.page import page
+from actre.study.pages.printing import as_markdown
 from actre.study.plan import Part
-from actre.study.printing import as_markdown
 from actre.types import ActreError
 
 STUDY = """

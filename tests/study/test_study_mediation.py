@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from study_records import fake_record, fake_records
 
-from actre.study.entropy_tables import entropy_tables
 from actre.study.file import load_study
 from actre.study.findings import comparisons, find
 from actre.study.mediation import ALL, LEAST_RUNS, associations, closed_share, entropy_at, start_of
+from actre.study.pages.entropy_tables import entropy_tables
+from actre.study.pages.words import sentences
 from actre.study.plan import Study
-from actre.study.words import sentences
 
 TEXT = """
 name = "s"

@@ -20,10 +20,10 @@ from actre.cli.study import SHIPPED
 from actre.study import job, runner
 from actre.study.file import load_study
 from actre.study.findings import find
+from actre.study.pages.words import in_short
 from actre.study.plan import Study
 from actre.study.record import finished, load_records, numbers, results_file, save_record
 from actre.study.runner import Progress, Workplace, make_runs, table
-from actre.study.words import in_short
 from actre.training import NotFiniteError
 from actre.types import ActreError
 

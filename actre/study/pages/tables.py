@@ -8,9 +8,9 @@ import numpy as np
 
 from actre.stats import Interval, curve
 from actre.study.findings import Comparison, Found, by_task_type, of_condition, rates
+from actre.study.pages.words import contrast_name, games, name_of, p_value, points, seed_range, signed
 from actre.study.plan import PRIMARY, Part
 from actre.study.record import CURVE
-from actre.study.words import contrast_name, games, name_of, p_value, points, seed_range, signed
 
 GRID_PARTS = 6
 """Points along the budget at which training success is shown."""

@@ -7,10 +7,10 @@ from functools import partial
 from actre.stats import Interval
 from actre.study import through_training as through
 from actre.study.findings import Found, of_condition, rates
+from actre.study.pages.tables import endpoint, over, seeds_of
+from actre.study.pages.words import contrast_name, name_of, signed
 from actre.study.plan import PRIMARY
 from actre.study.record import Record
-from actre.study.tables import endpoint, over, seeds_of
-from actre.study.words import contrast_name, name_of, signed
 from actre.view import blocks
 from actre.view.html import Html
 from actre.view.names import order_name

@@ -7,9 +7,9 @@ import numpy as np
 
 from actre.study.findings import Found, of_condition
 from actre.study.mediation import LEAST_RUNS, associations, entropy_at, no_gain
+from actre.study.pages.tables import Table
+from actre.study.pages.words import name_of, seed_range
 from actre.study.record import QUERIES, Record
-from actre.study.tables import Table
-from actre.study.words import name_of, seed_range
 
 _TIMES = ("at the start", "after stage 1", "at the end")
 

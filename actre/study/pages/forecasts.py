@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from actre.study.findings import Comparison, Found
+from actre.study.pages.tables import Table
+from actre.study.pages.words import contrast_name, points, signed
 from actre.study.plan import Forecast
-from actre.study.tables import Table
-from actre.study.words import contrast_name, points, signed
 
 _GUESS = 0.25
 """The Brier score of always saying 50 %."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from actre.runtime import outputs
 from actre.study.file import load_study
-from actre.study.page import how_made
-from actre.study.page import page as sections
+from actre.study.pages.page import how_made
+from actre.study.pages.page import page as sections
+from actre.study.pages.printing import as_html, as_markdown
 from actre.study.plan import Study
-from actre.study.printing import as_html, as_markdown
 from actre.study.record import Record, finished
 from actre.types import ActreError
 

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from actre.study.page_blocks import Block, Contents, Figure, Items, Link, Paragraph, Section
-from actre.study.tables import Table
+from actre.study.pages.blocks import Block, Contents, Figure, Items, Link, Paragraph, Section
+from actre.study.pages.tables import Table
 from actre.view import blocks
 from actre.view.html import Html, join, tag
 from actre.view.page import document

@@ -5,9 +5,9 @@ from typing import Any
 
 from actre.stats import Interval
 from actre.study.across import Between, Interaction, Side
-from actre.study.page_blocks import Figure, Items, Section
-from actre.study.tables import Table, seeds_of
-from actre.study.words import contrast_name, meaning, p_value, points, signed
+from actre.study.pages.blocks import Figure, Items, Section
+from actre.study.pages.tables import Table, seeds_of
+from actre.study.pages.words import contrast_name, meaning, p_value, points, signed
 from actre.view import blocks
 from actre.view.html import Html
 from actre.view.map_plot import Place, gain_map

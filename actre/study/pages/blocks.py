@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from actre.study.tables import Table
+from actre.study.pages.tables import Table
 from actre.view.html import Html
 
 

@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 
 from actre.config.model_names import shown
 from actre.entropy import precondition_files as files
-from actre.study import forecasts
 from actre.study.across import Between, beside, between
-from actre.study.across_page import section, sentence
-from actre.study.charts import figures
-from actre.study.entropy_tables import entropy_tables
 from actre.study.findings import Found, find
-from actre.study.page_blocks import Block, Contents, Figure, Items, Link, Paragraph, Section
+from actre.study.pages import forecasts
+from actre.study.pages.across import section, sentence
+from actre.study.pages.blocks import Block, Contents, Figure, Items, Link, Paragraph, Section
+from actre.study.pages.charts import figures
+from actre.study.pages.entropy_tables import entropy_tables
+from actre.study.pages.tables import Table, tables
+from actre.study.pages.words import in_short, sentences
 from actre.study.plan import Part, Run, Study
 from actre.study.record import Record
-from actre.study.tables import Table, tables
-from actre.study.words import in_short, sentences
 
 TINY = "Tiny policies are model organisms: what they do is evidence about themselves, not about pretrained models."
 _UNIT = "Differences are in points of success, think-first, on the unseen panel; each part gives the intervals."
