@@ -6,7 +6,7 @@ more folder.
 
 from setuptools import find_namespace_packages, find_packages, setup
 
-DATA = ["alfworld*", "probes", "results", "studies", "tiny", "tiny.neutral", "tiny.shopper", "webshop"]
+DATA = ["alfworld*", "probes", "results", "studies", "tiny", "tiny.even-high", "tiny.shopper", "webshop"]
 
 setup(
     packages=[

@@ -7,6 +7,7 @@ Files:
     cards.py    the model card's text: training, data, results, settings
     standalone.py  the card's section on use without the kit: prompt, sampling, code
     hub.py      upload to the hub
+    warm.py     a shipped warm start of SmolLM2, merged into its base
 """
 
 from actre.adapters.files import (

@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--env", help=f"{ENV_HELP} (default: alfworld)")
     parser.add_argument(
         "--model",
-        help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)",
+        help="a name of `actre models list` (tiny, smollm2, ...), a hub name or a folder (default: the preset's)",
     )
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
     parser.add_argument(

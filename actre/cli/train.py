@@ -50,7 +50,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     train.add_argument("--env", default="alfworld", help=f"{ENV_HELP} (default: alfworld)")
     train.add_argument(
-        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)"
+        "--model",
+        help="a name of `actre models list` (tiny, smollm2, ...), a hub name or a folder (default: the preset's)",
     )
     train.add_argument("--seed", type=of(Seed), help="random seed (default: 0, or that of --config)")
     train.add_argument("--out", type=place, default=Path("runs/train"), help="run folder (default: %(default)s)")

@@ -26,7 +26,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--preset", help="settings by name (default: the model's preset, else smollm2)")
     parser.add_argument("--env", default="alfworld", choices=("alfworld", "webshop"), help=argparse.SUPPRESS)
     parser.add_argument(
-        "--model", help="tiny, tiny/narrow, tiny/shopper, smollm2, a hub name or a folder (default: the preset's)"
+        "--model",
+        help="a name of `actre models list` (tiny, smollm2, ...), a hub name or a folder (default: the preset's)",
     )
     parser.add_argument(
         "--dtype",

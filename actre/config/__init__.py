@@ -10,7 +10,8 @@ Files:
     overrides.py    NAME=VALUE on a command line
     checks.py       types and ranges of values
     paths.py        `~` and `$VARIABLE` in paths; the folder of shipped data
-    model_names.py  models by hub name, shipped name or folder
+    model_names.py  models by hub name, shipped name or folder; tiny_names.py: the tiny policies'
+    estimators.py   advantage estimators by name; recipes.py: the settings that come with one
     env_names.py    environments by built-in name, gymnasium id or import path
 """
 

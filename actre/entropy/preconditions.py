@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from actre.entropy.transfer import HIGH, LOW, Gains
+from actre.entropy.transfer import HIGH, LOW, Gains, Level
 from actre.entropy.verdict import MARGIN_NATS
 from actre.stats import Interval
 from actre.types import Order
@@ -104,12 +104,14 @@ class Preconditions:
 
 
 class Check(NamedTuple):
-    """One line of the table: what was measured, its value, the threshold, and whether it is met."""
+    """One line of the table: what was measured, its value, the threshold, and whether it is met; for a transfer, which
+    may be meant to be high or low, what it is.
+    """
 
     what: str
     value: str
     threshold: str
-    met: Answer
+    met: Answer | Level
 
 
 def contracted(found: Narrowing | None) -> Answer:
@@ -135,11 +137,10 @@ def learns(found: Learned | None) -> Answer:
 
 
 def reaches(found: Transfer | None) -> Answer:
-    """Whether what one order learns reaches the other: no if transfer is low, yes if high or in between."""
+    """Whether what one order learns reaches the other: yes if transfer is high, no if low, open in between."""
     if found is None:
         return "not measured"
-    level = found.gains.level
-    return "open" if level == "undetermined" else "no" if level == "low" else "yes"
+    return {"high": "yes", "low": "no"}.get(found.gains.level, "open")  # type: ignore[return-value]
 
 
 class _Question(NamedTuple):
@@ -236,6 +237,7 @@ def checks(p: Preconditions) -> list[Check]:
 
 
 _TRANSFER_LIMIT = f"high from {HIGH:g} on, low up to {LOW:g}"
+"""In between it is "some": `Gains.level` says how the interval counts."""
 
 
 def points(band: Interval) -> str:
@@ -275,8 +277,8 @@ def _transfer_check(found: Transfer) -> Check:
     to = _NAMES["think_first" if found.trained == "act_first" else "act_first"]
     what = f"transfer from {_NAMES[found.trained]} to {to}: {_MEASURES[found.measure]}, {_WAYS[found.way]}"
     gained, reached = ((_gain(found.measure, band)) for band in found.gains[:2])
-    ratio = "undetermined" if found.gains.ratio is None else f"{found.gains.ratio}, {found.gains.level}"
-    return Check(what, f"{ratio} (trained {gained}, untrained {reached})", _TRANSFER_LIMIT, reaches(found))
+    ratio = "–" if found.gains.ratio is None else f"{found.gains.ratio}"
+    return Check(what, f"{ratio} (trained {gained}, untrained {reached})", _TRANSFER_LIMIT, found.gains.level)
 
 
 def _gain(measure: Measure, band: Interval) -> str:

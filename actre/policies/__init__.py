@@ -1,4 +1,17 @@
-"""The interface of policies. The implementations are hf.py, vllm/ and scripted.py."""
+"""The interface of policies, and its implementations.
+
+Files:
+    hf.py        a transformers model, cached.py: a model that computes nothing of a sequence twice
+    runner.py    what runs it: its own module with a cache of rows (rowcache.py), or llama/: plain weights, on a CPU
+    scoring.py   exact log-probabilities of candidates (trie.py: as a tree of tokens); decoding.py: sampling
+    vllm/        vLLM in the process, or as a server
+    scripted.py  a policy of tables
+    models.py    models by name: loading, LoRA
+    smollm2.py   SmolLM2 from the hub or a package
+    tiny.py      the tiny policies' model and tokenizer; tiny_shop.py: the shop's words
+    context.py   how many tokens a model can hold
+    texts.py     the text of each token; stops.py: where a reply ends
+"""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -93,6 +93,7 @@ def test_everything_that_is_missing_is_named() -> None:
         (replace(WHOLE, contraction=Narrowing("inconclusive", band(0.1, 0.4), band(0.4, 0.4))), "whether thinking is"),
         (replace(WHOLE, contraction=Narrowing("withheld", band(0.6), band(0.9))), "whether thinking is contracted"),
         (replace(WHOLE, transfers=()), "whether what it learns reaches thinking (not measured)"),
+        (replace(WHOLE, transfers=(moved(0.34),)), "whether what it learns reaches thinking (transfer 0.34"),
         (replace(WHOLE, contraction=None), "whether thinking is contracted (not measured)"),
         (replace(WHOLE, learned={}), "whether acting first learns (not measured)"),
     ],
@@ -145,6 +146,13 @@ def test_every_value_stands_beside_a_threshold_and_what_lacks_is_said() -> None:
     assert sum(one.met == "not measured" for one in table) == 4
     shaky = replace(WHOLE, start={"act_first": Start(band(0.5), band(0.8))}, apart=band(0.2))
     assert sum(one.met == "no" for one in checks(shaky)) == 3
+
+
+def test_a_transfer_is_called_what_it_is_since_either_may_be_meant() -> None:
+    every = tuple(moved(ratio) for ratio in (0.9, 0.34, 0.1, None))
+    assert [one.met for one in checks(replace(WHOLE, transfers=every)) if "act-first to" in one.what] == [
+        *("high", "some", "low", "undetermined")
+    ]
 
 
 # --- files ---
