@@ -29,7 +29,7 @@ PYTEST := $(ONE_THREAD) $(PY) -m pytest
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-quickstart: $(VENV)/.core ## the main job, 7 to 8 minutes: diagnose, train both ways, compare, report (runs/quickstart)
+quickstart: $(VENV)/.core ## the main job, 5 to 8 minutes: diagnose, train both ways, compare, report (runs/quickstart)
 	$(PY) -m actre quickstart $(ARGS)
 
 test: $(VENV)/.full ## all tests except the slow ones

@@ -1,6 +1,6 @@
 """ActRe Lab: does thinking before acting narrow what a language-model agent tries?
 
-Importing this loads nothing heavy: no torch, no transformers, no engine. Take what you need from the rooms, e.g.
+Importing this loads nothing heavy: no torch, no transformers, no engine. Take what you need from the sub-packages, e.g.
 `from actre.entropy import ...`; the README holds the map, `actre.types` the glossary.
 """
 

@@ -19,6 +19,13 @@ Glossary (each name has this meaning everywhere):
     panel       a fixed list of games, each played exactly once in an evaluation
     probe state the beginning of an episode, on which action entropy is measured
     bracket     the lower and the upper bound of think-first's action entropy, from K thoughts
+    verdict     what a comparison of two orders' entropies says: narrowed, widened, equivalent, inconclusive, withheld
+    contraction act-first's action entropy minus think-first's; a policy is contracted if thinking narrows its choice
+    learnability the success that a short reinforcement in one order alone teaches that order
+    transfer    what one order learns and the other gains by it, as a ratio
+    precondition contraction, learnability, transfer or start: what must hold before a comparison can show the claim
+    organism    a tiny policy made for a comparison, with a known place on contraction and transfer
+    rationale   a thought that is written after the action
 Sizes: B batch, T tokens, G group, A admissible actions, K thoughts. Units are suffixes: _nats, _logp, _s, _tokens.
 """
 

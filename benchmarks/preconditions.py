@@ -35,15 +35,17 @@ Made by `python benchmarks/preconditions.py page` from data/results/precondition
 
     actre preconditions --model MODEL [--preset P]
 
-Acting first in stage 1 can help thinking only if three things hold before any training. Where one is missing, a
-comparison of arms cannot come out in favour of ActRe, whatever ActRe is worth. The command measures them:
+By the mechanism that the claim names, acting first in stage 1 helps thinking only if three things hold before any
+training. Where one is missing, that mechanism cannot be at work, and a gain of ActRe would need another explanation.
+The command measures them:
 
 - **Contraction**: thinking narrows the choice. [`actre diagnose`](entropy.md); at least {CONTRACTED_NATS:g} nats
   at the lower end of the bracket. Not contracted: equivalent within {MARGIN_NATS:g} nats.
 - **Learnability**: a fixed, short reinforcement in one order alone raises success in that order by at least
   {100 * LEARNS_AT_LEAST:.0f} points, with the whole interval above {100 * LEARNS_ABOVE:.0f}. At least 3 seeds.
 - **Transfer**: what one order learns reaches the other. The gain in the untrained order over the gain in the
-  trained one, high from {HIGH:g} on, low up to {LOW:g}; after supervised training on an expert's episodes in one
+  trained one, high from {HIGH:g} on (and the interval above {LOW:g}), low up to {LOW:g} (and the interval below
+  {HIGH:g}), else "some", which leaves the question open; after supervised training on an expert's episodes in one
   order alone, and after the reinforcement above.
 
 It also measures the **start** in both orders: {100 * SUCCESS_BETWEEN[0]:.0f} to {100 * SUCCESS_BETWEEN[1]:.0f} %
@@ -125,7 +127,7 @@ def _section(record: dict[str, Any]) -> str:
 {"".join(f"    {command}{chr(10)}" for command in commands)}
 {verdict(found)}
 
-| measured | value [95 % interval] | threshold | met |
+| measured | value [95 % interval] | threshold | met, or what it is |
 |---|---|---|---|
 {rows}
 Budget: {budget["seeds"]} seeds of {budget["iterations"]} iterations in each order{how}; {budget["steps"]} supervised

@@ -124,8 +124,8 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", help=f"{ENV_HELP} (default: that of --adapter's run, else alfworld)")
     parser.add_argument(
         "--model",
-        help="a name of `actre models list` (tiny, smollm2, ...), a hub name or a folder (default: the preset's); a pretrained "
-        "model of your own needs --preset as well",
+        help="a name of `actre models list` (tiny, smollm2, ...), a hub name or a folder (default: the preset's); a "
+        "pretrained model of your own needs --preset as well",
     )
     parser.add_argument("--adapter", type=place, help="folder with a trained adapter for that model, or a run's folder")
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")

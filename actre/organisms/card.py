@@ -12,13 +12,13 @@ from actre.organisms.recipes import CORNERS, RECIPES, Recipe, recipe_of
 from actre.organisms.world import World
 
 REBUILDS = "## Rebuilds"
+_EXPERTS = {"alfworld": "actre/envs/alfworld/expert.py", "webshop": "actre/envs/webshop/shopper.py"}
 MADE, CARD = "made.json", "README.md"
 _ALIKE = ("the same episodes in each of the three orders.", ",\nsuccess equal within 8 points")
-_CONTRACTED = (
-    "think-first shows other episodes than act-first and no-think: there thinking narrows the choice by construction."
-)
+_CONTRACTED = "think-first shows the episodes of another, narrower player than act-first and no-think do."
 _APART = (
-    "think-first shows another player than act-first and no-think, no narrower: it searches the other way round.",
+    "think-first shows the episodes of another player than act-first and no-think do, which is no narrower: it "
+    "searches in the reverse order.",
     _ALIKE[1],
 )
 _KINDS = {
@@ -95,7 +95,7 @@ def write_card(folder: Path, record: dict[str, Any], world: World) -> None:
     made = json.loads((folder / MADE).read_text())
     recipe = made["recipe"]
     missed = "".join(f"- {line}\n" for line in record["missed"])
-    missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All conditions are met.\n"
+    missed = f"Missed, shipped as the closest:\n\n{missed}" if missed else "All of these conditions are met.\n"
     precision = "bfloat16 products, float32 weights" if recipe["bfloat16"] else "float32"
     parts = "\n".join(_part(part, done) for part, done in zip(recipe["parts"], made["parts"], strict=True))
     of = recipe_of(recipe)
@@ -124,7 +124,9 @@ embeddings, float32) with a closed vocabulary of {made["words"]} words, in which
 - {made["threads"]} thread(s) of {made["processor"]}; {precision};
   {", ".join(f"{name} {made['versions'][name]}" for name in ("python", "torch", "transformers"))}.
 - After training, logits are multiplied by {recipe["sharpen"]}.
-- All settings: made.json (class `actre.organisms.recipes.Recipe`).
+- All settings: made.json (class `actre.organisms.recipes.Recipe`). The expert's are explained in its class `Habits`
+  ({_EXPERTS[world.config.env.name]}); slips: the share of refused actions shown; drill: the weight of a loss on
+  possible names.
 
 ## How it starts
 

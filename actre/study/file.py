@@ -19,6 +19,7 @@
     env = "alfworld"
     seeds = [3, 4]
     settings = {"model.name" = "tiny"}          # over these; names as in actre.config.RunConfig
+    misses = "its transfer is low"  # what the policy lacks of what the protocol asks for, if anything
     fingerprint = "171adbe6..."     # of the untrained policy (`model` in records); others are refused
     confirmatory = [["actre-grpo", "think_first-grpo"]]     # this minus that
     exploratory = [["tfpi-grpo", "think_first-grpo"]]
@@ -122,8 +123,8 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
 def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
     name = _name(raw, "a part")
     where = f"part {name!r}"
-    plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "runs", "forecasts"}
-    _only(raw, plain | set(_KINDS), where)
+    plain = {"name", "about", "evidence", "preset", "env", "seeds", "settings", "fingerprint", "misses"}
+    _only(raw, plain | {"runs", "forecasts", *_KINDS}, where)
     evidence = raw.get("evidence", "exploratory")
     if evidence not in get_args(Evidence):
         raise ActreError(f"{where}: unknown evidence {evidence!r}; there are: {', '.join(get_args(Evidence))}")
@@ -150,6 +151,7 @@ def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:
         contrasts=tuple(contrasts),
         fingerprint=_given(raw, "fingerprint", where, "") or None,
         forecasts=tuple(_forecast(one, contrasts, where) for one in _tables(raw, "forecasts", where, least=0)),
+        misses=_given(raw, "misses", where, ""),
     )
     _check_contrasts(part, where)
     return part

@@ -77,7 +77,8 @@ class Run:
 class Part:
     """One policy in one environment: its runs, in the order they are made, and its contrasts.
 
-    fingerprint: of the untrained policy's weights, if the file fixes them.
+    fingerprint: of the untrained policy's weights, if the file fixes them. misses: what the policy lacks of what the
+    protocol asks for.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Part:
     contrasts: tuple[Contrast, ...]
     fingerprint: str | None = None
     forecasts: tuple[Forecast, ...] = ()
+    misses: str = ""
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -387,3 +387,14 @@ def test_estimators_that_differ_by_a_constant_are_called_a_noise_estimate(tmp_pa
     assert "+5.0: 25.0 points apart with 2 seeds" in noise
     half = fake_records(made.runs[:2], lambda run: rates[run.estimator][run.arm])
     assert not any("noise" in one for one in sentences(find(made.parts[0], half))), "nothing before both are finished"
+
+
+def test_what_a_policy_misses_opens_its_results(tmp_path: Path) -> None:
+    part = '[[part]]\nname = "p"\nseeds = [3]\nmisses = "its transfer is low"\n'
+    text = f'name = "s"\n{part}[[part.runs]]\narms = ["actre"]\n'
+    (tmp_path / "s.toml").write_text(text)
+    study = load_study(tmp_path / "s.toml")
+    short, whole = results.markdown([study], [{}], "c", tmp_path / "p.md").split("## s: p")
+    said = "- The policy misses what the protocol asks for: its transfer is low."
+    assert short.count(said) == 1
+    assert whole.count(said) == 1

@@ -88,8 +88,9 @@ def _table(found: Between) -> Table:
     )
     note = (
         "Contraction: action entropy, act-first minus think-first, before training, in nats: the middle of the bracket "
-        "[its ends]. Transfer: the gain in think-first over the gain in act-first, after supervised training on "
-        "act-first alone [95 %]. Difference: in points of success, with the 95 % interval over seeds and games."
+        "[its two ends, no interval]. Transfer: the gain in think-first over the gain in act-first, after supervised "
+        "training on act-first alone [95 %]. Difference: in points of success, with the 95 % interval over seeds and "
+        "games."
     )
     return Table("By policy", note, ("part", "contraction", "transfer", "difference", "seeds"), rows)
 

@@ -30,7 +30,7 @@ def page(studies: Sequence[Study], records: Sequence[Mapping[str, Record]], comm
     made = zip(studies, records, across, strict=True)
     parts = [found for study, done, every in made for found in _found(study, done, every)]
     return [
-        Section("What the study found", _opening(studies, command)),
+        Section(f"What the study {studies[0].name} found", _opening(studies, command)),
         Section("In short", (Paragraph((_UNIT,)), Contents(tuple((title, _in_short(f)) for title, f in parts)))),
         *(section(study.name, found) for study, found in zip(studies, across, strict=True) if found is not None),
         *(_part(title, found) for title, found in parts),
@@ -75,13 +75,17 @@ def _part(title: str, found: Found) -> Section:
     if part.fingerprint is not None:
         blocks.append(Paragraph((f"Untrained weights: fingerprint {part.fingerprint[:16]}, the same in every run.",)))
     blocks.append(Paragraph((_preconditions(part),)))
-    blocks.append(Items((*sentences(found), *forecasts.said(found))))
+    blocks.append(Items((*_misses(part), *sentences(found), *forecasts.said(found))))
     expected = [table for table in (forecasts.table(found),) if table.rows]
     return Section(title, (*blocks, *map(Figure, figures(found)), *expected, *tables(found), *entropy_tables(found)))
 
 
 def _in_short(found: Found) -> tuple[str, ...]:
-    return (*in_short(found), *forecasts.said(found))
+    return (*_misses(found.part), *in_short(found), *forecasts.said(found))
+
+
+def _misses(part: Part) -> list[str]:
+    return [f"The policy misses what the protocol asks for: {part.misses}."] if part.misses else []
 
 
 def _preconditions(part: Part) -> str:
