@@ -2,7 +2,8 @@
 
 Rows are built by the code that acting uses (`Renderer`, `trajectory_rows`). Only the reply's tokens are trained: the
 opening tag (which a reply with free tags must choose), the thought, the action, the other tags and the end-of-turn
-token.
+token. Without thoughts the end-of-turn token is not trained: a reply is cut at its closing tag anyway, and a small
+model that has learned to end there leaves out act-first's thought as well.
 """
 
 import random
@@ -166,10 +167,25 @@ def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -
     last = episode[-1].observation
     played = Trajectory("expert", "", "", renderer.order, 0, tuple(steps), last, won=True, truncated=False)
     opening = renderer.opening_tokens
+    ends_alone = renderer.order == "no_think" and bool(end)
     return [
-        WarmRow(row.ids, _with_openings(row.mask, opening), renderer.order, wording)
+        WarmRow(
+            row.ids,
+            _with_openings(_without_ends(row.mask) if ends_alone else row.mask, opening),
+            renderer.order,
+            wording,
+        )
         for row in trajectory_rows(played, 0)
     ]
+
+
+def _without_ends(mask: Sequence[bool]) -> tuple[bool, ...]:
+    """The mask without the last token of each reply.
+
+    >>> _without_ends((False, True, True, False, True))
+    (False, True, False, False, False)
+    """
+    return tuple(on and after for on, after in zip(mask, (*mask[1:], False), strict=True))
 
 
 def _with_openings(mask: Sequence[bool], opening: int) -> tuple[bool, ...]:
