@@ -67,6 +67,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--paraphrase", action="store_true", help="word each thought anew, at random; not with marked thoughts"
     )
     parser.add_argument(
+        "--search",
+        choices=("random", "listed", "likely"),
+        default="random",
+        help="where the expert looks first: an order drawn for each game, the order of the first observation, or where "
+        "such things usually are (default: %(default)s)",
+    )
+    parser.add_argument(
         "--random-moves", type=of(Share), default=0.0, help="share of the expert's steps without a purpose (default: 0)"
     )
     parser.add_argument(
@@ -146,7 +153,11 @@ def _run(args: argparse.Namespace) -> int:
     warm = WarmConfig(**given)
     tokenizer = load_tokenizer(config.model.name)
     habits = Habits(
-        random_moves=args.random_moves, forget=args.forget, thoughts=args.thoughts, paraphrase=args.paraphrase
+        search=args.search,
+        random_moves=args.random_moves,
+        forget=args.forget,
+        thoughts=args.thoughts,
+        paraphrase=args.paraphrase,
     )
     demos = expert_episodes(config.env, warm.episodes, config.seed, habits)
     chosen = warm_rows(
