@@ -41,6 +41,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "bfloat16 is faster here)",
     )
     parser.add_argument("--seed", type=of(Seed), default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--begin",
+        type=place,
+        metavar="ADAPTER",
+        help="the adapter/ of an earlier warm start, whose training goes on, e.g. with other thoughts (default: a new "
+        "adapter)",
+    )
     parser.add_argument("--out", type=place, default=Path("runs/warmstart"), help="run folder (default: %(default)s)")
     parser.add_argument("--steps", type=of(Count), help="optimizer steps (default: 60)")
     parser.add_argument("--batch-size", dest="batch", metavar="N", type=of(Count), help="rows per step (default: 8)")
@@ -178,7 +185,9 @@ def _run(args: argparse.Namespace) -> int:
         "states": f"the first {len(probes)} shipped states of {config.env.unseen}",
     }
     print(f"{len(chosen.rows)} rows from {len(demos.episodes)} episodes, {demos.won} won; {chosen.too_long} too long")
-    record = warm_up(config, warm, chosen.rows, probes, args.out, about=about, merge=not args.no_merge)
+    record = warm_up(
+        config, warm, chosen.rows, probes, args.out, begin=args.begin, about=about, merge=not args.no_merge
+    )
     print(table([Compliance(**one) for one in record["before"]], [Compliance(**one) for one in record["after"]]))
     done = record["training"]
     print(f"{done['steps']} steps, loss {done['loss_first']:.2f} to {done['loss_last']:.2f}, {done['cpu_s']:.0f} CPU-s")

@@ -10,6 +10,7 @@ from TRL's checkpoints (safetensors for the adapter; torch files are read with w
     OUT/checkpoints/      removed when training is finished
 """
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -91,15 +92,18 @@ def warm_up(
     probes: Sequence[Probe],
     out: str | Path,
     *,
+    begin: str | Path | None = None,
     about: dict[str, Any] | None = None,
     merge: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Measure compliance, train on the rows, export, check by reloading, measure again; returns the record.
 
+    begin: a folder with an adapter for the model, whose training goes on with these rows; None: a new one.
     about: further fields of the record. merge: also save the merged model. Continues an unfinished warm start in `out`
     with the same settings. Raises ActreError if `out` holds another or a finished warm start, if a checkpoint is
-    damaged, if there are fewer rows than a batch, if a row exceeds the model's context, and if the loss is not finite.
+    damaged, if there are fewer rows than a batch, if a row exceeds the model's context, if the loss is not finite, and
+    if `begin` is of another model or rank.
     """
     out, config = Path(out), settle(config)
     if len(rows) < warm.batch:
@@ -108,10 +112,9 @@ def warm_up(
         )
     held = context_of(config.model.name)
     must_hold(held, (len(row.ids) for row in rows), 0, "a row", f"--max-length {held} leaves such rows out")
-    settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows)}
+    settings = {"warm": asdict(warm), "run": asdict(config), "rows": _describe(rows), "begin": _digest(begin)}
     _begin(out, settings)
-    model, tokenizer = load(config.model)
-    model = add_lora(model, config.model, derive_seed(config.seed, "adapter"))
+    model, tokenizer = _model(config, begin)
     policy = HFPolicy(model, tokenizer)
     before = _measured(out / "before.json", policy, probes, config)
     policy.reset()
@@ -150,6 +153,30 @@ def warm_up(
     return record
 
 
+def _digest(begin: str | Path | None) -> str | None:
+    """What tells one adapter from another; None for none."""
+    if begin is None:
+        return None
+    weights = adapters.adapter_folder(begin) / "adapter_model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def _model(config: RunConfig, begin: str | Path | None) -> tuple[PeftModel, Any]:
+    """The model with a new adapter, or with the given one, and its tokenizer."""
+    if begin is None:
+        model, tokenizer = load(config.model)
+        return add_lora(model, config.model, derive_seed(config.seed, "adapter")), tokenizer
+    loaded = adapters.load(begin, config.model, trainable=True)
+    lora = loaded.model.peft_config["default"]
+    shape, asked = (lora.r, lora.lora_alpha), (config.model.lora_rank, config.model.lora_alpha)
+    if shape != asked:
+        raise ActreError(
+            f"the adapter in {begin} has rank {shape[0]} and alpha {shape[1]}, and the settings ask for {asked[0]} and "
+            f"{asked[1]}: choose the preset it was made with"
+        )
+    return loaded.model, loaded.tokenizer
+
+
 def _begin(out: Path, settings: dict[str, Any]) -> None:
     """Make the folder. Raises ActreError if it holds anything but an unfinished warm start with these settings."""
     path = out / "settings.json"
@@ -160,6 +187,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
             begun = json.loads(path.read_text())
             begun["run"] = asdict(config_from_dict(begun["run"]))  # newer settings get their defaults
             begun["warm"] = asdict(WarmConfig(**begun["warm"]))
+            begun.setdefault("begin")
             begun["run"]["model"]["name"] = settled(begun["run"]["model"]["name"])
             changed = differences(begun, settings)
         except (ValueError, KeyError, TypeError) as error:

@@ -1,5 +1,6 @@
 """The warm start: what is learned is the reply alone, the orders stand alike, and an interrupted one goes on."""
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -167,6 +168,20 @@ def test_a_warm_start_leaves_adapter_model_and_record(config, rows, probes, tmp_
         warm_up(config, WARM, rows, probes, tmp_path / "run", progress=False)
 
 
+def test_a_warm_start_may_go_on_from_another_ones_adapter(config, rows, probes, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    warm_up(config, WARM, rows, probes, first, progress=False)
+    still = replace(WARM, steps=1, learning_rate=1e-12)
+    record = warm_up(config, still, rows, probes, second, begin=first / "adapter", merge=False, progress=False)
+    ours, theirs = _weights(second), _weights(first)
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-9) for name in theirs)
+    assert record["before"] == json.loads((first / "warmstart.json").read_text())["after"]
+    assert record["begin"] == hashlib.sha256((first / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
+    other = replace(config, model=replace(config.model, lora_rank=8))
+    with pytest.raises(ActreError, match=r"has rank 4 and alpha .* ask for 8"):
+        warm_up(other, still, rows, probes, tmp_path / "third", begin=first / "adapter", progress=False)
+
+
 def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, probes, tmp_path, monkeypatch):
     warm_up(config, WARM, rows, probes, tmp_path / "whole", merge=False, progress=False)
     plain = warmstart._Log.on_log
@@ -190,10 +205,10 @@ def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, pr
 
 
 def test_a_warm_start_begun_before_a_setting_came_goes_on(config, tmp_path):
-    settings = {"warm": asdict(WARM), "run": asdict(config), "rows": {}}
+    settings = {"warm": asdict(WARM), "run": asdict(config), "rows": {}, "begin": None}
     warmstart._begin(tmp_path, settings)
     older = json.loads((tmp_path / "settings.json").read_text())
-    del older["run"]["prompt"]["date"]
+    del older["run"]["prompt"]["date"], older["begin"]
     (tmp_path / "settings.json").write_text(json.dumps(older))
     warmstart._begin(tmp_path, settings)
     with pytest.raises(ActreError, match=r"other settings \(run\.seed: 0 became 1\)"):
