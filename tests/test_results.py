@@ -97,7 +97,26 @@ def test_the_short_page_of_results_has_the_long_pages_figures() -> None:
     assert f"17 seeds find no gain of 5 points or more: {second[2]}" in " ".join(
         (ROOT / "README.md").read_text().split()
     )
+    for arm, words in {
+        "tfpi": "tfpi, which leaves thoughts out at first,",
+        "think_first_hot": "think_first_hot, sampled hotter so that its actions vary as much as act-first's,",
+        "think_first_bonus": "think_first_bonus, with an entropy bonus,",
+        "think_first, GRPO, twice the group": "think-first with groups of twice the size,",
+    }.items():
+        contrast = re.search(
+            rf"\| {arm}(?:, GRPO)? − think_first, GRPO \| 12 of 12 \| (\S+) points (\[.*?\]) .*no worthwhile|"
+            rf"\| {arm}(?:, GRPO)? − think_first, GRPO \| 12 of 12 \| (\S+) points (\[.*?\]) .*equivalent",
+            corner,
+        )
+        assert contrast is not None, arm
+        difference, interval = [one for one in contrast.groups() if one]
+        assert f"{words} {difference} {interval}" in short.replace(" points [", " ["), arm
     rows = [line.split(" | ") for line in corner.splitlines()]
+    every = {
+        row[0][2:]: float(row[2].split()[0]) for row in rows if len(row) == 7 and row[0][:2] == "| " and ":" in row[1]
+    }
+    ends = [f"{f(value for arm, value in every.items() if arm != 'untrained'):.0f}" for f in (min, max)]
+    assert f"From about {every['untrained']:.0f} % untrained every arm came to between {' and '.join(ends)} %" in short
     panels = {row[0]: row for row in rows if len(row) == 8 and row[1] == "17"}
     actre, alone = (panels[f"| {arm}, GRPO"][5].split()[0] for arm in ("actre", "think_first"))
     assert f"actre wins {actre} and think_first {alone} %" in short
