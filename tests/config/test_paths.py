@@ -134,7 +134,7 @@ PATHS = {
     "rescore": {"run_folder": "r"},
     "study": {"files": "s.toml", "--out": "s", "--results": "s", "--write": "p.md"},
     "train": {"--config": "c.json", "--out": "t", "--resume": "r"},
-    "warmstart": {"--out": "w"},
+    "warmstart": {"--out": "w", "--begin": "a"},
     "webshop check": {"folder": "f"},
     "webshop generate": {"--out": "w"},
     "webshop import": {"folder": "f"},
