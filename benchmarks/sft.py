@@ -24,8 +24,8 @@ sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file_
 from actre.config import versions  # noqa: E402
 from actre.config.presets import preset  # noqa: E402
 from actre.envs.alfworld.expert import Habits  # noqa: E402
-from actre.organisms import warmstart  # noqa: E402
-from actre.organisms.warmstart import WarmConfig, fine_tune  # noqa: E402
+from actre.organisms import fine_tune as training  # noqa: E402
+from actre.organisms.fine_tune import WarmConfig, fine_tune  # noqa: E402
 from actre.organisms.warmstart_rows import expert_episodes, prompts_of, warm_rows  # noqa: E402
 from actre.policies.models import add_lora, load  # noqa: E402
 from actre.runtime.limits import processor  # noqa: E402
@@ -52,13 +52,13 @@ def measure(way: str, model: str, steps: int, folder: Path) -> dict[str, Any]:
     demos = expert_episodes(config.env, _EPISODES, 0, Habits(thoughts="said"))
     rows = warm_rows(demos, prompts_of(tokenizer), config.prompt, per_episode=1, longest=2048, seed=0).rows
     warm = WarmConfig(steps=steps, save_every=steps + 1, products=products)  # type: ignore[arg-type]
-    plain = warmstart.is_packed
+    plain = training.is_packed
     if not packs:
-        warmstart.is_packed = lambda config, model: False  # type: ignore[assignment]
+        training.is_packed = lambda config, model: False  # type: ignore[assignment]
     try:
         done = fine_tune(config, warm, rows, folder / way.replace(" ", "-"), loaded, tokenizer, progress=False)
     finally:
-        warmstart.is_packed = plain
+        training.is_packed = plain
     seconds = [line["cpu_s"] for line in read_jsonl(folder / way.replace(" ", "-") / "metrics.jsonl")]
     tokens = warm.batch * sum(len(row.ids) for row in rows) / len(rows)
     return {"cpu_s": float(np.median(seconds)), "steps": seconds, "loss": done["loss_last"], "tokens": round(tokens)}

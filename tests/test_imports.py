@@ -56,7 +56,7 @@ PURE = {
 """Numbers in, numbers out: the only libraries these may import."""
 
 HOMES = {
-    "trl": {"actre.training", "actre.organisms.warmstart", "actre.organisms.packed_sft", "actre.policies.vllm"},
+    "trl": {"actre.training", "actre.organisms.fine_tune", "actre.organisms.packed_sft", "actre.policies.vllm"},
     "unsloth": {"actre.policies.models"},
     "vllm": {"actre.policies.vllm"},
     "alfworld": {"actre.envs.alfworld"},

@@ -152,7 +152,8 @@ def _run(args: argparse.Namespace) -> int:
     from actre.entropy.probes import probes_for
     from actre.envs.alfworld.expert import Habits
     from actre.organisms.compliance import Compliance, table
-    from actre.organisms.warmstart import WarmConfig, warm_up
+    from actre.organisms.fine_tune import WarmConfig
+    from actre.organisms.warmstart import warm_up
     from actre.organisms.warmstart_rows import expert_episodes, prompts_of, warm_rows
     from actre.policies.models import load_tokenizer
     from actre.policies.smollm2 import smollm2_source

@@ -140,7 +140,8 @@ def reaches(found: Transfer | None) -> Answer:
     """Whether what one order learns reaches the other: yes if transfer is high, no if low, open in between."""
     if found is None:
         return "not measured"
-    return {"high": "yes", "low": "no"}.get(found.gains.level, "open")  # type: ignore[return-value]
+    level = found.gains.level
+    return "yes" if level == "high" else "no" if level == "low" else "open"
 
 
 class _Question(NamedTuple):

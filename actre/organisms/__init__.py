@@ -12,7 +12,7 @@ Files:
     command.py         `actre pretrain-tiny`: all steps in order
     warmstart.py       supervised fine-tuning on well-formed replies
     warmstart_rows.py  its rows
-    packed_sft.py      the same on a CPU, through packed rows
+    fine_tune.py       its training; packed_sft.py: the same on a CPU, through packed rows
     expert_play.py     the experts on a panel, for supervised training on one order
     compliance.py      how often replies follow the format
 """

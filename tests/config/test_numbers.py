@@ -19,7 +19,7 @@ from actre.config import ENV_NAMES, RunConfig, StageConfig, config_from_dict, lo
 from actre.config import checks as values
 from actre.config import overrides as settings
 from actre.config.presets import PRESETS, preset
-from actre.organisms.warmstart import WarmConfig
+from actre.organisms.fine_tune import WarmConfig
 from actre.types import ActreError
 
 HUGE = str(10**30)

@@ -15,9 +15,10 @@ from actre.config import ModelConfig, PromptConfig, RunConfig
 from actre.config.presets import preset
 from actre.entropy.probes import Probe, probes_for
 from actre.envs.alfworld.expert import Habits
-from actre.organisms import warmstart
+from actre.organisms import fine_tune, warmstart
+from actre.organisms.fine_tune import WarmConfig
 from actre.organisms.packed_sft import PackedSFTTrainer
-from actre.organisms.warmstart import WarmConfig, warm_up
+from actre.organisms.warmstart import warm_up
 from actre.organisms.warmstart_rows import (
     WORDINGS,
     Demonstrations,
@@ -146,7 +147,7 @@ def test_labels_leave_the_prompt_out():
     seen = ExpertStep(Observation("a", "b", ()), "c", "d")
     assert seen.thought == "c"
     row = WarmRow((5, 6, 7), (False, True, True), "no_think", "shared")
-    assert warmstart._dataset([row])[0] == {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}
+    assert fine_tune._dataset([row])[0] == {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}
 
 
 # --- the run ---
@@ -184,17 +185,17 @@ def test_a_warm_start_may_go_on_from_another_ones_adapter(config, rows, probes, 
 
 def test_an_interrupted_warm_start_ends_as_an_uninterrupted_one(config, rows, probes, tmp_path, monkeypatch):
     warm_up(config, WARM, rows, probes, tmp_path / "whole", merge=False, progress=False)
-    plain = warmstart._Log.on_log
+    plain = fine_tune._Log.on_log
 
     def stop_at_3(self, args, state, control, logs=None, **rest):
         plain(self, args, state, control, logs, **rest)
         if state.global_step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    monkeypatch.setattr(fine_tune._Log, "on_log", stop_at_3)
     with pytest.raises(KeyboardInterrupt, match="same command continues"):
         warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
-    monkeypatch.setattr(warmstart._Log, "on_log", plain)
+    monkeypatch.setattr(fine_tune._Log, "on_log", plain)
     with pytest.raises(ActreError, match="other settings"):
         warm_up(replace(config, seed=1), WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
     warm_up(config, WARM, rows, probes, tmp_path / "cut", merge=False, progress=False)
@@ -239,14 +240,14 @@ def test_a_warm_start_interrupted_after_its_training_is_not_trained_further(
 
 
 def test_a_damaged_checkpoint_is_named_with_what_mends_it(config, rows, probes, tmp_path, monkeypatch):
-    plain = warmstart._Log.on_log
+    plain = fine_tune._Log.on_log
 
     def stop_at_3(self, args, state, control, logs=None, **rest):
         if state.global_step == 3:
             raise KeyboardInterrupt
         plain(self, args, state, control, logs, **rest)
 
-    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    monkeypatch.setattr(fine_tune._Log, "on_log", stop_at_3)
     with pytest.raises(KeyboardInterrupt):
         warm_up(config, WARM, rows, probes, tmp_path, progress=False)
     saved = tmp_path / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors"
@@ -320,10 +321,10 @@ def test_packed_rows_give_the_loss_and_the_adapter_that_trls_trainer_gives(confi
             made.append(type(self))
             super().__init__(**rest)
 
-    monkeypatch.setattr(warmstart, "PackedSFTTrainer", Noted)
+    monkeypatch.setattr(fine_tune, "PackedSFTTrainer", Noted)
     warm_up(config, WARM, rows, probes, tmp_path / "packed", merge=False, progress=False)
     assert made == [Noted]
-    monkeypatch.setattr(warmstart, "is_packed", lambda config, model: False)
+    monkeypatch.setattr(fine_tune, "is_packed", lambda config, model: False)
     warm_up(config, WARM, rows, probes, tmp_path / "trl", merge=False, progress=False)
     assert len(made) == 1
     assert _losses(tmp_path / "packed") == pytest.approx(_losses(tmp_path / "trl"), abs=1e-4)
@@ -344,7 +345,7 @@ def test_products_in_bfloat16_move_the_loss_little(config, rows, probes, tmp_pat
 
 
 def test_a_line_that_was_not_written_whole_does_not_block_a_warm_start(config, rows, probes, tmp_path, monkeypatch):
-    plain = warmstart._Log.on_log
+    plain = fine_tune._Log.on_log
 
     def stop_at_3(self, args, state, control, logs=None, **rest):
         if state.global_step == 3:
@@ -353,10 +354,10 @@ def test_a_line_that_was_not_written_whole_does_not_block_a_warm_start(config, r
             raise KeyboardInterrupt
         plain(self, args, state, control, logs, **rest)
 
-    monkeypatch.setattr(warmstart._Log, "on_log", stop_at_3)
+    monkeypatch.setattr(fine_tune._Log, "on_log", stop_at_3)
     with pytest.raises(KeyboardInterrupt):
         warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
-    monkeypatch.setattr(warmstart._Log, "on_log", plain)
+    monkeypatch.setattr(fine_tune._Log, "on_log", plain)
     record = warm_up(config, WARM, rows, probes, tmp_path, merge=False, progress=False)
     assert record["training"]["steps"] == WARM.steps
 

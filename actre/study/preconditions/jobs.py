@@ -134,7 +134,7 @@ def _by_sft(order: Order, config: RunConfig, budget: Budget, folder: Path) -> tu
     """The policy after supervised training on the expert's episodes in one order."""
     from actre.envs.worlds import list_games
     from actre.organisms.expert_play import demonstrations, expert_for
-    from actre.organisms.warmstart import WarmConfig, fine_tune
+    from actre.organisms.fine_tune import WarmConfig, fine_tune
     from actre.organisms.warmstart_rows import prompts_of, warm_rows
     from actre.policies.hf import HFPolicy
     from actre.policies.models import add_lora, load
