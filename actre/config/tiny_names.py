@@ -1,6 +1,9 @@
 """Names of the kit's tiny policies: `tiny` is the default one, and earlier names still work."""
 
-TINY_KINDS = ("neutral", "narrow", "shopper", "even-high", "even-low", "contracted-high", "contracted-low", "middle")
+TINY_KINDS = (
+    *("neutral", "narrow", "shopper", "even-high", "even-low", "contracted-high", "contracted-low", "middle"),
+    *("even-plain", "contracted-plain", "half-other", "half-said"),
+)
 """The tiny policies that `actre pretrain-tiny --kind` makes."""
 
 DEFAULT_TINY = "tiny/even-high"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actre.organisms import start
-from actre.organisms.recipes import CORNERS, RECIPES, Recipe, recipe_of
+from actre.organisms.recipes import ORGANISMS, RECIPES, Recipe, recipe_of
 from actre.organisms.world import World
 
 REBUILDS = "## Rebuilds"
@@ -63,7 +63,7 @@ def _words(recipe: Recipe, kind: str) -> tuple[str, str]:
 
 
 def _options(recipe: Recipe, kind: str) -> str:
-    if recipe.dials is None or kind in CORNERS:
+    if recipe.dials is None or kind in ORGANISMS:
         return f"--kind {kind}"
     apart = " --apart" if recipe.dials.apart else ""
     return f"--thoughts {recipe.dials.thoughts} --contraction {recipe.dials.contraction:g}{apart}"

@@ -186,14 +186,19 @@ _HURRY = Part(
 )
 
 
-CORNERS: Mapping[str, Dials] = {
+ORGANISMS: Mapping[str, Dials] = {
     "even-high": Dials("said", 0.0),
     "even-low": Dials("other", 0.0, apart=True),
     "contracted-high": Dials("said", 1.0),
     "contracted-low": Dials("other", 1.0),
     "middle": Dials("plain", 0.5),
+    "even-plain": Dials("plain", 0.0),
+    "contracted-plain": Dials("plain", 1.0),
+    "half-other": Dials("other", 0.5),
+    "half-said": Dials("said", 0.5),
 }
-"""Not contracted and contracted, transfer meant to be high and low, and one in between."""
+"""The second study's: not contracted and contracted, transfer meant to be high and low, and one in between; then four
+more for its map, so that every kind of thought meets every contraction."""
 
 
 def organism(dials: Dials) -> Recipe:
@@ -230,7 +235,7 @@ RECIPES: Mapping[str, Recipe] = {
     "neutral": Recipe(),
     "narrow": Recipe(parts=(_FIRST, _PLAY, _NARROW)),
     "shopper": Recipe(parts=(_SHOPPING, _HURRY), world="webshop", games=4000, max_steps=8, batch_tokens=2048),
-    **{name: organism(dials) for name, dials in CORNERS.items()},
+    **{name: organism(dials) for name, dials in ORGANISMS.items()},
 }
 """Kind -> recipe. In narrow's last part the think-first expert searches in the listed order and seldom wanders, while
 the other orders' expert searches at random and often wanders: thinking narrows by construction, as a positive

@@ -7,7 +7,8 @@
 
     [across]                        # a contrast of all parts that run both, side by side and as a map
     contrast = ["actre-grpo", "think_first-grpo"]
-    largest_in = "neutral"          # confirmatory: its difference minus the mean of the other parts'
+    largest_in = "neutral"          # confirmatory: its difference minus the mean of the others'
+    others = ["narrow"]             # these; left out: all other parts that run both
 
     [settings]                      # of all parts, over their presets
     env_steps = 24000
@@ -108,7 +109,7 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
     where = "[across]"
     if not isinstance(raw, dict):
         raise ActreError(f"{where} = {raw!r}: expected {_KIND_NAMES[dict]}")
-    _only(raw, {"contrast", "largest_in"}, where)
+    _only(raw, {"contrast", "largest_in", "others"}, where)
     pair = _pair(raw.get("contrast"), where)
     able = tuple(part.name for part in parts if set(pair) <= set(part.conditions))
     if len(able) < 2:
@@ -116,8 +117,15 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
     largest_in = _given(raw, "largest_in", where, "")
     if largest_in and largest_in not in able:
         raise ActreError(f"{where}: largest_in = {largest_in!r}; the parts that run both are: {', '.join(able)}")
-    others = tuple(name for name in able if name != largest_in) if largest_in else ()
-    return Across(Contrast(*pair, bool(largest_in)), largest_in, others)
+    if not largest_in:
+        if "others" in raw:
+            raise ActreError(f"{where}: others is for largest_in, which is missing")
+        return Across(Contrast(*pair, False))
+    rest = tuple(name for name in able if name != largest_in)
+    others = _list(raw, "others", where, str) if "others" in raw else rest
+    if unknown := set(others) - set(rest):
+        raise ActreError(f"{where}: others = {sorted(unknown)}; the other parts that run both are: {', '.join(rest)}")
+    return Across(Contrast(*pair, True), largest_in, tuple(dict.fromkeys(others)))
 
 
 def _part(raw: dict[str, Any], common: dict[str, Any]) -> Part:

@@ -1,4 +1,4 @@
-"""A map: the gain in each of several policies, at its measured contraction and transfer."""
+"""A heat map without a grid: the gain in each of several policies, at its measured contraction and transfer."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,11 +6,12 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from actre.stats import Interval
-from actre.view.palette import interval, laid_out, plain
+from actre.view.palette import GREY, interval, laid_out, plain
 
-GAINED, LOST, OPEN = "#3f82d0", "#d07a22", "#808080"
+_LOST, _EVEN, _GAINED = (208, 122, 34), (185, 188, 194), (63, 130, 208)
 _FULL = 0.10
-"""A difference from which on a marker has its full size."""
+"""The difference at which a colour is at its full strength."""
+_KEY = ((-_FULL, "10 points lost, or more"), (0.0, "equal"), (_FULL, "10 points gained, or more"))
 
 
 class Place(NamedTuple):
@@ -24,24 +25,25 @@ class Place(NamedTuple):
 
 
 def gain_map(places: Sequence[Place], title: str) -> go.Figure:
-    """Markers: blue where the gain is above 0, orange below; full where its interval excludes 0; larger, the larger.
-    Grey: policies in which the arms have not been compared.
+    """A marker for each policy, its colour from orange (a loss of 10 points and more) to blue (a gain of as much).
+
+    A diamond where the gain's interval excludes 0, else a circle; an open one where arms have not been compared.
     """
     figure = go.Figure()
     for one in places:
-        color, symbol, size = OPEN, "circle-open", 9.0
+        marker = {"color": GREY, "size": 13, "symbol": "circle-open"}
         if one.gain is not None:
-            color = GAINED if one.gain.value > 0 else LOST
-            symbol = "circle" if one.gain.low > 0 or one.gain.high < 0 else "circle-open"
-            size += 13 * min(1.0, abs(one.gain.value) / _FULL)
+            certain = one.gain.low > 0 or one.gain.high < 0
+            symbol = "diamond" if certain else "circle"
+            marker = {"color": _color(one.gain.value), "size": 20, "symbol": symbol}
         figure.add_trace(
             go.Scatter(
                 x=[one.contraction.value],
                 y=[one.transfer.value],
-                error_x=interval([one.contraction]),
-                error_y=interval([one.transfer]),
+                error_x=interval([one.contraction]) | {"color": GREY},
+                error_y=interval([one.transfer]) | {"color": GREY},
                 mode="markers",
-                marker={"color": color, "size": size, "symbol": symbol},
+                marker=marker | {"opacity": 1},
                 name=one.name,
                 showlegend=False,
             )
@@ -56,5 +58,15 @@ def gain_map(places: Sequence[Place], title: str) -> go.Figure:
             showarrow=False,
         )
     figure.add_vline(x=0, line={"dash": "dot"})
+    for gain, words in _KEY:
+        marker = {"color": _color(gain), "size": 12, "symbol": "circle"}
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=words))
     x = "<- thinking widens | action entropy, act-first minus think-first, nats | thinking narrows ->"
     return laid_out(figure, title, x, "transfer, act-first to think-first", height=460)
+
+
+def _color(gain: float) -> str:
+    end = _GAINED if gain > 0 else _LOST
+    share = min(1.0, abs(gain) / _FULL)
+    mixed = (round(at + share * (to - at)) for at, to in zip(_EVEN, end, strict=True))
+    return "#" + "".join(f"{one:02x}" for one in mixed)

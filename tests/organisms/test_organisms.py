@@ -17,7 +17,7 @@ from actre.organisms import command
 from actre.organisms.card import kind_of
 from actre.organisms.loop import Trainer
 from actre.organisms.muon import Float32Muon
-from actre.organisms.recipes import CORNERS, RECIPES, Dials, organism, recipe_of
+from actre.organisms.recipes import ORGANISMS, RECIPES, Dials, organism, recipe_of
 from actre.organisms.rows import Row
 from actre.policies.models import find, load
 from actre.types import ActreError
@@ -69,7 +69,7 @@ def test_a_record_of_an_earlier_version_is_the_same_recipe(kind: str) -> None:
 def test_a_kind_with_other_dials_is_named_after_them() -> None:
     assert kind_of(organism(Dials("needs", 0.25))) == "needs-0.25"
     assert kind_of(organism(Dials("needs", 0.25, apart=True))) == "needs-0.25-apart"
-    assert {kind_of(organism(dials)) for dials in CORNERS.values()} == set(CORNERS)
+    assert {kind_of(organism(dials)) for dials in ORGANISMS.values()} == set(ORGANISMS)
 
 
 def small(base: str = "tiny/neutral") -> command.Recipe:

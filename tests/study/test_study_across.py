@@ -66,6 +66,16 @@ def test_the_interaction_is_the_difference_minus_the_mean_of_the_others(tmp_path
     assert [side.part.name for side in found.sides] == ["corner", "even", "middle"]
 
 
+def test_others_leaves_a_part_to_the_map_alone(tmp_path: Path) -> None:
+    study = study_of(tmp_path, ACROSS + 'others = ["even"]\n' + CORNER + OTHERS)
+    found = between(study, fake_records(study.runs, gained()))
+    assert found is not None
+    assert found.interaction is not None
+    assert found.interaction.test is not None
+    assert found.interaction.test.mean == pytest.approx(np.mean(GAINS["corner"]) - np.mean(GAINS["even"]))
+    assert [side.part.name for side in found.sides] == ["corner", "even", "middle"]
+
+
 def test_of_two_groups_the_test_is_welchs() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(1, 1, 7), rng.normal(0, 3, 12)
@@ -155,6 +165,9 @@ def test_without_recorded_preconditions_the_map_has_no_place_for_a_policy(
     [
         (('largest_in = "corner"', 'largest_in = "nowhere"'), "'nowhere'; the parts that run both are: corner"),
         (('"actre-grpo", "think_first-grpo"]\nlargest', '"actre-grpo", "tfpi-grpo"]\nlargest'), "0 part runs both"),
+        (("[across]\n", '[across]\nothers = ["even", "corner"]\n'), "others = ['corner']; the other parts"),
+        (("[across]\n", "[across]\nothers = []\n"), "others = []; expected a list"),
+        (('largest_in = "corner"', 'others = ["even"]'), "others is for largest_in, which is missing"),
         (("[across]\n", "[across]\nodd = 1\n"), "'odd', which is unknown"),
         (('contrast = ["actre-grpo", ', 'contrast = ["actre-grpo", "x", '), "is not a contrast"),
     ],

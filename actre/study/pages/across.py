@@ -70,8 +70,8 @@ def _map(found: Between) -> Html | None:
     return drawn and blocks.figure(
         chart(drawn),
         "Each policy at its contraction (bar: the bracket's ends) and transfer (bar: 95 % interval) before training. "
-        "Blue: a gain, orange: a loss, in points of success; filled: the 95 % interval excludes 0. Grey: the arms have "
-        "not been compared in it yet.",
+        "Blue: a gain, orange: a loss, in points of success; a diamond: the 95 % interval excludes 0. Open: the arms "
+        "have not been compared in it yet.",
     )
 
 
