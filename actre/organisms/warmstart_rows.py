@@ -2,13 +2,15 @@
 
 Rows are built by the code that acting uses (`Renderer`, `trajectory_rows`). Only the reply's tokens are trained: the
 opening tag (which a reply with free tags must choose), the thought, the action, the other tags and the end-of-turn
-token. Without thoughts the end-of-turn token is not trained: a reply is cut at its closing tag anyway, and a small
-model that has learned to end there leaves out act-first's thought as well.
+token. Beside act-first rows, no-think ones are trained only as far as act-first's have the same tokens: a small model
+that has learned to end after the action leaves out act-first's thought as well. What ends is not the last token alone:
+where a thought follows, most tokenizers write `><` for the `>` that closes the action's tag.
 """
 
+import os.path
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -140,7 +142,10 @@ def warm_rows(
     for episode in demos.episodes:
         wording: Wording = wordings[turn % len(wordings)]
         asked = replace(prompt, wording=wording, tags="first")
-        each = [_rows(episode, prompts(asked, order), wording) for order in orders]
+        longer = prompts(asked, "act_first") if "act_first" in orders else None
+        each = [
+            _rows(episode, prompts(asked, order), wording, longer if order == "no_think" else None) for order in orders
+        ]
         places = sorted(rng.sample(range(len(each[0])), min(per_episode, len(each[0]))))
         turn += bool(places)
         for place in places:
@@ -155,37 +160,45 @@ def warm_rows(
     return Chosen(tuple(made), too_long)
 
 
-def _rows(episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording) -> list[WarmRow]:
-    """An episode's rows in one order: one per step with a windowed history, else one in all."""
+def _rows(
+    episode: Sequence[ExpertStep], renderer: Renderer, wording: Wording, longer: Renderer | None
+) -> list[WarmRow]:
+    """An episode's rows in one order: one per step with a windowed history, else one in all.
+
+    longer: replies are learned only as far as its own have the same tokens.
+    """
     end = () if renderer.end_id is None else (renderer.end_id,)
     steps: list[Step] = []
+    learned: list[int] = []
     for said in episode:
         prompt = renderer.prompt(steps, said.observation)
         reply = (*renderer.reply_ids(said.thought, said.action), *end)
+        other = reply if longer is None else longer.reply_ids(said.thought, said.action)
+        learned.append(len(os.path.commonprefix([list(reply), list(other)])))
         logps = (0.0,) * len(reply)
         steps.append(Step(said.observation, prompt, reply, logps, "", said.thought, said.action, (), 0.0))
     last = episode[-1].observation
     played = Trajectory("expert", "", "", renderer.order, 0, tuple(steps), last, won=True, truncated=False)
-    opening = renderer.opening_tokens
-    ends_alone = renderer.order == "no_think" and bool(end)
+    opening, counts = renderer.opening_tokens, iter(learned)
     return [
-        WarmRow(
-            row.ids,
-            _with_openings(_without_ends(row.mask) if ends_alone else row.mask, opening),
-            renderer.order,
-            wording,
-        )
+        WarmRow(row.ids, _with_openings(_beginnings(row.mask, counts), opening), renderer.order, wording)
         for row in trajectory_rows(played, 0)
     ]
 
 
-def _without_ends(mask: Sequence[bool]) -> tuple[bool, ...]:
-    """The mask without the last token of each reply.
+def _beginnings(mask: Sequence[bool], counts: Iterator[int]) -> tuple[bool, ...]:
+    """The mask with only so many first tokens of each reply.
 
-    >>> _without_ends((False, True, True, False, True))
-    (False, True, False, False, False)
+    >>> _beginnings((False, True, True, False, True), iter([1, 1]))
+    (False, True, False, False, True)
     """
-    return tuple(on and after for on, after in zip(mask, (*mask[1:], False), strict=True))
+    learned, left = [], 0
+    for t, sampled in enumerate(mask):
+        if sampled and (t == 0 or not mask[t - 1]):
+            left = next(counts)
+        learned.append(sampled and left > 0)
+        left -= 1
+    return tuple(learned)
 
 
 def _with_openings(mask: Sequence[bool], opening: int) -> tuple[bool, ...]:

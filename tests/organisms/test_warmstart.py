@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_models import tiny_gpt2, tiny_llama
+from tokenizers_at_hand import small_tokenizer
 
 from actre import cli
 from actre.config import ModelConfig, PromptConfig, RunConfig
@@ -106,6 +107,24 @@ def test_what_is_learned_of_a_windowed_row_is_its_reply_with_both_tags_and_the_e
         assert text.removesuffix(tokenizer.eos_token).strip().endswith(closing)
         assert row.ids[-1] == tokenizer.eos_token_id
         assert ("<think>" in text) == (row.order != "no_think")
+
+
+def test_a_no_think_row_learns_nothing_that_act_firsts_thought_would_contradict(demos):
+    """Where `><` is one token, a learned `>` would end the reply before act-first's thought."""
+    tokenizer = small_tokenizer("byte-level")
+    rows = _rows(demos, tokenizer, WINDOWED)
+    learned = {order: [_learned(row) for row in rows if row.order == order] for order in ORDERS}
+    for ids in learned["no_think"]:
+        text = tokenizer.decode(ids)
+        assert text.startswith("<action>")
+        assert text.endswith("</action")
+        assert any(ids == other[: len(ids)] for other in learned["act_first"])
+    alone = _rows(demos, tokenizer, WINDOWED, orders=("no_think",))
+    assert all(row.learned[-1] for row in alone)
+
+
+def _learned(row: WarmRow) -> tuple[int, ...]:
+    return tuple(i for i, on in zip(row.ids, row.learned, strict=True) if on)
 
 
 def test_a_growing_row_is_a_whole_episode_whose_every_reply_is_learned(demos, tokenizer):
