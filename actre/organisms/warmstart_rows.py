@@ -7,7 +7,7 @@ that has learned to end after the action leaves out act-first's thought as well.
 where a thought follows, most tokenizers write `><` for the `>` that closes the action's tag.
 """
 
-import os.path
+import itertools
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -174,7 +174,8 @@ def _rows(
         prompt = renderer.prompt(steps, said.observation)
         reply = (*renderer.reply_ids(said.thought, said.action), *end)
         other = reply if longer is None else longer.reply_ids(said.thought, said.action)
-        learned.append(len(os.path.commonprefix([list(reply), list(other)])))
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(reply, other, strict=False))
+        learned.append(len(list(alike)))
         logps = (0.0,) * len(reply)
         steps.append(Step(said.observation, prompt, reply, logps, "", said.thought, said.action, (), 0.0))
     last = episode[-1].observation
