@@ -169,14 +169,15 @@ def training_measure(config: RunConfig) -> Callable[[Any, int, int], dict[str, A
 def _check_weights(scorer: Scorer, probes: Sequence[Probe], finished: Sequence[StateDiagnosis]) -> None:
     """Raises ActreError if the policy is not the one that the finished states were measured on.
 
-    Compares act-first's and no-think's distributions in the states of highest entropy, where policies differ most.
+    Compares act-first's and no-think's distributions in the states of highest entropy, where policies differ most; each
+    with the blanks that its batch's replies had shown.
     """
     asked = sorted(finished, key=lambda state: -state.act_first)[:_CHECKED]
     for renderer, name in ((scorer.act, "act_first_p"), (scorer.none, "no_think_p")):
         known = [state for state in asked if getattr(state, name) is not None]
-        blanks = {one for state in known if state.checks for one in state.checks[renderer.order].blanks} | {NO_BLANKS}
-        again = scorer.exact(renderer, [probes[state.index] for state in known], sorted(blanks)) if known else []
-        for state, logps in zip(known, again, strict=True):
+        for state in known:
+            blanks = {*(state.checks[renderer.order].blanks if state.checks else ()), NO_BLANKS}
+            (logps,) = scorer.exact(renderer, [probes[state.index]], sorted(blanks))
             if np.abs(np.exp(logps) - np.array(getattr(state, name))).max() > 1e-2:
                 raise ActreError(
                     "the finished states were measured on a policy with other weights: "

@@ -190,7 +190,7 @@ class Scorer:
             self._gather(
                 len(listed(probe.state.admissible)),
                 [logps.get(r) for r in range(i * k, (i + 1) * k)],
-                self.think.candidates(listed(probe.state.admissible), after_thought=True),
+                self.act.candidates(listed(probe.state.admissible)),
             )
             for i, probe in enumerate(probes)
         ]

@@ -248,7 +248,9 @@ def test_token_entropies_are_means_a_token_of_something_else() -> None:
     assert state.token_thought == pytest.approx(math.log(4) / thought_tokens)
     action_tokens = np.mean([len(a) + len("</action>") for a in ACTIONS])
     assert state.token_action_act_first == pytest.approx(math.log(4) / action_tokens)
-    assert state.token_action_think_first is not None
+    open_still = ScriptedOrders(ACTIONS, (0.25,) * 4, {"hm": 1.0}, {"hm": (0.25,) * 4})  # as uncertain after a thought
+    state = diagnose(open_still, probes(ACTIONS), CONFIG, thoughts=2, seed=0).states[0]
+    assert state.token_action_think_first == pytest.approx(math.log(4) / action_tokens)
     unclosed = ScriptedOrders(ACTIONS, (0.25,) * 4, {"...": 1.0}, {})
     assert diagnose(unclosed, probes(ACTIONS), CONFIG, thoughts=2, seed=0).states[0].token_action_think_first is None
 
@@ -358,6 +360,33 @@ def test_a_file_of_other_settings_or_weights_is_not_continued(tmp_path: Path) ->
     changed.no_think = (0.4, 0.2, 0.2, 0.2)
     with pytest.raises(ActreError, match="a policy with other weights"):
         diagnose(changed, probes(ACTIONS), CONFIG, thoughts=4, seed=0, out=out)
+
+
+def test_the_same_weights_are_known_again_where_few_replies_have_blanks(tmp_path: Path) -> None:
+    """Each batch is scored with the blanks of its own replies; 8 % of the actions here stand on a line of their own."""
+
+    class OnLines(ScriptedOrders):
+        def _acted(self, p: Sequence[float], rng: np.random.Generator) -> str:
+            text = super()._acted(p, rng)
+            return "\n" + text.replace("</", "\n</") if rng.random() < 0.08 else text
+
+        def _logp(self, prefix: str, continuation: str) -> float:
+            lines = continuation.startswith("\n")
+            return super()._logp(prefix, continuation.replace("\n", "")) + math.log(0.08 if lines else 0.92)
+
+    def policy() -> ScriptedOrders:
+        return OnLines(ACTIONS, (0.4, 0.3, 0.2, 0.1), neutral().thoughts, neutral().after)
+
+    states = probes(ACTIONS)
+    seen = 0
+    for seed in range(6):
+        out = tmp_path / f"{seed}.jsonl"
+        asked = iter((False, False, True))
+        diagnose(policy(), states, CONFIG, thoughts=16, seed=seed, out=out, stop=lambda asked=asked: next(asked))
+        whole = diagnose(policy(), states, CONFIG, thoughts=16, seed=seed, out=out)
+        blanks = {one.checks["act_first"].blanks for one in whole.states if one.checks}
+        seen += len(blanks) > 1
+    assert seen  # batches that differ
 
 
 def test_other_weights_show_where_the_policy_is_least_certain_and_not_in_the_first_state(tmp_path: Path) -> None:
