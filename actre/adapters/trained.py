@@ -1,5 +1,6 @@
 """Trained adapters: export with a model card, load onto the base model, check by reloading, merge."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,15 +145,16 @@ def merge(
     card: str | None = None,
     made: Made | None = None,
     config: RunConfig | None = None,
+    records: Mapping[str, str] | None = None,
 ) -> Path:
     """Save the base model with the adapter merged in, as a transformers folder with tokenizer; returns the folder.
 
     card: text about the training, for README.md; None: no README.md. config: the settings that the policy plays by, for
-    a card that says how without the kit. made: the folder's origin, which an existing
-    folder must share; None: merged from the same adapter. The merged model is reloaded and checked before it is saved:
-    its logits (by TOLERANCE) in float32, its distributions (MERGED_NATS) in half precision, where merged weights are
-    rounded. Raises ActreError if it differs from base plus adapter, and for an adapter on 4-bit weights, whose merging
-    would give another model; and as `load` and `outputs.must_be_replaceable` do.
+    a card that says how without the kit. made: the folder's origin, which an existing folder must share; None: merged
+    from the same adapter. records: further files, name -> text. The merged model is reloaded and checked before it is
+    saved: its logits (by TOLERANCE) in float32, its distributions (MERGED_NATS) in half precision, where merged weights
+    are rounded. Raises ActreError if it differs from base plus adapter, and for an adapter on 4-bit weights, whose
+    merging would give another model; and as `load` and `outputs.must_be_replaceable` do.
     """
     import torch
 
@@ -177,6 +179,8 @@ def merge(
         if card is not None:
             how = "" if config is None else usage(Standalone(tokenizer, config), base, "auto", merged=True)
             (part / "README.md").write_text(merged_card(base, card, digest, how), encoding="utf-8")
+        for name, text in (records or {}).items():
+            (part / name).write_text(text, encoding="utf-8")
         again, _ = load_base(ModelConfig(name=str(part), dtype=str(dtype).removeprefix("torch.")))  # type: ignore[arg-type]
         off = _logits(again.to(device), prompts)
         if dtype == torch.float32:

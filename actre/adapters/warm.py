@@ -1,7 +1,6 @@
 """SmolLM2 after one of the shipped warm starts, as a local folder."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -26,7 +25,6 @@ def get_warm(name: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     shipped = warm_adapters()[name]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="warm-") as made:
-        merge(shipped, Path(made) / "model", base)
-        shutil.copyfile(shipped / RECORD, Path(made) / "model" / RECORD)
+        merge(shipped, Path(made) / "model", base, records={RECORD: (shipped / RECORD).read_text(encoding="utf-8")})
         os.replace(Path(made) / "model", folder)
     return folder

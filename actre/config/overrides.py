@@ -72,8 +72,13 @@ def in_proportion(stages: Sequence[StageConfig], iterations: int) -> tuple[Stage
     whole = sum(stage.iterations for stage in stages)
     if iterations < len(stages):
         raise ActreError(f"--iterations {iterations}: {len(stages)} stages need at least one each")
-    first = [max(1, round(stage.iterations * iterations / whole)) for stage in stages[:-1]]
-    lengths = [*first, iterations - sum(first)]
+    lengths, left = [], iterations
+    for later, stage in zip(range(len(stages) - 1, 0, -1), stages, strict=False):
+        lengths.append(
+            min(max(1, round(stage.iterations * iterations / whole)), left - later)
+        )  # one for each later one
+        left -= lengths[-1]
+    lengths.append(left)
     return tuple(dataclasses.replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))
 
 

@@ -50,7 +50,7 @@ def from_json(record: dict[str, Any]) -> Preconditions:
         contraction=None if found is None else Narrowing(found[0], Interval(*found[1]), Interval(*found[2])),
         start={order: Start(Interval(*one[0]), Interval(*one[1])) for order, one in raw["start"].items()},
         apart=None if apart is None else Interval(*apart),
-        learned={order: Learned(Interval(*one[0]), one[1]) for order, one in raw["learned"].items()},
+        learned={order: Learned(Interval(*one[0]), *one[1:]) for order, one in raw["learned"].items()},
         transfers=tuple(
             Transfer(trained, way, measure, Gains(*(None if band is None else Interval(*band) for band in gained)))  # type: ignore[arg-type]
             for trained, way, measure, gained in raw["transfers"]

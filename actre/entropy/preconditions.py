@@ -53,10 +53,19 @@ class Start(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """Reinforcement in one order alone: what it did to success in that order, over `seeds` trainings."""
+    """Reinforcement in one order alone: what it did to success in that order, over `seeds` trainings.
+
+    ended_early: how many of them ended at a loss or gradient that was not finite, and count as their last checkpoint.
+    """
 
     gain: Interval
     seeds: int
+    ended_early: int = 0
+
+    @property
+    def early(self) -> str:
+        """What is to be said of trainings that ended early, behind the gain."""
+        return f" ({self.ended_early} of {self.seeds} ended early: not finite)" if self.ended_early else ""
 
 
 class Transfer(NamedTuple):
@@ -175,7 +184,7 @@ def _questions(p: Preconditions) -> list[_Question]:
     gain = share = bracket = "not measured"
     how, before, narrow = "nothing", "", "nothing is contracted"
     if learned is not None:
-        gain = f"{points(learned.gain)} of success, act-first"
+        gain = f"{points(learned.gain)} of success, act-first{learned.early}"
         how = "nothing" if learned.gain.low <= 0 else "too little"
     if transfer is not None:
         ratio = transfer.gains.ratio
@@ -225,7 +234,7 @@ def checks(p: Preconditions) -> list[Check]:
         value = (
             "–"
             if learned is None
-            else f"{points(learned.gain)}, {learned.seeds} seed{'' if learned.seeds == 1 else 's'}"
+            else f"{points(learned.gain)}, {learned.seeds} seed{'' if learned.seeds == 1 else 's'}{learned.early}"
         )
         limit = f"at least +{100 * LEARNS_AT_LEAST:.0f} points, interval above {100 * LEARNS_ABOVE:.0f}"
         found.append(Check(f"learnability: success after reinforcement {_NAMES[order]}", value, limit, learns(learned)))

@@ -106,7 +106,7 @@ def _with_spares(
                 break
             except BrokenContractError:
                 raise
-            except ActreError as error:
+            except (ActreError, OSError) as error:
                 failed[one] = str(error)
                 one = spare.pop(0) if spare and i not in played else None
     notplayed.tell(failed, len(failed) + len(probes), "the panel")

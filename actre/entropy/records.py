@@ -14,6 +14,7 @@ from actre.entropy.breakdown import PARTS, Part, parts
 from actre.entropy.estimators import Contraction, CountMethod, Decomposition, contraction, normalised
 from actre.entropy.self_check import Agreement, StateCheck, agreements
 from actre.entropy.states import StateDiagnosis, state_from_json
+from actre.runtime import outputs
 from actre.stats import Interval, bootstrap
 from actre.types import ORDERS, ActreError, Order
 
@@ -146,9 +147,8 @@ def load_diagnosis(path: str | Path) -> Diagnosis:
 def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
     """Write a diagnosis.json (or .json.gz), deterministically."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = (json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n").encode()
-    path.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+    outputs.put(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text, own=lambda old: True)
 
 
 def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:

@@ -10,6 +10,7 @@ from typing import Any
 from actre.organisms import start
 from actre.organisms.recipes import ORGANISMS, RECIPES, Recipe, recipe_of
 from actre.organisms.world import World
+from actre.runtime import outputs
 
 REBUILDS = "## Rebuilds"
 _EXPERTS = {"alfworld": "actre/envs/alfworld/expert.py", "webshop": "actre/envs/webshop/shopper.py"}
@@ -106,8 +107,7 @@ def write_card(folder: Path, record: dict[str, Any], world: World) -> None:
     trained = f"is one. {begins} a scripted expert's episodes; {of_each}"
     if of.base:
         trained = textwrap.fill(" ".join(trained.split()), 120)
-    card.write_text(
-        f"""# The {kind} tiny policy
+    text = f"""# The {kind} tiny policy
 
 A model organism, no evidence about language models: it teaches the method and tests the code. A Llama of
 {made["parameters"]:,} parameters ({recipe["layers"]} layers, width {recipe["width"]}, {recipe["heads"]} heads, tied
@@ -141,4 +141,4 @@ It was chosen by {judged}, never by what training in the arms then does.
 
 {missed}
 {log}"""
-    )
+    outputs.put(card, text.encode(), own=lambda old: True)  # whole or not at all: the old one has the list of rebuilds

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from actre.config import RunConfig, derive_seed
+from actre.entropy.preconditions import ADMISSIBLE_AT_LEAST, SPREAD_AT_MOST, SUCCESS_BETWEEN
 from actre.policies import Policy
-from actre.rollout import make_envs, rollout
+from actre.rollout import make_envs, must_be_whole, rollout
 from actre.types import ORDERS, ActreError, Order, Trajectory
 
-ADMISSIBLE_AT_LEAST = 0.90
-SUCCESS_BETWEEN = (0.15, 0.40)
-SPREAD_AT_MOST = 0.08
 FRESH_GROUP = 4
 """Episodes per game. Groups limit the number of games to compile, and show how often outcomes are mixed."""
 
@@ -64,9 +62,13 @@ def measure(policy: Policy, games: list[str], order: Order, temperature: float, 
 
 
 def summarise(played: list[Trajectory], order: Order, temperature: float, *, scored: bool = False) -> Start:
-    """The measurement from episodes. scored: include the mean return. Raises ActreError for no episodes."""
+    """The measurement from episodes. scored: include the mean return.
+
+    Raises ActreError for no episodes, and if the environment failed in one.
+    """
     if not played:
         raise ActreError("no episodes to summarise")
+    must_be_whole(played)
     groups: dict[int, list[Trajectory]] = {}
     for trajectory in played:
         groups.setdefault(trajectory.group or 0, []).append(trajectory)

@@ -83,8 +83,6 @@ def warm_up(
             f"the exported adapter differs from the trained one, or changes nothing (logits: {check.from_trained:.1e} "
             f"from the trained model's, {check.from_base:.1e} from the base's): see {out / 'metrics.jsonl'}"
         )
-    if merge:
-        adapters.merge(out / "adapter", out / "model", base)
     record = {
         **settings,
         "about": about or {},
@@ -100,8 +98,8 @@ def warm_up(
     }
     text = json.dumps(record, indent=1) + "\n"
     if merge:
-        (out / "model" / RECORD).write_text(text)
-    (out / RECORD).write_text(text)
+        adapters.merge(out / "adapter", out / "model", base, records={RECORD: text})
+    (out / RECORD).write_text(text)  # last: it says that all is there
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return record
 

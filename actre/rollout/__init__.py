@@ -7,6 +7,6 @@ Files:
     pass_at.py   fixed panels, each game several times; pass@k
 """
 
-from actre.rollout.episodes import BranchPoint, Play, branch, make_envs, must_start, rollout
+from actre.rollout.episodes import BranchPoint, Play, branch, make_envs, must_be_whole, must_start, rollout
 
-__all__ = ["BranchPoint", "Play", "branch", "make_envs", "must_start", "rollout"]
+__all__ = ["BranchPoint", "Play", "branch", "make_envs", "must_be_whole", "must_start", "rollout"]

@@ -119,6 +119,16 @@ def must_start(
     )
 
 
+def must_be_whole(played: Sequence[Trajectory]) -> None:
+    """Raises ActreError if the environment failed in an episode: such a game was not lost, and has no result."""
+    failed = next((one for one in played if "env_error" in one.meta), None)
+    if failed is not None:
+        raise ActreError(
+            f"{failed.game} could not be played to its end ({failed.meta['env_error']}), so that this measurement has "
+            "no result there: repair the game, or leave it out, and run the same command again"
+        )
+
+
 def branch(
     policy: Policy,
     env: gymnasium.Env,

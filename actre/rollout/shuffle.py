@@ -15,8 +15,10 @@ def with_thoughts_of_others(replies: Sequence[Reply], decode: Callable[[Sequence
     """The replies of one turn, each with what another one wrote after its action, token by token.
 
     It is that of the reply half-way down the list: another game's, where there are two or more games in equal groups.
-    Only complete replies (action and thought closed) give and take; one alone keeps its own. The log-probabilities of
-    what moves are those it had in its own reply: training computes them anew (`SlicedTrainer.rescored`).
+    Only complete replies (action and thought closed) give and take, and only among those whose token that completes
+    the action's tag has the same text behind it, such as the `<` of `><`; one alone keeps its own. The
+    log-probabilities of what moves are those it had in its own reply: training computes them anew
+    (`SlicedTrainer.rescored`).
 
     >>> words = ("a</action>", "b</action>", " because</think>", " for fun</think>")
     >>> write = lambda ids: "".join(words[i] for i in ids)
@@ -24,15 +26,18 @@ def with_thoughts_of_others(replies: Sequence[Reply], decode: Callable[[Sequence
     >>> [reply.text for reply in made]
     ['a</action> for fun</think>', 'b</action> because</think>']
     """
-    whole = [i for i, reply in enumerate(replies) if _complete(reply)]
-    cuts = [tokens_up_to(END_ACTION, replies[i].token_ids, decode) for i in whole]
+    alike: dict[str, list[tuple[int, int]]] = {}  # text behind the tag -> replies, and where each is cut
+    for i, reply in enumerate(replies):
+        if _complete(reply):
+            cut = tokens_up_to(END_ACTION, reply.token_ids, decode)
+            alike.setdefault(decode(reply.token_ids[:cut]).partition(END_ACTION)[2], []).append((i, cut))
     found = list(replies)
-    for place, (i, cut) in enumerate(zip(whole, cuts, strict=True)):
-        from_place = (place + max(1, len(whole) // 2)) % len(whole)
-        other, after = replies[whole[from_place]], cuts[from_place]
-        ids = (*replies[i].token_ids[:cut], *other.token_ids[after:])
-        logps = (*replies[i].logps[:cut], *other.logps[after:])
-        found[i] = replace(replies[i], token_ids=ids, logps=logps, text=decode(ids))
+    for whole in alike.values():
+        for place, (i, cut) in enumerate(whole):
+            other, after = whole[(place + max(1, len(whole) // 2)) % len(whole)]
+            ids = (*replies[i].token_ids[:cut], *replies[other].token_ids[after:])
+            logps = (*replies[i].logps[:cut], *replies[other].logps[after:])
+            found[i] = replace(replies[i], token_ids=ids, logps=logps, text=decode(ids))
     return found
 
 

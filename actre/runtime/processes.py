@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from actre.runtime import locks
 from actre.types import ActreError
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -28,7 +29,10 @@ class Running(NamedTuple):
 def start(
     module: str, arguments: Sequence[str], log: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `python -m module arguments`. env: added to the environment of this process."""
+    """Start `python -m module arguments`. env: added to the environment of this process.
+
+    It shares the locks that this process holds (locks.py).
+    """
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -37,6 +41,7 @@ def start(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C does not reach it directly
+            pass_fds=tuple(locks.held),
         )
 
 

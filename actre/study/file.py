@@ -34,6 +34,7 @@
     [[part.runs]]                   # every arm x every seed, in this order
     arms = ["think_first", "actre"]
     estimator = "grpo"
+    seeds = [3]                     # left out: the part's
     variant = ""                    # a name for changed settings
     settings = {}
 
@@ -111,7 +112,7 @@ def _across(raw: Any, parts: Sequence[Part]) -> Across:
         raise ActreError(f"{where} = {raw!r}: expected {_KIND_NAMES[dict]}")
     _only(raw, {"contrast", "largest_in", "others"}, where)
     pair = _pair(raw.get("contrast"), where)
-    able = tuple(part.name for part in parts if set(pair) <= set(part.conditions))
+    able = tuple(part.name for part in parts if _share_a_seed(part, pair))
     if len(able) < 2:
         raise ActreError(f"{where} compares {pair[0]} and {pair[1]} between parts, but {len(able)} part runs both")
     largest_in = _given(raw, "largest_in", where, "")
@@ -190,10 +191,17 @@ def _check_contrasts(part: Part, where: str) -> None:
                 )
         if pair[0] == pair[1]:
             raise ActreError(f"{where} compares {pair[0]} with itself")
+        if not _share_a_seed(part, pair):
+            raise ActreError(f"{where} compares {pair[0]} and {pair[1]}, which have no seed in common")
         if pairs.count(set(pair)) > 1:
             raise ActreError(f"{where} compares {pair[0]} and {pair[1]} twice, which the correction would count twice")
     if any(c.confirmatory for c in part.contrasts) and part.evidence != "confirmatory":
         raise ActreError(f'{where} names confirmatory contrasts and is {part.evidence}: say evidence = "confirmatory"')
+
+
+def _share_a_seed(part: Part, pair: Sequence[str]) -> bool:
+    one, other = ({run.seed for run in part.runs if run.condition == name} for name in pair)
+    return bool(one & other)
 
 
 def _runs(part: str, raw: dict[str, Any], base: RunConfig, seeds: tuple[int, ...]) -> list[Run]:

@@ -71,7 +71,7 @@ def associations(part: Part, lines: Lines) -> list[Association]:
     out, because their settings differ.
     """
     trained = [run for run in part.runs if run.trained and run.key in lines and run.variant == ""]
-    ends = {run.key: run.config.stages[0].iterations for run in trained if len(run.config.stages) == 2}
+    ends = {run.key: end_of_stage_1(lines[run.key], run) for run in trained if len(run.config.stages) == 2}
     when = min(ends.values(), default=10)
     groups = {c: [r for r in trained if r.condition == c and r.key in ends] for c in part.conditions}
     found = []
@@ -82,6 +82,12 @@ def associations(part: Part, lines: Lines) -> list[Association]:
             if name == ALL:
                 found.append(_association(quantity, f"{ALL}, within arms", _centred(pairs)))
     return found
+
+
+def end_of_stage_1(line: Record, run: Run) -> int:
+    """The last measured iteration of stage 1, which may have ended before it was planned to; else the planned one."""
+    measured = [one["iteration"] for one in line["entropy"] if one.get("stage") == 0]
+    return max(measured, default=run.config.stages[0].iterations)
 
 
 def entropy_at(line: Record, iteration: int, quantity: str) -> float:

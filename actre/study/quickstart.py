@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from actre.config import RunConfig, StageConfig, load_config, save_config
 from actre.runtime import outputs
+from actre.runtime.locks import locked
 from actre.runtime.processes import Running, failure, start, stop
 from actre.study.onerun import (
     Evaluations,
@@ -113,26 +114,27 @@ def quickstart(config: RunConfig, out: Path, *, at_once: int, say: Callable[[str
     settings, or if a job fails (with the end of its log); finished jobs keep their results.
     """
     arm_config(config, ARMS[0])  # raises before anything is done
-    _prepare(config, out)
-    waiting = [job for job in JOBS if not _is_done(out, job)]
-    for job in JOBS:
-        if job not in waiting:
-            say(f"{job}: done before")
-    try:
-        _run_all(waiting, config, out, at_once, say)
-    except ActreError:
-        if outputs.visible(out) == {"config.json", "logs"} and not any(_is_done(out, job) for job in JOBS):
-            (out / "config.json").unlink()  # nothing came of these settings, so that corrected ones may take the folder
-        raise
-    from actre.view import report
+    outputs.growing(out, _is_quickstart, what="a quickstart")
+    with locked(out, "is working in"):
+        _prepare(config, out)
+        waiting = [job for job in JOBS if not _is_done(out, job)]
+        for job in JOBS:
+            if job not in waiting:
+                say(f"{job}: done before")
+        try:
+            _run_all(waiting, config, out, at_once, say)
+        except ActreError:
+            if outputs.visible(out) == {"config.json", "logs"} and not any(_is_done(out, job) for job in JOBS):
+                (out / "config.json").unlink()  # nothing came of these settings; corrected ones may take the folder
+            raise
+        from actre.view import report
 
-    return report.write(out)
+        return report.write(out)
 
 
 def _prepare(config: RunConfig, out: Path) -> None:
     """Make the folder; an existing one must be a quickstart with the same settings."""
     path = out / "config.json"
-    outputs.growing(out, _is_quickstart, what="a quickstart")
     if path.exists():
         if load_config(path) != config:
             raise ActreError(

@@ -6,14 +6,14 @@ A run is finished once its record is in the results file. A run that fails does 
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from actre.runtime import outputs
+from actre.runtime.locks import locked
 from actre.runtime.processes import Running, failure, start, stop
 from actre.study.job import RECORD
 from actre.study.onerun import env_steps_so_far
@@ -21,8 +21,6 @@ from actre.study.plan import PRIMARY, Run, Study
 from actre.study.record import Record, finished, load_records, results_file, results_of, save_record
 from actre.types import ActreError
 
-PID = "running.pid"
-"""The file with the id of the process that works in a study's folder."""
 _POLL_S = 0.5
 
 
@@ -79,7 +77,7 @@ def make_runs(
     failed: list[ActreError] = []
     shown: object = None
     _must_be_free(study, waiting, place)
-    with alone(place.out):
+    with locked(place.out, "is working in"):
         try:
             while (waiting or running) and not stop_now():
                 for slot in range(len(place.slots)):
@@ -113,7 +111,7 @@ def _must_be_free(study: Study, runs: Sequence[Run], place: Workplace) -> None:
 
     def begun(folder: Path) -> bool:
         names = outputs.visible(folder)
-        return bool(names & {PID, "study.html"}) or names <= parts
+        return "study.html" in names or names <= parts | {"running.pid"}  # an earlier version's lock
 
     outputs.growing(place.out, begun, what=f"the study {study.name}")
     for run in runs:
@@ -234,28 +232,3 @@ def _log(place: Workplace, run: Run) -> Path:
 
 def _progress(run: Run, place: Workplace) -> Progress:
     return Progress(env_steps_so_far(place.folder(run)), run.config.env_steps)
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Lock the folder: two processes that make the same run would overwrite each other's files."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / PID
-    holder = int(path.read_text() or 0) if path.exists() else 0
-    if holder and holder != os.getpid() and _alive(holder):
-        raise ActreError(f"process {holder} is working in {out}: wait for it, or choose another --out")
-    path.write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -109,7 +109,12 @@ def collect(play: Play, plan: Plan, weights: Replicated) -> list[Trajectory]:
     errors = [error for _, _, error in shares if error is not None]
     if errors:
         raise errors[0]
-    return [replace(one, group=(one.group or 0) + first) for some, first, _ in shares for one in some]
+    return [one for some, first, _ in shares for one in in_groups_from(first, some)]
+
+
+def in_groups_from(first: int, played: Sequence[Trajectory]) -> list[Trajectory]:
+    """The episodes with their groups' numbers raised by `first`, so that they join no group of earlier ones."""
+    return [replace(one, group=(one.group or 0) + first) for one in played]
 
 
 def warn_of_failed(played: Sequence[Trajectory], known: frozenset[str]) -> frozenset[str]:

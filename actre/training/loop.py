@@ -29,7 +29,7 @@ from actre.training import trackers
 from actre.training.advantages import zero_variance_groups
 from actre.training.batch import batch_of, groups_of, step_advantages, with_advantages
 from actre.training.checkpoints import Checkpoint, Progress
-from actre.training.collect import Play, collect, warn_of_failed
+from actre.training.collect import Play, collect, in_groups_from, warn_of_failed
 from actre.training.loss import SlicedTrainer
 from actre.training.matching import Matched, action_entropy
 from actre.training.rows import trajectory_rows
@@ -132,7 +132,8 @@ class StagedTrainer(SlicedTrainer):
             if not left:
                 break
             self._plan = self._plan._replace(games=plan(self._as_run(), left, self.iteration_now).games)
-            played += collect(self._play, self._plan, self.weights)
+            first = 1 + max(one.group or 0 for one in played)
+            played += in_groups_from(first, collect(self._play, self._plan, self.weights))
         if ranks.is_first():
             self._warned = warn_of_failed(played, self._warned)
         return played

@@ -8,15 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 from actre.config import RunConfig, differences, load_config, save_config
 from actre.config.model_names import settle
 from actre.config.overrides import unlike
 from actre.runtime import outputs
+from actre.runtime.locks import LOCK, locked
 from actre.training.returns import FORMAT_FLAGS, episode_return
 from actre.training.stages import Plan
 from actre.types import FLAGS, ActreError, Trajectory, drop_torn_line, read_jsonl, write_jsonl, write_trajectories
@@ -78,19 +74,10 @@ class RunLog:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Lock the folder. Raises ActreError if another process holds it."""
-        if not self._writes or fcntl is None:
+        if not self._writes:
             yield
             return
-        with (self.out / ".lock").open("a") as file:  # closed, and so unlocked, however the process ends
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ActreError(
-                    f"another process is training in {self.out}: wait for it, or end it (a quickstart that was killed "
-                    "leaves its jobs running), then the same command again"
-                ) from error
-            except OSError:  # a file system without locks
-                pass
+        with locked(self.out, "is training in"):
             yield
 
     def lengths(self) -> tuple[int, int]:
@@ -167,7 +154,7 @@ def _may_begin(folder: Path, config: RunConfig) -> bool:
         return False
     then = load_config(folder / "config.json")
     if {name.partition("-")[0] for name in names} <= _STARTED:  # an engine has a folder a process
-        return (folder / ".lock").exists() or then == config
+        return (folder / LOCK).exists() or then == config
     return names <= MEASURED | _STARTED and not unlike(then, config) and _of_untrained(folder)
 
 

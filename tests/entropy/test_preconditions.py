@@ -1,5 +1,6 @@
 """The verdict on numbers: each thing that is missing is named, and what was not measured is never called missing."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ def test_what_is_unsure_or_unmeasured_is_not_called_missing(unsure: Precondition
 def test_learning_needs_fifteen_points_and_an_interval_above_five(gain: Interval, answer: str) -> None:
     assert learns(Learned(gain, 3)) == answer
     assert learns(Learned(gain, 2)) == "open"  # what differs between trainings is not known from two
+
+
+def test_a_training_that_ended_early_is_said_beside_its_gain() -> None:
+    early = replace(WHOLE, learned={**WHOLE.learned, "act_first": Learned(band(0.0), 3, ended_early=2)})
+    assert "of success, act-first (2 of 3 ended early: not finite)" in verdict(early)
+    value = next(one.value for one in checks(early) if "reinforcement act-first" in one.what)
+    assert value.endswith("3 seeds (2 of 3 ended early: not finite)")
+    assert files.from_json(json.loads(json.dumps(files.to_json(early)))) == early
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,20 @@ def test_probes_take_other_games_for_those_that_cannot_be_played(mixed: Path) ->
         make_probes(paths[3:], AlfworldEnv(), 2, 0)
 
 
+def test_probes_pass_over_a_game_that_the_disk_does_not_give(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, reset = games.list_games(mixed)[:2], AlfworldEnv.reset
+
+    def stale(self: AlfworldEnv, **given: Any) -> Any:
+        if given["options"]["game"] == paths[0]:
+            raise OSError("stale file handle")
+        return reset(self, **given)
+
+    monkeypatch.setattr(AlfworldEnv, "reset", stale)
+    with pytest.warns(UserWarning, match="stale file handle"):
+        probes = make_probes(paths, AlfworldEnv(), 2, 0, sources=("expert",))
+    assert {probe.game for probe in probes} == {paths[1]}
+
+
 def test_the_commands_name_what_was_left_out_and_go_on(
     mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

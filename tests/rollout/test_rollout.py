@@ -10,7 +10,7 @@ from actre.config import EnvConfig, PromptConfig, SamplingConfig
 from actre.orders import NO_ACTION_NOTE
 from actre.policies.hf import HFPolicy
 from actre.policies.scripted import ScriptedPolicy, Table
-from actre.rollout import BranchPoint, branch, make_envs, rollout
+from actre.rollout import BranchPoint, branch, make_envs, must_be_whole, rollout
 from actre.types import ActreError, Observation, Trajectory, trajectory_from_json, trajectory_to_json
 
 INADMISSIBLE = ("inadmissible",)
@@ -286,3 +286,11 @@ def test_a_policy_plays_real_games():
         assert trajectory.truncated
         assert all(step.flags == () for step in trajectory.steps)
         assert "Your task is to" in trajectory.steps[0].observation.text
+
+
+def test_a_failed_environment_is_no_lost_game_for_a_measurement() -> None:
+    played = _play(_saying("east"), _envs(1), ["1", "2"])
+    must_be_whole(played)
+    failed = replace(played[1], meta={"env_error": "no display"})
+    with pytest.raises(ActreError, match=r"2 could not be played to its end \(no display\)"):
+        must_be_whole([played[0], failed])

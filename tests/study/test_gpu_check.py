@@ -17,6 +17,7 @@ from actre.cli import gpu_check as command
 from actre.config import ModelConfig
 from actre.policies.hf import HFPolicy
 from actre.runtime.estimate import gpu
+from actre.runtime.locks import locked
 from actre.study import gpu_check
 from actre.study.gpu_check import CHECKS, Row, loading, row, runner, training
 from actre.study.gpu_check.row import Check, Done, Place
@@ -115,8 +116,7 @@ def test_a_folder_of_another_device_or_of_something_else_is_left_alone(tmp_path:
 def test_two_commands_do_not_work_in_one_folder(tmp_path: Path, started: list[str]) -> None:
     runner.run(tmp_path / "out", gpu=False, only=["good"])
     started.clear()
-    (tmp_path / "out" / "running.pid").write_text("1")
-    with pytest.raises(ActreError, match="process 1 is working in"):
+    with locked(tmp_path / "out", "is working in"), pytest.raises(ActreError, match="another process is working in"):
         runner.run(tmp_path / "out", gpu=False, only=["error"])
     assert not started
 
@@ -137,7 +137,8 @@ def test_an_interrupt_ends_the_check_that_is_running(
     with pytest.raises(KeyboardInterrupt):
         runner.run(tmp_path / "out", gpu=False, only=["hang"])
     assert children[0].poll() is not None
-    assert not (tmp_path / "out" / "running.pid").exists()
+    with locked(tmp_path / "out", "is working in"):
+        pass
 
 
 def test_what_other_versions_did_is_not_kept(

@@ -145,6 +145,11 @@ def test_shortened_stages_keep_their_proportion() -> None:
     assert [stage.iterations for stage in in_proportion(stages, 2)] == [1, 1]
     with pytest.raises(ActreError, match="at least one each"):
         in_proportion(stages, 1)
+    uneven = (StageConfig("act_first", 5), StageConfig("think_first", 5), StageConfig("act_first", 1))
+    for total in range(3, 12):
+        lengths = [stage.iterations for stage in in_proportion(uneven, total)]
+        assert sum(lengths) == total
+        assert min(lengths) >= 1
 
 
 def test_without_a_budget_of_steps_there_is_no_fair_comparison() -> None:

@@ -177,6 +177,15 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, change: tuple[str, s
         study_of(tmp_path, (ACROSS + CORNER + OTHERS).replace(*change, 1))
 
 
+def test_a_contrast_without_a_common_seed_is_refused(tmp_path: Path) -> None:
+    apart = CORNER.replace(
+        'arms = ["think_first", "actre"]',
+        'arms = ["think_first"]\n[[part.runs]]\narms = ["actre"]\nseeds = [9]',
+    )
+    with pytest.raises(ActreError, match="compares actre-grpo and think_first-grpo, which have no seed in common"):
+        study_of(tmp_path, 'name = "s"\n' + apart)
+
+
 def test_a_study_without_it_is_as_before(tmp_path: Path) -> None:
     study = study_of(tmp_path, 'name = "s"\n' + CORNER)
     lines = fake_records(study.runs, gained())

@@ -10,7 +10,7 @@ from study_records import fake_record, fake_records
 
 from actre.study.file import load_study
 from actre.study.findings import comparisons, find
-from actre.study.mediation import ALL, LEAST_RUNS, associations, closed_share, entropy_at, start_of
+from actre.study.mediation import ALL, LEAST_RUNS, associations, closed_share, end_of_stage_1, entropy_at, start_of
 from actre.study.pages.entropy_tables import entropy_tables
 from actre.study.pages.words import sentences
 from actre.study.plan import Study
@@ -105,7 +105,8 @@ def test_the_untrained_policys_verdicts_are_counted_once_a_seed(study: Study) ->
     assert (dict(start.verdicts), start.states, start.thoughts) == ({"narrowed": 1, "inconclusive": 4}, 24, 8)
     text = " ".join(sentences(find(study.parts[0], lines)))
     assert "of 5 coarse measurements before training (one per seed; 24" in text
-    assert "1 found that thinking narrows the policy's actions, 0 that it widens them, and 4 were inconclusive" in text
+    assert "1 found that thinking narrows the policy's actions, 0 that it widens them, " in text
+    assert "0 that the orders are equivalent, and 4 were inconclusive; " in text
     assert "a gain of actre that matters is ruled out" in text
 
 
@@ -164,3 +165,15 @@ def test_a_matched_arms_temperatures_are_shown(study: Study) -> None:
     )
     (table,) = (one for one in entropy_tables(found) if one.title == "The matched temperature")
     assert [row[1:4] for row in table.rows] == [("1", "5", "1.00 (0.80–1.20)"), ("6", "5", "1.50 (1.50)")]
+
+
+def test_stage_1_ends_where_it_was_last_measured_and_else_where_it_was_planned_to(study: Study) -> None:
+    run = next(run for run in study.runs if run.arm == "actre")
+    planned = run.config.stages[0].iterations
+    measures = [
+        {"iteration": 0, "stage": 0},
+        {"iteration": planned - 1, "stage": 0},
+        {"iteration": planned, "stage": 1},
+    ]
+    assert end_of_stage_1({"entropy": measures}, run) == planned - 1
+    assert end_of_stage_1({"entropy": [{"iteration": 0}]}, run) == planned

@@ -1,7 +1,6 @@
 """A study's runs: which are made, in which order, what an interruption and a failure leave."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from study_records import fake_record
 from actre import adapters
 from actre.cli import main
 from actre.cli.study import SHIPPED
+from actre.runtime.locks import locked
 from actre.study import job, runner
 from actre.study.file import load_study
 from actre.study.findings import find
@@ -111,7 +111,8 @@ def test_a_study_stops_after_its_budget_and_keeps_what_is_done(
     outcome = make_runs(study, study.runs, place, say=say, stop_now=lambda: len(ended) >= 2)
     assert 2 <= len(outcome.made) < len(study.runs)
     assert finished(study, place.results).keys() == set(outcome.made)
-    assert not (place.out / "running.pid").exists()
+    with locked(place.out, "is working in"):
+        pass
     assert set(outcome.made) | set(make_runs(study, study.runs, place).made) == {run.key for run in study.runs}
 
 
@@ -151,13 +152,10 @@ def test_a_failed_run_is_named_with_its_last_words_and_the_others_are_made(
 
 
 def test_two_programs_do_not_make_the_same_study_at_once(study: Study, place: Workplace, started: list[str]) -> None:
-    place.out.mkdir()
-    (place.out / "running.pid").write_text(str(os.getppid()))
-    with pytest.raises(ActreError, match=r"process .* is working in"):
+    with locked(place.out, "is working in"), pytest.raises(ActreError, match=r"another process is working in"):
         make_runs(study, study.runs, place)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (place.out / "running.pid").write_text(str(gone.pid))
+    assert not started
+    (place.out / "running.pid").write_text("1")  # an earlier version's lock
     assert len(make_runs(study, study.runs, place).made) == 4
 
 

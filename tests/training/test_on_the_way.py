@@ -226,6 +226,21 @@ def test_bad_games_are_named_once_and_others_are_played_in_their_place(tmp_path:
         assert [m[name] for m in metrics(tmp_path / "run")] == [m[name] for m in metrics(tmp_path / "whole")], name
 
 
+def test_a_game_drawn_in_anothers_place_has_a_group_of_its_own(tmp_path: Path) -> None:
+    """Episodes cut before their first step, such as by a prompt that is too long, are not compared with its own."""
+    trainer = toy.trainer(tmp_path, toy.config(groups=1))
+    play, good = trainer._play, set(trainer._games[:1])
+    trainer._play = lambda wanted: [one if one.game in good else replace(one, steps=()) for one in play(wanted)]
+    seen: list[list[Trajectory]] = []
+    advantages = trainer.advantages
+    trainer.advantages = lambda played, groups: seen.append(played) or advantages(played, groups)  # type: ignore[method-assign,func-returns-value]
+    run(trainer)
+    drawn = [played for played in seen if len({one.game for one in played}) > 1]
+    assert drawn, "some iteration began with another game"
+    for played in drawn:
+        assert len({(one.game, one.group) for one in played}) == len({one.group for one in played})
+
+
 def test_a_run_without_a_game_that_can_be_played_ends_with_the_reason(tmp_path: Path) -> None:
     trainer = toy.trainer(tmp_path, toy.config())
     play = trainer._play

@@ -20,11 +20,11 @@ from typing import Any
 
 from actre.config import versions
 from actre.runtime import limits, outputs
+from actre.runtime.locks import locked
 from actre.runtime.processes import start
 from actre.study.gpu_check.checks import CHECKS
 from actre.study.gpu_check.command import tail
 from actre.study.gpu_check.row import Place, Row
-from actre.study.runner import alone
 from actre.types import ActreError
 
 RECORD = "gpu_check.json"
@@ -54,10 +54,11 @@ def run(
     unknown = [name for name in only if name not in CHECKS]
     if unknown:
         raise ActreError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
-    _prepare(out, gpu)
-    with alone(out):
+    outputs.growing(out, lambda folder: (folder / _BEGUN).exists(), what="a gpu-check")
+    with locked(out, "is working in"):
+        _prepare(out, gpu)
         rows = _all(out, gpu, only, patience, stop, say)
-    (out / RECORD).write_text(json.dumps(record(rows, gpu), indent=1) + "\n", encoding="utf-8")
+        outputs.put(out / RECORD, (json.dumps(record(rows, gpu), indent=1) + "\n").encode(), own=lambda old: True)
     return rows
 
 
@@ -191,7 +192,6 @@ def _work(name: str, folder: Path, gpu: bool) -> None:
 
 def _prepare(out: Path, gpu: bool) -> None:
     path, now = out / _BEGUN, {"device": "gpu" if gpu else "cpu", "versions": versions()}
-    outputs.growing(out, lambda folder: (folder / _BEGUN).exists(), what="a gpu-check")
     before = json.loads(path.read_text()) if path.exists() else now
     if before["device"] != now["device"]:
         raise ActreError(f"{out} holds the checks of a {before['device']}: choose another --out")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from actre.study.findings import Found, of_condition
-from actre.study.mediation import LEAST_RUNS, associations, entropy_at, no_gain
+from actre.study.mediation import LEAST_RUNS, associations, end_of_stage_1, no_gain
 from actre.study.pages.tables import Table
 from actre.study.pages.words import name_of, seed_range
 from actre.study.record import QUERIES, Record
@@ -22,15 +22,14 @@ def entropy_tables(found: Found) -> list[Table]:
 
 def _through_training(found: Found) -> Table:
     rows = []
-    for condition, measured, when in _measured(found):
+    for condition, times in _measured(found):
         cells: list[str] = []
-        for iteration in when:
-            if iteration is None:
+        for at in times:
+            if not at:
                 cells += ["–", "–"]
                 continue
-            at = [_at(line, iteration) for line in measured]
             low, high = ([one[f"think_first_{side}"]["value"] for one in at] for side in ("lower", "upper"))
-            act = [entropy_at(line, iteration, "act_first") for line in measured]
+            act = [one["act_first"]["value"] for one in at]
             bracket = f"{np.mean(low):.2f} to {np.mean(high):.2f}"
             cells += [_seeds(act), f"{bracket} ({seed_range([*low, *high], '.2f')})" if len(at) > 1 else bracket]
         rows.append((name_of(condition), *cells))
@@ -46,11 +45,10 @@ def _through_training(found: Found) -> Table:
 
 def _queries(found: Found) -> Table:
     rows = []
-    for condition, measured, when in _measured(found):
+    for condition, times in _measured(found):
         cells = []
-        for iteration in when:
+        for at in times:
             for name in QUERIES:
-                at = [] if iteration is None else [_at(line, iteration) for line in measured]
                 values = [one[name]["value"] for one in at if name in one]
                 cells.append(_seeds(values) if values else "–")
         rows.append((name_of(condition), *cells))
@@ -108,14 +106,17 @@ def _mediation(found: Found) -> Table:
     return Table("Mediation", note, ("runs", "entropy", "runs counted", "correlation"), rows)
 
 
-def _measured(found: Found) -> list[tuple[str, list[Record], tuple[int | None, ...]]]:
-    """(condition, its measured records, the iterations shown: start, end of stage 1 if there are two stages, end)."""
-    rows: list[tuple[str, list[Record], tuple[int | None, ...]]] = []
+def _measured(found: Found) -> list[tuple[str, tuple[list[Record], ...]]]:
+    """(condition, what its runs measured at each of `_TIMES`; nothing after stage 1 unless there are two stages)."""
+    rows: list[tuple[str, tuple[list[Record], ...]]] = []
     for condition in found.part.conditions:
         measured = [line for line in of_condition(found.part, found.lines, condition).values() if line["entropy"]]
         if measured:
-            stages = next(run for run in found.part.runs if run.condition == condition).config.stages
-            rows.append((condition, measured, (0, stages[0].iterations if len(stages) == 2 else None, 10**9)))
+            run = next(run for run in found.part.runs if run.condition == condition)
+            ends = [end_of_stage_1(line, run) for line in measured] if len(run.config.stages) == 2 else []
+            first, last = ([line["entropy"][place] for line in measured] for place in (0, -1))
+            middle = [_at(line, end) for line, end in zip(measured, ends, strict=False)]
+            rows.append((condition, (first, middle, last)))
     return rows
 
 

@@ -195,13 +195,16 @@ def _explained(part: Part, lines: Lines, confirmatory: Sequence[Comparison]) -> 
         return []
     narrowed, widened = start.verdicts["narrowed"], start.verdicts["widened"]
     seeds = start.verdicts.total()
-    withheld = start.verdicts["withheld"]
-    neither = start.verdicts["inconclusive"] + withheld
-    failed = f" ({withheld} of them failed the self-check)" if withheld else ""
+    each = [
+        f"{narrowed} found that thinking narrows the policy's actions",
+        f"{widened} that it widens them",
+        f"{start.verdicts['equivalent']} that the orders are equivalent",
+        f"{start.verdicts['inconclusive']} were inconclusive",
+        *([f"{withheld} failed the self-check"] if (withheld := start.verdicts["withheld"]) else []),
+    ]
     measured = (
         f"of {seeds} coarse measurements before training (one per seed; {start.states} states, K = {start.thoughts} "
-        f"thoughts), {narrowed} found that thinking narrows the policy's actions, {widened} that it widens them, and "
-        f"{neither} were inconclusive{failed}"
+        f"thoughts), {', '.join(each[:-1])}, and {each[-1]}"
     )
     gap = next((c for c in confirmatory if c.contrast[:2] == ("actre-grpo", "think_first-grpo")), None)
     if gap is None:

@@ -20,7 +20,7 @@ from actre.config import RunConfig, StageConfig, derive_seed, load_config
 from actre.entropy.expert_scores import expert_scores
 from actre.entropy.preconditions import TRAINED
 from actre.policies import Policy
-from actre.rollout import make_envs
+from actre.rollout import make_envs, must_be_whole
 from actre.rollout.evaluate import panel_env, panel_games, play
 from actre.study.onerun import as_process, base_policy, diagnose_into
 from actre.study.preconditions.budget import (
@@ -52,6 +52,7 @@ def run_job(job: str, out: Path) -> None:
     part = out / f".{job}.part"
     part.write_text(json.dumps({**found, "cpu_s": round(time.process_time(), 1)}) + "\n", encoding="utf-8")
     os.replace(part, result_file(out, job))
+    shutil.rmtree(out / job / "checkpoints", ignore_errors=True)  # not earlier: an interrupted job resumes from them
 
 
 def _contraction(config: RunConfig, out: Path) -> Result:
@@ -79,7 +80,6 @@ def trained(one: Training, config: RunConfig, budget: Budget, out: Path) -> Resu
     own = replace(config, seed=derive_seed(config.seed, "preconditions", one.way, one.seed))
     policy, trouble = (_by_sft if one.way == "sft" else _by_rl)(one.order, own, budget, folder)
     found = {**_success(policy, own), **score(policy, config, budget), "trouble": trouble}
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return found
 
 
@@ -102,6 +102,7 @@ def _success(policy: Policy, config: RunConfig) -> Result:
     admissible: dict[Order, list[float]] = {}
     for order in TRAINED:
         played = play(policy, envs, PANEL, order=order, config=config, seed=seed).trajectories
+        must_be_whole(played)
         won[order] = [int(t.won) for t in played]
         admissible[order] = [round(_admissible(t), 4) for t in played]
     return {"won": won, "admissible": admissible}

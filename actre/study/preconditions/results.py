@@ -60,12 +60,16 @@ def _against_start(made: Preconditions, budget: Budget, found: Mapping[str, Resu
     starts = {order: Start(bootstrap(won[order], games), bootstrap(admissible[order], games)) for order in TRAINED}
     transfers = tuple(_transfers(budget, found, won))
     learned: dict[Order, Learned] = {
-        one.trained: Learned(one.gains.trained, len(_of(budget, found, "rl", one.trained)))
+        one.trained: _learned(one.gains.trained, _of(budget, found, "rl", one.trained))
         for one in transfers
         if (one.way, one.measure) == ("rl", "success")
     }
     apart = bootstrap(won["act_first"], games, paired_with=won["think_first"])
     return replace(made, start=starts, apart=apart, learned=learned, transfers=transfers)
+
+
+def _learned(gain: Interval, after: Sequence[Result]) -> Learned:
+    return Learned(gain, len(after), sum(one.get("trouble") is not None for one in after))
 
 
 def _transfers(budget: Budget, found: Mapping[str, Result], won: Mapping[Order, np.ndarray]) -> Iterator[Transfer]:

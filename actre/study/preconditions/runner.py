@@ -9,6 +9,7 @@ from pathlib import Path
 from actre.config import RunConfig, load_config, save_config
 from actre.entropy.preconditions import Preconditions
 from actre.runtime import outputs
+from actre.runtime.locks import locked
 from actre.runtime.processes import Running, failure, start, stop
 from actre.study.preconditions.budget import BUDGET, Budget, Part, jobs, load_budget, result_file
 from actre.study.preconditions.results import collect
@@ -32,30 +33,32 @@ def measure(
     checkpoints, and the same call continues. Raises ActreError if the folder holds anything else or a measurement with
     other settings, and if a job fails (with the end of its log).
     """
-    _prepare(config, budget, out)
-    wanted = jobs(budget, parts)
-    waiting = [job for job in wanted if not result_file(out, job).exists()]
-    for job in wanted:
-        if job not in waiting:
-            say(f"{job}: done before")
-    _run_all(waiting, out, at_once, say)
-    return collect(config, budget, out)
+    outputs.growing(out, lambda folder: (folder / BUDGET).exists(), what="a measurement of preconditions")
+    with locked(out, "is working in"):
+        _prepare(config, budget, out)
+        wanted = jobs(budget, parts)
+        waiting = [job for job in wanted if not result_file(out, job).exists()]
+        for job in wanted:
+            if job not in waiting:
+                say(f"{job}: done before")
+        _run_all(waiting, out, at_once, say)
+        return collect(config, budget, out)
 
 
 def _prepare(config: RunConfig, budget: Budget, out: Path) -> None:
     """Make the folder; an existing one must be a measurement with the same settings."""
     settings, path = out / "config.json", out / BUDGET
-    outputs.growing(out, lambda folder: (folder / BUDGET).exists(), what="a measurement of preconditions")
-    if path.exists():
+    if path.exists() and settings.exists():
         if load_config(settings) != config or load_budget(out) != budget:
             raise ActreError(
                 f"{out} holds preconditions measured with other settings, which are not overwritten: choose another "
                 f"--out, or remove it: rm -r {out}"
             )
         return
-    (out / "logs").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(budget)) + "\n"
+    outputs.put(path, text.encode(), own=lambda old: True)  # first: it says whose the folder is
     save_config(config, settings)
-    path.write_text(json.dumps(dataclasses.asdict(budget)) + "\n", encoding="utf-8")
+    (out / "logs").mkdir(exist_ok=True)
 
 
 def _run_all(waiting: list[str], out: Path, at_once: int, say: Callable[[str], None]) -> None:
