@@ -169,7 +169,7 @@ def verdict(p: Preconditions) -> str:
     left = [f"{one.name} ({one.value})" for one in asked if one.answer in ("open", "not measured")]
     if missing:
         rest = f" Not settled: {'; '.join(left)}." if left else ""
-        return f"Stage 1 cannot help here: {', and '.join(missing)}.{rest}"
+        return f"By the claim's mechanism stage 1 cannot help here: {', and '.join(missing)}.{rest}"
     if left:
         return f"Whether stage 1 can help here is not settled: {'; '.join(left)}."
     learned, reached, narrowed = (one.value for one in asked)
@@ -195,6 +195,8 @@ def _questions(p: Preconditions) -> list[_Question]:
         before = "thinking widens the choice: " if found.verdict == "widened" else ""
         if found.verdict == "narrowed":
             narrow = f"too little is contracted, less than {CONTRACTED_NATS:g} nats"
+        if found.verdict == "inconclusive":
+            narrow = f"a contraction of {CONTRACTED_NATS:g} nats is ruled out"
         bracket = f"act-first minus think-first entropy {found.lower} to {found.upper} nats"
     return [
         _Question(learns(learned), "whether acting first learns", gain, f"it learns {how} ({gain})"),

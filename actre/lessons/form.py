@@ -18,7 +18,8 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _INSTALL = """\
 # Sets up what is missing, once, and leaves alone what is here (on Colab: torch, transformers, ipywidgets, plotly).
-# On Colab, OUT = "drive:FOLDER" in the cell above keeps the runs in your Google Drive, beyond the session.
+# On Colab: if REPOSITORY is empty, write the address that you opened this from behind it (installing takes minutes).
+# There, OUT = "drive:FOLDER" in the cell above keeps the runs in your Google Drive, beyond the session.
 import os
 import runpy
 import subprocess

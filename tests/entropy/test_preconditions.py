@@ -75,7 +75,7 @@ def test_a_policy_with_every_precondition_is_told_that_a_comparison_can_come_out
 )
 def test_what_is_missing_is_named_and_nothing_else(without: Preconditions, words: str) -> None:
     said = verdict(without)
-    assert said.startswith(f"Stage 1 cannot help here: {words}")
+    assert said.startswith(f"By the claim's mechanism stage 1 cannot help here: {words}")
     assert ", and " not in said
     assert "Not settled" not in said
 

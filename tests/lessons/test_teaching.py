@@ -57,7 +57,7 @@ def test_every_question_has_a_solution_on_the_other_page_and_none_here() -> None
 def test_what_a_session_of_12_hours_holds_is_what_the_estimate_gives() -> None:
     card = gpu("T4", 16, bf16=False)
     table = [row for row in rows(section(PLAN, "On Colab")) if row[0] in PRESETS]
-    assert [row[0] for row in table] == ["smollm2", "qwen-1.5b-16gb"]
+    assert [row[0] for row in table] == ["qwen-0.5b-16gb", "smollm2", "qwen-1.5b-16gb"]
     for name, seconds, iterations, said in table:
         need = estimate(PRESETS[name], card)
         each, planned = need.rollout_s + need.update_s, PRESETS[name].iterations

@@ -208,7 +208,7 @@ def test_the_command_prints_every_value_beside_its_threshold_and_writes_the_reco
     finally:
         signal.signal(signal.SIGTERM, before)
     said = capsys.readouterr().out
-    assert "Stage 1 cannot help here" in said
+    assert "stage 1 cannot help here" in said
     assert "nothing is contracted" in said
     saved = json.loads(record.read_text())
     assert saved["verdict"] in said
