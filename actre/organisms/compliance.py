@@ -2,6 +2,9 @@
 
 With free tags nothing is prefilled, and only the end-of-turn token ends a reply. If the prompt describes an order
 ("instructed"), the reply must follow it; with the shared wording either order of thought and action counts.
+
+Where the history grows, the states are the games' first ones: a later state's history would hold actions without
+thoughts, which a model continues as it finds them, while in play the history holds its own replies.
 """
 
 from collections import Counter
@@ -89,6 +92,8 @@ def _measure(
 ) -> Compliance:
     asked = replace(prompt, wording=condition.wording, tags=condition.tags)
     renderer = policy.renderer(asked, condition.order or "think_first")
+    if prompt.history == "growing":
+        probes = [replace(probe, observations=probe.observations[:1], actions=()) for probe in probes]
     replies = policy.generate(
         [renderer.probe_prompt(probe.observations, probe.actions) for probe in probes],
         max_new_tokens=sampling.max_reply_tokens,

@@ -33,9 +33,11 @@ class Says:
         self.texts, self.truncated = texts, truncated
         self.renderer = prompts_of(char_tokenizer())
         self.stops: list[str | None] = []
+        self.prompts: list[str] = []
 
     def generate(self, prompts: Sequence[Sequence[int]], *, stop: str | None, **_: object) -> list[Reply]:
         self.stops.append(stop)
+        self.prompts += [char_tokenizer().decode(list(prompt)) for prompt in prompts]
         return [Reply((), (), self.texts[i % len(self.texts)], self.truncated) for i in range(len(prompts))]
 
 
@@ -105,3 +107,14 @@ def test_a_warm_start_is_needed_if_any_order_that_training_asks_for_is_mostly_ma
     )
     assert not needs_warm_start([*good, good[0]._replace(states=10, well_formed=int(10 * ENOUGH))])
     assert needs_warm_start([*good, good[0]._replace(states=10, well_formed=int(10 * ENOUGH) - 1)])
+
+
+@pytest.mark.parametrize(("history", "seen"), [("growing", False), ("windowed", True)])
+def test_a_growing_history_without_thoughts_is_not_put_before_a_policy_that_writes_them(history, seen):
+    later = Probe("g", "", (STATE, Observation("a hall", "find it", ("wait",))), ("go north",), "expert", "late")
+    policy = Says(THINK)
+    asked = [Condition("shared", "first", "think_first")]
+    prompt = PromptConfig(history=history, list_admissible=True)
+    (one,) = measure(policy, [later], prompt, SamplingConfig(), 0, asked)
+    assert ("a hall" in policy.prompts[0]) == seen
+    assert one.admissible == (not seen)  # "go north" is admissible in the first state alone

@@ -110,7 +110,7 @@ def test_what_is_learned_of_a_windowed_row_is_its_reply_with_both_tags_and_the_e
 
 
 def test_a_no_think_row_learns_nothing_that_act_firsts_thought_would_contradict(demos):
-    """Where `><` is one token, a learned `>` would end the reply before act-first's thought."""
+    """Where `><` is one token, act-first's rows go on with it where a no-think reply has `>`."""
     tokenizer = small_tokenizer("byte-level")
     rows = _rows(demos, tokenizer, WINDOWED)
     learned = {order: [_learned(row) for row in rows if row.order == order] for order in ORDERS}
