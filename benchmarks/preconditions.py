@@ -166,9 +166,10 @@ def _budget(record: dict[str, Any]) -> str:
     ]
     trained = f"{' and '.join(seeds)} of {budget['iterations']} iterations{how}" if seeds else "no reinforcement"
     return (
-        f"Budget: {trained}; {budget['steps']} supervised steps of {budget['batch']} rows; {budget['thoughts']} thoughts "
-        f"in each of {budget['states']} states a game; {budget['cpu_minutes']} CPU-minutes on one thread of "
-        f"{record['processor']} each. Weights: fingerprint {found.fingerprint[:16]}."
+        f"Budget: {trained}; {budget['steps']} supervised steps of {budget['batch']} rows; "
+        f"{budget['thoughts']} thoughts in each of {budget['states']} states a game; "
+        f"{budget['cpu_minutes']} CPU-minutes on one thread of {record['processor']} each. "
+        f"Weights: fingerprint {found.fingerprint[:16]}."
     )
 
 

@@ -5,7 +5,7 @@
     python benchmarks/smollm2.py collect runs/smollm2      # --partial: also where not all states are finished
     actre diagnose --preset smollm2 --model runs/warm/model ... --out runs/smollm2-warm    # benchmarks/warmstart.py's
     python benchmarks/smollm2.py collect runs/smollm2-warm --when after
-    python benchmarks/smollm2.py page                      # writes docs/smollm2.md from what was collected
+    python benchmarks/smollm2.py page                      # writes docs/smollm2-diagnosis.md from what was collected
     python benchmarks/smollm2.py trained runs/smollm2-train    # a short training run after a warm start, as a record
 
 `collect` copies the records, settings and figures into data/results/smollm2 (or smollm2_warm), so that the page
@@ -28,7 +28,7 @@ from actre.policies.smollm2 import smollm2_source
 from actre.runtime.limits import processor
 from actre.types import ActreError, read_jsonl
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "smollm2.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "smollm2-diagnosis.md"
 SHOWN = {
     "before": {"listed_by_state": "Each state among the listed actions: act-first (dot), think-first's bracket (bar)"},
     "after": {"difference_by_state": "Act-first's entropy minus think-first's, bracket, by state"},

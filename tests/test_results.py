@@ -202,7 +202,7 @@ def test_what_the_readme_says_was_found_stands_on_the_pages() -> None:
 
 def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     """The tour's table in full; of notebook 04, which has figures of its own, what it says of the quickstart."""
-    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "smollm2")}
+    page = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("controls", "smollm2-diagnosis")}
     pages = ("results-first", "quickstart-result", "results-organisms")
     trained = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in pages).replace(" points [", " [")
     tour, stage_2 = (_words(ROOT / "notebooks" / f"{name}.ipynb") for name in ("00_tour", "04_stage2_think_first"))
@@ -222,7 +222,7 @@ def test_what_the_notebooks_say_was_found_stands_on_the_pages() -> None:
     assert re.findall(r"by (\d\.\d\d) to (\d\.\d\d) nats", tour) == [
         _bracket(page["controls"], "narrow: Thinking first narrows"),
         _bracket(page["controls"], "neutral: Thinking first widens")[::-1],
-        _bracket(page["smollm2"], "One prompt for both orders, free choice: **narrowed**"),
+        _bracket(page["smollm2-diagnosis"], "One prompt for both orders, free choice: **narrowed**"),
     ]
 
 
@@ -632,7 +632,7 @@ def test_the_states_of_smollm2s_second_measurement_are_those_that_its_command_ma
     from actre.entropy.probes import digest, panel_probes
 
     settings = load_diagnosis(ROOT / "data" / "results" / "smollm2_warm_more" / "diagnosis.json.gz").settings
-    page = (ROOT / "docs" / "smollm2.md").read_text()
+    page = (ROOT / "docs" / "smollm2-diagnosis.md").read_text()
     assert f"actre probes --panel full/unseen --n {settings.states} --seed 0" in page
     assert digest(panel_probes("full/unseen", settings.states, seed=0)) == settings.probes
 

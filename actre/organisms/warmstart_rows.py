@@ -2,8 +2,8 @@
 
 Rows are built by the code that acting uses (`Renderer`, `trajectory_rows`). Only the reply's tokens are trained: the
 opening tag (which a reply with free tags must choose), the thought, the action, the other tags and the end-of-turn
-token. Beside act-first rows, no-think ones are trained only as far as act-first's have the same tokens, so that the two never
-ask for different tokens after the same ones: where a thought follows, most tokenizers write `><` for the `>` that
+token. Beside act-first rows, no-think ones are trained only as far as act-first's have the same tokens, so that the two
+never ask for different tokens after the same ones: where a thought follows, most tokenizers write `><` for the `>` that
 closes the action's tag. Without thoughts a reply is cut at its closing tag anyway.
 """
 
