@@ -148,7 +148,7 @@ def save_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
     """Write a diagnosis.json (or .json.gz), deterministically."""
     path = Path(path)
     text = (json.dumps(diagnosis.to_json(), ensure_ascii=False) + "\n").encode()
-    outputs.put(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text, own=lambda old: True)
+    outputs.write_whole(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def summarised(settings: Settings, states: Sequence[StateDiagnosis]) -> Diagnosis:

@@ -141,4 +141,4 @@ It was chosen by {judged}, never by what training in the arms then does.
 
 {missed}
 {log}"""
-    outputs.put(card, text.encode(), own=lambda old: True)  # whole or not at all: the old one has the list of rebuilds
+    outputs.write_whole(card, text.encode())  # the old one has the list of rebuilds

@@ -244,7 +244,11 @@ def put(path: str | Path, data: bytes, own: Callable[[bytes], bool] | None = Non
 
     own: see `must_be_own`; None: only a file of the same content may be replaced. Raises as `must_be_own` does.
     """
-    file = must_be_own(path, own or partial(same, data), option)
+    return write_whole(must_be_own(path, own or partial(same, data), option), data)
+
+
+def write_whole(file: Path, data: bytes) -> Path:
+    """Write a file of this kit's completely or not at all, whatever was there; returns its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
     try:

@@ -58,7 +58,7 @@ def run(
     with locked(out, "is working in"):
         _prepare(out, gpu)
         rows = _all(out, gpu, only, patience, stop, say)
-        outputs.put(out / RECORD, (json.dumps(record(rows, gpu), indent=1) + "\n").encode(), own=lambda old: True)
+        outputs.write_whole(out / RECORD, (json.dumps(record(rows, gpu), indent=1) + "\n").encode())
     return rows
 
 

@@ -56,7 +56,7 @@ def _prepare(config: RunConfig, budget: Budget, out: Path) -> None:
             )
         return
     text = json.dumps(dataclasses.asdict(budget)) + "\n"
-    outputs.put(path, text.encode(), own=lambda old: True)  # first: it says whose the folder is
+    outputs.write_whole(path, text.encode())  # first: it says whose the folder is
     save_config(config, settings)
     (out / "logs").mkdir(exist_ok=True)
 
