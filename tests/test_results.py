@@ -144,9 +144,12 @@ def test_the_short_page_has_transfer_under_reinforcement_in_the_tables_order() -
         passed = known.gains("act_first", "rl", "success")
         said.append("not measured" if passed is None else str(passed.ratio))
     assert f"{', '.join(said[:-1])} and {said[-1]}, in the table's order" in " ".join(text.split())
-    policies = re.findall(r"On (even-high), .*?: (\+\S+ points \[.*?\])", " ".join(text.split()))
-    assert policies
+    policies = re.findall(r"On ([\w-]+), actre minus think_first: (\S+ points \[.*?\])", " ".join(text.split()))
+    assert len(policies) == 2
+    readme = " ".join((ROOT / "README.md").read_text().split())
     for kind, difference in policies:
+        assert f"`tiny/{kind}`" in readme
+        assert difference.replace(" points", "") in readme.replace(" points", "").replace(" over five seeds", "")
         assert re.search(rf"^\| {kind} \|.*\| {re.escape(difference)} \| 5 of 5 \|", text, re.MULTILINE)
 
 
