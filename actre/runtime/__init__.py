@@ -9,6 +9,7 @@ Files:
     budget.py         time limit of a command
     ranks.py          several processes that train one policy
     processes.py      jobs as child processes
+    locks.py          one process at a time in a folder
     outputs.py        which files and folders a command may write
     extras.py         what the light install leaves out, and the command that installs it
     official.py       the benchmarks' official data
