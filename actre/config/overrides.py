@@ -74,9 +74,8 @@ def in_proportion(stages: Sequence[StageConfig], iterations: int) -> tuple[Stage
         raise ActreError(f"--iterations {iterations}: {len(stages)} stages need at least one each")
     lengths, left = [], iterations
     for later, stage in zip(range(len(stages) - 1, 0, -1), stages, strict=False):
-        lengths.append(
-            min(max(1, round(stage.iterations * iterations / whole)), left - later)
-        )  # one for each later one
+        wanted = max(1, round(stage.iterations * iterations / whole))
+        lengths.append(min(wanted, left - later))  # one is left for each later stage
         left -= lengths[-1]
     lengths.append(left)
     return tuple(dataclasses.replace(stage, iterations=n) for stage, n in zip(stages, lengths, strict=True))

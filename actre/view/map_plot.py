@@ -43,7 +43,7 @@ def gain_map(places: Sequence[Place], title: str) -> go.Figure:
                 error_x=interval([one.contraction]) | {"color": GREY},
                 error_y=interval([one.transfer]) | {"color": GREY},
                 mode="markers",
-                marker=marker | {"opacity": 1},
+                marker=marker,
                 name=one.name,
                 showlegend=False,
             )
